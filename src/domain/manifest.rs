@@ -1,0 +1,392 @@
+//! The manifest: the JSON document that describes a snapshot; immutable, signed, named by its hash.
+//!
+//! Its bytes are kept and sent verbatim; readers ignore fields they do not know. The public part is what a blind mirror
+//! needs to verify, repair and serve; everything else is in the private part, sealed under the snapshot's key.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::chunk::Padding;
+use super::crypto::aead::OpenKey;
+use super::crypto::sign::{IdentityKey, PublicKey, SignatureBytes, SignatureError};
+use super::envelope::{Envelope, SnapshotKey};
+use super::id::{ChunkId, CollectionId, InstanceId, ManifestId};
+use super::metadata::codec::CodecError;
+use super::metadata::node::Node;
+use super::segment::Segment;
+
+/// The format's name and version.
+pub const FORMAT: &str = "bulbil-manifest/1";
+/// The algorithms of this version, spelled out so that a later one can be told apart.
+pub const SUITE: &str = "SHA256+A256GCM+HKDF-SHA256+BLAKE3+ZSTD";
+/// The sidecar's format.
+pub const SIDECAR_FORMAT: &str = "bulbil-sidecar/1";
+/// No manifest is longer, in bytes.
+pub const MAX_BYTES: usize = 4 << 20;
+/// No sidecar is longer, in bytes.
+pub const MAX_SIDECAR_BYTES: usize = 1 << 20;
+
+const PURPOSE: &str = "bulbil/manifest/1";
+
+/// What everybody may see of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`FORMAT`].
+    pub format: String,
+    /// [`SUITE`].
+    pub suite: String,
+    /// Who made it, and signed it.
+    pub instance: InstanceId,
+    /// Which collection.
+    pub collection: CollectionId,
+    /// Counts the snapshots of the collection, from 1.
+    pub sequence: u64,
+    /// The snapshot on which this one was built.
+    pub parent: Option<ManifestId>,
+    /// When it was begun.
+    pub created_at: Timestamp,
+    /// An interrupted backup: what was reached is in it, the rest is not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
+    /// Commitment to the snapshot's key (R5), 64 hex digits.
+    pub commitment: String,
+    /// The lists of chunks, in order.
+    pub segments: Vec<SegmentSummary>,
+    /// Number of chunks in all segments.
+    pub chunks: u64,
+    /// Their stored bytes.
+    pub chunk_bytes: u64,
+    /// The sealed private part, standard base64.
+    pub private: String,
+}
+
+/// A segment as a manifest names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentSummary {
+    /// The segment.
+    pub id: ChunkId,
+    /// How many chunks it lists.
+    pub chunks: u32,
+    /// Their stored bytes.
+    pub bytes: u64,
+}
+
+impl From<&Segment> for SegmentSummary {
+    fn from(segment: &Segment) -> Self {
+        Self { id: segment.id, chunks: segment.entries.len() as u32, bytes: segment.chunk_bytes() }
+    }
+}
+
+/// What only a reader sees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrivatePart {
+    /// The collection's name.
+    pub name: String,
+    /// The machine on which it was made.
+    pub host: String,
+    /// The roots, in the order of their names in the tree.
+    pub roots: Vec<RootRecord>,
+    /// What was left out, as it was configured.
+    pub excludes: Vec<String>,
+    /// Counts and sizes.
+    pub statistics: Statistics,
+    /// Padding of its chunks.
+    #[serde(default)]
+    pub padding: Padding,
+    /// The encoded root node of the metadata tree, standard base64.
+    pub tree: String,
+}
+
+/// A root as it was when the snapshot was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootRecord {
+    /// Its name in the tree: the first component of its paths. If the name on disk is not UTF-8, `%XX` stands for such bytes.
+    pub name: String,
+    /// Where it was on that machine, for people to read.
+    pub path: String,
+}
+
+/// Counts and sizes of a snapshot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statistics {
+    /// Regular files, hard links included.
+    pub files: u64,
+    /// Directories.
+    pub directories: u64,
+    /// Everything else.
+    pub others: u64,
+    /// Bytes of all files' content.
+    pub bytes: u64,
+    /// Files whose content was read for this snapshot.
+    pub files_read: u64,
+    /// Bytes that were read.
+    pub bytes_read: u64,
+    /// Chunks made for this snapshot.
+    pub new_chunks: u64,
+    /// Their stored bytes.
+    pub new_bytes: u64,
+    /// Files that could not be read, or changed while they were.
+    pub problems: u64,
+}
+
+/// A manifest's bytes with their name and signature: what is stored and sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedManifest {
+    /// SHA-256 of `bytes`.
+    pub id: ManifestId,
+    /// The JSON, verbatim.
+    pub bytes: Vec<u8>,
+    /// What `bytes` say.
+    pub manifest: Manifest,
+    /// Who signed.
+    pub signature: ManifestSignature,
+}
+
+/// A detached signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestSignature {
+    /// The signer's Ed25519 key; its hash is the manifest's `instance`.
+    pub public_key: PublicKey,
+    /// Over `"bulbil/manifest/1" 0x00` ‖ the manifest's bytes.
+    pub signature: SignatureBytes,
+}
+
+/// The file beside a manifest: its signature and its envelopes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sidecar {
+    /// [`SIDECAR_FORMAT`].
+    pub format: String,
+    /// The manifest's signature.
+    pub signature: ManifestSignature,
+    /// The snapshot key, wrapped for recipients.
+    pub envelopes: Vec<Envelope>,
+}
+
+/// What is wrong with a manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// Longer than [`MAX_BYTES`].
+    #[error("the manifest is longer than {MAX_BYTES} bytes")]
+    TooLong,
+    /// Not the bytes that the id names.
+    #[error("the manifest's bytes are not those that its name {expected} promises")]
+    WrongId {
+        /// The id that was asked for.
+        expected: ManifestId,
+    },
+    /// Not JSON of this shape.
+    #[error("the manifest is not JSON of the form {FORMAT}")]
+    NotAManifest(#[source] serde_json::Error),
+    /// Of a format or suite to come.
+    #[error("the manifest is of form {format} with suite {suite}, which this program does not know: use a newer bulbil")]
+    Unknown {
+        /// What it says of itself.
+        format: String,
+        /// Its algorithms.
+        suite: String,
+    },
+    /// Signed by nobody, or by somebody else.
+    #[error("the manifest's signature does not hold")]
+    Signature(#[from] SignatureError),
+    /// Its counts contradict each other.
+    #[error("the manifest contradicts itself: {0}")]
+    Contradiction(&'static str),
+    /// The private part does not open.
+    #[error("the manifest's private part does not open with this key")]
+    DoesNotOpen,
+    /// The private part opens, but is none.
+    #[error("the manifest's private part is malformed")]
+    Private(#[source] serde_json::Error),
+    /// The root of the tree is malformed.
+    #[error("the root of the snapshot's tree is malformed")]
+    Tree(#[from] CodecError),
+}
+
+impl Manifest {
+    /// Seals the private part into the manifest. The snapshot key must be fresh: it is used up by this.
+    pub fn seal_private(&mut self, private: &PrivatePart, key: &SnapshotKey) {
+        let plain = serde_json::to_vec(private).expect("a private part has no maps with odd keys");
+        let (_, sealed) = key.private_part_once().seal(&self.place(), &plain);
+        self.private = data_encoding::BASE64.encode(&sealed);
+        self.commitment = key.commitment();
+    }
+
+    /// Opens the private part.
+    ///
+    /// # Errors
+    /// [`ManifestError::DoesNotOpen`], [`ManifestError::Private`].
+    pub fn open_private(&self, key: &SnapshotKey) -> Result<PrivatePart, ManifestError> {
+        let sealed = data_encoding::BASE64.decode(self.private.as_bytes()).map_err(|_| ManifestError::DoesNotOpen)?;
+        let plain = OpenKey::new(key.private_part())
+            .open(&self.place(), &sealed)
+            .map_err(|_| ManifestError::DoesNotOpen)?;
+        serde_json::from_slice(&plain).map_err(ManifestError::Private)
+    }
+
+    /// What the private part is bound to: the snapshot's place in the world.
+    fn place(&self) -> Vec<u8> {
+        let mut place = b"bulbil/manifest-private/1\0".to_vec();
+        place.extend_from_slice(self.instance.as_bytes());
+        place.extend_from_slice(self.collection.as_bytes());
+        place.extend_from_slice(&self.sequence.to_be_bytes());
+        place
+    }
+
+    /// Encodes and signs.
+    pub fn sign(self, key: &IdentityKey) -> SignedManifest {
+        let bytes = serde_json::to_vec(&self).expect("a manifest has no maps with odd keys");
+        let signature = ManifestSignature { public_key: key.public(), signature: key.sign(PURPOSE, &bytes) };
+        SignedManifest { id: ManifestId::of(&bytes), bytes, manifest: self, signature }
+    }
+
+    fn check(&self) -> Result<(), ManifestError> {
+        if self.format != FORMAT || self.suite != SUITE {
+            return Err(ManifestError::Unknown { format: self.format.clone(), suite: self.suite.clone() });
+        }
+        let chunks = self.segments.iter().map(|segment| u64::from(segment.chunks)).sum::<u64>();
+        let bytes = self.segments.iter().try_fold(0u64, |sum, segment| sum.checked_add(segment.bytes));
+        if chunks != self.chunks || bytes != Some(self.chunk_bytes) {
+            return Err(ManifestError::Contradiction("its segments do not add up"));
+        }
+        if self.sequence == 0 || self.sequence > i64::MAX as u64 || self.chunk_bytes > i64::MAX as u64 {
+            return Err(ManifestError::Contradiction("a number is out of bounds"));
+        }
+        Ok(())
+    }
+}
+
+impl SignedManifest {
+    /// Reads and checks bytes from a file or a peer: their name, their signature, and that the numbers add up.
+    ///
+    /// # Errors
+    /// [`ManifestError`].
+    pub fn verify(expected: ManifestId, bytes: Vec<u8>, signature: ManifestSignature) -> Result<Self, ManifestError> {
+        if bytes.len() > MAX_BYTES {
+            return Err(ManifestError::TooLong);
+        }
+        if ManifestId::of(&bytes) != expected {
+            return Err(ManifestError::WrongId { expected });
+        }
+        signature.public_key.verify(PURPOSE, &bytes, &signature.signature)?;
+        let manifest: Manifest = serde_json::from_slice(&bytes).map_err(ManifestError::NotAManifest)?;
+        manifest.check()?;
+        if signature.public_key.instance() != manifest.instance {
+            return Err(ManifestError::Signature(SignatureError));
+        }
+        Ok(Self { id: expected, bytes, manifest, signature })
+    }
+}
+
+impl PrivatePart {
+    /// The root node of the metadata tree.
+    ///
+    /// # Errors
+    /// [`ManifestError::Tree`].
+    pub fn root(&self) -> Result<Node, ManifestError> {
+        let bytes = data_encoding::BASE64
+            .decode(self.tree.as_bytes())
+            .map_err(|_| ManifestError::Tree(CodecError("it is not base64")))?;
+        Ok(Node::parse(&bytes)?)
+    }
+}
+
+impl Sidecar {
+    /// Puts the parts together.
+    pub fn new(signature: ManifestSignature, envelopes: Vec<Envelope>) -> Self {
+        Self { format: SIDECAR_FORMAT.to_owned(), signature, envelopes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct TestRng(u8);
+    impl rand_core::TryRng for TestRng {
+        type Error = std::convert::Infallible;
+        fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+            self.0 = self.0.wrapping_add(1);
+            Ok(u32::from(self.0))
+        }
+        fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+            self.try_next_u32().map(u64::from)
+        }
+        fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+            for byte in bytes {
+                self.0 = self.0.wrapping_mul(31).wrapping_add(7);
+                *byte = self.0;
+            }
+            Ok(())
+        }
+    }
+    impl rand_core::TryCryptoRng for TestRng {}
+
+    fn sample() -> (SignedManifest, SnapshotKey, PrivatePart) {
+        let mut rng = TestRng(1);
+        let identity = IdentityKey::random(&mut rng);
+        let key = SnapshotKey::random(&mut rng);
+        let private = PrivatePart {
+            name: "notes".into(),
+            host: "alpha".into(),
+            roots: vec![],
+            excludes: vec![],
+            statistics: Statistics::default(),
+            padding: Padding::None,
+            tree: data_encoding::BASE64.encode(&Node::Leaf(vec![]).encode()),
+        };
+        let mut manifest = Manifest {
+            format: FORMAT.into(),
+            suite: SUITE.into(),
+            instance: identity.public().instance(),
+            collection: CollectionId::random(&mut rng),
+            sequence: 1,
+            parent: None,
+            created_at: "2026-11-22T00:00:00Z".parse().unwrap(),
+            partial: false,
+            commitment: String::new(),
+            segments: vec![],
+            chunks: 0,
+            chunk_bytes: 0,
+            private: String::new(),
+        };
+        manifest.seal_private(&private, &key);
+        (manifest.sign(&identity), key, private)
+    }
+
+    #[test]
+    fn signed_bytes_verify_and_any_change_is_refused() {
+        let (signed, key, private) = sample();
+        let again = SignedManifest::verify(signed.id, signed.bytes.clone(), signed.signature).unwrap();
+        assert_eq!(again, signed);
+        assert_eq!(again.manifest.open_private(&key).unwrap(), private);
+        for at in 0..signed.bytes.len() {
+            let mut bad = signed.bytes.clone();
+            bad[at] ^= 1;
+            assert!(SignedManifest::verify(signed.id, bad.clone(), signed.signature).is_err());
+            assert!(SignedManifest::verify(ManifestId::of(&bad), bad, signed.signature).is_err());
+        }
+    }
+
+    #[test]
+    fn r5_a_key_that_is_not_the_snapshots_is_refused_before_use() {
+        let (signed, key, _) = sample();
+        let mut rng = TestRng(9);
+        let master = MasterKeyFixture::master();
+        let envelope = key.wrap_for_vault(&mut rng, &signed.id, &master);
+        assert!(envelope.open_with_vault(&signed.id, &signed.manifest.commitment, &master).is_ok());
+        let other = SnapshotKey::random(&mut rng).wrap_for_vault(&mut rng, &signed.id, &master);
+        assert_eq!(
+            other.open_with_vault(&signed.id, &signed.manifest.commitment, &master).err(),
+            Some(super::super::envelope::EnvelopeError::WrongKey)
+        );
+        let elsewhere = ManifestId::of(b"another manifest");
+        assert!(envelope.open_with_vault(&elsewhere, &signed.manifest.commitment, &master).is_err());
+    }
+
+    struct MasterKeyFixture;
+    impl MasterKeyFixture {
+        fn master() -> crate::domain::crypto::vault::MasterKey {
+            crate::domain::crypto::vault::MasterKey::new(crate::domain::crypto::secret::Secret::from_bytes([3; 32]))
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Pure values: identifiers, cryptography, formats, peers and their rights.
+//!
+//! Nothing in here awaits, opens a file, reads the clock or draws randomness: `now` and `rng` are arguments.
+
+pub mod chunk; // sealed bytes that hold fragments
+pub mod crypto; // hash, aead, kdf, keywrap, sign, secret
+pub mod envelope; // a snapshot key wrapped for one recipient
+pub mod feed; // what changed, in order
+pub mod id; // one type for each kind of identifier
+pub mod identity; // the signed document by which an instance shows itself
+pub mod invite; // one line that lets another instance in
+pub mod manifest; // the document that describes a snapshot
+pub mod metadata; // the sealed tree of files
+pub mod peer; // addresses, trust, rights
+pub mod segment; // plain lists of chunks
+pub mod wire; // signed requests, frames of a chunk stream

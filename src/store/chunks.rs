@@ -1,0 +1,242 @@
+//! Chunk bytes: immutable objects named by their SHA-256. Segments are kept here too.
+//!
+//! The trait is small, so that an object store can stand in for files.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::domain::chunk::MAX_STORED;
+use crate::domain::id::ChunkId;
+
+/// What went wrong with a chunk's bytes.
+#[derive(Debug, thiserror::Error)]
+pub enum ChunkStoreError {
+    /// It is not there.
+    #[error("chunk {id} is missing")]
+    Missing {
+        /// Which one.
+        id: ChunkId,
+    },
+    /// It is there, but longer than any chunk.
+    #[error("chunk {id} is {size_bytes} bytes long, longer than any chunk can be: it was changed")]
+    TooLong {
+        /// Which one.
+        id: ChunkId,
+        /// How long it is.
+        size_bytes: u64,
+    },
+    /// The disk is full.
+    #[error("no space is left for chunk {id}: free some space where the repository is, then run the command again; nothing that was stored is lost")]
+    NoSpace {
+        /// Which one.
+        id: ChunkId,
+        /// What the system said.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The system said no.
+    #[error("cannot {what} {}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: std::io::Error,
+    },
+}
+
+/// Where chunk bytes are kept.
+pub trait ChunkStore: Send + Sync + std::fmt::Debug {
+    /// Stores bytes under their name. They are durable after the next [`sync`](Self::sync), not before.
+    ///
+    /// # Errors
+    /// [`ChunkStoreError::NoSpace`], [`ChunkStoreError::Io`]; nothing half written stays under the name.
+    fn write(&self, id: &ChunkId, bytes: &[u8]) -> Result<(), ChunkStoreError>;
+
+    /// Makes everything written so far durable, once for all of it.
+    ///
+    /// # Errors
+    /// [`ChunkStoreError::Io`]: then nothing written since the last sync may be named by anybody.
+    fn sync(&self) -> Result<(), ChunkStoreError>;
+
+    /// Reads bytes. They are not checked against their name: who needs to know checks.
+    ///
+    /// # Errors
+    /// [`ChunkStoreError::Missing`], [`ChunkStoreError::TooLong`], [`ChunkStoreError::Io`].
+    fn read(&self, id: &ChunkId) -> Result<Vec<u8>, ChunkStoreError>;
+
+    /// The stored size, or `None` if it is not there.
+    ///
+    /// # Errors
+    /// [`ChunkStoreError::Io`].
+    fn size(&self, id: &ChunkId) -> Result<Option<u64>, ChunkStoreError>;
+
+    /// Puts bytes that failed their hash aside, for a look; afterwards the chunk is missing.
+    ///
+    /// # Errors
+    /// [`ChunkStoreError::Io`].
+    fn quarantine(&self, id: &ChunkId) -> Result<(), ChunkStoreError>;
+
+    /// Removes bytes. Removing what is not there is no error.
+    ///
+    /// # Errors
+    /// [`ChunkStoreError::Io`].
+    fn remove(&self, id: &ChunkId) -> Result<(), ChunkStoreError>;
+
+    /// Calls `each` with every chunk and its size, in no order. Files that are not named as chunks are passed over.
+    ///
+    /// # Errors
+    /// [`ChunkStoreError::Io`].
+    fn list(&self, each: &mut dyn FnMut(ChunkId, u64)) -> Result<(), ChunkStoreError>;
+}
+
+/// Chunks as files: `chunks/ab/cd/<sha256>`.
+#[derive(Debug)]
+pub struct ChunkFiles {
+    root: PathBuf,
+    quarantine: PathBuf,
+    next_temporary: AtomicU64,
+}
+
+impl ChunkFiles {
+    /// Keeps chunks below `root` and puts bad ones into `quarantine`; makes both if they are missing.
+    ///
+    /// # Errors
+    /// [`ChunkStoreError::Io`].
+    pub fn open(root: PathBuf, quarantine: PathBuf) -> Result<Self, ChunkStoreError> {
+        for dir in [&root, &quarantine, &root.join("tmp")] {
+            fs::create_dir_all(dir).map_err(|cause| io("create", dir, cause))?;
+        }
+        Ok(Self { root, quarantine, next_temporary: AtomicU64::new(0) })
+    }
+
+    /// Where the bytes of a chunk are.
+    pub fn path(&self, id: &ChunkId) -> PathBuf {
+        let name = id.to_string();
+        let mut path = self.root.join(&name[..2]);
+        path.push(&name[2..4]);
+        path.push(name);
+        path
+    }
+
+    fn write_temporary(&self, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)
+    }
+}
+
+impl ChunkStore for ChunkFiles {
+    fn write(&self, id: &ChunkId, bytes: &[u8]) -> Result<(), ChunkStoreError> {
+        let n = self.next_temporary.fetch_add(1, Ordering::Relaxed);
+        let temporary = self.root.join("tmp").join(format!("{}-{n}", std::process::id()));
+        let target = self.path(id);
+        let written = self.write_temporary(&temporary, bytes).and_then(|()| {
+            fs::rename(&temporary, &target).or_else(|error| {
+                if error.kind() != ErrorKind::NotFound {
+                    return Err(error);
+                }
+                fs::create_dir_all(target.parent().expect("a chunk's path has a folder"))?;
+                fs::rename(&temporary, &target)
+            })
+        });
+        written.map_err(|cause| {
+            let _ = fs::remove_file(&temporary);
+            if matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+                ChunkStoreError::NoSpace { id: *id, cause }
+            } else {
+                io("write", &target, cause)
+            }
+        })
+    }
+
+    fn sync(&self) -> Result<(), ChunkStoreError> {
+        let dir = File::open(&self.root).map_err(|cause| io("open", &self.root, cause))?;
+        rustix::fs::syncfs(&dir).map_err(|cause| io("make durable", &self.root, cause.into()))
+    }
+
+    fn read(&self, id: &ChunkId) -> Result<Vec<u8>, ChunkStoreError> {
+        let path = self.path(id);
+        let file = File::open(&path).map_err(|cause| match cause.kind() {
+            ErrorKind::NotFound => ChunkStoreError::Missing { id: *id },
+            _ => io("open", &path, cause),
+        })?;
+        let size_bytes = file.metadata().map_err(|cause| io("look at", &path, cause))?.len();
+        if size_bytes > MAX_STORED as u64 {
+            return Err(ChunkStoreError::TooLong { id: *id, size_bytes });
+        }
+        let mut bytes = Vec::with_capacity(size_bytes as usize + 1);
+        file.take(MAX_STORED as u64).read_to_end(&mut bytes).map_err(|cause| io("read", &path, cause))?;
+        Ok(bytes)
+    }
+
+    fn size(&self, id: &ChunkId) -> Result<Option<u64>, ChunkStoreError> {
+        let path = self.path(id);
+        match fs::metadata(&path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(io("look at", &path, cause)),
+        }
+    }
+
+    fn quarantine(&self, id: &ChunkId) -> Result<(), ChunkStoreError> {
+        let path = self.path(id);
+        match fs::rename(&path, self.quarantine.join(id.to_string())) {
+            Err(cause) if cause.kind() != ErrorKind::NotFound => Err(io("put aside", &path, cause)),
+            _ => Ok(()),
+        }
+    }
+
+    fn remove(&self, id: &ChunkId) -> Result<(), ChunkStoreError> {
+        let path = self.path(id);
+        match fs::remove_file(&path) {
+            Err(cause) if cause.kind() != ErrorKind::NotFound => Err(io("remove", &path, cause)),
+            _ => Ok(()),
+        }
+    }
+
+    fn list(&self, each: &mut dyn FnMut(ChunkId, u64)) -> Result<(), ChunkStoreError> {
+        let read = |dir: &Path| fs::read_dir(dir).map_err(|cause| io("read", dir, cause));
+        let short = |entry: &fs::DirEntry| entry.file_name().len() == 2;
+        for first in read(&self.root)?.flatten().filter(short) {
+            for second in read(&first.path())?.flatten().filter(short) {
+                for file in read(&second.path())?.flatten() {
+                    let id = file.file_name().to_str().and_then(|name| name.parse().ok());
+                    if let (Some(id), Ok(metadata)) = (id, file.metadata()) {
+                        each(id, metadata.len());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn io(what: &'static str, path: &Path, cause: std::io::Error) -> ChunkStoreError {
+    ChunkStoreError::Io { what, path: path.to_owned(), cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn written_read_listed_quarantined() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = ChunkFiles::open(dir.path().join("chunks"), dir.path().join("quarantine")).unwrap();
+        let id = ChunkId::of(b"bytes");
+        assert!(matches!(store.read(&id), Err(ChunkStoreError::Missing { .. })));
+        store.write(&id, b"bytes").unwrap();
+        store.sync().unwrap();
+        assert_eq!(store.read(&id).unwrap(), b"bytes");
+        let mut listed = Vec::new();
+        store.list(&mut |id, size| listed.push((id, size))).unwrap();
+        assert_eq!(listed, [(id, 5)]);
+        store.quarantine(&id).unwrap();
+        assert_eq!(store.size(&id).unwrap(), None);
+        assert_eq!(fs::read(dir.path().join("quarantine").join(id.to_string())).unwrap(), b"bytes");
+    }
+}

@@ -1,0 +1,2 @@
+//! The repository. To be written around these.
+pub mod chunks;
