@@ -39,6 +39,8 @@ pub trait Monitor: Send + Sync {
     fn task(&self, name: &str, counter: Counter, total: Option<u64>);
     /// Adds to a counter.
     fn add(&self, counter: Counter, n: u64);
+    /// Something worth knowing that is no problem.
+    fn notice(&self, text: &str);
     /// Reports a problem that does not stop the work.
     fn problem(&self, problem: Problem);
 }
@@ -68,6 +70,8 @@ impl Monitor for Tally {
     fn add(&self, counter: Counter, n: u64) {
         self.counters[counter as usize].fetch_add(n, Ordering::Relaxed);
     }
+
+    fn notice(&self, _text: &str) {}
 
     fn problem(&self, problem: Problem) {
         self.problems.lock().expect("no holder of this lock can panic").push(problem);

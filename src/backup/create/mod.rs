@@ -1,0 +1,464 @@
+//! Making a snapshot.
+//!
+//! ```text
+//! planner ──batches──► readers (all cores) ──blocks──► packer ──full bins──► sealers (all cores)
+//!    walk, compare        open, read, cut, hash          look up, gather, tree     zstd, AES-GCM, SHA-256, check, write
+//! ```
+//!
+//! Every channel is bounded: memory is a few blocks and bins, whatever is backed up. The packer is one thread and takes
+//! everything in tree order, so that chunks hold what lies together and the tree is built as it goes.
+//!
+//! R8: chunks are durable before the manifest is written, the manifest before the index knows it. R14: each chunk was
+//! opened and compared before it was written. When it is cancelled, what was reached becomes a partial snapshot.
+
+mod bins;
+pub mod cut;
+mod dedup;
+mod flow;
+mod pack;
+mod plan;
+mod read;
+mod tree;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{bounded, unbounded};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::domain::chunk::ChunkRef;
+use crate::domain::crypto::hash::{FragmentHash, FragmentKey};
+use crate::domain::crypto::keywrap::KeyError;
+use crate::domain::crypto::recovery::RecoveryError;
+use crate::domain::crypto::secret::Secret;
+use crate::domain::envelope::SnapshotKey;
+use crate::domain::id::{ChunkId, ManifestId};
+use crate::domain::manifest::{self, Manifest, PrivatePart, RootRecord, SegmentSummary, SignedManifest, Statistics};
+use crate::domain::metadata::entry::{Entry, FileEntry};
+use crate::domain::segment::{self, Segment, SegmentEntry};
+use crate::monitor::{Counter, Monitor, Problem};
+use crate::source::{ExcludeError, Excludes, Root, WalkError, WalkOptions, walk};
+use crate::store::chunks::{ChunkStore, ChunkStoreError};
+use crate::store::collections::{Collection, CollectionSettings};
+use crate::store::entropy::entropy;
+use crate::store::index::IndexError;
+use crate::store::index::chunks::NewChunk;
+use crate::store::index::snapshots::{NewSnapshot, Snapshot};
+use crate::store::manifests::ManifestFileError;
+use crate::store::tree::{TreeError, TreeReader};
+use crate::store::{Store, StoreError};
+
+use super::open::{OpenSnapshot, OpenSnapshotError};
+use bins::{Bins, SealError, SealerContext, secret_place};
+use cut::Gear;
+use dedup::Fragments;
+use pack::{Packed, Packer};
+use plan::{Earlier, Planner};
+use read::ReaderContext;
+
+/// Batches that the planner may be ahead of the readers.
+const BATCHES_AHEAD: usize = 24;
+
+/// Why no snapshot was made.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The collection is somebody else's.
+    #[error("collection {0:?} belongs to another instance: it can be mirrored and restored here, but not backed up")]
+    NotOurs(String),
+    /// A root cannot be walked.
+    #[error(transparent)]
+    Walk(#[from] WalkError),
+    /// A pattern of what to leave out is none.
+    #[error(transparent)]
+    Exclude(#[from] ExcludeError),
+    /// A chunk cannot be made or stored.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The repository cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The index cannot be used.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// Chunks cannot be made durable or read.
+    #[error(transparent)]
+    Chunks(#[from] ChunkStoreError),
+    /// The manifest cannot be written.
+    #[error(transparent)]
+    Manifest(#[from] ManifestFileError),
+    /// An earlier snapshot cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenSnapshotError),
+    /// The tree of an earlier snapshot cannot be read.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// Our own key is unusable.
+    #[error("the snapshot's key cannot be wrapped for this instance's own key")]
+    OwnKey(#[from] KeyError),
+    /// The recovery key is unusable.
+    #[error("the snapshot's key cannot be wrapped for the recovery key")]
+    RecoveryKey(#[from] RecoveryError),
+    /// It was cancelled before anything was reached.
+    #[error("cancelled before anything was backed up")]
+    Cancelled,
+    /// A thread died.
+    #[error("a part of the backup died unexpectedly; nothing was changed. This is a bug in bulbil")]
+    Died,
+}
+
+/// A snapshot that was made.
+#[derive(Debug)]
+pub struct Created {
+    /// Its manifest.
+    pub id: ManifestId,
+    /// Its number in the collection.
+    pub sequence: u64,
+    /// Interrupted: not everything is in it.
+    pub partial: bool,
+    /// Counts and sizes.
+    pub statistics: Statistics,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Makes a snapshot of `collection`.
+///
+/// Problems with single files go to `monitor` and do not stop it. When `cancel` is cancelled, what was reached becomes a partial
+/// snapshot. Dropping the future leaves the work running to its end on a thread of its own.
+///
+/// # Errors
+/// [`CreateError`]; the repository is then as it was, but for chunks that nobody names.
+pub async fn create(
+    store: &Store,
+    collection: &Collection,
+    clock: &dyn Clock,
+    monitor: Arc<dyn Monitor>,
+    cancel: &CancellationToken,
+) -> Result<Created, CreateError> {
+    let started = Instant::now();
+    let settings = collection.settings.clone().ok_or_else(|| CreateError::NotOurs(collection.name.clone()))?;
+    let _lock = store.lock_backup()?;
+    let created_at = clock.now();
+    let snapshots = store.index.snapshots(Some(&collection.id)).await?;
+    let earlier = earlier_snapshots(store, &snapshots);
+    let secrets = store.index.chunk_secrets(&collection.id).await?;
+
+    let run = Run {
+        store: store.clone(),
+        collection: collection.clone(),
+        settings: settings.clone(),
+        monitor: monitor.clone(),
+        cancel: cancel.clone(),
+    };
+    let parent_lists = earlier.first().map(|open| open.signed.manifest.segments.clone()).unwrap_or_default();
+    let parent = earlier.first().map(|open| open.signed.id);
+    let gathered = tokio::task::spawn_blocking(move || run.gather(&earlier, secrets))
+        .await
+        .map_err(|_| CreateError::Died)??;
+    let partial = cancel.is_cancelled();
+    if partial && gathered.packed.files + gathered.packed.directories == 0 {
+        return Err(CreateError::Cancelled);
+    }
+
+    let segments = list_segments(&*store.chunks, &parent_lists, &gathered)?;
+    for segment in &segments {
+        if store.chunks.size(&segment.id)?.is_none() {
+            store.chunks.write(&segment.id, &segment.encode())?;
+        }
+    }
+    store.chunks.sync()?;
+
+    let statistics = statistics(&gathered);
+    let key = SnapshotKey::random(&mut entropy());
+    let mut manifest = Manifest {
+        format: manifest::FORMAT.to_owned(),
+        suite: manifest::SUITE.to_owned(),
+        instance: store.keys.instance(),
+        collection: collection.id,
+        sequence: snapshots.iter().map(|snapshot| snapshot.sequence).max().unwrap_or(0) + 1,
+        parent,
+        created_at,
+        partial,
+        commitment: String::new(),
+        segments: segments.iter().map(SegmentSummary::from).collect(),
+        chunks: segments.iter().map(|segment| segment.entries.len() as u64).sum(),
+        chunk_bytes: segments.iter().map(Segment::chunk_bytes).sum(),
+        private: String::new(),
+    };
+    let private = PrivatePart {
+        name: collection.name.clone(),
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        roots: settings
+            .roots
+            .iter()
+            .map(|root| RootRecord { name: root.name.clone(), path: root.path.to_string_lossy().into_owned() })
+            .collect(),
+        excludes: settings.excludes.clone(),
+        statistics,
+        padding: settings.padding,
+        tree: data_encoding::BASE64.encode(&gathered.root),
+    };
+    manifest.seal_private(&private, &key);
+    let signed = manifest.sign(&store.keys.identity);
+    save(store, &signed, &key, &segments, &gathered.new_chunks, superseded(&snapshots)).await?;
+    Ok(Created { id: signed.id, sequence: signed.manifest.sequence, partial, statistics, took: started.elapsed() })
+}
+
+/// Saves the manifest, then tells the index (R8).
+async fn save(
+    store: &Store,
+    signed: &SignedManifest,
+    key: &SnapshotKey,
+    segments: &[Segment],
+    new_chunks: &[NewChunk],
+    supersedes: Option<ManifestId>,
+) -> Result<(), CreateError> {
+    let own = store.keys.envelope.recipient();
+    let envelopes = [
+        key.wrap_for_vault(&mut entropy(), &signed.id, &store.keys.master),
+        key.wrap_for(&signed.id, &own.id(), &own.wrapper()?)?,
+        key.wrap_for_recovery(&mut entropy(), &signed.id, &store.keys.recovery)?,
+    ];
+    store.manifests.save(signed, &envelopes)?;
+    store.index.commit_snapshot(NewSnapshot { signed, segments, new_chunks, supersedes }).await?;
+    if let Some(old) = supersedes {
+        store.manifests.remove(&old)?;
+    }
+    Ok(())
+}
+
+/// The newest complete snapshot, and a partial one that came after it: the first that is returned is the parent.
+fn earlier_snapshots(store: &Store, snapshots: &[Snapshot]) -> Vec<OpenSnapshot> {
+    let newest = |partial: bool| snapshots.iter().filter(|s| s.partial == partial).max_by_key(|s| s.sequence);
+    let whole = newest(false);
+    let partial = superseded(snapshots);
+    let ids = partial.into_iter().chain(whole.map(|snapshot| snapshot.id));
+    // One that cannot be opened costs time, not data: everything is read again.
+    ids.filter_map(|id| OpenSnapshot::open(store, &id).ok()).collect()
+}
+
+/// A partial snapshot that is newer than every complete one: the next snapshot takes its place.
+fn superseded(snapshots: &[Snapshot]) -> Option<ManifestId> {
+    snapshots.iter().max_by_key(|snapshot| snapshot.sequence).filter(|newest| newest.partial).map(|newest| newest.id)
+}
+
+/// One run, on its own threads.
+struct Run {
+    store: Store,
+    collection: Collection,
+    settings: CollectionSettings,
+    monitor: Arc<dyn Monitor>,
+    cancel: CancellationToken,
+}
+
+/// What a run brings.
+struct Gathered {
+    root: Vec<u8>,
+    used: HashSet<ChunkId>,
+    new_chunks: Vec<NewChunk>,
+    packed: Packed,
+    problems: u64,
+}
+
+impl Run {
+    fn gather(&self, earlier: &[OpenSnapshot], secrets: Vec<(ChunkId, Vec<u8>)>) -> Result<Gathered, CreateError> {
+        let master = &self.store.keys.master;
+        let derive = |purpose: &str| master.derive(purpose, self.collection.id.as_bytes());
+        let names = FragmentKey::new(derive("fragments"));
+        let node_names = FragmentKey::new(derive("nodes"));
+        let gear = Gear::new(u64::from_le_bytes(derive("cut").expose()[..8].try_into().expect("eight of 32 bytes")));
+        let counting = CountingMonitor::new(&*self.monitor);
+        self.monitor.task(&format!("backing up {}", self.collection.name), Counter::BytesDone, None);
+
+        let cores = thread::available_parallelism().map_or(2, usize::from);
+        let (batch_in, batch_out) = bounded(BATCHES_AHEAD);
+        let (order_in, order_out) = bounded(BATCHES_AHEAD);
+        let (job_in, job_out) = bounded(cores);
+        let (done_in, done_out) = unbounded();
+        let reading = ReaderContext { names: &names, gear: &gear, monitor: &counting };
+        let sealing = SealerContext {
+            collection: self.collection.id,
+            level: self.settings.level,
+            padding: self.settings.padding,
+            master,
+            chunks: &*self.store.chunks,
+            monitor: &counting,
+        };
+
+        thread::scope(|scope| {
+            for _ in 0..cores {
+                let (batches, jobs, done) = (batch_out.clone(), job_out.clone(), done_in.clone());
+                let (reading, sealing) = (&reading, &sealing);
+                scope.spawn(move || read::run(reading, &batches));
+                scope.spawn(move || bins::run_sealer(sealing, &jobs, &done));
+            }
+            drop((batch_out, job_out, done_in));
+            let planner = scope.spawn(|| self.plan(earlier, &counting, batch_in, order_in));
+            let packer = scope.spawn(|| {
+                let fragments = self.fragments(secrets)?;
+                let mut pages: HashMap<ManifestId, TreeReader> = HashMap::new();
+                let resolve = Box::new(|file: &FileEntry| self.resolve_pages(earlier, &mut pages, file));
+                let mut packer = Packer::new(Bins::new(job_in, done_out), &node_names, fragments, resolve, &counting);
+                packer.run(&order_out)?;
+                packer.settle()?;
+                let root = packer.tree.finish(&mut packer.bins, &mut packer.fragments)?;
+                Ok::<_, CreateError>((root.encode(), packer.tree.take_used(), packer.bins.new_chunks, packer.packed))
+            });
+            // An error in the packer is the cause; the planner then only finds that nobody listens.
+            let packed = packer.join().map_err(|_| CreateError::Died)?;
+            let planned = planner.join().map_err(|_| CreateError::Died)?;
+            let (root, used, new_chunks, packed) = packed?;
+            planned?;
+            Ok(Gathered { root, used, new_chunks, packed, problems: counting.problems() })
+        })
+    }
+
+    fn plan(
+        &self,
+        earlier: &[OpenSnapshot],
+        monitor: &dyn Monitor,
+        batches: crossbeam_channel::Sender<flow::Batch>,
+        order: crossbeam_channel::Sender<crossbeam_channel::Receiver<flow::Block>>,
+    ) -> Result<(), CreateError> {
+        let options = WalkOptions {
+            excludes: Excludes::new(&self.settings.excludes)?,
+            never: vec![self.store.home.identity()],
+            ..WalkOptions::default()
+        };
+        let earlier = earlier
+            .iter()
+            .map(|open| {
+                let entries = open.tree(self.store.chunks.clone()).map(|entry| entry.map_err(CreateError::from));
+                let entries: Box<dyn Iterator<Item = Result<Entry, CreateError>> + Send> = Box::new(entries);
+                Earlier::new(entries, open.signed.manifest.created_at)
+            })
+            .collect();
+        let mut planner = Planner::new(earlier, monitor, batches, order);
+        let mut roots: Vec<Root> = self.settings.roots.iter().map(walk::Root::from).collect();
+        roots.sort_by(|a, b| a.tree.cmp(&b.tree));
+        for root in &roots {
+            if !planner.run(walk(root, &options, &self.cancel)?) || self.cancel.is_cancelled() {
+                break;
+            }
+        }
+        planner.finish();
+        Ok(())
+    }
+
+    /// What is stored already. Chunks of earlier runs whose secrets do not open are as if they were not there.
+    fn fragments(&self, secrets: Vec<(ChunkId, Vec<u8>)>) -> Result<Fragments, CreateError> {
+        let mut fragments = Fragments::default();
+        for (id, sealed) in secrets {
+            let Ok(plain) = self.store.keys.master.open(&secret_place(&id), &sealed) else { continue };
+            let plain = zeroize::Zeroizing::new(plain);
+            let Some((key, table)) = plain.split_at_checked(32) else { continue };
+            let key = Secret::from_slice(key).expect("it was cut to 32 bytes");
+            let rows = table.chunks_exact(FragmentHash::LEN + 4).map(|row| {
+                let (name, len) = row.split_at(FragmentHash::LEN);
+                let name = FragmentHash::from_slice(name).expect("it was cut to a name's length");
+                (name, u32::from_be_bytes(len.try_into().expect("four bytes are left")))
+            });
+            fragments.add_known(ChunkRef::new(id, key), rows);
+        }
+        Ok(fragments)
+    }
+
+    fn resolve_pages(
+        &self,
+        earlier: &[OpenSnapshot],
+        readers: &mut HashMap<ManifestId, TreeReader>,
+        file: &FileEntry,
+    ) -> Result<Vec<crate::domain::metadata::entry::Extent>, CreateError> {
+        let open = earlier.first().expect("pages come from an earlier snapshot");
+        let reader = readers.entry(open.signed.id).or_insert_with(|| open.tree(self.store.chunks.clone()));
+        Ok(reader.extents(file)?)
+    }
+}
+
+/// The list of the snapshot's chunks, cut into segments: the parent's order first, so that most segments stay as they are.
+fn list_segments(
+    chunks: &dyn ChunkStore,
+    parent: &[SegmentSummary],
+    gathered: &Gathered,
+) -> Result<Vec<Segment>, CreateError> {
+    let mut left = gathered.used.clone();
+    let mut list = Vec::with_capacity(left.len());
+    for summary in parent {
+        // A list that cannot be read any more only costs the order.
+        let Some(segment) = chunks.read(&summary.id).ok().and_then(|bytes| Segment::parse(&bytes).ok()) else {
+            continue;
+        };
+        list.extend(segment.entries.into_iter().filter(|entry| left.remove(&entry.id)));
+    }
+    for new in &gathered.new_chunks {
+        if left.remove(&new.id) {
+            list.push(SegmentEntry { id: new.id, size_bytes: new.size_bytes });
+        }
+    }
+    let mut others: Vec<ChunkId> = left.into_iter().collect();
+    others.sort();
+    for id in others {
+        let size = chunks.size(&id)?.ok_or(ChunkStoreError::Missing { id })?;
+        list.push(SegmentEntry { id, size_bytes: u32::try_from(size).unwrap_or(u32::MAX) });
+    }
+    Ok(segment::cut(list))
+}
+
+fn statistics(gathered: &Gathered) -> Statistics {
+    let packed = &gathered.packed;
+    Statistics {
+        files: packed.files,
+        directories: packed.directories,
+        others: packed.others,
+        bytes: packed.bytes,
+        files_read: packed.files_read,
+        bytes_read: packed.bytes_read,
+        new_chunks: gathered.new_chunks.len() as u64,
+        new_bytes: gathered.new_chunks.iter().map(|chunk| u64::from(chunk.size_bytes)).sum(),
+        problems: gathered.problems,
+    }
+}
+
+/// Passes everything on and counts the problems.
+struct CountingMonitor<'a> {
+    inner: &'a dyn Monitor,
+    problems: std::sync::atomic::AtomicU64,
+}
+
+impl<'a> CountingMonitor<'a> {
+    fn new(inner: &'a dyn Monitor) -> Self {
+        Self { inner, problems: std::sync::atomic::AtomicU64::new(0) }
+    }
+
+    fn problems(&self) -> u64 {
+        self.problems.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+impl Monitor for CountingMonitor<'_> {
+    fn task(&self, name: &str, counter: Counter, total: Option<u64>) {
+        self.inner.task(name, counter, total);
+    }
+
+    fn add(&self, counter: Counter, n: u64) {
+        self.inner.add(counter, n);
+    }
+
+    fn notice(&self, text: &str) {
+        self.inner.notice(text);
+    }
+
+    fn problem(&self, problem: Problem) {
+        self.problems.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.inner.problem(problem);
+    }
+}
+
+/// When a snapshot was begun, for messages.
+pub fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}

@@ -1,0 +1,161 @@
+//! The planner: walks the roots, compares with earlier snapshots, and decides what has to be read.
+
+use std::collections::HashMap;
+use std::iter::Peekable;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use jiff::Timestamp;
+
+use crate::domain::metadata::entry::{Attributes, Entry, EntryKind, FileTime};
+use crate::domain::metadata::path::TreePath;
+use crate::monitor::Monitor;
+use crate::source::{DirHandle, Found, FoundKind, WalkEvent};
+
+use super::CreateError;
+use super::flow::{Batch, Block, Draft, DraftKind, Step};
+
+/// A batch is sent off at this many entries …
+const BATCH_ENTRIES: usize = 128;
+/// … or this many bytes to read.
+const BATCH_BYTES: u64 = 1 << 20;
+/// Blocks that a reader may be ahead of the packer, for each batch.
+const BLOCKS_AHEAD: usize = 3;
+/// File systems keep times no finer than a tick of the kernel's coarse clock: 10 ms at most.
+const COARSE_CLOCK_NANOS: i64 = 20_000_000;
+
+/// An earlier snapshot, entry by entry.
+pub struct Earlier<'a> {
+    entries: Peekable<Box<dyn Iterator<Item = Result<Entry, CreateError>> + Send + 'a>>,
+    /// Only files that changed before this moment are trusted to be as they were: a file that changed in the very tick in
+    /// which that backup began may have changed again in the same tick.
+    trusted_before: FileTime,
+}
+
+impl<'a> Earlier<'a> {
+    /// The entries of a snapshot that was begun at `created_at`, in tree order.
+    pub fn new(entries: Box<dyn Iterator<Item = Result<Entry, CreateError>> + Send + 'a>, created_at: Timestamp) -> Self {
+        let nanos = created_at.as_nanosecond() - i128::from(COARSE_CLOCK_NANOS);
+        let secs = nanos.div_euclid(1_000_000_000) as i64;
+        let trusted_before = FileTime { secs, nanos: nanos.rem_euclid(1_000_000_000) as u32 };
+        Self { entries: entries.peekable(), trusted_before }
+    }
+
+    /// The entry at `path`; everything before it is passed over.
+    fn find(&mut self, path: &TreePath) -> Option<Entry> {
+        loop {
+            match self.entries.peek()? {
+                Ok(entry) if entry.path < *path => self.entries.next(),
+                Ok(entry) if entry.path == *path => return self.entries.next()?.ok(),
+                Ok(_) => return None,
+                // An earlier snapshot that cannot be read costs time, not data: everything is read again.
+                Err(_) => return None,
+            };
+        }
+    }
+
+    fn trusts(&self, entry: &Entry, now: &Attributes) -> bool {
+        let then = &entry.attributes;
+        let coarse = then.ctime.nanos == 0 && then.ctime.secs + 2 >= self.trusted_before.secs;
+        then.ctime < self.trusted_before
+            && !coarse
+            && then.ctime == now.ctime
+            && then.mtime == now.mtime
+            && then.inode == now.inode
+    }
+}
+
+/// Cuts the walk into batches.
+pub struct Planner<'a> {
+    earlier: Vec<Earlier<'a>>,
+    links: HashMap<(u64, u64), TreePath>,
+    monitor: &'a dyn Monitor,
+    batches: Sender<Batch>,
+    order: Sender<Receiver<Block>>,
+    steps: Vec<Step>,
+    bytes: u64,
+}
+
+impl<'a> Planner<'a> {
+    /// A planner that compares with `earlier` snapshots, the best first.
+    pub fn new(
+        earlier: Vec<Earlier<'a>>,
+        monitor: &'a dyn Monitor,
+        batches: Sender<Batch>,
+        order: Sender<Receiver<Block>>,
+    ) -> Self {
+        Self { earlier, links: HashMap::new(), monitor, batches, order, steps: Vec::new(), bytes: 0 }
+    }
+
+    /// Plans one root's walk; false if the packer does not listen any more.
+    pub fn run(&mut self, walk: impl Iterator<Item = WalkEvent>) -> bool {
+        for event in walk {
+            match event {
+                WalkEvent::Found(found, dir) => {
+                    let step = self.step(found, dir);
+                    self.steps.push(step);
+                    if (self.steps.len() >= BATCH_ENTRIES || self.bytes >= BATCH_BYTES) && !self.flush() {
+                        return false;
+                    }
+                }
+                WalkEvent::Problem(problem) => self.monitor.problem(problem),
+                WalkEvent::Skipped(skipped) => {
+                    self.monitor.notice(&format!("{}: {}", skipped.path, skipped.reason));
+                }
+            }
+        }
+        true
+    }
+
+    /// Sends off the last batch.
+    pub fn finish(mut self) -> bool {
+        self.flush()
+    }
+
+    fn flush(&mut self) -> bool {
+        self.bytes = 0;
+        if self.steps.is_empty() {
+            return true;
+        }
+        let (out, blocks) = bounded(BLOCKS_AHEAD);
+        let batch = Batch { steps: std::mem::take(&mut self.steps), out };
+        self.order.send(blocks).is_ok() && self.batches.send(batch).is_ok()
+    }
+
+    fn step(&mut self, found: Found, dir: Arc<DirHandle>) -> Step {
+        if found.kind == FoundKind::File && found.stat.nlink > 1 {
+            let key = (found.stat.dev, found.stat.inode);
+            if let Some(to) = self.links.get(&key) {
+                let kind = DraftKind::Known(EntryKind::HardLink { to: to.clone() });
+                return Step::Ready(Draft { path: found.path, attributes: found.stat.attributes(Vec::new()), kind });
+            }
+            self.links.insert(key, found.path.clone());
+        }
+        let now = found.stat.attributes(Vec::new());
+        for earlier in &mut self.earlier {
+            let Some(entry) = earlier.find(&found.path) else { continue };
+            if earlier.trusts(&entry, &now) && is_same_kind(&entry.kind, &found) {
+                let attributes = Attributes { xattrs: entry.attributes.xattrs, ..now };
+                return Step::Ready(Draft { path: found.path, attributes, kind: DraftKind::Known(entry.kind) });
+            }
+        }
+        if found.kind == FoundKind::File {
+            self.bytes += found.stat.size;
+        }
+        Step::Visit { found, dir }
+    }
+}
+
+/// Whether the entry can be taken over as it is.
+fn is_same_kind(kind: &EntryKind, found: &Found) -> bool {
+    match (kind, &found.kind) {
+        (EntryKind::File(file), FoundKind::File) => file.size == found.stat.size && !file.changed_while_read,
+        (EntryKind::Directory, FoundKind::Directory)
+        | (EntryKind::Symlink { .. }, FoundKind::Symlink)
+        | (EntryKind::Fifo, FoundKind::Fifo)
+        | (EntryKind::Socket, FoundKind::Socket) => true,
+        (EntryKind::CharDevice { rdev: then }, FoundKind::CharDevice { rdev: now })
+        | (EntryKind::BlockDevice { rdev: then }, FoundKind::BlockDevice { rdev: now }) => then == now,
+        _ => false,
+    }
+}

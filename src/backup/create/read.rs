@@ -1,0 +1,248 @@
+//! Readers: open, read, cut, hash. Several run at once; each works off batches and answers in order.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::domain::crypto::hash::{FileHash, FileHasher, FragmentKey};
+use crate::domain::metadata::entry::EntryKind;
+use crate::monitor::{Counter, Monitor, Problem};
+use crate::source::read::{self, OpenFile, ReadError, Stretch};
+use crate::source::{DirHandle, Found, FoundKind};
+
+use super::cut::{Cutter, Gear, is_compressible};
+use super::flow::{Batch, Block, Draft, DraftKind, Piece, Step};
+
+/// A block is sent on when it holds this many bytes.
+const BLOCK_BYTES: usize = 1 << 20;
+/// A file that changes while it is read is read this many times.
+const ATTEMPTS: usize = 3;
+
+/// What all readers share.
+pub struct ReaderContext<'a> {
+    /// Names fragments.
+    pub names: &'a FragmentKey,
+    /// Cuts them.
+    pub gear: &'a Gear,
+    /// Hears of problems.
+    pub monitor: &'a dyn Monitor,
+}
+
+/// Works off batches until there are no more, or nobody wants the results.
+pub fn run(context: &ReaderContext<'_>, batches: &Receiver<Batch>) {
+    let mut buffer = Vec::new();
+    for batch in batches {
+        let Batch { steps, out } = batch;
+        let mut reader = Reader { context, out, block: Block::default(), buffer: std::mem::take(&mut buffer) };
+        if steps.into_iter().all(|step| reader.step(step)) {
+            reader.flush();
+        }
+        buffer = reader.buffer;
+    }
+}
+
+struct Reader<'a, 'b> {
+    context: &'a ReaderContext<'b>,
+    out: Sender<Block>,
+    block: Block,
+    buffer: Vec<u8>,
+}
+
+impl Reader<'_, '_> {
+    /// Sends what is gathered; false if nobody listens any more.
+    fn flush(&mut self) -> bool {
+        let block = std::mem::take(&mut self.block);
+        block.pieces.is_empty() || self.out.send(block).is_ok()
+    }
+
+    fn piece(&mut self, piece: Piece) {
+        self.block.pieces.push(piece);
+    }
+
+    fn problem(&self, found: &Found, message: String) {
+        self.context.monitor.problem(Problem { subject: found.path.to_string(), message });
+    }
+
+    /// Does one step; false if nobody wants the results any more.
+    fn step(&mut self, step: Step) -> bool {
+        let (found, dir) = match step {
+            Step::Ready(draft) => {
+                self.piece(Piece::Entry(draft));
+                return true;
+            }
+            Step::Visit { found, dir } => (found, dir),
+        };
+        let done = match found.kind {
+            FoundKind::File => self.file(&found, &dir),
+            _ => self.describe(&found, &dir),
+        };
+        done.unwrap_or_else(|error| {
+            if !matches!(error, ReadError::Vanished) {
+                self.problem(&found, error.to_string());
+            }
+            self.piece(Piece::Nothing);
+            true
+        })
+    }
+
+    fn describe(&mut self, found: &Found, dir: &Arc<DirHandle>) -> Result<bool, ReadError> {
+        let kind = match found.kind {
+            FoundKind::File => unreachable!("files are read, not described"),
+            FoundKind::Directory => EntryKind::Directory,
+            FoundKind::Symlink => EntryKind::Symlink { target: read::read_link(dir, found.name())? },
+            FoundKind::Fifo => EntryKind::Fifo,
+            FoundKind::Socket => EntryKind::Socket,
+            FoundKind::CharDevice { rdev } => EntryKind::CharDevice { rdev },
+            FoundKind::BlockDevice { rdev } => EntryKind::BlockDevice { rdev },
+        };
+        let attributes = found.stat.attributes(read::xattrs_of(dir, found.name())?);
+        self.piece(Piece::Entry(Draft { path: found.path.clone(), attributes, kind: DraftKind::Known(kind) }));
+        Ok(true)
+    }
+
+    fn file(&mut self, found: &Found, dir: &Arc<DirHandle>) -> Result<bool, ReadError> {
+        let mut expected = found.stat;
+        for attempt in 1..=ATTEMPTS {
+            let mut file = match OpenFile::open(dir, found.name(), &expected) {
+                // A new file was renamed over it, as editors save: that one is read.
+                Err(ReadError::Replaced) if attempt < ATTEMPTS => {
+                    let (kind, stat) = read::look(dir, found.name())?;
+                    if kind != FoundKind::File {
+                        return Err(ReadError::Replaced);
+                    }
+                    expected = stat;
+                    continue;
+                }
+                opened => opened?,
+            };
+            let stat = *file.stat();
+            let mut content = Content::new(stat.size, attempt < ATTEMPTS);
+            if !self.content(&mut file, &mut content)? {
+                return Ok(false);
+            }
+            let changed = content.is_longer || content.size != stat.size || file.changed_since_open()?;
+            if changed && attempt < ATTEMPTS {
+                self.piece(Piece::Again);
+                continue;
+            }
+            if changed {
+                self.problem(found, "it changed each time it was read; what was read last is kept and marked".to_owned());
+            }
+            let attributes = stat.attributes(file.xattrs()?);
+            let kind = DraftKind::Read { size: content.size, hash: content.hash(), changed_while_read: changed };
+            self.piece(Piece::Entry(Draft { path: found.path.clone(), attributes, kind }));
+            return Ok(true);
+        }
+        Err(ReadError::Replaced)
+    }
+
+    /// Reads the whole content; false if nobody wants it any more.
+    fn content(&mut self, file: &mut OpenFile, content: &mut Content) -> Result<bool, ReadError> {
+        let cutter = Cutter::new(self.context.gear, content.expected);
+        while let Some(stretch) = file.next_stretch()? {
+            match stretch {
+                Stretch::Hole { len, .. } => {
+                    content.hole(len);
+                    self.piece(Piece::Hole { len });
+                }
+                Stretch::Data { len, .. } => {
+                    if !self.stretch(file, len, &cutter, content)? {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads and cuts one stretch of data; false if nobody wants it any more.
+    fn stretch(
+        &mut self,
+        file: &mut OpenFile,
+        len: u64,
+        cutter: &Cutter<'_>,
+        content: &mut Content,
+    ) -> Result<bool, ReadError> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        let (mut left, mut at, mut ended) = (len, 0, false);
+        let wanted = loop {
+            if !ended && buffer.len() - at < cutter.longest() {
+                buffer.drain(..at);
+                at = 0;
+                let want = (left.min((2 * cutter.longest()) as u64) as usize).max(1);
+                let before = buffer.len();
+                buffer.resize(before + want, 0);
+                let mut filled = before;
+                while filled < buffer.len() {
+                    match file.read(&mut buffer[filled..])? {
+                        0 => break,
+                        n => filled += n,
+                    }
+                }
+                ended = filled < buffer.len() || (filled - before) as u64 == left;
+                buffer.truncate(filled);
+                left -= (filled - before) as u64;
+            }
+            if at == buffer.len() {
+                break true;
+            }
+            let cut = cutter.next(&buffer[at..]);
+            self.fragment(&buffer[at..at + cut], content);
+            at += cut;
+            if self.block.data.len() >= BLOCK_BYTES && !self.flush() {
+                break false;
+            }
+        };
+        self.buffer = buffer;
+        Ok(wanted)
+    }
+
+    fn fragment(&mut self, bytes: &[u8], content: &mut Content) {
+        let hash = FileHash::of(bytes);
+        content.fragment(bytes, hash);
+        self.context.monitor.add(Counter::BytesDone, bytes.len() as u64);
+        self.block.data.extend_from_slice(bytes);
+        self.piece(Piece::Fragment {
+            name: self.context.names.name(&hash),
+            len: bytes.len() as u32,
+            compressible: is_compressible(bytes),
+        });
+    }
+}
+
+/// What is known of a file while it is read. A file of one fragment is hashed once: that hash is the file's, too.
+struct Content {
+    expected: u64,
+    may_skip: bool,
+    hasher: FileHasher,
+    size: u64,
+    whole: Option<FileHash>,
+    is_longer: bool,
+}
+
+impl Content {
+    fn new(expected: u64, may_skip: bool) -> Self {
+        Self { expected, may_skip, hasher: FileHasher::default(), size: 0, whole: None, is_longer: false }
+    }
+
+    fn hole(&mut self, len: u64) {
+        self.is_longer |= self.whole.is_some();
+        self.hasher.update_zeros(len);
+        self.size += len;
+    }
+
+    fn fragment(&mut self, bytes: &[u8], hash: FileHash) {
+        self.is_longer |= self.whole.is_some();
+        if self.may_skip && self.size == 0 && bytes.len() as u64 == self.expected {
+            self.whole = Some(hash);
+        } else {
+            self.hasher.update(bytes);
+        }
+        self.size += bytes.len() as u64;
+    }
+
+    fn hash(&self) -> FileHash {
+        self.whole.unwrap_or_else(|| self.hasher.finish())
+    }
+}

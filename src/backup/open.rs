@@ -1,0 +1,93 @@
+//! A snapshot, opened with the key that this instance has for it.
+
+use std::sync::Arc;
+
+use crate::domain::envelope::{self, EnvelopeError, SnapshotKey};
+use crate::domain::id::{CollectionId, ManifestId};
+use crate::domain::manifest::{ManifestError, PrivatePart, SignedManifest};
+use crate::domain::metadata::node::Node;
+use crate::store::chunks::ChunkStore;
+use crate::store::manifests::ManifestFileError;
+use crate::store::tree::TreeReader;
+use crate::store::Store;
+
+/// Why a snapshot cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenSnapshotError {
+    /// Its manifest cannot be read.
+    #[error(transparent)]
+    File(#[from] ManifestFileError),
+    /// We are not among its readers.
+    #[error("this instance has no key for snapshot {}: it is kept here for others (a blind mirror), or its envelope was not fetched yet; try 'bulbil rekey'", .0.short())]
+    NoKey(ManifestId),
+    /// The envelope is bad.
+    #[error("the envelope of snapshot {} does not open", id.short())]
+    Envelope {
+        /// Which snapshot.
+        id: ManifestId,
+        /// Why.
+        #[source]
+        cause: EnvelopeError,
+    },
+    /// The manifest is bad.
+    #[error("snapshot {} cannot be opened", id.short())]
+    Manifest {
+        /// Which snapshot.
+        id: ManifestId,
+        /// Why.
+        #[source]
+        cause: ManifestError,
+    },
+}
+
+/// An opened snapshot.
+#[derive(Debug)]
+pub struct OpenSnapshot {
+    /// The manifest.
+    pub signed: SignedManifest,
+    /// The snapshot's key.
+    pub key: SnapshotKey,
+    /// The opened private part.
+    pub private: PrivatePart,
+    /// Root of the tree.
+    pub root: Node,
+}
+
+impl OpenSnapshot {
+    /// Opens a snapshot with the key that is kept under our master key.
+    ///
+    /// # Errors
+    /// [`OpenSnapshotError`].
+    pub fn open(store: &Store, id: &ManifestId) -> Result<Self, OpenSnapshotError> {
+        let (signed, envelopes) = store.manifests.load(id)?;
+        let envelope = envelopes
+            .iter()
+            .find(|envelope| envelope.algorithm == envelope::VAULT)
+            .ok_or(OpenSnapshotError::NoKey(*id))?;
+        let key = envelope
+            .open_with_vault(id, &signed.manifest.commitment, &store.keys.master)
+            .map_err(|cause| OpenSnapshotError::Envelope { id: *id, cause })?;
+        Self::with_key(signed, key)
+    }
+
+    /// Opens a snapshot with a key from elsewhere.
+    ///
+    /// # Errors
+    /// [`OpenSnapshotError::Manifest`].
+    pub fn with_key(signed: SignedManifest, key: SnapshotKey) -> Result<Self, OpenSnapshotError> {
+        let fail = |cause| OpenSnapshotError::Manifest { id: signed.id, cause };
+        let private = signed.manifest.open_private(&key).map_err(fail)?;
+        let root = private.root().map_err(fail)?;
+        Ok(Self { signed, key, private, root })
+    }
+
+    /// Which collection it is of.
+    pub fn collection(&self) -> CollectionId {
+        self.signed.manifest.collection
+    }
+
+    /// Reads its tree, whose chunks are in `chunks`.
+    pub fn tree(&self, chunks: Arc<dyn ChunkStore>) -> TreeReader {
+        TreeReader::new(chunks, self.collection(), self.root.clone())
+    }
+}
