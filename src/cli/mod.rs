@@ -1,1 +1,60 @@
-//! To be written.
+//! The command line: one file a command.
+//!
+//! Exit codes: 0 done, 1 failed, 2 done but not everything. Results go to standard output, everything else to standard
+//! error. With `--json` standard output is one JSON document, described in `docs/json.md`.
+
+mod args; // what may be typed
+mod backup;
+mod collection;
+mod context; // the home, the store, the clock: what every command needs
+mod diff;
+mod init;
+mod ls;
+mod output; // text or JSON
+mod progress; // the bar on a terminal
+mod rebuild;
+mod restore;
+mod snapshots;
+mod status;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use context::Context;
+use output::Outcome;
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let context = Context::new(&cli.global);
+    context.start_log();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return context.output.failure(&anyhow::Error::new(error).context("cannot start the runtime")),
+    };
+    let result = runtime.block_on(run(cli.command, &context));
+    runtime.shutdown_background();
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::NotEverything) => ExitCode::from(2),
+        Err(error) => context.output.failure(&error),
+    }
+}
+
+async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Init(args) => init::run(args, context).await,
+        Command::Collection(command) => collection::run(command, context).await,
+        Command::Backup(args) => backup::run(args, context).await,
+        Command::Snapshots(args) => snapshots::run(args, context).await,
+        Command::Ls(args) => ls::run(args, context).await,
+        Command::Diff(args) => diff::run(args, context).await,
+        Command::Restore(args) => restore::run(args, context).await,
+        Command::Verify(args) => verify::run(args, context).await,
+        Command::Status(args) => status::run(args, context).await,
+        Command::Rebuild(args) => rebuild::run(args, context).await,
+    }
+}

@@ -1,0 +1,88 @@
+//! Which snapshot: `notes`, `notes@latest`, `notes@3`, `notes@1f2e3d4c`, or an id alone.
+
+use crate::domain::id::ManifestId;
+use crate::store::Store;
+use crate::store::collections::Collection;
+use crate::store::index::IndexError;
+use crate::store::index::snapshots::Snapshot;
+
+/// Why there is no such snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum SelectError {
+    /// No such collection.
+    #[error("there is no collection {name:?} here{}", known(.known))]
+    NoCollection {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// A collection without snapshots.
+    #[error("collection {0:?} has no complete snapshot yet: run 'bulbil backup' where it is kept, or 'bulbil fetch' here")]
+    NoSnapshots(String),
+    /// No such snapshot.
+    #[error("there is no snapshot {0:?}: 'bulbil snapshots' lists those that there are")]
+    NoSnapshot(String),
+    /// More than one fits.
+    #[error("{0:?} fits several snapshots: give more digits of the id")]
+    Ambiguous(String),
+    /// The index cannot be used.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+fn known(names: &[String]) -> String {
+    if names.is_empty() { "; there are none yet".to_owned() } else { format!("; there are: {}", names.join(", ")) }
+}
+
+/// Finds a collection by its name.
+///
+/// # Errors
+/// [`SelectError::NoCollection`].
+pub async fn collection(store: &Store, name: &str) -> Result<Collection, SelectError> {
+    if let Some(found) = store.index.collection_named(name).await? {
+        return Ok(found);
+    }
+    let known = store.index.collections().await?.into_iter().map(|collection| collection.name).collect();
+    Err(SelectError::NoCollection { name: name.to_owned(), known })
+}
+
+/// Finds a snapshot: `NAME`, `NAME@latest`, `NAME@NUMBER`, `NAME@ID`, or at least six digits of an id.
+///
+/// # Errors
+/// [`SelectError`].
+pub async fn snapshot(store: &Store, text: &str) -> Result<Snapshot, SelectError> {
+    let (name, which) = text.split_once('@').unwrap_or((text, "latest"));
+    if !text.contains('@') && store.index.collection_named(name).await?.is_none() && is_id(text) {
+        return only(store.index.snapshots(None).await?, text, text);
+    }
+    let collection = collection(store, name).await?;
+    let snapshots = store.index.snapshots(Some(&collection.id)).await?;
+    if which == "latest" {
+        let best = |s: &&Snapshot| (s.complete && s.has_key && !s.partial, s.complete, s.sequence);
+        return snapshots.iter().max_by_key(best).cloned().ok_or_else(|| SelectError::NoSnapshots(name.to_owned()));
+    }
+    if let Ok(sequence) = which.parse::<u64>()
+        && let Some(found) = snapshots.iter().find(|snapshot| snapshot.sequence == sequence)
+    {
+        return Ok(found.clone());
+    }
+    if is_id(which) {
+        return only(snapshots, which, text);
+    }
+    Err(SelectError::NoSnapshot(text.to_owned()))
+}
+
+fn is_id(text: &str) -> bool {
+    (6..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+fn only(snapshots: Vec<Snapshot>, prefix: &str, text: &str) -> Result<Snapshot, SelectError> {
+    let fits = |id: &ManifestId| id.to_string().starts_with(prefix);
+    let mut found = snapshots.into_iter().filter(|snapshot| fits(&snapshot.id));
+    match (found.next(), found.next()) {
+        (Some(one), None) => Ok(one),
+        (Some(_), Some(_)) => Err(SelectError::Ambiguous(text.to_owned())),
+        _ => Err(SelectError::NoSnapshot(text.to_owned())),
+    }
+}

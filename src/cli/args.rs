@@ -1,0 +1,219 @@
+//! What may be typed.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Back up an application's data, serve it to the instances you trust, clone it, mirror it, take over.
+#[derive(Debug, Parser)]
+#[command(name = "bulbil", version, about, propagate_version = true, disable_help_subcommand = true)]
+#[command(after_help = "A first backup:\n  bulbil init --name alpha\n  bulbil collection add notes ~/notes\n  bulbil backup\n\n\
+See it all work on throw-away data:\n  bulbil demo")]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// Which command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The folder with keys, index and chunks [default: $BULBIL_HOME, or ~/.local/share/bulbil]
+    #[arg(long, global = true, value_name = "DIR", env = "BULBIL_HOME", hide_env = true)]
+    pub home: Option<PathBuf>,
+    /// A file whose first line is the passphrase of the keys
+    #[arg(long, global = true, value_name = "FILE", env = "BULBIL_PASSPHRASE_FILE", hide_env = true)]
+    pub passphrase_file: Option<PathBuf>,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print results and errors only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more; twice: say everything
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a home: keys, index, and the recovery key, which is shown once
+    #[command(after_help = "Example:\n  bulbil init --name alpha")]
+    Init(InitArgs),
+    /// Say what is backed up
+    #[command(subcommand)]
+    Collection(CollectionCommand),
+    /// Make a snapshot of every collection, or of those named
+    #[command(after_help = "Example:\n  bulbil backup\n  bulbil backup notes")]
+    Backup(BackupArgs),
+    /// List snapshots
+    #[command(after_help = "Example:\n  bulbil snapshots notes")]
+    Snapshots(SnapshotsArgs),
+    /// List what is in a snapshot
+    #[command(after_help = "Example:\n  bulbil ls notes\n  bulbil ls notes@latest some/dir\n  bulbil ls -r notes@3")]
+    Ls(LsArgs),
+    /// Show what differs between two snapshots
+    #[command(after_help = "Example:\n  bulbil diff notes@1 notes@2")]
+    Diff(DiffArgs),
+    /// Restore a snapshot, or a part of it, into a folder
+    #[command(after_help = "Example:\n  bulbil restore notes --target ./out\n  bulbil restore notes@2 --path 2026/may --target ./out")]
+    Restore(RestoreArgs),
+    /// Check that everything is there and is what it was
+    #[command(after_help = "Example:\n  bulbil verify\n  bulbil verify --data")]
+    Verify(VerifyArgs),
+    /// Show what is here, and how old it is
+    #[command(after_help = "Example:\n  bulbil status")]
+    Status(StatusArgs),
+    /// Make the index again from keys, manifests and chunks
+    #[command(after_help = "Example:\n  bulbil rebuild")]
+    Rebuild(RebuildArgs),
+}
+
+/// `bulbil init`
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// What this instance is called: letters, digits, '-', '_' and '.'
+    #[arg(long)]
+    pub name: String,
+    /// Ask for a passphrase that protects the keys
+    #[arg(long, conflicts_with = "passphrase_file")]
+    pub passphrase: bool,
+}
+
+/// `bulbil collection …`
+#[derive(Debug, Subcommand)]
+pub enum CollectionCommand {
+    /// Add a collection: a name and the folders that belong to it
+    #[command(after_help = "Example:\n  bulbil collection add notes ~/notes ~/notes-media --exclude '*.tmp'")]
+    Add(CollectionAddArgs),
+    /// List collections
+    List,
+    /// Change what is left out, compressed or padded
+    #[command(after_help = "Example:\n  bulbil collection set notes --exclude '*.tmp' --exclude cache/")]
+    Set(CollectionSetArgs),
+}
+
+/// `bulbil collection add`
+#[derive(Debug, Args)]
+pub struct CollectionAddArgs {
+    /// What it is called
+    pub name: String,
+    /// The folders, or single files
+    #[arg(required = true)]
+    pub roots: Vec<PathBuf>,
+    /// What is left out, as in .gitignore; may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+    /// How hard to compress: zstd level 1 to 19
+    #[arg(long, value_name = "LEVEL", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub compression: i32,
+    /// Hide the lengths of chunks (at most 12 % larger)
+    #[arg(long)]
+    pub padding: bool,
+}
+
+/// `bulbil collection set`
+#[derive(Debug, Args)]
+pub struct CollectionSetArgs {
+    /// Which collection
+    pub name: String,
+    /// What is left out from now on; replaces all earlier patterns
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Option<Vec<String>>,
+    /// How hard to compress: zstd level 1 to 19
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub compression: Option<i32>,
+}
+
+/// `bulbil backup`
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// Which collections [default: all]
+    pub collections: Vec<String>,
+}
+
+/// `bulbil snapshots`
+#[derive(Debug, Args)]
+pub struct SnapshotsArgs {
+    /// Which collections [default: all]
+    pub collections: Vec<String>,
+}
+
+/// `bulbil ls`
+#[derive(Debug, Args)]
+pub struct LsArgs {
+    /// Which snapshot: NAME, NAME@latest, NAME@NUMBER or an id
+    pub snapshot: String,
+    /// Which folder in it
+    pub path: Option<PathBuf>,
+    /// Everything below, too
+    #[arg(short, long)]
+    pub recursive: bool,
+    /// Mode, owner, size and time, too
+    #[arg(short, long)]
+    pub long: bool,
+}
+
+/// `bulbil diff`
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The older snapshot
+    pub before: String,
+    /// The newer snapshot
+    pub after: String,
+}
+
+/// `bulbil restore`
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// Which snapshot: NAME, NAME@latest, NAME@NUMBER or an id
+    pub snapshot: String,
+    /// Where to: a folder, made if it is missing
+    #[arg(long, value_name = "DIR")]
+    pub target: PathBuf,
+    /// Only this file or folder of the snapshot; may be given several times
+    #[arg(long, value_name = "PATH")]
+    pub path: Vec<PathBuf>,
+    /// What to do with files that are there already
+    #[arg(long, value_enum, default_value_t = OverwriteArg::IfChanged)]
+    pub overwrite: OverwriteArg,
+    /// Remove from the target what is not in the snapshot
+    #[arg(long)]
+    pub delete: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What to do with files that are there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OverwriteArg {
+    /// Leave them.
+    Never,
+    /// Replace those whose size or time differs.
+    IfChanged,
+    /// Replace them.
+    Always,
+}
+
+/// `bulbil verify`
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Which collections [default: all]
+    pub collections: Vec<String>,
+    /// Read every chunk and compare it with its name, and open those we have keys for
+    #[arg(long)]
+    pub data: bool,
+}
+
+/// `bulbil status`
+#[derive(Debug, Args)]
+pub struct StatusArgs {}
+
+/// `bulbil rebuild`
+#[derive(Debug, Args)]
+pub struct RebuildArgs {}

@@ -1,0 +1,84 @@
+//! `bulbil backup`
+
+use anyhow::bail;
+use serde_json::json;
+
+use crate::backup::create::{Created, create};
+use crate::backup::select;
+use crate::store::{Collection, Store};
+
+use super::args::BackupArgs;
+use super::context::Context;
+use super::output::{Outcome, bytes, count, took};
+
+/// Makes a snapshot of every collection, or of those named.
+pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome> {
+    let store = context.store().await?;
+    let collections = wanted(&store, &args.collections).await?;
+    let cancel = context.cancellation();
+    let progress = context.progress();
+    let mut documents = Vec::new();
+    let mut partial = false;
+    for collection in &collections {
+        if cancel.is_cancelled() {
+            break;
+        }
+        let before = progress.notices().len();
+        let created = create(&store, collection, &*context.clock, progress.clone(), &cancel).await?;
+        progress.suspend(|| {
+            for notice in &progress.notices()[before..] {
+                context.output.remark(format!("note: {notice}"));
+            }
+            say(collection, &created, context);
+        });
+        partial |= created.partial;
+        documents.push(json!({
+            "collection": collection.name, "id": created.id, "sequence": created.sequence,
+            "partial": created.partial, "statistics": created.statistics, "seconds": created.took.as_secs_f64(),
+        }));
+    }
+    progress.finish();
+    let problems = progress.problems();
+    context.output.document("backup", documents, &problems);
+    if partial {
+        context.output.outcome(&problems);
+        return Ok(Outcome::NotEverything);
+    }
+    Ok(context.output.outcome(&problems))
+}
+
+async fn wanted(store: &Store, names: &[String]) -> anyhow::Result<Vec<Collection>> {
+    if names.is_empty() {
+        let all = store.index.collections().await?;
+        let own: Vec<Collection> = all.into_iter().filter(|collection| collection.settings.is_some()).collect();
+        if own.is_empty() {
+            bail!("there is nothing to back up yet: 'bulbil collection add NAME FOLDER' says what");
+        }
+        return Ok(own);
+    }
+    let mut collections = Vec::new();
+    for name in names {
+        collections.push(select::collection(store, name).await?);
+    }
+    Ok(collections)
+}
+
+fn say(collection: &Collection, created: &Created, context: &Context) {
+    let s = &created.statistics;
+    let what = if created.partial { "interrupted, partial snapshot" } else { "snapshot" };
+    context.output.line(format!("{}@{}  {what} {}", collection.name, created.sequence, created.id.short()));
+    context.output.line(format!(
+        "  {}, {}, {}; read {} ({}), stored {} in {}; {}",
+        count(s.files, "file"),
+        count(s.directories, "directory"),
+        bytes(s.bytes),
+        count(s.files_read, "file"),
+        bytes(s.bytes_read),
+        bytes(s.new_bytes),
+        count(s.new_chunks, "chunk"),
+        took(created.took),
+    ));
+    if created.partial {
+        context.output.remark("  the next backup goes on from here");
+    }
+}

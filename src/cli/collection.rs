@@ -1,0 +1,142 @@
+//! `bulbil collection add|list|set`
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use crate::backup::select;
+use crate::domain::chunk::Padding;
+use crate::domain::id::CollectionId;
+use crate::domain::peer::is_plain_name;
+use crate::source::Excludes;
+use crate::store::{Collection, CollectionSettings, RootSetting, Store, entropy};
+
+use super::args::{CollectionAddArgs, CollectionCommand, CollectionSetArgs};
+use super::context::Context;
+use super::output::Outcome;
+
+/// Adds, lists or changes collections.
+pub async fn run(command: CollectionCommand, context: &Context) -> anyhow::Result<Outcome> {
+    let store = context.store().await?;
+    match command {
+        CollectionCommand::Add(args) => add(args, &store, context).await,
+        CollectionCommand::List => list(&store, context).await,
+        CollectionCommand::Set(args) => set(args, &store, context).await,
+    }
+}
+
+async fn add(args: CollectionAddArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
+    anyhow::ensure!(
+        is_plain_name(&args.name),
+        "{:?} is no name for a collection: use 1 to 64 letters, digits, '-', '_' and '.'",
+        args.name
+    );
+    Excludes::new(&args.exclude)?;
+    let roots = roots(&args.roots)?;
+    let settings = CollectionSettings {
+        roots,
+        excludes: args.exclude,
+        level: args.compression,
+        padding: if args.padding { Padding::Padme } else { Padding::None },
+    };
+    let id = CollectionId::random(&mut entropy());
+    let collection = store.add_collection(id, &args.name, settings).await?;
+    context.output.line(format!("added collection {}", collection.name));
+    for root in &collection.settings.as_ref().expect("it is our own").roots {
+        context.output.line(format!("  {}", root.path.display()));
+    }
+    context.output.document("collection add", document(&collection), &[]);
+    Ok(Outcome::Done)
+}
+
+/// Absolute paths with unique names in the tree.
+fn roots(paths: &[PathBuf]) -> anyhow::Result<Vec<RootSetting>> {
+    let mut roots: Vec<RootSetting> = Vec::new();
+    for path in paths {
+        let absolute = std::fs::canonicalize(path)
+            .with_context(|| format!("{} cannot be backed up: is the path right?", path.display()))?;
+        let kind = std::fs::metadata(&absolute)?;
+        anyhow::ensure!(
+            kind.is_dir() || kind.is_file(),
+            "{} is neither a folder nor a file: name the folder it is in",
+            path.display()
+        );
+        for other in &roots {
+            let nested = absolute.starts_with(&other.path) || other.path.starts_with(&absolute);
+            anyhow::ensure!(!nested, "{} and {} overlap: name the outer one only", absolute.display(), other.path.display());
+        }
+        let base = escaped_name(&absolute);
+        let taken = |name: &str| roots.iter().any(|root| root.name == name);
+        let name = (1..)
+            .map(|n| if n == 1 { base.clone() } else { format!("{base}-{n}") })
+            .find(|name| !taken(name))
+            .expect("there are more numbers than roots");
+        roots.push(RootSetting { name, path: absolute });
+    }
+    Ok(roots)
+}
+
+/// The last name of a path; bytes that are not UTF-8, and `%`, become `%XX`.
+fn escaped_name(path: &Path) -> String {
+    let Some(name) = path.file_name() else { return "root".to_owned() };
+    let mut out = String::new();
+    for chunk in name.as_bytes().utf8_chunks() {
+        out.push_str(&chunk.valid().replace('%', "%25"));
+        for byte in chunk.invalid() {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+async fn list(store: &Store, context: &Context) -> anyhow::Result<Outcome> {
+    let collections = store.index.collections().await?;
+    if collections.is_empty() {
+        context.output.remark("There are no collections yet: 'bulbil collection add NAME FOLDER' adds one.");
+    }
+    for collection in &collections {
+        match &collection.settings {
+            Some(settings) => {
+                context.output.line(&collection.name);
+                for root in &settings.roots {
+                    context.output.line(format!("  {}", root.path.display()));
+                }
+                for pattern in &settings.excludes {
+                    context.output.line(format!("  without {pattern}"));
+                }
+            }
+            None => context.output.line(format!("{}  (of instance {})", collection.name, collection.origin.short())),
+        }
+    }
+    context.output.document("collection list", collections.iter().map(document).collect::<Vec<_>>(), &[]);
+    Ok(Outcome::Done)
+}
+
+async fn set(args: CollectionSetArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
+    let collection = select::collection(store, &args.name).await?;
+    let mut settings = collection
+        .settings
+        .clone()
+        .with_context(|| format!("collection {:?} belongs to another instance; its settings are changed there", args.name))?;
+    if let Some(excludes) = args.exclude {
+        Excludes::new(&excludes)?;
+        settings.excludes = excludes;
+    }
+    settings.level = args.compression.unwrap_or(settings.level);
+    let collection = store.update_collection(&collection.id, settings).await?;
+    context.output.line(format!("changed collection {}", collection.name));
+    context.output.document("collection set", document(&collection), &[]);
+    Ok(Outcome::Done)
+}
+
+fn document(collection: &Collection) -> serde_json::Value {
+    let settings = collection.settings.as_ref().map(|settings| {
+        json!({
+            "roots": settings.roots.iter().map(|root| json!({ "name": root.name, "path": root.path })).collect::<Vec<_>>(),
+            "excludes": settings.excludes, "compression": settings.level, "padding": settings.padding,
+        })
+    });
+    json!({ "id": collection.id, "name": collection.name, "origin": collection.origin, "settings": settings })
+}

@@ -1,0 +1,151 @@
+//! What every command needs: the home, the store, the clock, and where results go.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::SystemClock;
+use crate::config;
+use crate::store::{Passphrase, Store};
+
+use super::args::Global;
+use super::output::Output;
+use super::progress::Progress;
+
+/// What every command needs.
+#[derive(Debug)]
+pub struct Context {
+    /// The folder with keys, index and chunks.
+    pub home: PathBuf,
+    /// Where results go.
+    pub output: Output,
+    /// What time it is.
+    pub clock: Arc<SystemClock>,
+    passphrase_file: Option<PathBuf>,
+    verbose: u8,
+}
+
+impl Context {
+    /// From what was typed.
+    pub fn new(global: &Global) -> Self {
+        Self {
+            home: global.home.clone().unwrap_or_else(config::default_home),
+            output: Output { json: global.json, quiet: global.quiet },
+            clock: Arc::new(SystemClock),
+            passphrase_file: global.passphrase_file.clone(),
+            verbose: global.verbose,
+        }
+    }
+
+    /// Starts the log on standard error: warnings, with `-v` more.
+    pub fn start_log(&self) {
+        let level = match self.verbose {
+            0 => "warn",
+            1 => "info",
+            2 => "debug",
+            _ => "trace",
+        };
+        let filter = tracing_subscriber::EnvFilter::new(format!("warn,bulbil={level}"));
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+        // A second start in one process (a test) changes nothing.
+        let _ = log.with_ansi(std::io::stderr().is_terminal()).try_init();
+    }
+
+    /// Opens the home.
+    ///
+    /// # Errors
+    /// If there is none, it is of a later version, or its keys do not open.
+    pub async fn store(&self) -> anyhow::Result<Store> {
+        let passphrase = self.passphrase()?;
+        Ok(Store::open(&self.home, passphrase).await?)
+    }
+
+    /// The passphrase, if the home needs one: from the file, or typed on a terminal.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or there is no terminal to ask on.
+    pub fn passphrase(&self) -> anyhow::Result<Option<Passphrase>> {
+        if let Some(given) = self.passphrase_from_file()? {
+            return Ok(Some(given));
+        }
+        if Store::needs_passphrase(&self.home).unwrap_or(false) && std::io::stdin().is_terminal() {
+            return ask("passphrase: ").map(Some);
+        }
+        Ok(None)
+    }
+
+    /// The passphrase from `--passphrase-file`.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is empty.
+    pub fn passphrase_from_file(&self) -> anyhow::Result<Option<Passphrase>> {
+        let Some(file) = &self.passphrase_file else { return Ok(None) };
+        let text = std::fs::read(file).with_context(|| format!("cannot read the passphrase file {}", file.display()))?;
+        let text = zeroize::Zeroizing::new(text);
+        let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        anyhow::ensure!(!line.is_empty(), "the passphrase file {} has an empty first line", file.display());
+        Ok(Some(Passphrase::new(line.to_vec())))
+    }
+
+    /// A progress bar, unless it is to be quiet.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::new(Progress::new(!self.output.quiet && !self.output.json))
+    }
+
+    /// A token that Ctrl-C and SIGTERM cancel; a second Ctrl-C ends the program at once.
+    pub fn cancellation(&self) -> CancellationToken {
+        let token = CancellationToken::new();
+        let (cancelled, output) = (token.clone(), self.output);
+        #[expect(clippy::disallowed_methods, reason = "it lives as long as the program and owns nothing")]
+        tokio::spawn(async move {
+            wait_for_signal().await;
+            output.remark("stopping; what was reached is kept (again to stop at once)");
+            cancelled.cancel();
+            wait_for_signal().await;
+            std::process::exit(1);
+        });
+        token
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        // Without signals there is nothing to wait for.
+        _ => std::future::pending().await,
+    }
+}
+
+/// Asks for a passphrase on the terminal, without showing it.
+///
+/// # Errors
+/// If there is no terminal.
+pub fn ask(prompt: &str) -> anyhow::Result<Passphrase> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    use std::io::{BufRead, Write};
+    let stdin = std::io::stdin();
+    let before = tcgetattr(&stdin).context("there is no terminal to ask for the passphrase on; use --passphrase-file")?;
+    let mut silent = before.clone();
+    silent.local_modes.remove(LocalModes::ECHO);
+    let _ = write!(std::io::stderr(), "{prompt}");
+    tcsetattr(&stdin, OptionalActions::Flush, &silent)?;
+    let mut line = zeroize::Zeroizing::new(String::new());
+    let read = stdin.lock().read_line(&mut line);
+    tcsetattr(&stdin, OptionalActions::Flush, &before)?;
+    let _ = writeln!(std::io::stderr());
+    read?;
+    let typed = line.trim_end_matches(['\r', '\n']);
+    anyhow::ensure!(!typed.is_empty(), "no passphrase was typed");
+    Ok(Passphrase::new(typed.as_bytes().to_vec()))
+}
