@@ -1,1 +1,3 @@
 //! To be written.
+
+pub mod target; // writing into a folder, never outside it
