@@ -1,1 +1,130 @@
-//! To be written.
+//! `bulbil.toml` and the environment, parsed once.
+//!
+//! What an admin changes in daily use is in the database; here stands what belongs to the machine: addresses, intervals.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::domain::peer::PeerAddress;
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The file is no configuration.
+    #[error("{} is not a configuration: {cause}", path.display())]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        cause: Box<toml::de::Error>,
+    },
+}
+
+/// What stands in `bulbil.toml`. Every field may be missing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where peers come in.
+    pub peer: PeerConfig,
+    /// Where the admin comes in.
+    pub admin: AdminConfig,
+    /// How the mirror follows.
+    pub sync: SyncConfig,
+}
+
+/// `[peer]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PeerConfig {
+    /// Plain HTTP, without Tor: who watches the network sees who talks to whom.
+    pub dangerously_direct: bool,
+    /// Where to listen with `dangerously_direct`, e.g. `127.0.0.1:7001`.
+    pub listen: Option<SocketAddr>,
+    /// What invites say, if it is not the address listened on.
+    pub address: Option<PeerAddress>,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// Where to listen; loopback only.
+    pub listen: SocketAddr,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        // Port 0: any that is free. The command line finds it by itself.
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)) }
+    }
+}
+
+/// `[sync]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SyncConfig {
+    /// Seconds between two questions for news, give or take a tenth; 5 to 86,400.
+    pub interval_s: u64,
+}
+
+impl Default for SyncConfig {
+    fn default() -> Self {
+        Self { interval_s: 300 }
+    }
+}
+
+impl SyncConfig {
+    /// The interval within its bounds.
+    pub fn interval(&self) -> Duration {
+        Duration::from_secs(self.interval_s.clamp(5, 86_400))
+    }
+}
+
+impl Config {
+    /// Reads the file; one that is not there is an empty one.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => toml::from_str(&text)
+                .map_err(|cause| ConfigError::Malformed { path: path.to_owned(), cause: Box::new(cause) }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(cause) => Err(ConfigError::Read { path: path.to_owned(), cause }),
+        }
+    }
+}
+
+/// Where the home is, if nobody says: `$XDG_DATA_HOME/bulbil`, or `~/.local/share/bulbil`.
+pub fn default_home() -> PathBuf {
+    let data = std::env::var_os("XDG_DATA_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let data = data.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")));
+    data.unwrap_or_else(|| PathBuf::from(".")).join("bulbil")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_that_is_not_known_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bulbil.toml");
+        assert_eq!(Config::load(&path).unwrap(), Config::default());
+        std::fs::write(&path, "[peer]\nlissten = \"127.0.0.1:1\"\n").unwrap();
+        let error = Config::load(&path).unwrap_err().to_string();
+        assert!(error.contains("lissten") && error.contains("line 2"), "{error}");
+    }
+}

@@ -361,6 +361,11 @@ impl Target {
         read().map_err(|errno| TargetError::io("list", path, errno))
     }
 
+    /// Whether `path` is a scratch folder of this or another restore, and nobody's content.
+    pub fn is_own(&self, path: &TreePath) -> bool {
+        path.parent().is_none() && scratch::is_scratch(path.name())
+    }
+
     /// Removes what is at `path`, with everything below, without following a link; it is fine if nothing is there.
     ///
     /// # Errors

@@ -1,0 +1,168 @@
+//! Restoring: a snapshot, or a part of it, back into a folder.
+//!
+//! One thread walks the tree and makes folders and links; several read chunks, write files and compare each with its own hash
+//! (R14). Nothing is written outside the target, and nothing has its final name before it is whole: see [`super::target`].
+
+mod files;
+mod plan;
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use crossbeam_channel::bounded;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::metadata::path::TreePath;
+use crate::monitor::{Counter, Monitor};
+use crate::store::{ChunkStore, TreeError};
+
+use super::cache::ChunkCache;
+use super::open::OpenSnapshot;
+use super::target::{Target, TargetError};
+use files::Writers;
+use plan::Plan;
+
+/// Opened chunks that are kept: about 2.5 MiB each.
+const CACHED_CHUNKS: NonZeroUsize = NonZeroUsize::new(24).expect("24 is not zero");
+/// Batches of files that may wait for a writer.
+const BATCHES_AHEAD: usize = 8;
+
+/// What to do with files that are there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overwrite {
+    /// Leave them.
+    Never,
+    /// Replace those whose size or time of modification differs.
+    IfChanged,
+    /// Replace them.
+    Always,
+}
+
+/// How to restore.
+#[derive(Debug, Clone)]
+pub struct RestoreOptions {
+    /// Only what is at or below these paths of the snapshot; everything if there are none.
+    pub paths: Vec<TreePath>,
+    /// What to do with files that are there already.
+    pub overwrite: Overwrite,
+    /// Remove from restored folders what is not in the snapshot.
+    pub delete: bool,
+    /// Only say what would be done.
+    pub dry_run: bool,
+}
+
+/// What was restored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct RestoreStats {
+    /// Files written, or that would be.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Folders.
+    pub directories: u64,
+    /// Links, pipes, sockets and devices.
+    pub others: u64,
+    /// What was there already and is left as it is.
+    pub skipped: u64,
+    /// What was removed, or would be.
+    pub deleted: u64,
+}
+
+/// Why nothing, or not everything, was restored.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// A path that is not in the snapshot.
+    #[error("{0} is not in the snapshot: 'bulbil ls' shows what is")]
+    NotInSnapshot(TreePath),
+    /// The tree cannot be read.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The target cannot be written.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The target is a file, or something is in the way.
+    #[error("{} is not a folder: choose another target", .0.display())]
+    NotAFolder(PathBuf),
+    /// It was cancelled.
+    #[error("cancelled: no file was left half written; run it again to go on")]
+    Cancelled,
+    /// A thread died.
+    #[error("a part of the restore died unexpectedly. This is a bug in bulbil")]
+    Died,
+}
+
+/// Restores `snapshot` into the folder `into`, which is made if it is missing. Blocks; for a thread of its own.
+///
+/// The content of a snapshot with one root comes directly into the folder, several roots get a folder each. What cannot be
+/// restored is reported to `monitor` and does not stop the rest.
+///
+/// # Errors
+/// [`RestoreError`].
+pub fn restore(
+    chunks: &Arc<dyn ChunkStore>,
+    snapshot: &OpenSnapshot,
+    into: &Path,
+    options: &RestoreOptions,
+    monitor: &dyn Monitor,
+    cancel: &CancellationToken,
+) -> Result<RestoreStats, RestoreError> {
+    if into.exists() && !into.is_dir() {
+        return Err(RestoreError::NotAFolder(into.to_owned()));
+    }
+    let total = options.paths.is_empty().then_some(snapshot.private.statistics.bytes);
+    monitor.task(&format!("restoring {}", snapshot.private.name), Counter::BytesDone, total);
+    if options.dry_run {
+        let target = if into.exists() { Some(Target::open(into, false)?) } else { None };
+        return Plan::new(snapshot, &**chunks, options, target.as_ref(), monitor).count(cancel);
+    }
+    let target = Target::open(into, true)?;
+    if target.is_empty()? {
+        let staged = target.staged()?;
+        let stats = fill(chunks, snapshot, &staged, options, monitor, cancel)?;
+        staged.sync()?;
+        staged.commit()?.into_iter().for_each(|problem| monitor.problem(problem));
+        Ok(stats)
+    } else {
+        let stats = fill(chunks, snapshot, &target, options, monitor, cancel)?;
+        target.sync()?;
+        Ok(stats)
+    }
+}
+
+/// Writes everything into `target`.
+fn fill(
+    chunks: &Arc<dyn ChunkStore>,
+    snapshot: &OpenSnapshot,
+    target: &Target,
+    options: &RestoreOptions,
+    monitor: &dyn Monitor,
+    cancel: &CancellationToken,
+) -> Result<RestoreStats, RestoreError> {
+    let cache = ChunkCache::new(chunks.clone(), snapshot.collection(), CACHED_CHUNKS);
+    let cores = thread::available_parallelism().map_or(2, usize::from);
+    let (batch_in, batch_out) = bounded(BATCHES_AHEAD);
+    let (ahead_in, ahead_out) = bounded(CACHED_CHUNKS.get() / 3);
+    let writers = Writers { cache: &cache, target, monitor, cancel };
+    thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for _ in 0..cores {
+            let (batches, ahead_in, ahead_out, writers) =
+                (batch_out.clone(), ahead_in.clone(), ahead_out.clone(), &writers);
+            threads.push(scope.spawn(move || writers.run(&batches, &ahead_in)));
+            scope.spawn(move || writers.open_ahead(&ahead_out));
+        }
+        drop((batch_out, ahead_out));
+        let mut plan = Plan::new(snapshot, &**chunks, options, Some(target), monitor);
+        let walked = plan.run(batch_in, ahead_in, cancel);
+        for thread in threads {
+            thread.join().map_err(|_| RestoreError::Died)??;
+        }
+        walked?;
+        if cancel.is_cancelled() {
+            return Err(RestoreError::Cancelled);
+        }
+        plan.finish()
+    })
+}

@@ -1,0 +1,330 @@
+//! Is everything there, and is it what it was?
+//!
+//! Structure: every manifest is signed and has its name, its lists of chunks are there and add up, every chunk is there with its
+//! size, and the tree of every snapshot that we can read hangs together. Data: every chunk's bytes have the chunk's name, and
+//! those we have keys for open. A chunk that is not what it was is put into quarantine and marked as missing, so that the next
+//! fetch gets it from a peer.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::chunk::{ChunkContent, ChunkKind, ChunkRef, Workbench};
+use crate::domain::id::{ChunkId, CollectionId, ManifestId};
+use crate::domain::manifest::SignedManifest;
+use crate::domain::segment::{Segment, SegmentEntry};
+use crate::monitor::{Counter, Monitor, Problem};
+use crate::store::{IndexError, Snapshot, Store};
+
+use super::open::{OpenSnapshot, OpenSnapshotError};
+
+/// What to verify.
+#[derive(Debug, Clone, Default)]
+pub struct VerifyOptions {
+    /// Which collections; all if there are none.
+    pub collections: Vec<CollectionId>,
+    /// Every chunk's bytes, too.
+    pub data: bool,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct VerifyReport {
+    /// Snapshots looked at.
+    pub snapshots: u64,
+    /// Of those, snapshots whose tree was read.
+    pub read: u64,
+    /// Entries in those trees.
+    pub entries: u64,
+    /// Chunks looked at.
+    pub chunks: u64,
+    /// Their bytes.
+    pub chunk_bytes: u64,
+    /// Chunks that are not here.
+    pub missing: Vec<ChunkId>,
+    /// Chunks that were not what they should be; they are in quarantine now.
+    pub damaged: Vec<ChunkId>,
+    /// Snapshots that cannot be restored whole because of that.
+    pub affected: Vec<ManifestId>,
+}
+
+/// Why it could not be found out.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The index cannot be used.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// It was cancelled.
+    #[error("cancelled: not everything was verified")]
+    Cancelled,
+    /// A thread died.
+    #[error("a part of the verification died unexpectedly. This is a bug in bulbil")]
+    Died,
+}
+
+/// Verifies.
+///
+/// # Errors
+/// [`VerifyError`]; what is wrong with the data is in the report, and each finding is a problem on `monitor`.
+pub async fn verify(
+    store: &Store,
+    options: &VerifyOptions,
+    monitor: Arc<dyn Monitor>,
+    cancel: &CancellationToken,
+) -> Result<VerifyReport, VerifyError> {
+    let mut snapshots = store.index.snapshots(None).await?;
+    if !options.collections.is_empty() {
+        snapshots.retain(|snapshot| options.collections.contains(&snapshot.collection));
+    }
+    let known = store.index.present_chunks().await?.into_iter().collect();
+    let run = Run { store: store.clone(), monitor, cancel: cancel.clone(), data: options.data, known };
+    let (report, bad) =
+        tokio::task::spawn_blocking(move || run.all(&snapshots)).await.map_err(|_| VerifyError::Died)??;
+    if !bad.is_empty() {
+        store.index.mark_missing(&bad).await?;
+    }
+    Ok(report)
+}
+
+struct Run {
+    store: Store,
+    monitor: Arc<dyn Monitor>,
+    cancel: CancellationToken,
+    data: bool,
+    /// What the index believes to be here.
+    known: HashSet<ChunkId>,
+}
+
+/// What has to be looked at: a chunk or a segment.
+struct Item {
+    id: ChunkId,
+    size_bytes: Option<u32>,
+    /// How to open it, if we can.
+    opens: Option<(Arc<ChunkRef>, ChunkKind, CollectionId)>,
+}
+
+impl Run {
+    fn all(&self, snapshots: &[Snapshot]) -> Result<(VerifyReport, Vec<ChunkId>), VerifyError> {
+        let mut report = VerifyReport::default();
+        let mut items: BTreeMap<ChunkId, Item> = BTreeMap::new();
+        let mut users: HashMap<ChunkId, Vec<ManifestId>> = HashMap::new();
+        self.monitor.task("checking snapshots", Counter::Entries, None);
+        for snapshot in snapshots {
+            if self.cancel.is_cancelled() {
+                return Err(VerifyError::Cancelled);
+            }
+            report.snapshots += 1;
+            self.snapshot(snapshot, &mut report, &mut items, &mut users);
+        }
+        let items: Vec<Item> = items.into_values().collect();
+        let bytes = items.iter().filter_map(|item| item.size_bytes).map(u64::from).sum();
+        let what = if self.data { "reading chunks" } else { "looking for chunks" };
+        self.monitor.task(what, Counter::ChunkBytes, Some(bytes));
+        let (missing, damaged) = self.items(&items)?;
+        report.chunks = items.len() as u64;
+        report.chunk_bytes = bytes;
+        let mut affected: Vec<ManifestId> =
+            missing.iter().chain(&damaged).filter_map(|id| users.get(id)).flatten().copied().collect();
+        affected.sort();
+        affected.dedup();
+        let bad: Vec<ChunkId> = missing.iter().chain(&damaged).filter(|id| self.known.contains(id)).copied().collect();
+        (report.missing, report.damaged) = (missing, damaged);
+        report.affected.extend(affected);
+        report.affected.sort();
+        report.affected.dedup();
+        Ok((report, bad))
+    }
+
+    fn problem(&self, subject: String, message: String) {
+        self.monitor.problem(Problem { subject, message });
+    }
+
+    /// Checks a manifest, its lists and its tree, and collects its chunks.
+    fn snapshot(
+        &self,
+        snapshot: &Snapshot,
+        report: &mut VerifyReport,
+        items: &mut BTreeMap<ChunkId, Item>,
+        users: &mut HashMap<ChunkId, Vec<ManifestId>>,
+    ) {
+        let name = format!("snapshot {}", snapshot.id.short());
+        let signed = match self.store.manifests.load(&snapshot.id) {
+            Ok((signed, _)) => signed,
+            Err(error) => {
+                self.problem(name, error.to_string());
+                report.affected.push(snapshot.id);
+                return;
+            }
+        };
+        let lists_hold = self.lists(&signed, items, users);
+        if !lists_hold {
+            report.affected.push(snapshot.id);
+        }
+        match OpenSnapshot::open(&self.store, &snapshot.id) {
+            Ok(open) => match self.tree(&open, items, report) {
+                Ok(()) => report.read += 1,
+                // A snapshot that is still being fetched has no whole tree yet, and that is no fault.
+                Err(_) if !snapshot.complete => {}
+                Err(error) => {
+                    self.problem(name, error.to_string());
+                    report.affected.push(snapshot.id);
+                }
+            },
+            Err(OpenSnapshotError::NoKey(_)) => {}
+            Err(error) => self.problem(name, error.to_string()),
+        }
+    }
+
+    fn lists(
+        &self,
+        signed: &SignedManifest,
+        items: &mut BTreeMap<ChunkId, Item>,
+        users: &mut HashMap<ChunkId, Vec<ManifestId>>,
+    ) -> bool {
+        let mut hold = true;
+        for summary in &signed.manifest.segments {
+            users.entry(summary.id).or_default().push(signed.id);
+            items.entry(summary.id).or_insert(Item { id: summary.id, size_bytes: None, opens: None });
+            if !self.known.contains(&summary.id) {
+                continue;
+            }
+            let segment = self.store.chunks.read(&summary.id).ok().and_then(|bytes| Segment::parse(&bytes).ok());
+            let Some(segment) = segment.filter(|segment| segment.id == summary.id) else {
+                self.problem(format!("list of chunks {}", summary.id.short()), "it is missing or damaged".to_owned());
+                hold = false;
+                continue;
+            };
+            if segment.entries.len() as u64 != u64::from(summary.chunks) || segment.chunk_bytes() != summary.bytes {
+                self.problem(
+                    format!("snapshot {}", signed.id.short()),
+                    "its numbers are not those of its lists of chunks: who signed it made a mistake".to_owned(),
+                );
+                hold = false;
+            }
+            for SegmentEntry { id, size_bytes } in segment.entries {
+                users.entry(id).or_default().push(signed.id);
+                let item = items.entry(id).or_insert(Item { id, size_bytes: None, opens: None });
+                item.size_bytes = Some(size_bytes);
+            }
+        }
+        hold
+    }
+
+    fn tree(
+        &self,
+        open: &OpenSnapshot,
+        items: &mut BTreeMap<ChunkId, Item>,
+        report: &mut VerifyReport,
+    ) -> Result<(), crate::store::TreeError> {
+        let collection = open.collection();
+        let mut tree = open.tree(&*self.store.chunks);
+        let mut unlisted = false;
+        let entries = tree.chunk_refs(|chunk, kind| match items.get_mut(&chunk.id) {
+            Some(item) => item.opens = Some((chunk.clone(), kind, collection)),
+            None => unlisted = true,
+        })?;
+        report.entries += entries;
+        self.monitor.add(Counter::Entries, entries);
+        if unlisted {
+            self.problem(
+                format!("snapshot {}", open.signed.id.short()),
+                "its tree leans on chunks that its lists do not name: mirrors cannot have it whole".to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Looks at all items on all cores: the missing and the damaged ones.
+    fn items(&self, items: &[Item]) -> Result<(Vec<ChunkId>, Vec<ChunkId>), VerifyError> {
+        let next = AtomicUsize::new(0);
+        let (missing, damaged) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+        let cores = thread::available_parallelism().map_or(2, usize::from);
+        thread::scope(|scope| {
+            for _ in 0..cores {
+                scope.spawn(|| {
+                    let mut bench = Workbench::new(1);
+                    while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        if self.cancel.is_cancelled() {
+                            return;
+                        }
+                        let list = match self.item(item, &mut bench) {
+                            Finding::Good => continue,
+                            Finding::Missing => &missing,
+                            Finding::Damaged => &damaged,
+                        };
+                        list.lock().expect("no holder of this lock can panic").push(item.id);
+                    }
+                });
+            }
+        });
+        if self.cancel.is_cancelled() {
+            return Err(VerifyError::Cancelled);
+        }
+        let sorted = |list: Mutex<Vec<ChunkId>>| {
+            let mut list = list.into_inner().expect("no holder of this lock can panic");
+            list.sort();
+            list
+        };
+        Ok((sorted(missing), sorted(damaged)))
+    }
+
+    fn item(&self, item: &Item, bench: &mut Workbench) -> Finding {
+        let finding = self.look(item, bench);
+        self.monitor.add(Counter::Chunks, 1);
+        self.monitor.add(Counter::ChunkBytes, u64::from(item.size_bytes.unwrap_or(0)));
+        let name = format!("chunk {}", item.id.short());
+        match finding {
+            // What was never fetched is no fault.
+            Finding::Missing if self.known.contains(&item.id) => {
+                self.problem(name, "it is missing; 'bulbil fetch' gets it from a peer".to_owned());
+            }
+            Finding::Damaged => {
+                let kept = match self.store.chunks.quarantine(&item.id) {
+                    Ok(()) => "it is in quarantine now".to_owned(),
+                    Err(error) => format!("it could not be put aside: {error}"),
+                };
+                self.problem(name, format!("its bytes are not what they were; {kept}. 'bulbil fetch' gets it from a peer"));
+            }
+            _ => {}
+        }
+        finding
+    }
+
+    fn look(&self, item: &Item, bench: &mut Workbench) -> Finding {
+        let chunks = &self.store.chunks;
+        if !self.data {
+            return match chunks.size(&item.id) {
+                Ok(None) => Finding::Missing,
+                Ok(Some(size)) if item.size_bytes.is_some_and(|wanted| u64::from(wanted) != size) => Finding::Damaged,
+                _ => Finding::Good,
+            };
+        }
+        let bytes = match chunks.read(&item.id) {
+            Ok(bytes) => bytes,
+            Err(crate::store::ChunkStoreError::Missing { .. }) => return Finding::Missing,
+            Err(_) => return Finding::Damaged,
+        };
+        if ChunkId::of(&bytes) != item.id {
+            return Finding::Damaged;
+        }
+        if let Some((chunk, kind, collection)) = &item.opens {
+            let opened = ChunkContent::open(&bytes, &chunk.key, *kind, collection, bench);
+            if let Err(error) = opened {
+                // The bytes are right, so this copy is as good as any: the snapshot is at fault.
+                self.problem(format!("chunk {}", item.id.short()), error.to_string());
+            }
+        }
+        Finding::Good
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finding {
+    Good,
+    Missing,
+    Damaged,
+}

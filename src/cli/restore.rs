@@ -1,0 +1,62 @@
+//! `bulbil restore`
+
+use serde_json::json;
+
+use crate::backup::open::OpenSnapshot;
+use crate::backup::restore::{Overwrite, RestoreOptions, restore};
+use crate::backup::select;
+
+use super::args::{OverwriteArg, RestoreArgs};
+use super::context::Context;
+use super::ls::tree_path;
+use super::output::{Outcome, bytes, count, took};
+
+/// Restores a snapshot, or a part of it.
+pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome> {
+    let started = std::time::Instant::now();
+    let store = context.store().await?;
+    let snapshot = select::snapshot(&store, &args.snapshot).await?;
+    let open = OpenSnapshot::open(&store, &snapshot.id)?;
+    if !snapshot.complete {
+        context.output.warning(format!(
+            "warning: chunks of {}@{} are still missing here: what they hold cannot be restored ('bulbil fetch' gets them)",
+            open.private.name, snapshot.sequence
+        ));
+    }
+    if snapshot.partial {
+        context.output.warning("warning: this snapshot is partial: its backup was interrupted");
+    }
+    let paths = args.path.iter().map(|path| tree_path(path, &open.private)).collect::<anyhow::Result<_>>()?;
+    let overwrite = match args.overwrite {
+        OverwriteArg::Never => Overwrite::Never,
+        OverwriteArg::IfChanged => Overwrite::IfChanged,
+        OverwriteArg::Always => Overwrite::Always,
+    };
+    let options = RestoreOptions { paths, overwrite, delete: args.delete, dry_run: args.dry_run };
+    let (progress, cancel) = (context.progress(), context.cancellation());
+    let (chunks, target, monitor) = (store.chunks.clone(), args.target.clone(), progress.clone());
+    let name = format!("{}@{}", open.private.name, snapshot.sequence);
+    let stats =
+        tokio::task::spawn_blocking(move || restore(&chunks, &open, &target, &options, &*monitor, &cancel)).await??;
+    progress.finish();
+    let problems = progress.problems();
+    let verb = if args.dry_run { "would restore" } else { "restored" };
+    let mut parts = vec![
+        count(stats.files, "file"),
+        count(stats.directories, "directory"),
+        bytes(stats.bytes),
+    ];
+    for (n, what) in [(stats.others, "other"), (stats.skipped, "unchanged"), (stats.deleted, "deleted")] {
+        if n > 0 {
+            parts.push(format!("{n} {what}"));
+        }
+    }
+    context.output.line(format!("{verb} {name} into {}", args.target.display()));
+    context.output.line(format!("  {}; {}", parts.join(", "), took(started.elapsed())));
+    let document = json!({
+        "snapshot": name, "id": snapshot.id, "target": args.target, "dry_run": args.dry_run, "statistics": stats,
+        "seconds": started.elapsed().as_secs_f64(),
+    });
+    context.output.document("restore", document, &problems);
+    Ok(context.output.outcome(&problems))
+}

@@ -1,0 +1,61 @@
+//! `bulbil status`
+
+use serde_json::json;
+
+use crate::clock::Clock;
+use crate::domain::peer::fingerprint_words;
+
+use super::args::StatusArgs;
+use super::context::Context;
+use super::output::{Outcome, age, bytes, count};
+
+/// Shows what is here, and how old it is.
+pub async fn run(_args: StatusArgs, context: &Context) -> anyhow::Result<Outcome> {
+    let store = context.store().await?;
+    let now = context.clock.now();
+    let instance = store.keys.instance();
+    let out = &context.output;
+    out.line(format!("{}  {}", store.keys.name, instance.short()));
+    out.line(format!("  fingerprint  {}", fingerprint_words(&instance).join(" ")));
+    let server = store.running_server();
+    out.line(format!("  server       {}", if server.is_some() { "running" } else { "not running" }));
+    let mut collections = Vec::new();
+    for collection in store.index.collections().await? {
+        let snapshots = store.index.snapshots(Some(&collection.id)).await?;
+        let newest = snapshots.iter().filter(|s| s.complete && !s.partial).max_by_key(|s| s.created_at);
+        let missing: u64 = store.index.missing_bytes(&collection.id).await?;
+        let whose = if collection.settings.is_some() { String::new() } else { format!(", of {}", collection.origin.short()) };
+        let state = match newest {
+            Some(s) => format!("newest {}", age(now.duration_since(s.created_at).as_secs())),
+            None => "no complete snapshot yet".to_owned(),
+        };
+        let lacking = if missing > 0 { format!(", {} still to fetch", bytes(missing)) } else { String::new() };
+        out.line(format!("{}{whose}: {}, {state}{lacking}", collection.name, count(snapshots.len() as u64, "snapshot")));
+        collections.push(json!({
+            "name": collection.name, "id": collection.id, "origin": collection.origin, "snapshots": snapshots.len(),
+            "newest": newest.map(|s| json!({ "id": s.id, "sequence": s.sequence, "created_at": s.created_at })),
+            "missing_bytes": missing,
+        }));
+    }
+    let mut peers = Vec::new();
+    for peer in store.index.peers().await? {
+        let contact = peer.last_contact_at.map(|at| age(now.duration_since(at).as_secs()));
+        let error = peer.last_error.as_ref().map(|error| format!("; last error: {error}")).unwrap_or_default();
+        out.line(format!(
+            "peer {}: {}, last contact {}{error}",
+            peer.name,
+            peer.trust.word(),
+            contact.as_deref().unwrap_or("never"),
+        ));
+        peers.push(json!({
+            "name": peer.name, "instance": peer.id, "state": peer.trust.word(), "last_contact_at": peer.last_contact_at,
+            "last_error": peer.last_error,
+        }));
+    }
+    let document = json!({
+        "name": store.keys.name, "instance": instance, "fingerprint": fingerprint_words(&instance).join(" "),
+        "server": server.is_some(), "collections": collections, "peers": peers,
+    });
+    out.document("status", document, &[]);
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,41 @@
+//! `bulbil verify`
+
+use crate::backup::select;
+use crate::backup::verify::{VerifyOptions, verify};
+
+use super::args::VerifyArgs;
+use super::context::Context;
+use super::output::{Outcome, bytes, count, took};
+
+/// Checks that everything is there and is what it was.
+pub async fn run(args: VerifyArgs, context: &Context) -> anyhow::Result<Outcome> {
+    let started = std::time::Instant::now();
+    let store = context.store().await?;
+    let mut options = VerifyOptions { data: args.data, ..VerifyOptions::default() };
+    for name in &args.collections {
+        options.collections.push(select::collection(&store, name).await?.id);
+    }
+    let progress = context.progress();
+    let report = verify(&store, &options, progress.clone(), &context.cancellation()).await?;
+    progress.finish();
+    let problems = progress.problems();
+    let out = &context.output;
+    out.line(format!(
+        "{}, {} of them readable here with {}; {}, {}{}; {}",
+        count(report.snapshots, "snapshot"),
+        report.read,
+        count(report.entries, "entry"),
+        count(report.chunks, "chunk"),
+        bytes(report.chunk_bytes),
+        if args.data { ", every byte read" } else { "; 'verify --data' reads every byte, too" },
+        took(started.elapsed()),
+    ));
+    if problems.is_empty() {
+        out.line("everything is as it was");
+    }
+    for id in &report.affected {
+        out.line(format!("cannot be restored whole: snapshot {}", id.short()));
+    }
+    context.output.document("verify", &report, &problems);
+    Ok(out.outcome(&problems))
+}
