@@ -1,15 +1,10 @@
 //! A snapshot, opened with the key that this instance has for it.
 
-use std::sync::Arc;
-
 use crate::domain::envelope::{self, EnvelopeError, SnapshotKey};
 use crate::domain::id::{CollectionId, ManifestId};
 use crate::domain::manifest::{ManifestError, PrivatePart, SignedManifest};
 use crate::domain::metadata::node::Node;
-use crate::store::chunks::ChunkStore;
-use crate::store::manifests::ManifestFileError;
-use crate::store::tree::TreeReader;
-use crate::store::Store;
+use crate::store::{ChunkStore, ManifestFileError, Store, TreeReader};
 
 /// Why a snapshot cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +82,7 @@ impl OpenSnapshot {
     }
 
     /// Reads its tree, whose chunks are in `chunks`.
-    pub fn tree(&self, chunks: Arc<dyn ChunkStore>) -> TreeReader {
+    pub fn tree<'a>(&self, chunks: &'a dyn ChunkStore) -> TreeReader<'a> {
         TreeReader::new(chunks, self.collection(), self.root.clone())
     }
 }

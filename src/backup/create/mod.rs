@@ -39,21 +39,17 @@ use crate::domain::envelope::SnapshotKey;
 use crate::domain::id::{ChunkId, ManifestId};
 use crate::domain::manifest::{self, Manifest, PrivatePart, RootRecord, SegmentSummary, SignedManifest, Statistics};
 use crate::domain::metadata::entry::{Entry, FileEntry};
+use crate::domain::metadata::path::TreePath;
 use crate::domain::segment::{self, Segment, SegmentEntry};
 use crate::monitor::{Counter, Monitor, Problem};
 use crate::source::{ExcludeError, Excludes, Root, WalkError, WalkOptions, walk};
-use crate::store::chunks::{ChunkStore, ChunkStoreError};
-use crate::store::collections::{Collection, CollectionSettings};
-use crate::store::entropy::entropy;
-use crate::store::index::IndexError;
-use crate::store::index::chunks::NewChunk;
-use crate::store::index::snapshots::{NewSnapshot, Snapshot};
-use crate::store::manifests::ManifestFileError;
-use crate::store::tree::{TreeError, TreeReader};
-use crate::store::{Store, StoreError};
+use crate::store::index::{Collection, CollectionSettings, NewChunk, NewSnapshot, Snapshot};
+use crate::store::{
+    ChunkStore, ChunkStoreError, IndexError, ManifestFileError, Store, StoreError, TreeError, TreeReader, entropy,
+};
 
 use super::open::{OpenSnapshot, OpenSnapshotError};
-use bins::{Bins, SealError, SealerContext, secret_place};
+use bins::{Bins, SealError, SealerContext};
 use cut::Gear;
 use dedup::Fragments;
 use pack::{Packed, Packer};
@@ -102,6 +98,9 @@ pub enum CreateError {
     /// The recovery key is unusable.
     #[error("the snapshot's key cannot be wrapped for the recovery key")]
     RecoveryKey(#[from] RecoveryError),
+    /// A root's name is none.
+    #[error("the root {0:?} has a name that cannot stand in a snapshot: add the collection again")]
+    BadRoot(String),
     /// It was cancelled before anything was reached.
     #[error("cancelled before anything was backed up")]
     Cancelled,
@@ -300,7 +299,7 @@ impl Run {
             let planner = scope.spawn(|| self.plan(earlier, &counting, batch_in, order_in));
             let packer = scope.spawn(|| {
                 let fragments = self.fragments(secrets)?;
-                let mut pages: HashMap<ManifestId, TreeReader> = HashMap::new();
+                let mut pages: HashMap<ManifestId, TreeReader<'_>> = HashMap::new();
                 let resolve = Box::new(|file: &FileEntry| self.resolve_pages(earlier, &mut pages, file));
                 let mut packer = Packer::new(Bins::new(job_in, done_out), &node_names, fragments, resolve, &counting);
                 packer.run(&order_out)?;
@@ -332,13 +331,17 @@ impl Run {
         let earlier = earlier
             .iter()
             .map(|open| {
-                let entries = open.tree(self.store.chunks.clone()).map(|entry| entry.map_err(CreateError::from));
+                let entries = open.tree(&*self.store.chunks).map(|entry| entry.map_err(CreateError::from));
                 let entries: Box<dyn Iterator<Item = Result<Entry, CreateError>> + Send> = Box::new(entries);
                 Earlier::new(entries, open.signed.manifest.created_at)
             })
             .collect();
         let mut planner = Planner::new(earlier, monitor, batches, order);
-        let mut roots: Vec<Root> = self.settings.roots.iter().map(walk::Root::from).collect();
+        let mut roots = Vec::with_capacity(self.settings.roots.len());
+        for root in &self.settings.roots {
+            let tree = TreePath::new(root.name.clone().into_bytes()).map_err(|_| CreateError::BadRoot(root.name.clone()))?;
+            roots.push(Root { name: root.name.clone(), tree, path: root.path.clone() });
+        }
         roots.sort_by(|a, b| a.tree.cmp(&b.tree));
         for root in &roots {
             if !planner.run(walk(root, &options, &self.cancel)?) || self.cancel.is_cancelled() {
@@ -353,28 +356,20 @@ impl Run {
     fn fragments(&self, secrets: Vec<(ChunkId, Vec<u8>)>) -> Result<Fragments, CreateError> {
         let mut fragments = Fragments::default();
         for (id, sealed) in secrets {
-            let Ok(plain) = self.store.keys.master.open(&secret_place(&id), &sealed) else { continue };
-            let plain = zeroize::Zeroizing::new(plain);
-            let Some((key, table)) = plain.split_at_checked(32) else { continue };
-            let key = Secret::from_slice(key).expect("it was cut to 32 bytes");
-            let rows = table.chunks_exact(FragmentHash::LEN + 4).map(|row| {
-                let (name, len) = row.split_at(FragmentHash::LEN);
-                let name = FragmentHash::from_slice(name).expect("it was cut to a name's length");
-                (name, u32::from_be_bytes(len.try_into().expect("four bytes are left")))
-            });
-            fragments.add_known(ChunkRef::new(id, key), rows);
+            let Ok((chunk, table)) = open_chunk_secret(&self.store.keys.master, &id, &sealed) else { continue };
+            fragments.add_known(chunk, table.into_iter());
         }
         Ok(fragments)
     }
 
-    fn resolve_pages(
-        &self,
+    fn resolve_pages<'a>(
+        &'a self,
         earlier: &[OpenSnapshot],
-        readers: &mut HashMap<ManifestId, TreeReader>,
+        readers: &mut HashMap<ManifestId, TreeReader<'a>>,
         file: &FileEntry,
     ) -> Result<Vec<crate::domain::metadata::entry::Extent>, CreateError> {
         let open = earlier.first().expect("pages come from an earlier snapshot");
-        let reader = readers.entry(open.signed.id).or_insert_with(|| open.tree(self.store.chunks.clone()));
+        let reader = readers.entry(open.signed.id).or_insert_with(|| open.tree(&*self.store.chunks));
         Ok(reader.extents(file)?)
     }
 }
