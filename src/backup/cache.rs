@@ -7,7 +7,7 @@ use lru::LruCache;
 
 use crate::domain::chunk::{ChunkContent, ChunkError, ChunkKind, ChunkRef, Workbench};
 use crate::domain::id::{ChunkId, CollectionId};
-use crate::store::chunks::{ChunkStore, ChunkStoreError};
+use crate::store::{ChunkStore, ChunkStoreError};
 
 /// Why a chunk's content cannot be had.
 #[derive(Debug, Clone, thiserror::Error)]

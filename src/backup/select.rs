@@ -1,16 +1,14 @@
 //! Which snapshot: `notes`, `notes@latest`, `notes@3`, `notes@1f2e3d4c`, or an id alone.
 
 use crate::domain::id::ManifestId;
-use crate::store::Store;
-use crate::store::collections::Collection;
-use crate::store::index::IndexError;
-use crate::store::index::snapshots::Snapshot;
+use crate::store::index::{Collection, Snapshot};
+use crate::store::{IndexError, Store};
 
 /// Why there is no such snapshot.
 #[derive(Debug, thiserror::Error)]
 pub enum SelectError {
     /// No such collection.
-    #[error("there is no collection {name:?} here{}", known(.known))]
+    #[error("there is no collection {name:?} here{}", list(.known))]
     NoCollection {
         /// What was asked for.
         name: String,
@@ -31,7 +29,7 @@ pub enum SelectError {
     Index(#[from] IndexError),
 }
 
-fn known(names: &[String]) -> String {
+fn list(names: &[String]) -> String {
     if names.is_empty() { "; there are none yet".to_owned() } else { format!("; there are: {}", names.join(", ")) }
 }
 

@@ -18,7 +18,8 @@ use crate::domain::id::{ChunkId, CollectionId, ManifestId};
 use crate::domain::manifest::SignedManifest;
 use crate::domain::segment::{Segment, SegmentEntry};
 use crate::monitor::{Counter, Monitor, Problem};
-use crate::store::{IndexError, Snapshot, Store};
+use crate::store::index::Snapshot;
+use crate::store::{ChunkStoreError, IndexError, Store, TreeError};
 
 use super::open::{OpenSnapshot, OpenSnapshotError};
 
@@ -112,13 +113,14 @@ impl Run {
         let mut report = VerifyReport::default();
         let mut items: BTreeMap<ChunkId, Item> = BTreeMap::new();
         let mut users: HashMap<ChunkId, Vec<ManifestId>> = HashMap::new();
+        let mut seen = HashSet::new();
         self.monitor.task("checking snapshots", Counter::Entries, None);
         for snapshot in snapshots {
             if self.cancel.is_cancelled() {
                 return Err(VerifyError::Cancelled);
             }
             report.snapshots += 1;
-            self.snapshot(snapshot, &mut report, &mut items, &mut users);
+            self.snapshot(snapshot, &mut seen, &mut report, &mut items, &mut users);
         }
         let items: Vec<Item> = items.into_values().collect();
         let bytes = items.iter().filter_map(|item| item.size_bytes).map(u64::from).sum();
@@ -147,6 +149,7 @@ impl Run {
     fn snapshot(
         &self,
         snapshot: &Snapshot,
+        seen: &mut HashSet<(ChunkId, u32)>,
         report: &mut VerifyReport,
         items: &mut BTreeMap<ChunkId, Item>,
         users: &mut HashMap<ChunkId, Vec<ManifestId>>,
@@ -165,7 +168,7 @@ impl Run {
             report.affected.push(snapshot.id);
         }
         match OpenSnapshot::open(&self.store, &snapshot.id) {
-            Ok(open) => match self.tree(&open, items, report) {
+            Ok(open) => match self.tree(&open, seen, items, report) {
                 Ok(()) => report.read += 1,
                 // A snapshot that is still being fetched has no whole tree yet, and that is no fault.
                 Err(_) if !snapshot.complete => {}
@@ -217,16 +220,19 @@ impl Run {
     fn tree(
         &self,
         open: &OpenSnapshot,
+        seen: &mut HashSet<(ChunkId, u32)>,
         items: &mut BTreeMap<ChunkId, Item>,
         report: &mut VerifyReport,
-    ) -> Result<(), crate::store::TreeError> {
+    ) -> Result<(), TreeError> {
         let collection = open.collection();
         let mut tree = open.tree(&*self.store.chunks);
         let mut unlisted = false;
-        let entries = tree.chunk_refs(|chunk, kind| match items.get_mut(&chunk.id) {
+        tree.chunk_refs(seen, |kind, chunk| match items.get_mut(&chunk.id) {
+            Some(item) if item.opens.is_some() => {}
             Some(item) => item.opens = Some((chunk.clone(), kind, collection)),
             None => unlisted = true,
         })?;
+        let entries = open.root.entries();
         report.entries += entries;
         self.monitor.add(Counter::Entries, entries);
         if unlisted {
@@ -305,7 +311,7 @@ impl Run {
         }
         let bytes = match chunks.read(&item.id) {
             Ok(bytes) => bytes,
-            Err(crate::store::ChunkStoreError::Missing { .. }) => return Finding::Missing,
+            Err(ChunkStoreError::Missing { .. }) => return Finding::Missing,
             Err(_) => return Finding::Damaged,
         };
         if ChunkId::of(&bytes) != item.id {

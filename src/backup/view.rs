@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use crate::domain::metadata::entry::{Entry, EntryKind};
 use crate::domain::metadata::path::TreePath;
-use crate::store::tree::{TreeError, TreeReader};
+use crate::store::{TreeError, TreeReader};
 
 /// What happened to an entry between two snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,19 +38,19 @@ impl Difference {
 /// # Errors
 /// [`TreeError`].
 pub fn list(
-    tree: &mut TreeReader,
+    tree: &mut TreeReader<'_>,
     within: Option<&TreePath>,
     recursive: bool,
     mut each: impl FnMut(&Entry),
 ) -> Result<(), TreeError> {
     let depth = within.map_or(0, |path| path.names().count());
-    tree.for_each(within, |entry| {
+    tree.walk(within, |entry| {
         let below = entry.path.names().count() - depth;
         let is_itself = below == 0 && !matches!(entry.kind, EntryKind::Directory);
         if is_itself || below == 1 || recursive && below > 0 {
-            each(entry);
+            each(&entry);
         }
-        Ok::<(), TreeError>(())
+        Ok(())
     })
 }
 
@@ -59,8 +59,8 @@ pub fn list(
 /// # Errors
 /// [`TreeError`].
 pub fn diff(
-    before: TreeReader,
-    after: TreeReader,
+    before: TreeReader<'_>,
+    after: TreeReader<'_>,
     mut each: impl FnMut(Difference, &Entry),
 ) -> Result<(), TreeError> {
     let (mut before, mut after) = (before.peekable(), after.peekable());

@@ -5,7 +5,8 @@ use serde_json::json;
 
 use crate::backup::create::{Created, create};
 use crate::backup::select;
-use crate::store::{Collection, Store};
+use crate::store::Store;
+use crate::store::index::Collection;
 
 use super::args::BackupArgs;
 use super::context::Context;

@@ -11,7 +11,8 @@ use crate::domain::chunk::Padding;
 use crate::domain::id::CollectionId;
 use crate::domain::peer::is_plain_name;
 use crate::source::Excludes;
-use crate::store::{Collection, CollectionSettings, RootSetting, Store, entropy};
+use crate::store::index::{Collection, CollectionSettings, NewCollection, Root};
+use crate::store::{Store, entropy};
 
 use super::args::{CollectionAddArgs, CollectionCommand, CollectionSetArgs};
 use super::context::Context;
@@ -42,7 +43,10 @@ async fn add(args: CollectionAddArgs, store: &Store, context: &Context) -> anyho
         padding: if args.padding { Padding::Padme } else { Padding::None },
     };
     let id = CollectionId::random(&mut entropy());
-    let collection = store.add_collection(id, &args.name, settings).await?;
+    let collection = {
+        let new = NewCollection { id, name: args.name, origin: store.keys.instance(), settings: Some(settings) };
+        store.index.add_collection(&new).await?
+    };
     context.output.line(format!("added collection {}", collection.name));
     for root in &collection.settings.as_ref().expect("it is our own").roots {
         context.output.line(format!("  {}", root.path.display()));
@@ -52,8 +56,8 @@ async fn add(args: CollectionAddArgs, store: &Store, context: &Context) -> anyho
 }
 
 /// Absolute paths with unique names in the tree.
-fn roots(paths: &[PathBuf]) -> anyhow::Result<Vec<RootSetting>> {
-    let mut roots: Vec<RootSetting> = Vec::new();
+fn roots(paths: &[PathBuf]) -> anyhow::Result<Vec<Root>> {
+    let mut roots: Vec<Root> = Vec::new();
     for path in paths {
         let absolute = std::fs::canonicalize(path)
             .with_context(|| format!("{} cannot be backed up: is the path right?", path.display()))?;
@@ -73,7 +77,7 @@ fn roots(paths: &[PathBuf]) -> anyhow::Result<Vec<RootSetting>> {
             .map(|n| if n == 1 { base.clone() } else { format!("{base}-{n}") })
             .find(|name| !taken(name))
             .expect("there are more numbers than roots");
-        roots.push(RootSetting { name, path: absolute });
+        roots.push(Root { name, path: absolute });
     }
     Ok(roots)
 }
@@ -125,7 +129,8 @@ async fn set(args: CollectionSetArgs, store: &Store, context: &Context) -> anyho
         settings.excludes = excludes;
     }
     settings.level = args.compression.unwrap_or(settings.level);
-    let collection = store.update_collection(&collection.id, settings).await?;
+    store.index.update_settings(&collection.id, &settings).await?;
+    let collection = Collection { settings: Some(settings), ..collection };
     context.output.line(format!("changed collection {}", collection.name));
     context.output.document("collection set", document(&collection), &[]);
     Ok(Outcome::Done)

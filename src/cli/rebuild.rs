@@ -1,5 +1,8 @@
 //! `bulbil rebuild`
 
+use serde_json::json;
+
+use crate::monitor::Problem;
 use crate::store::Store;
 
 use super::args::RebuildArgs;
@@ -16,6 +19,9 @@ pub async fn run(_args: RebuildArgs, context: &Context) -> anyhow::Result<Outcom
         count(report.chunks, "chunk"),
         took(started.elapsed())
     ));
-    context.output.document("rebuild", &report, &report.problems);
-    Ok(context.output.outcome(&report.problems))
+    let problem = |message: &String| Problem { subject: "rebuild".to_owned(), message: message.clone() };
+    let problems: Vec<Problem> = report.problems.iter().map(problem).collect();
+    let document = json!({ "collections": report.collections, "snapshots": report.snapshots, "chunks": report.chunks });
+    context.output.document("rebuild", document, &problems);
+    Ok(context.output.outcome(&problems))
 }

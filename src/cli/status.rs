@@ -23,7 +23,7 @@ pub async fn run(_args: StatusArgs, context: &Context) -> anyhow::Result<Outcome
     for collection in store.index.collections().await? {
         let snapshots = store.index.snapshots(Some(&collection.id)).await?;
         let newest = snapshots.iter().filter(|s| s.complete && !s.partial).max_by_key(|s| s.created_at);
-        let missing: u64 = store.index.missing_bytes(&collection.id).await?;
+        let (_, missing) = store.index.count_missing(Some(&collection.id)).await?;
         let whose = if collection.settings.is_some() { String::new() } else { format!(", of {}", collection.origin.short()) };
         let state = match newest {
             Some(s) => format!("newest {}", age(now.duration_since(s.created_at).as_secs())),

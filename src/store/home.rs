@@ -94,6 +94,17 @@ impl Home {
         files::remove(&mark).map_err(|cause| StoreError::io("remove", &mark, cause))
     }
 
+    /// Device and inode of the home folder, so that a backup can leave it out.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn identity(&self) -> Result<(u64, u64), StoreError> {
+        use std::os::unix::fs::MetadataExt;
+        let metadata =
+            std::fs::metadata(&self.root).map_err(|cause| StoreError::io("look at", &self.root, cause))?;
+        Ok((metadata.dev(), metadata.ino()))
+    }
+
     /// The directory itself.
     pub fn root(&self) -> &Path {
         &self.root

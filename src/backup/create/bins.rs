@@ -8,11 +8,10 @@ use crate::domain::chunk::{ChunkBuilder, ChunkError, ChunkKind, ChunkRef, Paddin
 use crate::domain::crypto::aead::SealKey;
 use crate::domain::crypto::hash::FragmentHash;
 use crate::domain::crypto::vault::MasterKey;
-use crate::domain::id::{ChunkId, CollectionId};
+use crate::domain::id::CollectionId;
 use crate::monitor::{Counter, Monitor};
-use crate::store::chunks::{ChunkStore, ChunkStoreError};
-use crate::store::entropy::entropy;
-use crate::store::index::chunks::NewChunk;
+use crate::store::index::NewChunk;
+use crate::store::{ChunkStore, ChunkStoreError, entropy, seal_chunk_secret};
 
 use super::dedup::{Fragments, Place, Slot};
 
@@ -78,20 +77,9 @@ fn seal(
     context.chunks.write(&id, &stored)?;
     context.monitor.add(Counter::Chunks, 1);
     context.monitor.add(Counter::ChunkBytes, stored.len() as u64);
-    let mut secret = zeroize::Zeroizing::new(Vec::with_capacity(32 + fragments.len() * 20));
-    secret.extend_from_slice(key.secret().expose());
-    for (name, len) in &fragments {
-        secret.extend_from_slice(name.as_bytes());
-        secret.extend_from_slice(&len.to_be_bytes());
-    }
-    let sealed = context.master.seal(&mut entropy(), &secret_place(&id), &secret);
+    let sealed = seal_chunk_secret(context.master, &id, &key, fragments);
     let new = NewChunk { id, size_bytes: stored.len() as u32, sealed };
     Ok((Arc::new(ChunkRef { id, key }), new))
-}
-
-/// Where the sealed key and table of a chunk belong in the vault.
-pub fn secret_place(id: &ChunkId) -> Vec<u8> {
-    [b"chunk/".as_slice(), id.as_bytes()].concat()
 }
 
 /// The bins of one run, and what became of them.

@@ -31,10 +31,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::domain::chunk::ChunkRef;
-use crate::domain::crypto::hash::{FragmentHash, FragmentKey};
+use crate::domain::crypto::hash::FragmentKey;
 use crate::domain::crypto::keywrap::KeyError;
 use crate::domain::crypto::recovery::RecoveryError;
-use crate::domain::crypto::secret::Secret;
 use crate::domain::envelope::SnapshotKey;
 use crate::domain::id::{ChunkId, ManifestId};
 use crate::domain::manifest::{self, Manifest, PrivatePart, RootRecord, SegmentSummary, SignedManifest, Statistics};
@@ -46,6 +45,7 @@ use crate::source::{ExcludeError, Excludes, Root, WalkError, WalkOptions, walk};
 use crate::store::index::{Collection, CollectionSettings, NewChunk, NewSnapshot, Snapshot};
 use crate::store::{
     ChunkStore, ChunkStoreError, IndexError, ManifestFileError, Store, StoreError, TreeError, TreeReader, entropy,
+    open_chunk_secret,
 };
 
 use super::open::{OpenSnapshot, OpenSnapshotError};
@@ -325,7 +325,7 @@ impl Run {
     ) -> Result<(), CreateError> {
         let options = WalkOptions {
             excludes: Excludes::new(&self.settings.excludes)?,
-            never: vec![self.store.home.identity()],
+            never: vec![self.store.home.identity()?],
             ..WalkOptions::default()
         };
         let earlier = earlier
@@ -356,8 +356,8 @@ impl Run {
     fn fragments(&self, secrets: Vec<(ChunkId, Vec<u8>)>) -> Result<Fragments, CreateError> {
         let mut fragments = Fragments::default();
         for (id, sealed) in secrets {
-            let Ok((chunk, table)) = open_chunk_secret(&self.store.keys.master, &id, &sealed) else { continue };
-            fragments.add_known(chunk, table.into_iter());
+            let Ok(secret) = open_chunk_secret(&self.store.keys.master, &id, &sealed) else { continue };
+            fragments.add_known(Arc::new(ChunkRef { id, key: secret.key }), secret.fragments.into_iter());
         }
         Ok(fragments)
     }

@@ -64,6 +64,15 @@ impl Index {
         self.missing(SEGMENT, None, limit).await
     }
 
+    /// Chunks and segments that are here, as far as the index knows.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn present_chunks(&self) -> Result<Vec<ChunkId>, IndexError> {
+        let rows = sqlx::query("SELECT id FROM chunk WHERE state = 1").fetch_all(&self.pool).await?;
+        rows.iter().map(|row| id(row, "id", ChunkId::from_slice)).collect()
+    }
+
     /// Chunks that segments list and that are not here, with their sizes.
     ///
     /// # Errors
