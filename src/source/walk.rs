@@ -53,7 +53,8 @@ pub struct WalkOptions {
     pub skip_caches: bool,
     /// Directories (device and inode) that are left out altogether: the repository's own, for one.
     pub never: Vec<(u64, u64)>,
-    /// How many threads list directories ahead. 0: none; the walk then happens in the consumer's thread.
+    /// How many threads list directories ahead. 0: none; the walk then happens in the consumer's thread, which is the
+    /// fastest for a warm cache and few cores. Threads pay where the disk or the network makes one wait.
     pub threads: usize,
 }
 
@@ -646,7 +647,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         fs::create_dir(temp.path().join("closed")).unwrap();
         fs::write(temp.path().join("open"), b"").unwrap();
-        fs::set_permissions(temp.path().join("closed"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(temp.path().join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
         let (found, rest) = run(temp.path(), &with_threads(1));
         fs::set_permissions(temp.path().join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
         assert_eq!(texts(&found), ["r", "r/closed", "r/open"]);
