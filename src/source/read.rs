@@ -296,3 +296,140 @@ fn grown(call: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Option<Vec<
         Err(errno) => Err(errno.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{Mode, mkfifoat};
+    use std::fs;
+    use std::os::unix::fs::{FileExt, symlink};
+
+    fn folder() -> (tempfile::TempDir, Arc<DirHandle>) {
+        let temp = tempfile::tempdir().unwrap();
+        let fd = rustix::fs::open(temp.path(), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        (temp, DirHandle::first(fd).unwrap())
+    }
+
+    fn open(dir: &Arc<DirHandle>, name: &[u8]) -> Result<OpenFile, ReadError> {
+        let (_, stat) = look(dir, name)?;
+        OpenFile::open(dir, name, &stat)
+    }
+
+    fn read_all(file: &mut OpenFile) -> (Vec<Stretch>, Vec<u8>) {
+        let (mut stretches, mut content) = (Vec::new(), Vec::new());
+        while let Some(stretch) = file.next_stretch().unwrap() {
+            stretches.push(stretch);
+            if let Stretch::Hole { len, .. } = stretch {
+                content.resize(content.len() + usize::try_from(len).unwrap(), 0);
+            }
+            let mut buf = [0; 1000];
+            loop {
+                match file.read(&mut buf).unwrap() {
+                    0 => break,
+                    n => content.extend_from_slice(&buf[..n]),
+                }
+            }
+        }
+        (stretches, content)
+    }
+
+    #[test]
+    fn holes_are_found_and_the_rest_is_read() {
+        let (temp, dir) = folder();
+        const MIB: u64 = 1 << 20;
+        let file = fs::File::create(temp.path().join("sparse")).unwrap();
+        file.write_all_at(&[7; 4096], MIB).unwrap();
+        file.write_all_at(&[8; 10], 3 * MIB).unwrap();
+        file.set_len(5 * MIB + 3).unwrap();
+        let mut open = open(&dir, b"sparse").unwrap();
+        let (stretches, content) = read_all(&mut open);
+        assert!(content == fs::read(temp.path().join("sparse")).unwrap());
+        let is_hole = |s: &&Stretch| matches!(s, Stretch::Hole { .. });
+        let zeros: u64 =
+            stretches.iter().filter(is_hole).map(|s| if let Stretch::Hole { len, .. } = s { *len } else { 0 }).sum();
+        assert!(zeros > 4 * MIB || !open.sparse, "{stretches:?}");
+        let mut at = 0;
+        for stretch in stretches {
+            let (Stretch::Data { offset, len } | Stretch::Hole { offset, len }) = stretch;
+            assert!(offset == at && len > 0);
+            at += len;
+        }
+        assert_eq!(at, 5 * MIB + 3);
+    }
+
+    #[test]
+    fn dense_and_empty_files() {
+        let (temp, dir) = folder();
+        fs::write(temp.path().join("dense"), vec![1; 5000]).unwrap();
+        fs::write(temp.path().join("empty"), b"").unwrap();
+        let (stretches, content) = read_all(&mut open(&dir, b"dense").unwrap());
+        assert_eq!(stretches, [Stretch::Data { offset: 0, len: 5000 }]);
+        assert_eq!(content, vec![1; 5000]);
+        assert_eq!(read_all(&mut open(&dir, b"empty").unwrap()), (vec![], vec![]));
+    }
+
+    #[test]
+    fn changes_are_noticed() {
+        let (temp, dir) = folder();
+        fs::write(temp.path().join("f"), b"before").unwrap();
+        let mut file = open(&dir, b"f").unwrap();
+        assert!(!file.changed_since_open().unwrap());
+        fs::write(temp.path().join("f"), b"longer than before").unwrap();
+        assert!(file.changed_since_open().unwrap());
+        file.rewind().unwrap();
+        assert!(!file.changed_since_open().unwrap());
+        assert_eq!(read_all(&mut file).1, b"longer than before");
+        fs::write(temp.path().join("f"), b"").unwrap();
+        file.stretch_end = 0;
+        file.next_stretch().unwrap();
+        assert_eq!(file.read(&mut [0; 9]).unwrap(), 0);
+    }
+
+    #[test]
+    fn whatever_takes_the_place_of_a_file_is_refused_without_waiting() {
+        let (temp, dir) = folder();
+        fs::write(temp.path().join("f"), b"x").unwrap();
+        let (_, expected) = look(&dir, b"f").unwrap();
+        let replace = |make: &dyn Fn(&std::path::Path)| {
+            fs::remove_file(temp.path().join("f")).unwrap();
+            fs::write(temp.path().join("keeps the inode number from being used again"), b"").unwrap();
+            make(&temp.path().join("f"));
+            OpenFile::open(&dir, b"f", &expected)
+        };
+        let fifo = replace(&|path| mkfifoat(rustix::fs::CWD, path, Mode::RWXU).unwrap());
+        assert!(matches!(fifo, Err(ReadError::Replaced)), "{fifo:?}");
+        let link = replace(&|path| symlink("/etc/passwd", path).unwrap());
+        assert!(matches!(link, Err(ReadError::Replaced)), "{link:?}");
+        fs::remove_file(temp.path().join("f")).unwrap();
+        assert!(matches!(OpenFile::open(&dir, b"f", &expected), Err(ReadError::Vanished)));
+        fs::create_dir(temp.path().join("f")).unwrap();
+        assert!(matches!(OpenFile::open(&dir, b"f", &expected), Err(ReadError::Replaced)));
+    }
+
+    #[test]
+    fn links_and_attributes() {
+        let (temp, dir) = folder();
+        let target = std::ffi::OsString::from("any\u{1}thing/../x");
+        symlink(&target, temp.path().join("l")).unwrap();
+        assert_eq!(read_link(&dir, b"l").unwrap(), target.as_encoded_bytes());
+        assert_eq!(xattrs_of(&dir, b"l").unwrap(), []);
+        fs::write(temp.path().join("f"), b"").unwrap();
+        assert!(matches!(read_link(&dir, b"f"), Err(ReadError::Replaced)));
+        assert!(matches!(xattrs_of(&dir, b"none"), Err(ReadError::Vanished)));
+        fs::create_dir(temp.path().join("d")).unwrap();
+        let large = vec![5; 3000];
+        for name in ["f", "d"] {
+            let path = temp.path().join(name);
+            let set =
+                |xattr: &str, value: &[u8]| rustix::fs::setxattr(&path, xattr, value, rustix::fs::XattrFlags::empty());
+            match set("user.b", b"\0 1") {
+                Err(Errno::NOTSUP) => return, // no such thing on this file system
+                done => done.unwrap(),
+            }
+            set("user.a", &large).unwrap();
+            let expected = vec![(b"user.a".to_vec(), large.clone()), (b"user.b".to_vec(), b"\0 1".to_vec())];
+            assert_eq!(xattrs_of(&dir, name.as_bytes()).unwrap(), expected);
+        }
+        assert_eq!(open(&dir, b"f").unwrap().xattrs().unwrap(), xattrs_of(&dir, b"f").unwrap());
+    }
+}

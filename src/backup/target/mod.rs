@@ -471,3 +471,6 @@ fn rename_new(from: &Dir, name: &[u8], to: &Dir) -> Result<(), Errno> {
         done => done,
     }
 }
+
+#[cfg(test)]
+mod tests;
