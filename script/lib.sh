@@ -56,10 +56,11 @@ need_build() {
     fi
 }
 
-# need_tool COMMAND CRATE: installs a program from crates.io into target/tools, quickly built rather than quick.
+# need_tool COMMAND CRATE [LEVEL]: installs a program from crates.io into target/tools, by default quickly built rather
+# than quick (optimisation level 1).
 need_tool() {
     have "$1" && return 0
     say "Building $1 from crates.io into ${tools#"$root"/}; this takes some minutes, once"
-    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 CARGO_PROFILE_RELEASE_OPT_LEVEL="${3:-1}" \
         cargo install --locked --quiet --root "$tools" "$2" >&2 || die "could not build $1 (crate $2): see above"
 }
