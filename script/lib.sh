@@ -10,15 +10,21 @@ tools=$target/tools
 PATH=$tools/bin:$PATH
 export PATH
 
+# Bold and colour where somebody looks.
+bold='' yellow='' red='' plain=''
+if [ -t 2 ] && [ -z "${NO_COLOR:-}" ]; then
+    bold=$'\033[1m' yellow=$'\033[1;33m' red=$'\033[1;31m' plain=$'\033[0m'
+fi
+
 # Says what is done, and why.
-say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+say() { printf '%s==> %s%s\n' "$bold" "$*" "$plain" >&2; }
 
 # Says what nobody should overlook.
-warn() { printf '\033[1;33m!!! %s\033[0m\n' "$*" >&2; }
+warn() { printf '%s!!! %s%s\n' "$yellow" "$*" "$plain" >&2; }
 
 # Says what is wrong and what to do, and stops.
 die() {
-    printf '\033[1;31mERROR: %s\033[0m\n' "$*" >&2
+    printf '%sERROR: %s%s\n' "$red" "$*" "$plain" >&2
     exit 1
 }
 
