@@ -56,7 +56,7 @@ need_apt() {
 
 # What a build needs beside Rust: the C parts (AWS-LC, SQLite, zstd, BLAKE3) are compiled from their crates.
 need_build() {
-    have cargo || die "cargo is missing: install Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) or newer (https://rustup.rs), with rustfmt and clippy"
+    have cargo || die "cargo is missing: install Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) or newer, with rustfmt and clippy"
     if ! have cc || ! echo '#include <stdlib.h>' | cc -E -x c - >/dev/null 2>&1; then
         need_apt "a C compiler and the C library's headers, for the parts of SQLite, zstd and AWS-LC" gcc libc6-dev
     fi
