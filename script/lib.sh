@@ -10,15 +10,21 @@ tools=$target/tools
 PATH=$tools/bin:$PATH
 export PATH
 
+# Bold and colour where somebody looks.
+bold='' yellow='' red='' plain=''
+if [ -t 2 ] && [ -z "${NO_COLOR:-}" ]; then
+    bold=$'\033[1m' yellow=$'\033[1;33m' red=$'\033[1;31m' plain=$'\033[0m'
+fi
+
 # Says what is done, and why.
-say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+say() { printf '%s==> %s%s\n' "$bold" "$*" "$plain" >&2; }
 
 # Says what nobody should overlook.
-warn() { printf '\033[1;33m!!! %s\033[0m\n' "$*" >&2; }
+warn() { printf '%s!!! %s%s\n' "$yellow" "$*" "$plain" >&2; }
 
 # Says what is wrong and what to do, and stops.
 die() {
-    printf '\033[1;31mERROR: %s\033[0m\n' "$*" >&2
+    printf '%sERROR: %s%s\n' "$red" "$*" "$plain" >&2
     exit 1
 }
 
@@ -50,16 +56,17 @@ need_apt() {
 
 # What a build needs beside Rust: the C parts (AWS-LC, SQLite, zstd, BLAKE3) are compiled from their crates.
 need_build() {
-    have cargo || die "cargo is missing: install Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) or newer (https://rustup.rs), with rustfmt and clippy"
+    have cargo || die "cargo is missing: install Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) or newer, with rustfmt and clippy"
     if ! have cc || ! echo '#include <stdlib.h>' | cc -E -x c - >/dev/null 2>&1; then
         need_apt "a C compiler and the C library's headers, for the parts of SQLite, zstd and AWS-LC" gcc libc6-dev
     fi
 }
 
-# need_tool COMMAND CRATE: installs a program from crates.io into target/tools, quickly built rather than quick.
+# need_tool COMMAND CRATE [LEVEL]: installs a program from crates.io into target/tools, by default quickly built rather
+# than quick (optimisation level 1).
 need_tool() {
     have "$1" && return 0
     say "Building $1 from crates.io into ${tools#"$root"/}; this takes some minutes, once"
-    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 CARGO_PROFILE_RELEASE_OPT_LEVEL="${3:-1}" \
         cargo install --locked --quiet --root "$tools" "$2" >&2 || die "could not build $1 (crate $2): see above"
 }

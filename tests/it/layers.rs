@@ -121,6 +121,11 @@ fn an_upward_import_is_caught() {
     caught("domain/id.rs", "fn f() { let x = crate::store::Store::open(); }", 1, "store");
     caught("domain/id.rs", "use crate::{\n    domain::id,\n    http::{self, problem::Problem},\n};", 3, "http");
     caught("cli/mod.rs", "fn f() { bulbil::main::go() }", 1, "main");
+    caught("store/mod.rs", "fn f() { Vec::<crate::cli::Command>::new(); }", 1, "cli");
+    caught("store/mod.rs", "fn f(x: u8) -> u8 { x as crate::http::Code }", 1, "http");
+    caught("store/mod.rs", "use crate::{domain as d, cli as c};", 1, "cli");
+    caught("store/mod.rs", "macro_rules! m { () => { $crate::cli::run() } }", 1, "cli");
+    caught("monitor.rs", "fn f() -> impl Iterator<Item = crate::r#worker::Runner> {}", 1, "worker");
 }
 
 #[test]
@@ -521,8 +526,7 @@ fn paths(tokens: &[Token]) -> Vec<FullPath> {
 fn expand(tokens: &[Token], mut i: usize, prefix: &[String], inline_depth: usize, out: &mut Vec<FullPath>) -> usize {
     let mut segments = prefix.to_vec();
     let line = tokens[i].line;
-    loop {
-        let Some(token) = tokens.get(i) else { break };
+    while let Some(token) = tokens.get(i) {
         if token.is("{") {
             i += 1;
             while i < tokens.len() && !tokens[i].is("}") {
@@ -541,14 +545,10 @@ fn expand(tokens: &[Token], mut i: usize, prefix: &[String], inline_depth: usize
         }
         i += 1;
     }
-    let renamed = tokens.get(i).is_some_and(|next| next.is("as")) && segments[0] != "as";
+    let renamed = tokens.get(i).is_some_and(|next| next.is("as"));
     out.push(FullPath { segments, line, inline_depth, renamed });
-    // The name behind `as` is new here; it leads nowhere.
-    if renamed && prefix.is_empty() && tokens.get(i + 1).is_some_and(Token::is_word) {
-        i
-    } else {
-        i + usize::from(renamed) * 2
-    }
+    // In a group a new name leads nowhere; elsewhere what is behind `as` may be the path of a type.
+    i + if renamed && !prefix.is_empty() { 2 } else { 0 }
 }
 
 fn root() -> PathBuf {
