@@ -28,7 +28,9 @@ pub enum ChunkStoreError {
         size_bytes: u64,
     },
     /// The disk is full.
-    #[error("no space is left for chunk {id}: free some space where the repository is, then run the command again; nothing that was stored is lost")]
+    #[error(
+        "no space is left for chunk {id}: free some space where the repository is, then run the command again; nothing that was stored is lost"
+    )]
     NoSpace {
         /// Which one.
         id: ChunkId,
