@@ -36,7 +36,9 @@ impl Dial for DirectDial {
             }
             let PeerAddress::Direct(to) = address;
             let unreachable = |cause| DialError::Unreachable { address: address.clone(), cause };
-            let stream = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(to))
+            #[expect(clippy::disallowed_methods, reason = "this is the transport that connects")]
+            let connecting = TcpStream::connect(to);
+            let stream = tokio::time::timeout(DIAL_TIMEOUT, connecting)
                 .await
                 .map_err(|_| DialError::TooSlow { address: address.clone(), waited: DIAL_TIMEOUT })?
                 .map_err(unreachable)?;

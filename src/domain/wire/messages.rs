@@ -178,11 +178,12 @@ pub struct PairAnswer {
 pub enum PairOutcome {
     /// An admin will compare the fingerprint words and decide.
     Pending,
-    /// The invite was good.
+    /// The invite was good, or an admin has said yes.
     Trusted {
-        /// That the answering instance knows the secret, too.
-        #[schema(value_type = String)]
-        proof: Proof,
+        /// That the answering instance knows the secret, too; if an invite was shown.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        proof: Option<Proof>,
         /// What was granted.
         rights: RightsSummary,
     },
