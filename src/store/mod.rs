@@ -1,2 +1,292 @@
-//! The repository. To be written around these.
-pub mod chunks;
+//! The repository: keys, chunk files, manifest files, and the index over them.
+//!
+//! Write order (R8): chunks durable → manifest durable → index commit; deleting goes the other way. The index is derived
+//! data: [`Store::rebuild`] makes it anew from keys, manifests and chunks (R7). Only this module says sqlx.
+
+mod entropy;
+mod files;
+mod home;
+mod keys;
+mod ledger;
+mod lock;
+mod rebuild;
+mod secrets;
+
+pub mod chunks; // immutable objects named by their hash
+pub mod index; // what is where: SQLite
+pub mod manifests; // manifest files and their sidecars
+pub mod tree; // walks the metadata tree of a snapshot
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use chunks::{ChunkStore, ChunkStoreError};
+pub use entropy::entropy;
+pub use home::Home;
+pub use index::{Index, IndexError};
+pub use keys::{Keys, Passphrase};
+pub use lock::{BackupLock, ServerInfo, ServerLock};
+pub use manifests::{ManifestFileError, ManifestFiles};
+pub use rebuild::RebuildReport;
+pub use secrets::{ChunkSecret, open_chunk_secret, seal_chunk_secret};
+pub use tree::{TreeError, TreeReader};
+
+use chunks::ChunkFiles;
+use ledger::LedgerFile;
+
+use crate::domain::crypto::recovery::RecoveryKey;
+use crate::domain::peer::is_plain_name;
+
+/// What went wrong with a home.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no home.
+    #[error("{} is not a bulbil home: make one with 'bulbil init', or name another with --home", path.display())]
+    NotAHome {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A later program made it.
+    #[error("{} was made by a later version of bulbil ({found}): use a newer bulbil to open it", path.display())]
+    NewerHome {
+        /// Where.
+        path: PathBuf,
+        /// What it says of itself.
+        found: String,
+    },
+    /// There is one already.
+    #[error("{} is a bulbil home already: nothing was changed", path.display())]
+    AlreadyAHome {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Something else is there.
+    #[error("{} is not empty and not a bulbil home: choose an empty or new directory", path.display())]
+    NotEmpty {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A name that cannot be shown.
+    #[error("{name:?} is no name: use 1 to 64 letters, digits, '-', '_' and '.', not beginning with '-' or '.'")]
+    BadName {
+        /// The name.
+        name: String,
+    },
+    /// The keys are sealed under a passphrase.
+    #[error(
+        "the keys of this home are protected by a passphrase: give it with --passphrase-file, or type it on a terminal"
+    )]
+    PassphraseNeeded,
+    /// It is not this one.
+    #[error("the passphrase is wrong: the keys do not open with it")]
+    WrongPassphrase,
+    /// A passphrase of no length.
+    #[error("the passphrase is empty: give one of some length, or none at all")]
+    EmptyPassphrase,
+    /// A key is not there.
+    #[error("{} is missing: put keys/ back from a copy, or recover with 'bulbil rescue' and the recovery key", path.display())]
+    KeysMissing {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A key does not open.
+    #[error("{} is damaged or belongs to another home: put keys/ back from a copy, or recover with 'bulbil rescue' and the recovery key", path.display())]
+    KeysDamaged {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Others can read a key.
+    #[error("{} can be reached by others than its owner (mode {mode:03o}): run 'chmod {wanted} {}'", path.display(), path.display())]
+    KeysReadable {
+        /// Which file or folder.
+        path: PathBuf,
+        /// Its mode now.
+        mode: u32,
+        /// The mode it should have.
+        wanted: &'static str,
+    },
+    /// Somebody else is at it.
+    #[error("another bulbil holds the {what} lock of this home{}: wait until it is done", pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
+    Busy {
+        /// Which lock.
+        what: String,
+        /// Who.
+        pid: Option<u32>,
+    },
+    /// The disk is full.
+    #[error("no space is left at {}: free some, then run the command again; nothing that was stored is lost", path.display())]
+    NoSpace {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The system said no.
+    #[error("cannot {what} {}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The index said no.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// A chunk could not be read or written.
+    #[error(transparent)]
+    Chunk(#[from] ChunkStoreError),
+    /// A manifest could not be read or written.
+    #[error(transparent)]
+    Manifest(#[from] ManifestFileError),
+}
+
+impl StoreError {
+    fn io(what: &'static str, path: &Path, cause: std::io::Error) -> Self {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        let path = path.to_owned();
+        match cause.kind() {
+            StorageFull | QuotaExceeded => StoreError::NoSpace { path, cause },
+            _ => StoreError::Io { what, path, cause },
+        }
+    }
+}
+
+/// How a home is made.
+#[derive(Debug)]
+pub struct CreateOptions {
+    /// What its admin calls it.
+    pub name: String,
+    /// Protects its keys, if there is one.
+    pub passphrase: Option<Passphrase>,
+}
+
+/// An open repository. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// Where it is.
+    pub home: Home,
+    /// Its private keys.
+    pub keys: Arc<Keys>,
+    /// What is where.
+    pub index: Index,
+    /// Chunks and segments.
+    pub chunks: Arc<dyn ChunkStore>,
+    /// Manifests and envelopes.
+    pub manifests: ManifestFiles,
+}
+
+impl Store {
+    /// Makes a home and opens it. The recovery key is shown once and kept nowhere here.
+    ///
+    /// Killed or dropped in between, it leaves something that the next attempt clears away.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyAHome`], [`StoreError::NotEmpty`], [`StoreError::BadName`], [`StoreError::Io`].
+    pub async fn create(home: &Path, options: CreateOptions) -> Result<(Self, RecoveryKey), StoreError> {
+        if !is_plain_name(&options.name) {
+            return Err(StoreError::BadName { name: options.name });
+        }
+        let home = home.to_owned();
+        let made = tokio::task::spawn_blocking(move || {
+            let home = Home::begin(&home)?;
+            let (keys, recovery) = Keys::create(&home, options.name, options.passphrase.as_ref())?;
+            Ok::<_, StoreError>((home, keys, recovery))
+        });
+        let (home, keys, recovery) = made.await.expect("making keys does not panic")?;
+        let keys = Arc::new(keys);
+        let ledger = LedgerFile::new(&home, keys.clone());
+        let index = Index::create(&home.index(), Some(ledger)).await?;
+        index.save_ledger().await?;
+        home.finish()?;
+        Ok((Self::assemble(home, keys, index)?, recovery))
+    }
+
+    /// Opens a home.
+    ///
+    /// # Errors
+    /// [`StoreError::NotAHome`], [`StoreError::NewerHome`], [`StoreError::PassphraseNeeded`],
+    /// [`StoreError::WrongPassphrase`], [`StoreError::KeysReadable`], [`IndexError::Missing`], [`IndexError::Damaged`].
+    pub async fn open(home: &Path, passphrase: Option<Passphrase>) -> Result<Self, StoreError> {
+        let home = Home::open(home)?;
+        let keys = Arc::new(open_keys(&home, passphrase).await?);
+        let ledger = LedgerFile::new(&home, keys.clone());
+        let index = Index::open(&home.index(), Some(ledger)).await?;
+        Self::assemble(home, keys, index)
+    }
+
+    /// Whether [`open`](Self::open) takes a passphrase.
+    ///
+    /// # Errors
+    /// [`StoreError::NotAHome`], [`StoreError::KeysReadable`], [`StoreError::KeysMissing`].
+    pub fn needs_passphrase(home: &Path) -> Result<bool, StoreError> {
+        keys::needs_passphrase(&Home::open(home)?)
+    }
+
+    /// Makes the index anew from keys, manifests and chunks (R7). The old index, whatever its state, is replaced
+    /// only when the new one is whole. Nobody else may be at work in the home.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`], and what [`open`](Self::open) says. A damaged manifest or chunk is no error: it stands in the report.
+    pub async fn rebuild(home: &Path, passphrase: Option<Passphrase>) -> Result<(Self, RebuildReport), StoreError> {
+        let home = Home::open(home)?;
+        let keys = Arc::new(open_keys(&home, passphrase).await?);
+        let _backup = lock::lock_backup(&home)?;
+        let _server = lock::lock_server(&home, None)?;
+        let report = rebuild::rebuild(&home, &keys).await?;
+        let ledger = LedgerFile::new(&home, keys.clone());
+        let index = Index::open(&home.index(), Some(ledger)).await?;
+        index.save_ledger().await?;
+        Ok((Self::assemble(home, keys, index)?, report))
+    }
+
+    /// Rewrites the ledger. Every change of collections and peers does it by itself.
+    ///
+    /// # Errors
+    /// [`IndexError::Ledger`].
+    pub async fn save_ledger(&self) -> Result<(), StoreError> {
+        Ok(self.index.save_ledger().await?)
+    }
+
+    /// Makes this process the only one that backs up here. Let go when dropped, or when the process ends.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`].
+    pub fn lock_backup(&self) -> Result<BackupLock, StoreError> {
+        lock::lock_backup(&self.home)
+    }
+
+    /// Makes this process the server of this home, and tells the command line where it listens.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`].
+    pub fn lock_server(&self, info: &ServerInfo) -> Result<ServerLock, StoreError> {
+        lock::lock_server(&self.home, Some(info))
+    }
+
+    /// The server that runs in this home now.
+    pub fn running_server(&self) -> Option<ServerInfo> {
+        lock::running_server(&self.home)
+    }
+
+    fn assemble(home: Home, keys: Arc<Keys>, index: Index) -> Result<Self, StoreError> {
+        let chunks = Arc::new(ChunkFiles::open(home.chunks(), home.quarantine())?);
+        let manifests = ManifestFiles::new(home.manifests());
+        Ok(Self { home, keys, index, chunks, manifests })
+    }
+}
+
+/// Stretching a passphrase takes a moment, which must not be the executor's.
+async fn open_keys(home: &Home, passphrase: Option<Passphrase>) -> Result<Keys, StoreError> {
+    let Some(passphrase) = passphrase else { return Keys::open(home, None) };
+    let home = home.clone();
+    tokio::task::spawn_blocking(move || Keys::open(&home, Some(&passphrase)))
+        .await
+        .expect("opening keys does not panic")
+}

@@ -1,0 +1,421 @@
+//! Chunks and segments: which are named, which are here, and who may see them (R12).
+
+use std::collections::{BTreeSet, HashMap};
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::{BATCH, Index, IndexError, NewChunk, id, snapshots, to_json};
+use crate::domain::id::{ChunkId, CollectionId};
+use crate::domain::manifest::SegmentSummary;
+use crate::domain::peer::Rights;
+use crate::domain::segment::{MAGIC, MAX_ENTRIES, Segment};
+
+const CHUNK: i64 = 0;
+const SEGMENT: i64 = 1;
+/// Bytes of a segment for each chunk that it lists.
+const SEGMENT_ROW: i64 = ChunkId::LEN as i64 + 4;
+
+impl Index {
+    /// Sealed keys and fragment tables of our own chunks of a collection that are here.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn chunk_secrets(&self, collection: &CollectionId) -> Result<Vec<(ChunkId, Vec<u8>)>, IndexError> {
+        let rows = sqlx::query(
+            "SELECT chunk.id, secret.sealed FROM chunk_secret secret JOIN chunk ON chunk.no = secret.chunk_no
+             WHERE chunk.collection_no = (SELECT no FROM collection WHERE id = ?1) AND chunk.state = 1 ORDER BY chunk.no",
+        )
+        .bind(collection.as_bytes().to_vec())
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(|row| Ok((id(row, "id", ChunkId::from_slice)?, row.try_get("sealed")?))).collect()
+    }
+
+    /// Records that a segment is here; its bytes are durable. The chunks that it lists are known from now on, and missing unless
+    /// they are here already. Snapshots that are complete with it are told of.
+    ///
+    /// # Errors
+    /// [`IndexError::NoSuchSegment`] if no snapshot names it; if the peer lied, [`IndexError::ChunkElsewhere`] and
+    /// [`IndexError::Contradiction`].
+    pub async fn note_segment(&self, segment: &Segment) -> Result<(), IndexError> {
+        let mut tx = self.begin().await?;
+        fill_segment(&mut tx, segment).await?;
+        settle_named_by(&mut tx, &[segment.id]).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Records that chunks are here, with their sizes; their bytes are durable. Snapshots that are complete with them are told
+    /// of. Ids that are not known are passed over.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn chunks_arrived(&self, arrived: &[(ChunkId, u32)]) -> Result<(), IndexError> {
+        let mut tx = self.begin().await?;
+        arrive(&mut tx, arrived).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Segments that snapshots name and that are not here, with their sizes.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn missing_segments(&self, limit: usize) -> Result<Vec<(ChunkId, u32)>, IndexError> {
+        self.missing(SEGMENT, None, limit).await
+    }
+
+    /// Chunks that segments list and that are not here, with their sizes.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn missing_chunks(
+        &self,
+        collection: Option<&CollectionId>,
+        limit: usize,
+    ) -> Result<Vec<(ChunkId, u32)>, IndexError> {
+        self.missing(CHUNK, collection, limit).await
+    }
+
+    async fn missing(
+        &self,
+        kind: i64,
+        collection: Option<&CollectionId>,
+        limit: usize,
+    ) -> Result<Vec<(ChunkId, u32)>, IndexError> {
+        let rows = sqlx::query(
+            "SELECT id, size FROM chunk WHERE state = 0 AND kind = ?1
+               AND collection_no IN (SELECT no FROM collection WHERE ?2 IS NULL OR id = ?2)
+             ORDER BY collection_no, no LIMIT ?3",
+        )
+        .bind(kind)
+        .bind(collection.map(|id| id.as_bytes().to_vec()))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(read_sized).collect()
+    }
+
+    /// How many chunks are missing, and their bytes: of one collection or of all.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn count_missing(&self, collection: Option<&CollectionId>) -> Result<(u64, u64), IndexError> {
+        let row = sqlx::query(
+            "SELECT count(*) AS number, coalesce(sum(size), 0) AS bytes FROM chunk WHERE state = 0 AND kind = 0
+               AND collection_no IN (SELECT no FROM collection WHERE ?1 IS NULL OR id = ?1)",
+        )
+        .bind(collection.map(|id| id.as_bytes().to_vec()))
+        .fetch_one(&self.pool)
+        .await?;
+        Ok((row.try_get::<i64, _>("number")? as u64, row.try_get::<i64, _>("bytes")? as u64))
+    }
+
+    /// Records that chunks or segments were lost or put aside: the snapshots that need them are not complete any more.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn mark_missing(&self, lost: &[ChunkId]) -> Result<(), IndexError> {
+        let mut tx = self.begin().await?;
+        for batch in lost.chunks(BATCH) {
+            let lost = to_json(&batch);
+            let segments: Vec<i64> = sqlx::query_scalar(
+                "SELECT chunk.no FROM json_each(?1) lost JOIN chunk ON chunk.id = unhex(lost.value) WHERE chunk.kind = 1
+                 UNION SELECT link.segment_no FROM json_each(?1) lost JOIN chunk ON chunk.id = unhex(lost.value)
+                 JOIN segment_chunk link ON link.chunk_no = chunk.no",
+            )
+            .bind(lost.clone())
+            .fetch_all(&mut *tx)
+            .await?;
+            let segments = to_json(&segments);
+            sqlx::query("UPDATE chunk SET state = 1 WHERE state = 2 AND no IN (SELECT value FROM json_each(?1))")
+                .bind(segments.clone())
+                .execute(&mut *tx)
+                .await?;
+            sqlx::query("UPDATE chunk SET state = 0 WHERE id IN (SELECT unhex(value) FROM json_each(?1))")
+                .bind(lost)
+                .execute(&mut *tx)
+                .await?;
+            sqlx::query(
+                "UPDATE snapshot SET complete = 0 WHERE complete = 1 AND no IN (
+                     SELECT snapshot_no FROM snapshot_segment WHERE segment_no IN (SELECT value FROM json_each(?1)))",
+            )
+            .bind(segments)
+            .execute(&mut *tx)
+            .await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// For each chunk or segment, its size if it is here and a snapshot that the rights let see names it (R12). In the
+    /// order of `ids`.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn visible_chunks(&self, rights: &Rights, ids: &[ChunkId]) -> Result<Vec<Option<u32>>, IndexError> {
+        let (collections, from) = self.visible(rights).await?;
+        let mut sizes: HashMap<ChunkId, u32> = HashMap::with_capacity(ids.len());
+        for batch in ids.chunks(1000) {
+            let rows = sqlx::query(
+                "SELECT chunk.id, chunk.size FROM json_each(?1) wanted JOIN chunk ON chunk.id = unhex(wanted.value)
+                 WHERE chunk.state > 0 AND chunk.collection_no IN (SELECT value FROM json_each(?2)) AND (
+                   (chunk.kind = 0 AND EXISTS (
+                     SELECT 1 FROM segment_chunk listed
+                     JOIN snapshot_segment link ON link.segment_no = listed.segment_no
+                     JOIN snapshot ON snapshot.no = link.snapshot_no
+                     WHERE listed.chunk_no = chunk.no AND snapshot.deleted = 0 AND snapshot.created_at >= ?3
+                       AND snapshot.collection_no = chunk.collection_no))
+                   OR (chunk.kind = 1 AND EXISTS (
+                     SELECT 1 FROM snapshot_segment link JOIN snapshot ON snapshot.no = link.snapshot_no
+                     WHERE link.segment_no = chunk.no AND snapshot.deleted = 0 AND snapshot.created_at >= ?3
+                       AND snapshot.collection_no = chunk.collection_no)))",
+            )
+            .bind(to_json(&batch))
+            .bind(collections.clone())
+            .bind(from)
+            .fetch_all(&self.pool)
+            .await?;
+            for row in &rows {
+                let (id, size) = read_sized(row)?;
+                sizes.insert(id, size);
+            }
+        }
+        Ok(ids.iter().map(|id| sizes.get(id).copied()).collect())
+    }
+}
+
+/// Adds chunks of our own that are here, with their secrets.
+pub(in crate::store) async fn insert_own(
+    connection: &mut SqliteConnection,
+    collection_no: i64,
+    new: &[NewChunk],
+) -> Result<(), IndexError> {
+    for batch in new.chunks(BATCH) {
+        let rows: Vec<(ChunkId, u32)> = batch.iter().map(|chunk| (chunk.id, chunk.size_bytes)).collect();
+        insert_chunks(connection, collection_no, &rows).await?;
+        sqlx::query("UPDATE chunk SET state = 1 WHERE id IN (SELECT unhex(value ->> 0) FROM json_each(?1))")
+            .bind(to_json(&rows))
+            .execute(&mut *connection)
+            .await?;
+        for chunk in batch {
+            set_secret(connection, &chunk.id, &chunk.sealed).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Keeps a chunk's sealed key and fragment table.
+pub(in crate::store) async fn set_secret(
+    connection: &mut SqliteConnection,
+    id: &ChunkId,
+    sealed: &[u8],
+) -> Result<(), IndexError> {
+    sqlx::query(
+        "INSERT INTO chunk_secret (chunk_no, sealed) SELECT no, ?2 FROM chunk WHERE id = ?1
+         ON CONFLICT (chunk_no) DO UPDATE SET sealed = ?2",
+    )
+    .bind(id.as_bytes().to_vec())
+    .bind(sealed.to_vec())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Marks chunks present, the segments whole and the snapshots complete that are so with them.
+pub(super) async fn arrive(connection: &mut SqliteConnection, arrived: &[(ChunkId, u32)]) -> Result<(), IndexError> {
+    for batch in arrived.chunks(BATCH) {
+        let segments: Vec<i64> = sqlx::query_scalar(
+            "SELECT DISTINCT link.segment_no FROM json_each(?1) new JOIN chunk ON chunk.id = unhex(new.value ->> 0)
+             JOIN segment_chunk link ON link.chunk_no = chunk.no",
+        )
+        .bind(to_json(&batch))
+        .fetch_all(&mut *connection)
+        .await?;
+        sqlx::query(
+            "UPDATE chunk SET state = 1, size = new.value ->> 1 FROM json_each(?1) new
+             WHERE chunk.id = unhex(new.value ->> 0) AND chunk.kind = 0",
+        )
+        .bind(to_json(&batch))
+        .execute(&mut *connection)
+        .await?;
+        let whole = settle_segments(connection, &segments).await?;
+        settle_with_segments(connection, &whole).await?;
+    }
+    Ok(())
+}
+
+/// Adds chunks that are not known, as missing; checks that the others belong here.
+async fn insert_chunks(
+    connection: &mut SqliteConnection,
+    collection_no: i64,
+    rows: &[(ChunkId, u32)],
+) -> Result<(), IndexError> {
+    for batch in rows.chunks(BATCH) {
+        sqlx::query(
+            "INSERT INTO chunk (id, size, kind, state, collection_no)
+             SELECT unhex(value ->> 0), value ->> 1, 0, 0, ?2 FROM json_each(?1) WHERE true ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(to_json(&batch))
+        .bind(collection_no)
+        .execute(&mut *connection)
+        .await?;
+        let elsewhere = sqlx::query(
+            "SELECT chunk.id FROM json_each(?1) new JOIN chunk ON chunk.id = unhex(new.value ->> 0)
+             WHERE chunk.kind <> 0 OR chunk.collection_no <> ?2 LIMIT 1",
+        )
+        .bind(to_json(&batch))
+        .bind(collection_no)
+        .fetch_optional(&mut *connection)
+        .await?;
+        if let Some(row) = elsewhere {
+            return Err(IndexError::ChunkElsewhere { id: id(&row, "id", ChunkId::from_slice)? });
+        }
+    }
+    Ok(())
+}
+
+/// The row of a segment, added as missing if it is not known.
+pub(super) async fn segment_row(
+    connection: &mut SqliteConnection,
+    collection_no: i64,
+    summary: &SegmentSummary,
+) -> Result<i64, IndexError> {
+    if summary.chunks as usize > MAX_ENTRIES {
+        return Err(IndexError::Contradiction { id: summary.id });
+    }
+    let known = sqlx::query("SELECT no, kind, collection_no FROM chunk WHERE id = ?1")
+        .bind(summary.id.as_bytes().to_vec())
+        .fetch_optional(&mut *connection)
+        .await?;
+    if let Some(row) = known {
+        let ours =
+            row.try_get::<i64, _>("kind")? == SEGMENT && row.try_get::<i64, _>("collection_no")? == collection_no;
+        return if ours { Ok(row.try_get("no")?) } else { Err(IndexError::ChunkElsewhere { id: summary.id }) };
+    }
+    let done = sqlx::query("INSERT INTO chunk (id, size, kind, state, collection_no) VALUES (?1, ?2, 1, 0, ?3)")
+        .bind(summary.id.as_bytes().to_vec())
+        .bind(MAGIC.len() as i64 + SEGMENT_ROW * i64::from(summary.chunks))
+        .bind(collection_no)
+        .execute(connection)
+        .await?;
+    Ok(done.last_insert_rowid())
+}
+
+/// Marks a segment present, adds and links the chunks that it lists; whole, if all of them are here.
+pub(in crate::store) async fn fill_segment(
+    connection: &mut SqliteConnection,
+    segment: &Segment,
+) -> Result<(), IndexError> {
+    let row = sqlx::query("SELECT no, state, size, collection_no FROM chunk WHERE id = ?1 AND kind = 1")
+        .bind(segment.id.as_bytes().to_vec())
+        .fetch_optional(&mut *connection)
+        .await?
+        .ok_or(IndexError::NoSuchSegment { id: segment.id })?;
+    let (no, state): (i64, i64) = (row.try_get("no")?, row.try_get("state")?);
+    if state == 2 {
+        return Ok(());
+    }
+    let size = MAGIC.len() as i64 + SEGMENT_ROW * segment.entries.len() as i64;
+    if row.try_get::<i64, _>("size")? != size {
+        return Err(IndexError::Contradiction { id: segment.id });
+    }
+    let rows: Vec<(ChunkId, u32)> = segment.entries.iter().map(|entry| (entry.id, entry.size_bytes)).collect();
+    insert_chunks(connection, row.try_get("collection_no")?, &rows).await?;
+    for batch in rows.chunks(BATCH) {
+        sqlx::query(
+            "INSERT INTO segment_chunk (chunk_no, segment_no)
+             SELECT chunk.no, ?2 FROM json_each(?1) new JOIN chunk ON chunk.id = unhex(new.value ->> 0)
+             WHERE true ON CONFLICT DO NOTHING",
+        )
+        .bind(to_json(&batch))
+        .bind(no)
+        .execute(&mut *connection)
+        .await?;
+    }
+    sqlx::query("UPDATE chunk SET state = 1 WHERE no = ?1").bind(no).execute(&mut *connection).await?;
+    settle_segments(connection, &[no]).await?;
+    Ok(())
+}
+
+/// Marks those of these segments whole that are present with all their chunks; answers them.
+async fn settle_segments(connection: &mut SqliteConnection, numbers: &[i64]) -> Result<Vec<i64>, IndexError> {
+    Ok(sqlx::query_scalar(
+        "UPDATE chunk SET state = 2
+         WHERE kind = 1 AND state = 1 AND no IN (SELECT value FROM json_each(?1)) AND NOT EXISTS (
+             SELECT 1 FROM segment_chunk listed JOIN chunk below ON below.no = listed.chunk_no
+             WHERE listed.segment_no = chunk.no AND below.state = 0)
+         RETURNING no",
+    )
+    .bind(to_json(&numbers))
+    .fetch_all(connection)
+    .await?)
+}
+
+async fn settle_named_by(connection: &mut SqliteConnection, segments: &[ChunkId]) -> Result<(), IndexError> {
+    let numbers: Vec<i64> =
+        sqlx::query_scalar("SELECT no FROM chunk WHERE state = 2 AND id IN (SELECT unhex(value) FROM json_each(?1))")
+            .bind(to_json(&segments))
+            .fetch_all(&mut *connection)
+            .await?;
+    settle_with_segments(connection, &numbers).await
+}
+
+/// Marks snapshots complete that became so with these segments.
+async fn settle_with_segments(connection: &mut SqliteConnection, segments: &[i64]) -> Result<(), IndexError> {
+    if segments.is_empty() {
+        return Ok(());
+    }
+    let snapshots: Vec<i64> = sqlx::query_scalar(
+        "SELECT DISTINCT snapshot_no FROM snapshot_segment WHERE segment_no IN (SELECT value FROM json_each(?1))",
+    )
+    .bind(to_json(&segments))
+    .fetch_all(&mut *connection)
+    .await?;
+    snapshots::settle(connection, &snapshots).await
+}
+
+/// A chunk or segment that keeps a snapshot from being complete.
+pub(super) async fn first_missing(connection: &mut SqliteConnection, snapshot_no: i64) -> Result<ChunkId, IndexError> {
+    let row = sqlx::query(
+        "SELECT chunk.id FROM snapshot_segment link JOIN segment_chunk listed ON listed.segment_no = link.segment_no
+         JOIN chunk ON chunk.no = listed.chunk_no WHERE link.snapshot_no = ?1 AND chunk.state = 0
+         UNION ALL SELECT chunk.id FROM snapshot_segment link JOIN chunk ON chunk.no = link.segment_no
+         WHERE link.snapshot_no = ?1 AND chunk.state = 0 LIMIT 1",
+    )
+    .bind(snapshot_no)
+    .fetch_one(connection)
+    .await?;
+    id(&row, "id", ChunkId::from_slice)
+}
+
+/// Unlinks a deleted snapshot, and forgets segments that nobody names any more.
+pub(super) async fn unlink_snapshot(connection: &mut SqliteConnection, snapshot_no: i64) -> Result<(), IndexError> {
+    let segments: BTreeSet<i64> = sqlx::query_scalar("SELECT segment_no FROM snapshot_segment WHERE snapshot_no = ?1")
+        .bind(snapshot_no)
+        .fetch_all(&mut *connection)
+        .await?
+        .into_iter()
+        .collect();
+    sqlx::query("DELETE FROM snapshot_segment WHERE snapshot_no = ?1")
+        .bind(snapshot_no)
+        .execute(&mut *connection)
+        .await?;
+    for segment in segments {
+        let named: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM snapshot_segment WHERE segment_no = ?1)")
+            .bind(segment)
+            .fetch_one(&mut *connection)
+            .await?;
+        if !named {
+            sqlx::query("DELETE FROM segment_chunk WHERE segment_no = ?1")
+                .bind(segment)
+                .execute(&mut *connection)
+                .await?;
+            sqlx::query("DELETE FROM chunk WHERE no = ?1").bind(segment).execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
+}
+
+fn read_sized(row: &SqliteRow) -> Result<(ChunkId, u32), IndexError> {
+    let size: i64 = row.try_get("size")?;
+    Ok((id(row, "id", ChunkId::from_slice)?, u32::try_from(size).map_err(|_| IndexError::Damaged(None))?))
+}

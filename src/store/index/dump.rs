@@ -1,0 +1,44 @@
+//! The index as text, to compare two of them.
+
+use sqlx::Row;
+
+use super::{Index, IndexError};
+
+impl Index {
+    /// Everything that a rebuilt index must have as the live one had it, one line a row, sorted. Without the feed, cursors,
+    /// contacts, invites and nonces, and without chunks that nobody names.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn dump(&self) -> Result<String, IndexError> {
+        let rows = sqlx::query(
+            "SELECT 'collection ' || hex(id) || ' ' || name || ' ' || hex(origin) || ' ' || coalesce(settings, '-') AS line
+               FROM collection
+             UNION ALL SELECT 'snapshot ' || hex(s.id) || ' ' || hex(c.id) || ' ' || sequence || ' ' || created_at || ' ' || partial
+               || ' ' || chunks || ' ' || chunk_bytes || ' ' || coalesce(hex(parent), '-') || ' ' || has_key || ' ' || complete
+               FROM snapshot s JOIN collection c ON c.no = s.collection_no WHERE deleted = 0
+             UNION ALL SELECT 'segment ' || hex(o.id) || ' ' || o.size || ' ' || o.state || ' ' || hex(c.id)
+               FROM chunk o JOIN collection c ON c.no = o.collection_no WHERE kind = 1
+             UNION ALL SELECT 'chunk ' || hex(o.id) || ' ' || o.size || ' ' || o.state || ' ' || hex(c.id) || ' '
+               || EXISTS (SELECT 1 FROM chunk_secret WHERE chunk_no = o.no)
+               FROM chunk o JOIN collection c ON c.no = o.collection_no
+               WHERE kind = 0 AND EXISTS (SELECT 1 FROM segment_chunk WHERE chunk_no = o.no)
+             UNION ALL SELECT 'lists ' || hex(g.id) || ' ' || hex(o.id)
+               FROM segment_chunk l JOIN chunk g ON g.no = l.segment_no JOIN chunk o ON o.no = l.chunk_no
+             UNION ALL SELECT 'names ' || hex(s.id) || ' ' || position || ' ' || hex(g.id)
+               FROM snapshot_segment l JOIN snapshot s ON s.no = l.snapshot_no JOIN chunk g ON g.no = l.segment_no
+             UNION ALL SELECT 'peer ' || hex(id) || ' ' || name || ' ' || coalesce(address, '-') || ' ' || trust || ' ' || identity
+               || ' ' || follow || ' ' || coalesce(granted, '-') || ' ' || added_at
+               FROM peer
+             ORDER BY 1",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut text = String::new();
+        for row in &rows {
+            text.push_str(row.try_get("line")?);
+            text.push('\n');
+        }
+        Ok(text)
+    }
+}

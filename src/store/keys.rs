@@ -1,0 +1,223 @@
+//! The instance's private keys: `keys/`, sealed under the master key, readable by the owner alone.
+//!
+//! - `master`: 32 random bytes; with a passphrase, JSON with Argon2id parameters and those bytes sealed under the
+//!   stretched passphrase.
+//! - `identity`: the Ed25519 seed. `envelope`: its version (u64 BE) ‖ the RSA key as PKCS#8.
+//! - `recovery`: JSON with the instance's name and the public recovery key.
+//!
+//! Permissions are checked each time they are opened: a key that others can read is no secret.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::{Home, StoreError, entropy, files};
+use crate::domain::crypto::kdf::PassphraseParams;
+use crate::domain::crypto::keywrap::EnvelopeKey;
+use crate::domain::crypto::recovery::{RecoveryKey, RecoveryRecipient};
+use crate::domain::crypto::secret::Secret;
+use crate::domain::crypto::sign::IdentityKey;
+use crate::domain::crypto::vault::MasterKey;
+use crate::domain::id::InstanceId;
+use crate::domain::identity::{self, Identity, SignedIdentity};
+
+const FORMAT: &str = "bulbil-keys/1";
+const MAX_BYTES: usize = 64 << 10;
+
+/// What a person types to open the keys. Wiped when dropped, never shown.
+pub struct Passphrase(Zeroizing<Vec<u8>>);
+
+impl Passphrase {
+    /// Takes over the bytes as they were typed, without the line's end.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The bytes, for the derivation.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}
+
+/// The private keys of this instance, open.
+#[derive(Debug)]
+pub struct Keys {
+    /// What its admin calls it.
+    pub name: String,
+    /// Signs manifests, requests and the identity document.
+    pub identity: IdentityKey,
+    /// Unwraps what peers wrap for us.
+    pub envelope: EnvelopeKey,
+    /// Counts the changes of `envelope`.
+    pub key_version: u64,
+    /// The public half of the recovery key.
+    pub recovery: RecoveryRecipient,
+    /// Seals everything private at rest.
+    pub master: MasterKey,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MasterFile {
+    format: String,
+    passphrase: PassphraseParams,
+    sealed: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct InstanceFile {
+    format: String,
+    name: String,
+    recovery: RecoveryRecipient,
+}
+
+impl Keys {
+    /// The instance that these keys make.
+    pub fn instance(&self) -> InstanceId {
+        self.identity.public().instance()
+    }
+
+    /// How this instance shows itself.
+    pub fn identity_document(&self) -> SignedIdentity {
+        let identity = Identity {
+            format: identity::FORMAT.to_owned(),
+            instance: self.instance(),
+            name: self.name.clone(),
+            identity_key: self.identity.public(),
+            envelope_key: self.envelope.recipient().clone(),
+            key_version: self.key_version,
+            features: Vec::new(),
+        };
+        identity.sign(&self.identity)
+    }
+
+    /// Draws fresh keys and writes them; takes about a second.
+    pub(super) fn create(
+        home: &Home,
+        name: String,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<(Self, RecoveryKey), StoreError> {
+        let rng = &mut entropy();
+        let recovery = RecoveryKey::generate(rng);
+        let keys = Self {
+            name,
+            identity: IdentityKey::random(rng),
+            envelope: EnvelopeKey::generate(rng),
+            key_version: 1,
+            recovery: recovery.recipient(),
+            master: MasterKey::new(Secret::random(rng)),
+        };
+        let seed = keys.identity.seed();
+        let versioned = Zeroizing::new([keys.key_version.to_be_bytes().as_slice(), keys.envelope.pkcs8_der()].concat());
+        let instance =
+            InstanceFile { format: FORMAT.to_owned(), name: keys.name.clone(), recovery: keys.recovery.clone() };
+        let instance = serde_json::to_vec(&instance).expect("names and keys are JSON strings");
+        write(home, "master", &master_file(&keys.master, passphrase)?)?;
+        write(home, "identity", &keys.master.seal(rng, b"key/identity", seed.expose()))?;
+        write(home, "envelope", &keys.master.seal(rng, b"key/envelope", &versioned))?;
+        write(home, "recovery", &keys.master.seal(rng, b"key/recovery", &instance))?;
+        Ok((keys, recovery))
+    }
+
+    /// Opens the keys of a home.
+    pub(super) fn open(home: &Home, passphrase: Option<&Passphrase>) -> Result<Self, StoreError> {
+        check_permissions(&home.keys())?;
+        let master = open_master(home, passphrase)?;
+        let damaged = |file: &str| StoreError::KeysDamaged { path: home.keys().join(file) };
+        let open = |file: &'static str| -> Result<Zeroizing<Vec<u8>>, StoreError> {
+            let place = format!("key/{file}");
+            let plain = master.open(place.as_bytes(), &read(home, file)?).map_err(|_| damaged(file))?;
+            Ok(Zeroizing::new(plain))
+        };
+        let seed = Secret::from_slice(&open("identity")?).ok_or_else(|| damaged("identity"))?;
+        let envelope = open("envelope")?;
+        let (version, der) = envelope.split_first_chunk::<8>().ok_or_else(|| damaged("envelope"))?;
+        let instance: InstanceFile = serde_json::from_slice(&open("recovery")?).map_err(|_| damaged("recovery"))?;
+        Ok(Self {
+            name: instance.name,
+            identity: IdentityKey::from_seed(&seed),
+            envelope: EnvelopeKey::from_pkcs8_der(der).map_err(|_| damaged("envelope"))?,
+            key_version: u64::from_be_bytes(*version),
+            recovery: instance.recovery,
+            master,
+        })
+    }
+}
+
+/// Whether opening a home's keys takes a passphrase.
+pub(super) fn needs_passphrase(home: &Home) -> Result<bool, StoreError> {
+    Ok(read(home, "master")?.len() != 32)
+}
+
+fn master_file(master: &MasterKey, passphrase: Option<&Passphrase>) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    let Some(passphrase) = passphrase else {
+        return Ok(Zeroizing::new(master.secret().expose().to_vec()));
+    };
+    if passphrase.expose().is_empty() {
+        return Err(StoreError::EmptyPassphrase);
+    }
+    let rng = &mut entropy();
+    let params = PassphraseParams::recommended(rng);
+    let stretched = params.stretch(passphrase.expose()).expect("the recommended parameters are within bounds");
+    let sealed = MasterKey::new(stretched).seal(rng, b"key/master", master.secret().expose());
+    let file =
+        MasterFile { format: FORMAT.to_owned(), passphrase: params, sealed: data_encoding::BASE64.encode(&sealed) };
+    Ok(Zeroizing::new(serde_json::to_vec(&file).expect("parameters are JSON")))
+}
+
+fn open_master(home: &Home, passphrase: Option<&Passphrase>) -> Result<MasterKey, StoreError> {
+    let damaged = || StoreError::KeysDamaged { path: home.keys().join("master") };
+    let bytes = read(home, "master")?;
+    if let Some(key) = Secret::from_slice(&bytes) {
+        return Ok(MasterKey::new(key));
+    }
+    let file: MasterFile = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
+    if file.format != FORMAT {
+        return Err(StoreError::NewerHome { path: home.root().to_owned(), found: file.format });
+    }
+    let passphrase = passphrase.ok_or(StoreError::PassphraseNeeded)?;
+    let stretched = file.passphrase.stretch(passphrase.expose()).map_err(|_| damaged())?;
+    let sealed = data_encoding::BASE64.decode(file.sealed.as_bytes()).map_err(|_| damaged())?;
+    let plain = MasterKey::new(stretched)
+        .open(b"key/master", &sealed)
+        .map(Zeroizing::new)
+        .map_err(|_| StoreError::WrongPassphrase)?;
+    Secret::from_slice(&plain).map(MasterKey::new).ok_or_else(damaged)
+}
+
+fn write(home: &Home, file: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    let path = home.keys().join(file);
+    files::write_atomically(&path, bytes, 0o600).map_err(|cause| StoreError::io("write", &path, cause))
+}
+
+fn read(home: &Home, file: &str) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    let path = home.keys().join(file);
+    check_permissions(&path)?;
+    let bytes = files::read_bounded(&path, MAX_BYTES).map_err(|cause| StoreError::io("read", &path, cause))?;
+    bytes.map(Zeroizing::new).ok_or(StoreError::KeysDamaged { path })
+}
+
+/// Refuses what anybody but the owner can reach.
+fn check_permissions(path: &Path) -> Result<(), StoreError> {
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(StoreError::KeysMissing { path: path.to_owned() });
+        }
+        Err(cause) => return Err(StoreError::io("look at", path, cause)),
+    };
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let wanted = if metadata.is_dir() { "700" } else { "600" };
+    Err(StoreError::KeysReadable { path: path.to_owned(), mode, wanted })
+}

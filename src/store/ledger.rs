@@ -1,0 +1,72 @@
+//! The ledger: what the index knows and nothing else in a home does (R7).
+//!
+//! `keys/ledger`, sealed JSON: collections with their names and settings, peers with their trust, the feed's id. Every
+//! change of those rewrites it, inside the index's transaction and before its commit: whatever the index says, the
+//! ledger says too. Cursors are not in it: after a rebuild peers are read from the beginning, which costs a list.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::index::{Collection, Peer};
+use super::{Home, Keys, StoreError, entropy, files};
+use crate::domain::id::FeedId;
+
+const FORMAT: &str = "bulbil-ledger/1";
+const PLACE: &[u8] = b"ledger";
+const MAX_BYTES: usize = 64 << 20;
+
+/// What is in the ledger.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Ledger {
+    format: String,
+    /// The feed at the time; a rebuilt index begins a new one.
+    pub feed: FeedId,
+    /// All collections, own and foreign.
+    pub collections: Vec<Collection>,
+    /// All peers.
+    pub peers: Vec<Peer>,
+}
+
+impl Ledger {
+    pub(super) fn new(feed: FeedId, collections: Vec<Collection>, peers: Vec<Peer>) -> Self {
+        Self { format: FORMAT.to_owned(), feed, collections, peers }
+    }
+}
+
+/// Where the ledger is, and what seals it.
+#[derive(Debug, Clone)]
+pub(super) struct LedgerFile {
+    path: PathBuf,
+    keys: Arc<Keys>,
+}
+
+impl LedgerFile {
+    pub(super) fn new(home: &Home, keys: Arc<Keys>) -> Self {
+        Self { path: home.keys().join("ledger"), keys }
+    }
+
+    /// Replaces the ledger; durable on return.
+    pub(super) fn save(&self, ledger: &Ledger) -> std::io::Result<()> {
+        let plain = serde_json::to_vec(ledger)?;
+        files::write_atomically(&self.path, &self.keys.master.seal(&mut entropy(), PLACE, &plain), 0o600)
+    }
+
+    /// Reads the ledger; `None` if there is none.
+    pub(super) fn load(&self) -> Result<Option<Ledger>, StoreError> {
+        let damaged = || StoreError::KeysDamaged { path: self.path.clone() };
+        let sealed = match files::read_bounded(&self.path, MAX_BYTES) {
+            Ok(bytes) => bytes.ok_or_else(damaged)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(StoreError::io("read", &self.path, cause)),
+        };
+        let plain = self.keys.master.open(PLACE, &sealed).map_err(|_| damaged())?;
+        let ledger: Ledger = serde_json::from_slice(&plain).map_err(|_| damaged())?;
+        if ledger.format != FORMAT {
+            return Err(StoreError::NewerHome { path: self.path.clone(), found: ledger.format });
+        }
+        Ok(Some(ledger))
+    }
+}

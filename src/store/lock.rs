@@ -1,0 +1,103 @@
+//! Who is at work in a home: one backup at a time, one server at a time.
+//!
+//! A lock is an `flock` on a file in `lock/`: the kernel lets go of it when its process ends, however it ends. The file
+//! holds the process id, only to name it in messages.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::{Home, StoreError, files};
+
+/// How often a taken lock is tried again before it counts as taken: somebody may just be looking whether it is.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Held while a backup (or a rebuild) writes.
+#[derive(Debug)]
+pub struct BackupLock(#[expect(dead_code, reason = "it is held, not read")] File);
+
+/// Held while a server runs.
+#[derive(Debug)]
+pub struct ServerLock(#[expect(dead_code, reason = "it is held, not read")] File);
+
+/// What a running server tells the command line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerInfo {
+    /// Its process.
+    pub pid: u32,
+    /// Where its admin plane listens.
+    pub admin_address: Option<String>,
+    /// Where its peer plane listens.
+    pub peer_address: Option<String>,
+}
+
+/// Takes the backup lock, or says who has it.
+pub(super) fn lock_backup(home: &Home) -> Result<BackupLock, StoreError> {
+    take(&home.lock("backup")).map(BackupLock)
+}
+
+/// Takes the server lock and, if there is something to say, writes the info file.
+pub(super) fn lock_server(home: &Home, info: Option<&ServerInfo>) -> Result<ServerLock, StoreError> {
+    let lock = take(&home.lock("server"))?;
+    if let Some(info) = info {
+        let path = home.lock("server.json");
+        let text = serde_json::to_vec(info).expect("server info has no maps");
+        files::write_atomically(&path, &text, 0o600).map_err(|cause| StoreError::io("write", &path, cause))?;
+    }
+    Ok(ServerLock(lock))
+}
+
+/// The server that runs now. An info file whose server is gone is ignored.
+pub(super) fn running_server(home: &Home) -> Option<ServerInfo> {
+    let mut lock = File::open(home.lock("server")).ok()?;
+    match flock(&lock, FlockOperation::NonBlockingLockShared) {
+        Err(Errno::WOULDBLOCK) => {}
+        _ => return None,
+    }
+    let info: ServerInfo = serde_json::from_slice(&std::fs::read(home.lock("server.json")).ok()?).ok()?;
+    (Some(info.pid) == pid_in(&mut lock)).then_some(info)
+}
+
+fn take(path: &Path) -> Result<File, StoreError> {
+    let fail = |what, cause| StoreError::io(what, path, cause);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|cause| fail("open", cause))?;
+    for attempt in 1.. {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => break,
+            Err(Errno::WOULDBLOCK | Errno::INTR) if attempt < ATTEMPTS => std::thread::sleep(PAUSE),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => {
+                let what = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                return Err(StoreError::Busy { what, pid: pid_in(&mut file) });
+            }
+            Err(error) => return Err(fail("lock", error.into())),
+        }
+    }
+    let write = |file: &mut File| {
+        file.set_len(0)?;
+        file.seek(SeekFrom::Start(0))?;
+        write!(file, "{}", std::process::id())
+    };
+    write(&mut file).map_err(|cause| fail("write", cause))?;
+    Ok(file)
+}
+
+fn pid_in(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.seek(SeekFrom::Start(0)).ok()?;
+    file.take(20).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}

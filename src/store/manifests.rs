@@ -1,0 +1,173 @@
+//! Manifest files: `manifests/<id>`, the bytes exactly as hashed and signed, and `manifests/<id>.sidecar` beside them.
+//!
+//! The sidecar (signature and envelopes) is written first; the manifest's presence is what counts. A sidecar alone is
+//! left over from a kill and means nothing. Both are durable when `save` returns (R8).
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::files;
+use crate::domain::envelope::Envelope;
+use crate::domain::id::ManifestId;
+use crate::domain::manifest::{MAX_BYTES, MAX_SIDECAR_BYTES, ManifestError, SIDECAR_FORMAT, Sidecar, SignedManifest};
+
+/// What went wrong with a manifest's files.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestFileError {
+    /// There is no such manifest.
+    #[error("manifest {id} is missing")]
+    Missing {
+        /// Which one.
+        id: ManifestId,
+    },
+    /// Its bytes or signature do not hold.
+    #[error("manifest {id} is damaged: get it back from a peer or another copy of the repository")]
+    Damaged {
+        /// Which one.
+        id: ManifestId,
+        /// What is wrong.
+        #[source]
+        cause: ManifestError,
+    },
+    /// Its sidecar is missing or no sidecar.
+    #[error(
+        "the sidecar of manifest {id} (its signature and keys) is missing or damaged: get it back from a peer or another copy of the repository"
+    )]
+    BadSidecar {
+        /// Whose.
+        id: ManifestId,
+    },
+    /// More envelopes than a sidecar may hold.
+    #[error("manifest {id} has more envelopes than its sidecar may hold")]
+    TooManyEnvelopes {
+        /// Whose.
+        id: ManifestId,
+    },
+    /// The system said no.
+    #[error("cannot {what} {}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: std::io::Error,
+    },
+}
+
+/// The folder `manifests/`.
+#[derive(Debug, Clone)]
+pub struct ManifestFiles {
+    root: PathBuf,
+}
+
+impl ManifestFiles {
+    /// Keeps manifests in `root`, which is there.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Where a manifest is.
+    pub fn path(&self, id: &ManifestId) -> PathBuf {
+        self.root.join(id.to_string())
+    }
+
+    fn sidecar_path(&self, id: &ManifestId) -> PathBuf {
+        self.root.join(format!("{id}.sidecar"))
+    }
+
+    /// Stores a manifest with its envelopes: the sidecar first, both durable on return.
+    ///
+    /// # Errors
+    /// [`ManifestFileError::TooManyEnvelopes`], [`ManifestFileError::Io`].
+    pub fn save(&self, signed: &SignedManifest, envelopes: &[Envelope]) -> Result<(), ManifestFileError> {
+        self.save_sidecar(&signed.id, Sidecar::new(signed.signature, envelopes.to_vec()))?;
+        let path = self.path(&signed.id);
+        files::write_atomically(&path, &signed.bytes, 0o600).map_err(|cause| io("write", &path, cause))
+    }
+
+    /// Reads a manifest and its envelopes, and checks name and signature.
+    ///
+    /// # Errors
+    /// [`ManifestFileError`].
+    pub fn load(&self, id: &ManifestId) -> Result<(SignedManifest, Vec<Envelope>), ManifestFileError> {
+        let path = self.path(id);
+        let bytes = files::read_bounded(&path, MAX_BYTES)
+            .map_err(|cause| match cause.kind() {
+                ErrorKind::NotFound => ManifestFileError::Missing { id: *id },
+                _ => io("read", &path, cause),
+            })?
+            .ok_or(ManifestFileError::Damaged { id: *id, cause: ManifestError::TooLong })?;
+        let sidecar = self.load_sidecar(id)?;
+        let signed = SignedManifest::verify(*id, bytes, sidecar.signature)
+            .map_err(|cause| ManifestFileError::Damaged { id: *id, cause })?;
+        Ok((signed, sidecar.envelopes))
+    }
+
+    /// Reads the envelopes of a manifest alone.
+    ///
+    /// # Errors
+    /// [`ManifestFileError`].
+    pub fn load_envelopes(&self, id: &ManifestId) -> Result<Vec<Envelope>, ManifestFileError> {
+        Ok(self.load_sidecar(id)?.envelopes)
+    }
+
+    /// Replaces the envelopes of a manifest that is stored already.
+    ///
+    /// # Errors
+    /// [`ManifestFileError`]; the old envelopes then still stand.
+    pub fn save_envelopes(&self, id: &ManifestId, envelopes: &[Envelope]) -> Result<(), ManifestFileError> {
+        let signature = self.load_sidecar(id)?.signature;
+        self.save_sidecar(id, Sidecar::new(signature, envelopes.to_vec()))
+    }
+
+    /// All manifests, sorted by id.
+    ///
+    /// # Errors
+    /// [`ManifestFileError::Io`].
+    pub fn list(&self) -> Result<Vec<ManifestId>, ManifestFileError> {
+        let mut ids = Vec::new();
+        for entry in std::fs::read_dir(&self.root).map_err(|cause| io("read", &self.root, cause))? {
+            let entry = entry.map_err(|cause| io("read", &self.root, cause))?;
+            ids.extend(entry.file_name().to_str().and_then(|name| name.parse::<ManifestId>().ok()));
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// Removes a manifest, then its sidecar. Removing what is not there is no error.
+    ///
+    /// # Errors
+    /// [`ManifestFileError::Io`].
+    pub fn remove(&self, id: &ManifestId) -> Result<(), ManifestFileError> {
+        for path in [self.path(id), self.sidecar_path(id)] {
+            files::remove(&path).map_err(|cause| io("remove", &path, cause))?;
+        }
+        files::sync_dir(&self.root).map_err(|cause| io("make durable", &self.root, cause))
+    }
+
+    fn save_sidecar(&self, id: &ManifestId, sidecar: Sidecar) -> Result<(), ManifestFileError> {
+        let bytes = serde_json::to_vec(&sidecar).expect("a sidecar has no maps with odd keys");
+        if bytes.len() > MAX_SIDECAR_BYTES {
+            return Err(ManifestFileError::TooManyEnvelopes { id: *id });
+        }
+        let path = self.sidecar_path(id);
+        files::write_atomically(&path, &bytes, 0o600).map_err(|cause| io("write", &path, cause))
+    }
+
+    fn load_sidecar(&self, id: &ManifestId) -> Result<Sidecar, ManifestFileError> {
+        let path = self.sidecar_path(id);
+        let bytes = match files::read_bounded(&path, MAX_SIDECAR_BYTES) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(cause) => return Err(io("read", &path, cause)),
+        };
+        let sidecar: Option<Sidecar> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        sidecar.filter(|sidecar| sidecar.format == SIDECAR_FORMAT).ok_or(ManifestFileError::BadSidecar { id: *id })
+    }
+}
+
+fn io(what: &'static str, path: &Path, cause: std::io::Error) -> ManifestFileError {
+    ManifestFileError::Io { what, path: path.to_owned(), cause }
+}
