@@ -41,10 +41,13 @@ pub async fn envelopes(serve: &Serve, guest: &Guest, ids: &[ManifestId]) -> Resu
         let (wrapper, recipient, cores) = (Arc::clone(&wrapper), Arc::clone(&recipient), Arc::clone(&serve.cores));
         async move {
             let _core = cores.acquire_owned().await.expect("the semaphore is never closed");
-            let wrap = |(id, visible): &(ManifestId, bool)| {
-                answer(*id, visible.then(|| wrap(&store, id, &recipient, &wrapper)).flatten())
-            };
-            blocking(move || slice.iter().map(wrap).collect::<Vec<_>>()).await
+            blocking(move || {
+                let wrap = |(id, visible): &(ManifestId, bool)| {
+                    answer(*id, visible.then(|| wrap(&store, id, &recipient, &wrapper)).flatten())
+                };
+                slice.iter().map(wrap).collect::<Vec<_>>()
+            })
+            .await
         }
     });
     Ok(futures_util::future::join_all(slices).await.concat())

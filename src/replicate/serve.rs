@@ -245,8 +245,7 @@ pub fn effective(
         let of_origin = peers.iter().find(|peer| peer.id == *origin);
         of_origin.and_then(|peer| peer.granted.as_ref()).is_some_and(|granted| granted.onward)
     };
-    let may_leave =
-        |c: &&Collection| c.origin == *here || c.origin == *guest || (c.origin != *here && origin_allows(&c.origin));
+    let may_leave = |c: &&Collection| c.origin == *here || c.origin == *guest || origin_allows(&c.origin);
     let ids = collections.iter().filter(may_leave).map(|c| c.id).filter(|id| granted.scope.includes(id)).collect();
     Rights { scope: Scope::Only(ids), ..granted.clone() }
 }
