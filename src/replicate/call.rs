@@ -285,9 +285,8 @@ impl PeerCaller {
             return Ok(());
         }
         let problem: Option<ProblemDocument> = serde_json::from_slice(answer.body()).ok();
-        let plain = |text: &str| -> String {
-            text.chars().filter(|c| !c.is_control()).take(MAX_PROBLEM_TEXT).collect()
-        };
+        let plain =
+            |text: &str| -> String { text.chars().filter(|c| !c.is_control()).take(MAX_PROBLEM_TEXT).collect() };
         let title = problem.as_ref().map(|problem| plain(&problem.title)).unwrap_or_default();
         let code = problem.as_ref().map(|problem| plain(&problem.code)).unwrap_or_default();
         let theirs = problem.as_ref().and_then(|problem| problem.now).filter(|_| code == "clock-skew");

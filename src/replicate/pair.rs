@@ -130,7 +130,12 @@ impl Pairing {
     ///
     /// # Errors
     /// [`PairError`].
-    pub async fn pair(&self, request: &PairRequest, identity: &Identity, now: Timestamp) -> Result<PairAnswer, PairError> {
+    pub async fn pair(
+        &self,
+        request: &PairRequest,
+        identity: &Identity,
+        now: Timestamp,
+    ) -> Result<PairAnswer, PairError> {
         let _turn = self.one_at_a_time.lock().await;
         let store = self.serve.store();
         let known = store.index.peer(&identity.instance).await?;
@@ -255,7 +260,9 @@ pub enum JoinError {
     #[error("the host does not know the invite's secret: somebody else answers at this address. Ask for a new invite")]
     NotTheHost,
     /// The host did not take the invite as one.
-    #[error("the host did not accept the invite but put this instance on its list of pending ones: let its admin accept it")]
+    #[error(
+        "the host did not accept the invite but put this instance on its list of pending ones: let its admin accept it"
+    )]
     Pending,
     /// The invite is one's own.
     #[error("this invite was made by this very instance: use it on the machine that shall join")]

@@ -16,9 +16,7 @@ use crate::domain::feed::{Change, Cursor, MAX_CHANGES, MAX_PAGE_BYTES, Page};
 use crate::domain::id::{ChunkId, CollectionId, InstanceId, ManifestId};
 use crate::domain::identity::{Identity, SignedIdentity};
 use crate::domain::peer::{Rights, Role, Scope, Trust};
-use crate::domain::wire::messages::{
-    CollectionConfig, CollectionName, CollectionPolicy, ConfigAnswer, RightsSummary,
-};
+use crate::domain::wire::messages::{CollectionConfig, CollectionName, CollectionPolicy, ConfigAnswer, RightsSummary};
 use crate::store::index::{Collection, FeedChange, Peer};
 use crate::store::{ChunkStoreError, IndexError, ManifestFileError, Store};
 
@@ -274,10 +272,7 @@ fn visible_config(rights: &Rights, collections: &[Collection]) -> ConfigAnswer {
     ConfigAnswer { collections: visible, role: rights.role, onward: rights.onward }
 }
 
-fn load_change(
-    manifests: &crate::store::ManifestFiles,
-    id: ManifestId,
-) -> Result<(Change, usize), ManifestFileError> {
+fn load_change(manifests: &crate::store::ManifestFiles, id: ManifestId) -> Result<(Change, usize), ManifestFileError> {
     let (signed, mut envelopes) = manifests.load(&id)?;
     envelopes.retain(|envelope| envelope.algorithm == HPKE_X25519);
     let manifest = String::from_utf8(signed.bytes).expect("bytes that were read as JSON are UTF-8");
@@ -346,7 +341,8 @@ mod tests {
             collection(3, instance(9), false),
             collection(4, guest, false),
         ];
-        let scope = |onward| effective(&all(Role::Reader), &guest, &here, &collections, &[source(origin, onward)]).scope;
+        let scope =
+            |onward| effective(&all(Role::Reader), &guest, &here, &collections, &[source(origin, onward)]).scope;
         let only = |some: &[usize]| Scope::Only(some.iter().map(|n| collections[*n].id).collect());
         assert_eq!(scope(false), only(&[0, 3]));
         assert_eq!(scope(true), only(&[0, 1, 3]));
