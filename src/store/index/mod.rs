@@ -13,6 +13,8 @@ mod invites;
 mod nonces;
 mod peers;
 mod snapshots;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
