@@ -1,1 +1,71 @@
-//! To be written.
+//! How instances reach each other: who dials, who listens. The only place that opens connections.
+//!
+//! An address says by which transport alone it is reached (R9): there is no fallback, no look-up of names, no proxy from the
+//! environment, and no redirect is followed.
+
+pub mod client; // HTTP over any of them, bounded
+pub mod direct; // plain TCP, for a LAN or a test
+pub mod memory; // inside one process, for tests, with faults
+
+use std::fmt::Debug;
+use std::io;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::domain::peer::PeerAddress;
+
+/// A connection: bytes both ways.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A connection of any transport.
+pub type BoxedStream = Box<dyn Stream>;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The address needs a transport that is switched off.
+    #[error(
+        "the address {address} is reached without Tor, which is switched off: set dangerously_direct = true in bulbil.toml (or use --direct) if the network in between is yours"
+    )]
+    DirectNotAllowed {
+        /// Where to.
+        address: PeerAddress,
+    },
+    /// Nobody answers there.
+    #[error("nobody answers at {address}: check that bulbil runs there and that the address is right")]
+    Unreachable {
+        /// Where to.
+        address: PeerAddress,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// It takes too long.
+    #[error("no connection to {address} within {} seconds: try again later", waited.as_secs())]
+    TooSlow {
+        /// Where to.
+        address: PeerAddress,
+        /// How long it was tried.
+        waited: Duration,
+    },
+}
+
+/// Opens connections.
+pub trait Dial: Send + Sync + Debug {
+    /// Opens a connection to a peer. When the future is dropped nothing is left open.
+    fn dial<'a>(&'a self, address: &'a PeerAddress) -> BoxFuture<'a, Result<BoxedStream, DialError>>;
+}
+
+/// Takes connections in.
+pub trait Listen: Send {
+    /// Waits for the next connection; passing troubles (too many open files) are waited out inside. An error means that
+    /// no more will come. May be dropped at any time: no connection is lost.
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxedStream>>;
+
+    /// Where peers reach it, for people and invites.
+    fn address(&self) -> PeerAddress;
+}

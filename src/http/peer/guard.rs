@@ -1,0 +1,192 @@
+//! Who may come in: checks every request before anything else looks at it, and signs every answer that is no stream.
+//!
+//! In this order, so that a stranger costs a look-up and one signature check, and learns nothing (R10, R12): signature, trust,
+//! number of requests at once, body, nonce. Whatever is wrong with the caller is one and the same 401.
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, header};
+use std::sync::Arc;
+
+use super::PeerPlane;
+use crate::domain::id::InstanceId;
+use crate::domain::wire::messages::{BASE_PATH, MAX_ANSWER_BYTES, MAX_REQUEST_BYTES};
+use crate::domain::wire::signature::{
+    ADDRESSEE, CONTENT_DIGEST, RequestClaim, RequestHeaders, RequestParts, SIGNATURE, SIGNATURE_INPUT, SignatureFault,
+    sign_answer,
+};
+use crate::http::problem::Problem;
+use crate::replicate::serve::Guest;
+
+/// A peer that signed this request, is trusted at this moment, and has not sent it before. Made by [`guard`] only: to ask for
+/// one is to ask for permission.
+#[derive(Debug, Clone)]
+pub struct TrustedPeer {
+    /// Who it is and what it may see.
+    pub guest: Guest,
+    /// Its place among the peer's requests; a stream keeps it until its end.
+    _slot: Arc<Slot>,
+}
+
+/// What an instance that wants to pair claims, for the handler to check with the key that the body shows.
+#[derive(Debug, Clone)]
+pub(super) struct Stranger(pub(super) RequestClaim);
+
+/// Marks an answer that is checked by the names of what is in it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SelfChecking;
+
+impl FromRequestParts<PeerPlane> for TrustedPeer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &PeerPlane) -> Result<Self, Problem> {
+        parts.extensions.remove().ok_or_else(Problem::unauthorized)
+    }
+}
+
+impl FromRequestParts<PeerPlane> for Stranger {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &PeerPlane) -> Result<Self, Problem> {
+        parts.extensions.remove().ok_or_else(Problem::unauthorized)
+    }
+}
+
+/// One request in the making.
+#[derive(Debug)]
+struct Slot {
+    plane: PeerPlane,
+    peer: InstanceId,
+}
+
+impl Slot {
+    fn take(plane: &PeerPlane, peer: InstanceId) -> Option<Arc<Self>> {
+        let mut busy = plane.busy.lock().expect("no holder of this lock can panic");
+        let count = busy.entry(peer).or_default();
+        if *count >= plane.limits.requests_per_peer {
+            return None;
+        }
+        *count += 1;
+        Some(Arc::new(Self { plane: plane.clone(), peer }))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut busy = self.plane.busy.lock().expect("no holder of this lock can panic");
+        if let Some(count) = busy.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                busy.remove(&self.peer);
+            }
+        }
+    }
+}
+
+/// The middleware.
+pub(super) async fn guard(State(plane): State<PeerPlane>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if path.strip_prefix(BASE_PATH) == Some("/identity") {
+        return next.run(request).await;
+    }
+    let pairing = path.strip_prefix(BASE_PATH) == Some("/pair");
+    let (mut parts, body) = request.into_parts();
+    let Ok(claim) = claim(&parts, &plane.serve.store().keys.instance()) else {
+        return Problem::unauthorized().into_response();
+    };
+    let nonce = *claim.nonce();
+    let response = if pairing {
+        parts.extensions.insert(Stranger(claim));
+        next.run(Request::from_parts(parts, body)).await
+    } else {
+        match admit(&plane, claim, body).await {
+            Ok((peer, body)) => {
+                parts.extensions.insert(peer);
+                next.run(Request::from_parts(parts, Body::from(body))).await
+            }
+            Err(problem) => problem.into_response(),
+        }
+    };
+    if response.extensions().get::<SelfChecking>().is_some() {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    let body = match to_bytes(body, MAX_ANSWER_BYTES).await {
+        Ok(body) => body,
+        Err(error) => return Problem::internal(&error).into_response(),
+    };
+    let signed =
+        sign_answer(head.status.as_u16(), &body, &plane.serve.store().keys.identity, plane.clock.now(), &nonce);
+    for (name, value) in signed.iter() {
+        head.headers.insert(name, HeaderValue::try_from(value).expect("signature headers are plain characters"));
+    }
+    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    Response::from_parts(head, Body::from(body))
+}
+
+/// Checks everything; gives the peer and the body.
+async fn admit(plane: &PeerPlane, claim: RequestClaim, body: Body) -> Result<(TrustedPeer, Bytes), Problem> {
+    let internal = |error: crate::replicate::serve::ServeError| Problem::internal(&error);
+    let caller = *claim.caller();
+    let known = plane.serve.known(&caller).await.map_err(internal)?;
+    let now = plane.clock.now();
+    let head = claim.verify(known.as_ref().map(|(_, identity)| &identity.identity_key), now);
+    // Trust comes before the clock: who is not let in learns nothing of it.
+    let guest = match (&head, known) {
+        (Ok(_) | Err(SignatureFault::ClockSkew { .. }), Some((peer, identity))) => {
+            plane.serve.admit(&peer, identity).await.map_err(internal)?
+        }
+        _ => None,
+    };
+    let guest = guest.ok_or_else(Problem::unauthorized)?;
+    let head = head.map_err(|_| Problem::clock_skew(now))?;
+    let slot = Slot::take(plane, caller).ok_or_else(Problem::too_many_requests)?;
+    let body = read_body(plane, body).await?;
+    let request = head.check_body(&body).map_err(|_| Problem::unauthorized())?;
+    let index = &plane.serve.store().index;
+    let fresh = index.remember_nonce(&caller, &request.nonce, request.remember_nonce_until, now).await;
+    if !fresh.map_err(|error| internal(error.into()))? {
+        tracing::warn!(peer.id = %caller, "a request was replayed");
+        return Err(Problem::unauthorized());
+    }
+    Ok((TrustedPeer { guest, _slot: slot }, body))
+}
+
+/// Reads a body within its bounds of size and time (R13).
+pub(super) async fn read_body(plane: &PeerPlane, body: Body) -> Result<Bytes, Problem> {
+    use axum::body::HttpBody;
+    if body.size_hint().lower() > MAX_REQUEST_BYTES as u64 {
+        return Err(Problem::too_large());
+    }
+    let read = tokio::time::timeout(plane.limits.body, to_bytes(body, MAX_REQUEST_BYTES)).await;
+    read.map_err(|_| Problem::too_slow())?.map_err(|_| Problem::too_large())
+}
+
+fn claim(parts: &Parts, here: &InstanceId) -> Result<RequestClaim, SignatureFault> {
+    let one = |name: &str| one_header(&parts.headers, name).ok_or(SignatureFault::Malformed);
+    let headers = RequestHeaders {
+        content_digest: one(CONTENT_DIGEST)?,
+        addressee: one(ADDRESSEE)?,
+        signature_input: one(SIGNATURE_INPUT)?,
+        signature: one(SIGNATURE)?,
+    };
+    let request = RequestParts {
+        method: parts.method.as_str(),
+        authority: one(header::HOST.as_str())?,
+        path: parts.uri.path(),
+        query: parts.uri.query(),
+        addressee: here,
+    };
+    RequestClaim::parse(&headers, &request)
+}
+
+/// The value of a header that is there once.
+fn one_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    if values.next().is_some() { None } else { first.to_str().ok() }
+}

@@ -1,0 +1,137 @@
+//! What went wrong, as a problem document (RFC 9457): a stable code for programs, a sentence for people. Nothing of the cause.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use jiff::Timestamp;
+
+use crate::domain::wire::messages::{MAX_IDS, MAX_REQUEST_BYTES, ProblemDocument};
+
+/// The content type of a problem document.
+pub const CONTENT_TYPE: &str = "application/problem+json";
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: Option<String>,
+    now: Option<Timestamp>,
+    retry_after_seconds: Option<u64>,
+    content_range: Option<String>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, title: &'static str) -> Self {
+        Self { status, code, title, detail: None, now: None, retry_after_seconds: None, content_range: None }
+    }
+
+    /// Everything that is wrong with a caller, alike for all (R12): not signed, unknown, not let in, revoked, replayed.
+    pub fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "the request is not signed by a trusted peer")
+    }
+
+    /// A caller whose clock is wrong; told to who holds the right key only.
+    pub fn clock_skew(now: Timestamp) -> Self {
+        let problem = Self::new(StatusCode::UNAUTHORIZED, "clock-skew", "the two clocks are too far apart");
+        Self { now: Some(now), ..problem }
+    }
+
+    /// What does not exist, or may not be seen (R12).
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "there is no such thing here")
+    }
+
+    /// A body or a query that cannot be read.
+    pub fn malformed(detail: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::BAD_REQUEST, "malformed", "the request cannot be read");
+        Self { detail: Some(detail.into()), ..problem }
+    }
+
+    /// More ids than one call may have.
+    pub fn too_many_ids() -> Self {
+        let problem = Self::new(StatusCode::BAD_REQUEST, "too-many-ids", "the request names too many ids");
+        Self { detail: Some(format!("at most {MAX_IDS} in one request")), ..problem }
+    }
+
+    /// A longer body than any request has.
+    pub fn too_large() -> Self {
+        let problem = Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the request's body is too long");
+        Self { detail: Some(format!("at most {MAX_REQUEST_BYTES} bytes")), ..problem }
+    }
+
+    /// A body that does not come.
+    pub fn too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "the request's body did not arrive in time")
+    }
+
+    /// A range that lies outside.
+    pub fn range_not_satisfiable(size_bytes: u64) -> Self {
+        let problem = Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "range", "the range lies outside of the chunk");
+        Self { content_range: Some(format!("bytes */{size_bytes}")), ..problem }
+    }
+
+    /// More requests at once than one peer may have.
+    pub fn too_many_requests() -> Self {
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "too many requests at once");
+        Self { retry_after_seconds: Some(1), ..problem }
+    }
+
+    /// An invite that is not good, whatever the reason.
+    pub fn invite_refused() -> Self {
+        let title = "the invite is not good: it was used, it has expired, or there is none. Ask for a new one";
+        Self::new(StatusCode::FORBIDDEN, "invite-refused", title)
+    }
+
+    /// No more room for instances that wait for a decision.
+    pub fn too_many_pending() -> Self {
+        let title = "too many instances are waiting to be let in: ask the admin for an invite";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-pending", title)
+    }
+
+    /// Our own fault. The cause goes to the log, here, and nowhere else.
+    pub fn internal(cause: &dyn std::error::Error) -> Self {
+        let mut chain = cause.to_string();
+        let mut source = cause.source();
+        while let Some(error) = source {
+            chain.push_str(&format!(": {error}"));
+            source = error.source();
+        }
+        tracing::error!(cause = chain, "a request failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something failed here; its admin finds it in the log")
+    }
+
+    /// The status code.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let document = ProblemDocument {
+            kind: format!("urn:bulbil:problem:{}", self.code),
+            title: self.title.to_owned(),
+            status: self.status.as_u16(),
+            code: self.code.to_owned(),
+            detail: self.detail,
+            now: self.now,
+        };
+        let body = serde_json::to_vec(&document).expect("a problem has no maps with odd keys");
+        let mut response = (self.status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(range) = self.content_range.and_then(|range| HeaderValue::try_from(range).ok()) {
+            headers.insert(header::CONTENT_RANGE, range);
+        }
+        response
+    }
+}
