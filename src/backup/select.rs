@@ -16,7 +16,9 @@ pub enum SelectError {
         known: Vec<String>,
     },
     /// A collection without snapshots.
-    #[error("collection {0:?} has no complete snapshot yet: run 'bulbil backup' where it is kept, or 'bulbil fetch' here")]
+    #[error(
+        "collection {0:?} has no complete snapshot yet: run 'bulbil backup' where it is kept, or 'bulbil fetch' here"
+    )]
     NoSnapshots(String),
     /// No such snapshot.
     #[error("there is no snapshot {0:?}: 'bulbil snapshots' lists those that there are")]

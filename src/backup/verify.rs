@@ -293,7 +293,10 @@ impl Run {
                     Ok(()) => "it is in quarantine now".to_owned(),
                     Err(error) => format!("it could not be put aside: {error}"),
                 };
-                self.problem(name, format!("its bytes are not what they were; {kept}. 'bulbil fetch' gets it from a peer"));
+                self.problem(
+                    name,
+                    format!("its bytes are not what they were; {kept}. 'bulbil fetch' gets it from a peer"),
+                );
             }
             _ => {}
         }

@@ -7,8 +7,10 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 /// Back up an application's data, serve it to the instances you trust, clone it, mirror it, take over.
 #[derive(Debug, Parser)]
 #[command(name = "bulbil", version, about, propagate_version = true, disable_help_subcommand = true)]
-#[command(after_help = "A first backup:\n  bulbil init --name alpha\n  bulbil collection add notes ~/notes\n  bulbil backup\n\n\
-See it all work on throw-away data:\n  bulbil demo")]
+#[command(
+    after_help = "A first backup:\n  bulbil init --name alpha\n  bulbil collection add notes ~/notes\n  bulbil backup\n\n\
+See it all work on throw-away data:\n  bulbil demo"
+)]
 pub struct Cli {
     /// What every command takes.
     #[command(flatten)]
@@ -60,7 +62,9 @@ pub enum Command {
     #[command(after_help = "Example:\n  bulbil diff notes@1 notes@2")]
     Diff(DiffArgs),
     /// Restore a snapshot, or a part of it, into a folder
-    #[command(after_help = "Example:\n  bulbil restore notes --target ./out\n  bulbil restore notes@2 --path 2026/may --target ./out")]
+    #[command(
+        after_help = "Example:\n  bulbil restore notes --target ./out\n  bulbil restore notes@2 --path 2026/may --target ./out"
+    )]
     Restore(RestoreArgs),
     /// Check that everything is there and is what it was
     #[command(after_help = "Example:\n  bulbil verify\n  bulbil verify --data")]

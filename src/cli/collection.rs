@@ -69,7 +69,12 @@ fn roots(paths: &[PathBuf]) -> anyhow::Result<Vec<Root>> {
         );
         for other in &roots {
             let nested = absolute.starts_with(&other.path) || other.path.starts_with(&absolute);
-            anyhow::ensure!(!nested, "{} and {} overlap: name the outer one only", absolute.display(), other.path.display());
+            anyhow::ensure!(
+                !nested,
+                "{} and {} overlap: name the outer one only",
+                absolute.display(),
+                other.path.display()
+            );
         }
         let base = escaped_name(&absolute);
         let taken = |name: &str| roots.iter().any(|root| root.name == name);
@@ -120,10 +125,9 @@ async fn list(store: &Store, context: &Context) -> anyhow::Result<Outcome> {
 
 async fn set(args: CollectionSetArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
     let collection = select::collection(store, &args.name).await?;
-    let mut settings = collection
-        .settings
-        .clone()
-        .with_context(|| format!("collection {:?} belongs to another instance; its settings are changed there", args.name))?;
+    let mut settings = collection.settings.clone().with_context(|| {
+        format!("collection {:?} belongs to another instance; its settings are changed there", args.name)
+    })?;
     if let Some(excludes) = args.exclude {
         Excludes::new(&excludes)?;
         settings.excludes = excludes;

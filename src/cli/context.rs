@@ -83,7 +83,8 @@ impl Context {
     /// If the file cannot be read or is empty.
     pub fn passphrase_from_file(&self) -> anyhow::Result<Option<Passphrase>> {
         let Some(file) = &self.passphrase_file else { return Ok(None) };
-        let text = std::fs::read(file).with_context(|| format!("cannot read the passphrase file {}", file.display()))?;
+        let text =
+            std::fs::read(file).with_context(|| format!("cannot read the passphrase file {}", file.display()))?;
         let text = zeroize::Zeroizing::new(text);
         let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -135,7 +136,8 @@ pub fn ask(prompt: &str) -> anyhow::Result<Passphrase> {
     use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
     use std::io::{BufRead, Write};
     let stdin = std::io::stdin();
-    let before = tcgetattr(&stdin).context("there is no terminal to ask for the passphrase on; use --passphrase-file")?;
+    let before =
+        tcgetattr(&stdin).context("there is no terminal to ask for the passphrase on; use --passphrase-file")?;
     let mut silent = before.clone();
     silent.local_modes.remove(LocalModes::ECHO);
     let _ = write!(std::io::stderr(), "{prompt}");

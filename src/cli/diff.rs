@@ -28,7 +28,9 @@ pub async fn run(args: DiffArgs, context: &Context) -> anyhow::Result<Outcome> {
     view::diff(before.tree(&*store.chunks), after.tree(&*store.chunks), |difference, entry| {
         *counts.entry(difference.letter()).or_default() += 1;
         if context.output.json {
-            documents.push(json!({ "change": format!("{difference:?}").to_lowercase(), "entry": super::ls::document(entry) }));
+            documents.push(
+                json!({ "change": format!("{difference:?}").to_lowercase(), "entry": super::ls::document(entry) }),
+            );
         } else {
             context.output.line(format!("{}  {}", difference.letter(), entry.path));
         }

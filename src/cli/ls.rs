@@ -65,8 +65,9 @@ pub fn tree_path(path: &Path, private: &PrivatePart) -> anyhow::Result<TreePath>
         }
         _ => trimmed.to_vec(),
     };
-    TreePath::new(relative)
-        .with_context(|| format!("{} is no path in a snapshot: paths are relative, as 'bulbil ls' shows them", path.display()))
+    TreePath::new(relative).with_context(|| {
+        format!("{} is no path in a snapshot: paths are relative, as 'bulbil ls' shows them", path.display())
+    })
 }
 
 fn short(entry: &Entry) -> String {
@@ -116,8 +117,8 @@ fn time(at: FileTime) -> String {
 pub fn document(entry: &Entry) -> Value {
     let at = &entry.attributes;
     let path = entry.path.to_string();
-    let exact = (path.as_bytes() != entry.path.as_bytes())
-        .then(|| data_encoding::HEXLOWER.encode(entry.path.as_bytes()));
+    let exact =
+        (path.as_bytes() != entry.path.as_bytes()).then(|| data_encoding::HEXLOWER.encode(entry.path.as_bytes()));
     let (kind, hash, target) = match &entry.kind {
         EntryKind::File(file) => ("file", Some(file.hash.to_string()), None),
         EntryKind::Directory => ("directory", None, None),

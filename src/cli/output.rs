@@ -102,7 +102,8 @@ impl Output {
             causes.push(cause);
         }
         if self.json {
-            let document = json!({ "version": JSON_VERSION, "error": { "message": error.to_string(), "causes": causes } });
+            let document =
+                json!({ "version": JSON_VERSION, "error": { "message": error.to_string(), "causes": causes } });
             let _ = writeln!(std::io::stdout().lock(), "{document}");
         }
         let _ = writeln!(std::io::stderr().lock(), "error: {text}");

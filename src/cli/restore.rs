@@ -41,11 +41,7 @@ pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome
     progress.finish();
     let problems = progress.problems();
     let verb = if args.dry_run { "would restore" } else { "restored" };
-    let mut parts = vec![
-        count(stats.files, "file"),
-        count(stats.directories, "directory"),
-        bytes(stats.bytes),
-    ];
+    let mut parts = vec![count(stats.files, "file"), count(stats.directories, "directory"), bytes(stats.bytes)];
     for (n, what) in [(stats.others, "other"), (stats.skipped, "unchanged"), (stats.deleted, "deleted")] {
         if n > 0 {
             parts.push(format!("{n} {what}"));

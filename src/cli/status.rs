@@ -24,13 +24,18 @@ pub async fn run(_args: StatusArgs, context: &Context) -> anyhow::Result<Outcome
         let snapshots = store.index.snapshots(Some(&collection.id)).await?;
         let newest = snapshots.iter().filter(|s| s.complete && !s.partial).max_by_key(|s| s.created_at);
         let (_, missing) = store.index.count_missing(Some(&collection.id)).await?;
-        let whose = if collection.settings.is_some() { String::new() } else { format!(", of {}", collection.origin.short()) };
+        let whose =
+            if collection.settings.is_some() { String::new() } else { format!(", of {}", collection.origin.short()) };
         let state = match newest {
             Some(s) => format!("newest {}", age(now.duration_since(s.created_at).as_secs())),
             None => "no complete snapshot yet".to_owned(),
         };
         let lacking = if missing > 0 { format!(", {} still to fetch", bytes(missing)) } else { String::new() };
-        out.line(format!("{}{whose}: {}, {state}{lacking}", collection.name, count(snapshots.len() as u64, "snapshot")));
+        out.line(format!(
+            "{}{whose}: {}, {state}{lacking}",
+            collection.name,
+            count(snapshots.len() as u64, "snapshot")
+        ));
         collections.push(json!({
             "name": collection.name, "id": collection.id, "origin": collection.origin, "snapshots": snapshots.len(),
             "newest": newest.map(|s| json!({ "id": s.id, "sequence": s.sequence, "created_at": s.created_at })),

@@ -100,8 +100,7 @@ impl Home {
     /// [`StoreError::Io`].
     pub fn identity(&self) -> Result<(u64, u64), StoreError> {
         use std::os::unix::fs::MetadataExt;
-        let metadata =
-            std::fs::metadata(&self.root).map_err(|cause| StoreError::io("look at", &self.root, cause))?;
+        let metadata = std::fs::metadata(&self.root).map_err(|cause| StoreError::io("look at", &self.root, cause))?;
         Ok((metadata.dev(), metadata.ino()))
     }
 

@@ -44,13 +44,7 @@ impl<'a> Cutter<'a> {
     pub fn new(gear: &'a Gear, size: u64) -> Self {
         let average = (size / FRAGMENTS_PER_FILE).next_power_of_two().clamp(MIN_AVERAGE, MAX_AVERAGE) as usize;
         let (strict, loose) = select_masks(average, Normalization::Level2);
-        Self {
-            gear,
-            min: average / 4,
-            average,
-            max: average * 4,
-            masks: [strict, loose, strict << 1, loose << 1],
-        }
+        Self { gear, min: average / 4, average, max: average * 4, masks: [strict, loose, strict << 1, loose << 1] }
     }
 
     /// The longest fragment, in bytes: as much must be at hand for [`next`](Self::next), unless the file ends before.

@@ -155,9 +155,8 @@ pub async fn create(
     };
     let parent_lists = earlier.first().map(|open| open.signed.manifest.segments.clone()).unwrap_or_default();
     let parent = earlier.first().map(|open| open.signed.id);
-    let gathered = tokio::task::spawn_blocking(move || run.gather(&earlier, secrets))
-        .await
-        .map_err(|_| CreateError::Died)??;
+    let gathered =
+        tokio::task::spawn_blocking(move || run.gather(&earlier, secrets)).await.map_err(|_| CreateError::Died)??;
     let partial = cancel.is_cancelled();
     if partial && gathered.packed.files + gathered.packed.directories == 0 {
         return Err(CreateError::Cancelled);
@@ -339,7 +338,8 @@ impl Run {
         let mut planner = Planner::new(earlier, monitor, batches, order);
         let mut roots = Vec::with_capacity(self.settings.roots.len());
         for root in &self.settings.roots {
-            let tree = TreePath::new(root.name.clone().into_bytes()).map_err(|_| CreateError::BadRoot(root.name.clone()))?;
+            let tree =
+                TreePath::new(root.name.clone().into_bytes()).map_err(|_| CreateError::BadRoot(root.name.clone()))?;
             roots.push(Root { name: root.name.clone(), tree, path: root.path.clone() });
         }
         roots.sort_by(|a, b| a.tree.cmp(&b.tree));

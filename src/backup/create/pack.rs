@@ -65,7 +65,14 @@ enum Part {
 /// An entry that waits for its chunks.
 enum Waiting {
     Ready(Entry),
-    File { path: TreePath, attributes: Attributes, size: u64, hash: FileHash, changed_while_read: bool, parts: Vec<Part> },
+    File {
+        path: TreePath,
+        attributes: Attributes,
+        size: u64,
+        hash: FileHash,
+        changed_while_read: bool,
+        parts: Vec<Part>,
+    },
 }
 
 impl<'a> Packer<'a> {

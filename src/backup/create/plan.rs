@@ -34,7 +34,10 @@ pub struct Earlier<'a> {
 
 impl<'a> Earlier<'a> {
     /// The entries of a snapshot that was begun at `created_at`, in tree order.
-    pub fn new(entries: Box<dyn Iterator<Item = Result<Entry, CreateError>> + Send + 'a>, created_at: Timestamp) -> Self {
+    pub fn new(
+        entries: Box<dyn Iterator<Item = Result<Entry, CreateError>> + Send + 'a>,
+        created_at: Timestamp,
+    ) -> Self {
         let nanos = created_at.as_nanosecond() - i128::from(COARSE_CLOCK_NANOS);
         let secs = nanos.div_euclid(1_000_000_000) as i64;
         let trusted_before = FileTime { secs, nanos: nanos.rem_euclid(1_000_000_000) as u32 };

@@ -126,7 +126,10 @@ impl Reader<'_, '_> {
                 continue;
             }
             if changed {
-                self.problem(found, "it changed each time it was read; what was read last is kept and marked".to_owned());
+                self.problem(
+                    found,
+                    "it changed each time it was read; what was read last is kept and marked".to_owned(),
+                );
             }
             let attributes = stat.attributes(file.xattrs()?);
             let kind = DraftKind::Read { size: content.size, hash: content.hash(), changed_while_read: changed };

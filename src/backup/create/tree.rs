@@ -65,7 +65,9 @@ impl<'a> TreeBuilder<'a> {
                 FileContent::Pages(pages) => pages.len() * 8,
             };
         }
-        self.leaf_bytes += ENTRY_BYTES + entry.path.as_bytes().len() + entry.attributes.xattrs.iter().map(|(n, v)| n.len() + v.len()).sum::<usize>();
+        self.leaf_bytes += ENTRY_BYTES
+            + entry.path.as_bytes().len()
+            + entry.attributes.xattrs.iter().map(|(n, v)| n.len() + v.len()).sum::<usize>();
         let ends = ends_leaf(&entry.path, self.leaf.len() + 1, self.leaf_bytes);
         self.leaf.push(entry);
         if ends {

@@ -69,7 +69,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub async fn present_chunks(&self) -> Result<Vec<ChunkId>, IndexError> {
-        let rows = sqlx::query("SELECT id FROM chunk WHERE state = 1").fetch_all(&self.pool).await?;
+        let rows = sqlx::query("SELECT id FROM chunk WHERE state > 0").fetch_all(&self.pool).await?;
         rows.iter().map(|row| id(row, "id", ChunkId::from_slice)).collect()
     }
 
