@@ -42,6 +42,10 @@ CREATE TABLE chunk (
     state         INTEGER NOT NULL,
     collection_no INTEGER NOT NULL REFERENCES collection (no)
 );
+-- Chunks of which the newest snapshot uses little: the next backup stores that anew.
+CREATE TABLE sparse_chunk (
+    chunk_no INTEGER PRIMARY KEY REFERENCES chunk (no) ON DELETE CASCADE
+) STRICT;
 CREATE INDEX chunk_missing ON chunk (kind, collection_no, no) WHERE state = 0;
 
 CREATE TABLE segment_chunk (

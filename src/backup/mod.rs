@@ -3,6 +3,7 @@
 pub mod cache; // opened chunks, shared by threads
 pub mod create; // walk → read → cut → look up → gather → seal → store → commit
 pub mod open; // a snapshot, opened with the key we have
+pub mod rescue; // with the recovery key alone
 pub mod restore; // back into a folder
 pub mod select; // which snapshot: NAME, NAME@3, …
 pub mod target; // writing into a folder, never outside it

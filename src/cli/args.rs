@@ -66,6 +66,9 @@ pub enum Command {
         after_help = "Example:\n  bulbil restore notes --target ./out\n  bulbil restore notes@2 --path 2026/may --target ./out"
     )]
     Restore(RestoreArgs),
+    /// Restore with the recovery key alone, from what is left of a dead instance or from a mirror
+    #[command(after_help = "Example:\n  bulbil rescue /mnt/old-disk/bulbil --recovery-key-file key.txt\n  bulbil rescue /mnt/old-disk/bulbil notes --recovery-key-file key.txt --target ./out")]
+    Rescue(RescueArgs),
     /// Check that everything is there and is what it was
     #[command(after_help = "Example:\n  bulbil verify\n  bulbil verify --data")]
     Verify(VerifyArgs),
@@ -191,6 +194,25 @@ pub struct RestoreArgs {
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `bulbil rescue`
+#[derive(Debug, Args)]
+pub struct RescueArgs {
+    /// A folder with 'chunks' and 'manifests': the home of the dead instance, or of a mirror
+    pub dir: PathBuf,
+    /// Which snapshot: NAME or NAME@NUMBER [default: list them]
+    #[arg(requires = "target")]
+    pub snapshot: Option<String>,
+    /// A file with the recovery key [default: ask for it]
+    #[arg(long, value_name = "FILE")]
+    pub recovery_key_file: Option<PathBuf>,
+    /// Where to: a folder, made if it is missing
+    #[arg(long, value_name = "DIR", requires = "snapshot")]
+    pub target: Option<PathBuf>,
+    /// Only this file or folder of the snapshot; may be given several times
+    #[arg(long, value_name = "PATH")]
+    pub path: Vec<PathBuf>,
 }
 
 /// What to do with files that are there already.

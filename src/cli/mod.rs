@@ -13,6 +13,7 @@ mod ls;
 mod output; // text or JSON
 mod progress; // the bar on a terminal
 mod rebuild;
+mod rescue;
 mod restore;
 mod snapshots;
 mod status;
@@ -52,6 +53,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Snapshots(args) => snapshots::run(args, context).await,
         Command::Ls(args) => ls::run(args, context).await,
         Command::Diff(args) => diff::run(args, context).await,
+        Command::Rescue(args) => rescue::run(args, context).await,
         Command::Restore(args) => restore::run(args, context).await,
         Command::Verify(args) => verify::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,

@@ -76,6 +76,7 @@ pub struct Page {
 }
 
 /// Something that happened.
+#[expect(clippy::large_enum_variant, reason = "nearly all changes are manifests")]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Change {

@@ -116,6 +116,12 @@ impl ChunkFiles {
         Ok(Self { root, quarantine, next_temporary: AtomicU64::new(0) })
     }
 
+    /// Reads chunks below `root`, which may be on a disk that must not be written.
+    pub fn read_only(root: PathBuf) -> Self {
+        let quarantine = root.join("quarantine");
+        Self { root, quarantine, next_temporary: AtomicU64::new(0) }
+    }
+
     /// Where the bytes of a chunk are.
     pub fn path(&self, id: &ChunkId) -> PathBuf {
         let name = id.to_string();

@@ -1,3 +1,6 @@
 //! The one integration binary: every further one would link everything again. One module a topic.
 
+mod backup_restore;
+mod kill;
 mod layers;
+mod support;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::domain::chunk::ChunkRef;
 use crate::domain::crypto::hash::FragmentHash;
+use crate::domain::id::ChunkId;
 use crate::domain::metadata::entry::Extent;
 
 /// A chunk of this run or of an earlier one.
@@ -27,6 +28,8 @@ pub struct Place {
 pub struct Fragments {
     places: HashMap<FragmentHash, Place>,
     slots: Vec<Option<Arc<ChunkRef>>>,
+    /// Bytes of fragments in each chunk.
+    lengths: Vec<u64>,
 }
 
 impl Fragments {
@@ -39,11 +42,13 @@ impl Fragments {
             self.places.entry(name).or_insert(Place { slot, offset, len });
             offset += len;
         }
+        self.lengths[slot.0 as usize] = u64::from(offset);
     }
 
     /// A slot for a chunk that is still being filled.
     pub fn reserve(&mut self) -> Slot {
         self.slots.push(None);
+        self.lengths.push(0);
         Slot(u32::try_from(self.slots.len() - 1).expect("four thousand million chunks do not fit into memory"))
     }
 
@@ -64,7 +69,17 @@ impl Fragments {
 
     /// Remembers a fragment.
     pub fn insert(&mut self, name: FragmentHash, place: Place) {
+        self.lengths[place.slot.0 as usize] += u64::from(place.len);
         self.places.insert(name, place);
+    }
+
+    /// Chunks of which a snapshot that uses so many bytes of each leaves three quarters unused. Sorted.
+    pub fn sparse(&self, used: &HashMap<ChunkId, u64>) -> Vec<ChunkId> {
+        let chunks = self.slots.iter().zip(&self.lengths).filter_map(|(chunk, len)| Some((chunk.as_ref()?.id, *len)));
+        let is_sparse = |(id, len): &(ChunkId, u64)| used.get(id).is_some_and(|used| used.saturating_mul(4) < *len);
+        let mut sparse: Vec<ChunkId> = chunks.filter(is_sparse).map(|(id, _)| id).collect();
+        sparse.sort();
+        sparse
     }
 
     /// The extent for a place whose chunk is sealed.

@@ -9,9 +9,11 @@
 //! everything in tree order, so that chunks hold what lies together and the tree is built as it goes.
 //!
 //! R8: chunks are durable before the manifest is written, the manifest before the index knows it. R14: each chunk was
-//! opened and compared before it was written. When it is cancelled, what was reached becomes a partial snapshot.
+//! opened and compared before it was written. When it is cancelled, what was reached becomes a partial snapshot; while it runs
+//! long, one is committed now and then, so that even a kill loses minutes only. The next run goes on from it.
 
 mod bins;
+mod commit;
 pub mod cut;
 mod dedup;
 mod flow;
@@ -34,25 +36,24 @@ use crate::domain::chunk::ChunkRef;
 use crate::domain::crypto::hash::FragmentKey;
 use crate::domain::crypto::keywrap::KeyError;
 use crate::domain::crypto::recovery::RecoveryError;
-use crate::domain::envelope::SnapshotKey;
 use crate::domain::id::{ChunkId, ManifestId};
-use crate::domain::manifest::{self, Manifest, PrivatePart, RootRecord, SegmentSummary, SignedManifest, Statistics};
+use crate::domain::manifest::Statistics;
 use crate::domain::metadata::entry::{Entry, FileEntry};
 use crate::domain::metadata::path::TreePath;
-use crate::domain::segment::{self, Segment, SegmentEntry};
 use crate::monitor::{Counter, Monitor, Problem};
 use crate::source::{ExcludeError, Excludes, Root, WalkError, WalkOptions, walk};
-use crate::store::index::{Collection, CollectionSettings, NewChunk, NewSnapshot, Snapshot};
+use crate::store::index::{Collection, CollectionSettings, Snapshot};
 use crate::store::{
-    ChunkStore, ChunkStoreError, IndexError, ManifestFileError, Store, StoreError, TreeError, TreeReader, entropy,
+    ChunkStoreError, IndexError, ManifestFileError, Store, StoreError, TreeError, TreeReader,
     open_chunk_secret,
 };
 
 use super::open::{OpenSnapshot, OpenSnapshotError};
 use bins::{Bins, SealError, SealerContext};
+use commit::{Committer, Gathered};
 use cut::Gear;
 use dedup::Fragments;
-use pack::{Packed, Packer};
+use pack::Packer;
 use plan::{Earlier, Planner};
 use read::ReaderContext;
 
@@ -145,88 +146,42 @@ pub async fn create(
     let snapshots = store.index.snapshots(Some(&collection.id)).await?;
     let earlier = earlier_snapshots(store, &snapshots);
     let secrets = store.index.chunk_secrets(&collection.id).await?;
+    let sparse = store.index.sparse_chunks(&collection.id).await?;
 
+    let last_sequence = snapshots.iter().map(|snapshot| snapshot.sequence).max().unwrap_or(0);
+    let mut committer = Committer::new(
+        store.clone(),
+        collection.clone(),
+        settings.clone(),
+        created_at,
+        earlier.first().map(|open| &open.signed),
+        last_sequence,
+        superseded(&snapshots),
+    );
     let run = Run {
         store: store.clone(),
         collection: collection.clone(),
-        settings: settings.clone(),
-        monitor: monitor.clone(),
+        settings,
+        monitor,
         cancel: cancel.clone(),
+        runtime: tokio::runtime::Handle::current(),
+        sparse: sparse.iter().copied().collect(),
     };
-    let parent_lists = earlier.first().map(|open| open.signed.manifest.segments.clone()).unwrap_or_default();
-    let parent = earlier.first().map(|open| open.signed.id);
-    let gathered =
-        tokio::task::spawn_blocking(move || run.gather(&earlier, secrets)).await.map_err(|_| CreateError::Died)??;
+    let (mut committer, gathered) = tokio::task::spawn_blocking(move || {
+        let gathered = run.gather(&earlier, secrets, &mut committer)?;
+        Ok::<_, CreateError>((committer, gathered))
+    })
+    .await
+    .map_err(|_| CreateError::Died)??;
     let partial = cancel.is_cancelled();
     if partial && gathered.packed.files + gathered.packed.directories == 0 {
         return Err(CreateError::Cancelled);
     }
-
-    let segments = list_segments(&*store.chunks, &parent_lists, &gathered)?;
-    for segment in &segments {
-        if store.chunks.size(&segment.id)?.is_none() {
-            store.chunks.write(&segment.id, &segment.encode())?;
-        }
+    let (signed, statistics) = committer.commit(&gathered, partial).await?;
+    if gathered.sparse != sparse {
+        store.index.set_sparse_chunks(&collection.id, &gathered.sparse).await?;
     }
-    store.chunks.sync()?;
-
-    let statistics = statistics(&gathered);
-    let key = SnapshotKey::random(&mut entropy());
-    let mut manifest = Manifest {
-        format: manifest::FORMAT.to_owned(),
-        suite: manifest::SUITE.to_owned(),
-        instance: store.keys.instance(),
-        collection: collection.id,
-        sequence: snapshots.iter().map(|snapshot| snapshot.sequence).max().unwrap_or(0) + 1,
-        parent,
-        created_at,
-        partial,
-        commitment: String::new(),
-        segments: segments.iter().map(SegmentSummary::from).collect(),
-        chunks: segments.iter().map(|segment| segment.entries.len() as u64).sum(),
-        chunk_bytes: segments.iter().map(Segment::chunk_bytes).sum(),
-        private: String::new(),
-    };
-    let private = PrivatePart {
-        name: collection.name.clone(),
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        roots: settings
-            .roots
-            .iter()
-            .map(|root| RootRecord { name: root.name.clone(), path: root.path.to_string_lossy().into_owned() })
-            .collect(),
-        excludes: settings.excludes.clone(),
-        statistics,
-        padding: settings.padding,
-        tree: data_encoding::BASE64.encode(&gathered.root),
-    };
-    manifest.seal_private(&private, &key);
-    let signed = manifest.sign(&store.keys.identity);
-    save(store, &signed, &key, &segments, &gathered.new_chunks, superseded(&snapshots)).await?;
     Ok(Created { id: signed.id, sequence: signed.manifest.sequence, partial, statistics, took: started.elapsed() })
-}
-
-/// Saves the manifest, then tells the index (R8).
-async fn save(
-    store: &Store,
-    signed: &SignedManifest,
-    key: &SnapshotKey,
-    segments: &[Segment],
-    new_chunks: &[NewChunk],
-    supersedes: Option<ManifestId>,
-) -> Result<(), CreateError> {
-    let own = store.keys.envelope.recipient();
-    let envelopes = [
-        key.wrap_for_vault(&mut entropy(), &signed.id, &store.keys.master),
-        key.wrap_for(&signed.id, &own.id(), &own.wrapper()?)?,
-        key.wrap_for_recovery(&mut entropy(), &signed.id, &store.keys.recovery)?,
-    ];
-    store.manifests.save(signed, &envelopes)?;
-    store.index.commit_snapshot(NewSnapshot { signed, segments, new_chunks, supersedes }).await?;
-    if let Some(old) = supersedes {
-        store.manifests.remove(&old)?;
-    }
-    Ok(())
 }
 
 /// The newest complete snapshot, and a partial one that came after it: the first that is returned is the parent.
@@ -251,19 +206,19 @@ struct Run {
     settings: CollectionSettings,
     monitor: Arc<dyn Monitor>,
     cancel: CancellationToken,
-}
-
-/// What a run brings.
-struct Gathered {
-    root: Vec<u8>,
-    used: HashSet<ChunkId>,
-    new_chunks: Vec<NewChunk>,
-    packed: Packed,
-    problems: u64,
+    /// For committing a checkpoint from the packer's thread.
+    runtime: tokio::runtime::Handle,
+    /// Chunks of which little is alive: what is in them is stored anew, so that they die with the last old snapshot.
+    sparse: HashSet<ChunkId>,
 }
 
 impl Run {
-    fn gather(&self, earlier: &[OpenSnapshot], secrets: Vec<(ChunkId, Vec<u8>)>) -> Result<Gathered, CreateError> {
+    fn gather(
+        &self,
+        earlier: &[OpenSnapshot],
+        secrets: Vec<(ChunkId, Vec<u8>)>,
+        committer: &mut Committer,
+    ) -> Result<Gathered, CreateError> {
         let master = &self.store.keys.master;
         let derive = |purpose: &str| master.derive(purpose, self.collection.id.as_bytes());
         let names = FragmentKey::new(derive("fragments"));
@@ -301,17 +256,19 @@ impl Run {
                 let mut pages: HashMap<ManifestId, TreeReader<'_>> = HashMap::new();
                 let resolve = Box::new(|file: &FileEntry| self.resolve_pages(earlier, &mut pages, file));
                 let mut packer = Packer::new(Bins::new(job_in, done_out), &node_names, fragments, resolve, &counting);
-                packer.run(&order_out)?;
-                packer.settle()?;
-                let root = packer.tree.finish(&mut packer.bins, &mut packer.fragments)?;
-                Ok::<_, CreateError>((root.encode(), packer.tree.take_used(), packer.bins.new_chunks, packer.packed))
+                let mut checkpoint = |packer: &mut Packer<'_>| {
+                    let gathered = packer.gathered(counting.problems())?;
+                    self.runtime.block_on(committer.commit(&gathered, true)).map(|_| ())
+                };
+                packer.run(&order_out, &mut checkpoint)?;
+                packer.gathered(counting.problems())
             });
             // An error in the packer is the cause; the planner then only finds that nobody listens.
             let packed = packer.join().map_err(|_| CreateError::Died)?;
             let planned = planner.join().map_err(|_| CreateError::Died)?;
-            let (root, used, new_chunks, packed) = packed?;
+            let gathered = packed?;
             planned?;
-            Ok(Gathered { root, used, new_chunks, packed, problems: counting.problems() })
+            Ok(gathered)
         })
     }
 
@@ -335,7 +292,7 @@ impl Run {
                 Earlier::new(entries, open.signed.manifest.created_at)
             })
             .collect();
-        let mut planner = Planner::new(earlier, monitor, batches, order);
+        let mut planner = Planner::new(earlier, &self.sparse, monitor, batches, order);
         let mut roots = Vec::with_capacity(self.settings.roots.len());
         for root in &self.settings.roots {
             let tree =
@@ -355,7 +312,7 @@ impl Run {
     /// What is stored already. Chunks of earlier runs whose secrets do not open are as if they were not there.
     fn fragments(&self, secrets: Vec<(ChunkId, Vec<u8>)>) -> Result<Fragments, CreateError> {
         let mut fragments = Fragments::default();
-        for (id, sealed) in secrets {
+        for (id, sealed) in secrets.into_iter().filter(|(id, _)| !self.sparse.contains(id)) {
             let Ok(secret) = open_chunk_secret(&self.store.keys.master, &id, &sealed) else { continue };
             fragments.add_known(Arc::new(ChunkRef { id, key: secret.key }), secret.fragments.into_iter());
         }
@@ -371,50 +328,6 @@ impl Run {
         let open = earlier.first().expect("pages come from an earlier snapshot");
         let reader = readers.entry(open.signed.id).or_insert_with(|| open.tree(&*self.store.chunks));
         Ok(reader.extents(file)?)
-    }
-}
-
-/// The list of the snapshot's chunks, cut into segments: the parent's order first, so that most segments stay as they are.
-fn list_segments(
-    chunks: &dyn ChunkStore,
-    parent: &[SegmentSummary],
-    gathered: &Gathered,
-) -> Result<Vec<Segment>, CreateError> {
-    let mut left = gathered.used.clone();
-    let mut list = Vec::with_capacity(left.len());
-    for summary in parent {
-        // A list that cannot be read any more only costs the order.
-        let Some(segment) = chunks.read(&summary.id).ok().and_then(|bytes| Segment::parse(&bytes).ok()) else {
-            continue;
-        };
-        list.extend(segment.entries.into_iter().filter(|entry| left.remove(&entry.id)));
-    }
-    for new in &gathered.new_chunks {
-        if left.remove(&new.id) {
-            list.push(SegmentEntry { id: new.id, size_bytes: new.size_bytes });
-        }
-    }
-    let mut others: Vec<ChunkId> = left.into_iter().collect();
-    others.sort();
-    for id in others {
-        let size = chunks.size(&id)?.ok_or(ChunkStoreError::Missing { id })?;
-        list.push(SegmentEntry { id, size_bytes: u32::try_from(size).unwrap_or(u32::MAX) });
-    }
-    Ok(segment::cut(list))
-}
-
-fn statistics(gathered: &Gathered) -> Statistics {
-    let packed = &gathered.packed;
-    Statistics {
-        files: packed.files,
-        directories: packed.directories,
-        others: packed.others,
-        bytes: packed.bytes,
-        files_read: packed.files_read,
-        bytes_read: packed.bytes_read,
-        new_chunks: gathered.new_chunks.len() as u64,
-        new_bytes: gathered.new_chunks.iter().map(|chunk| u64::from(chunk.size_bytes)).sum(),
-        problems: gathered.problems,
     }
 }
 

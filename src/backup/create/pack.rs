@@ -2,6 +2,7 @@
 //! ones, and hands entries to the tree as soon as the chunks they lean on are sealed.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
@@ -12,10 +13,13 @@ use crate::monitor::{Counter, Monitor};
 
 use super::CreateError;
 use super::bins::{BinKind, Bins};
+use super::commit::Gathered;
 use super::dedup::{Fragments, Place};
 use super::flow::{Block, Draft, DraftKind, Piece};
 use super::tree::{TreeBuilder, paged};
 
+/// While a backup runs, what was reached is committed as a partial snapshot this often.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(300);
 /// So many entries wait for an open bin; then it is sealed though it is not full.
 const MAX_WAITING: usize = 16 << 10;
 
@@ -54,6 +58,8 @@ pub struct Packer<'a> {
     monitor: &'a dyn Monitor,
     current: Vec<Part>,
     waiting: VecDeque<Waiting>,
+    /// How many of the new chunks a checkpoint has told the index of.
+    committed: usize,
 }
 
 /// A piece of the file that is being gathered.
@@ -94,15 +100,26 @@ impl<'a> Packer<'a> {
             monitor,
             current: Vec::new(),
             waiting: VecDeque::new(),
+            committed: 0,
         }
     }
 
-    /// Takes in everything that the batches of `order` bring, in their order.
+    /// Takes in everything that the batches of `order` bring, in their order; calls `checkpoint` now and then.
     ///
     /// # Errors
     /// [`CreateError`].
-    pub fn run(&mut self, order: &Receiver<Receiver<Block>>) -> Result<(), CreateError> {
+    pub fn run(
+        &mut self,
+        order: &Receiver<Receiver<Block>>,
+        checkpoint: &mut dyn FnMut(&mut Self) -> Result<(), CreateError>,
+    ) -> Result<(), CreateError> {
+        let mut last_checkpoint = Instant::now();
         for batch in order {
+            if last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL && self.bins.new_chunks.len() > self.committed {
+                checkpoint(self)?;
+                self.committed = self.bins.new_chunks.len();
+                last_checkpoint = Instant::now();
+            }
             for block in batch {
                 self.block(&block.data, block.pieces)?;
             }
@@ -117,13 +134,27 @@ impl<'a> Packer<'a> {
         Ok(())
     }
 
-    /// Seals what is still in the bins and hands every entry to the tree.
+    /// Seals what is still in the bins, hands every entry to the tree, and answers what there is so far. It can go on.
     ///
     /// # Errors
     /// [`CreateError`].
-    pub fn settle(&mut self) -> Result<(), CreateError> {
+    pub fn gathered(&mut self, problems: u64) -> Result<Gathered, CreateError> {
         self.flush_data()?;
-        self.drain()
+        self.drain()?;
+        let mut tree = self.tree.clone();
+        let root = tree.finish(&mut self.bins, &mut self.fragments)?;
+        self.bins.flush(BinKind::Meta)?;
+        self.bins.settle(&mut self.fragments)?;
+        let used = tree.take_used();
+        Ok(Gathered {
+            root: root.encode(),
+            sparse: self.fragments.sparse(&used),
+            used,
+            new_chunks: self.bins.new_chunks.clone(),
+            committed: self.committed,
+            packed: self.packed,
+            problems,
+        })
     }
 
     fn flush_data(&mut self) -> Result<(), CreateError> {

@@ -1,13 +1,14 @@
 //! The planner: walks the roots, compares with earlier snapshots, and decides what has to be read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::iter::Peekable;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use jiff::Timestamp;
 
-use crate::domain::metadata::entry::{Attributes, Entry, EntryKind, FileTime};
+use crate::domain::id::ChunkId;
+use crate::domain::metadata::entry::{Attributes, Entry, EntryKind, Extent, FileContent, FileTime};
 use crate::domain::metadata::path::TreePath;
 use crate::monitor::Monitor;
 use crate::source::{DirHandle, Found, FoundKind, WalkEvent};
@@ -71,6 +72,7 @@ impl<'a> Earlier<'a> {
 /// Cuts the walk into batches.
 pub struct Planner<'a> {
     earlier: Vec<Earlier<'a>>,
+    sparse: &'a HashSet<ChunkId>,
     links: HashMap<(u64, u64), TreePath>,
     monitor: &'a dyn Monitor,
     batches: Sender<Batch>,
@@ -80,14 +82,15 @@ pub struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    /// A planner that compares with `earlier` snapshots, the best first.
+    /// A planner that compares with `earlier` snapshots, the best first. What leans on `sparse` chunks is read again.
     pub fn new(
         earlier: Vec<Earlier<'a>>,
+        sparse: &'a HashSet<ChunkId>,
         monitor: &'a dyn Monitor,
         batches: Sender<Batch>,
         order: Sender<Receiver<Block>>,
     ) -> Self {
-        Self { earlier, links: HashMap::new(), monitor, batches, order, steps: Vec::new(), bytes: 0 }
+        Self { earlier, sparse, links: HashMap::new(), monitor, batches, order, steps: Vec::new(), bytes: 0 }
     }
 
     /// Plans one root's walk; false if the packer does not listen any more.
@@ -137,7 +140,7 @@ impl<'a> Planner<'a> {
         let now = found.stat.attributes(Vec::new());
         for earlier in &mut self.earlier {
             let Some(entry) = earlier.find(&found.path) else { continue };
-            if earlier.trusts(&entry, &now) && is_same_kind(&entry.kind, &found) {
+            if earlier.trusts(&entry, &now) && is_same_kind(&entry.kind, &found) && !leans_on_sparse(&entry, self.sparse) {
                 let attributes = Attributes { xattrs: entry.attributes.xattrs, ..now };
                 return Step::Ready(Draft { path: found.path, attributes, kind: DraftKind::Known(entry.kind) });
             }
@@ -147,6 +150,20 @@ impl<'a> Planner<'a> {
         }
         Step::Visit { found, dir }
     }
+
+}
+
+/// Whether an entry's content is, even partly, in a chunk that is to die.
+fn leans_on_sparse(entry: &Entry, sparse: &HashSet<ChunkId>) -> bool {
+    let EntryKind::File(file) = &entry.kind else { return false };
+    !sparse.is_empty()
+        && match &file.content {
+            FileContent::Pages(pages) => pages.iter().any(|page| sparse.contains(&page.chunk.id)),
+            FileContent::Extents(extents) => extents.iter().any(|extent| match extent {
+                Extent::Data { chunk, .. } => sparse.contains(&chunk.id),
+                Extent::Hole { .. } => false,
+            }),
+        }
 }
 
 /// Whether the entry can be taken over as it is.

@@ -1,6 +1,6 @@
 //! Builds the metadata tree while entries arrive in order.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use crate::domain::crypto::hash::FragmentKey;
 use crate::domain::id::ChunkId;
@@ -17,6 +17,7 @@ const MAX_EXTENTS: usize = 256;
 const ENTRY_BYTES: usize = 64;
 
 /// A finished node whose chunk may still be open.
+#[derive(Clone)]
 struct Built {
     first: TreePath,
     place: Place,
@@ -24,31 +25,32 @@ struct Built {
 }
 
 /// The tree so far.
+#[derive(Clone)]
 pub struct TreeBuilder<'a> {
     names: &'a FragmentKey,
     leaf: Vec<Entry>,
     leaf_bytes: usize,
     leaves: Vec<Built>,
-    used: HashSet<ChunkId>,
+    used: HashMap<ChunkId, u64>,
 }
 
 impl<'a> TreeBuilder<'a> {
     /// An empty tree. `names` names metadata nodes.
     pub fn new(names: &'a FragmentKey) -> Self {
-        Self { names, leaf: Vec::new(), leaf_bytes: 0, leaves: Vec::new(), used: HashSet::new() }
+        Self { names, leaf: Vec::new(), leaf_bytes: 0, leaves: Vec::new(), used: HashMap::new() }
     }
 
     /// Notes that the snapshot leans on the chunks of these extents.
     pub fn uses_extents(&mut self, extents: &[Extent]) {
         for extent in extents {
-            if let Extent::Data { chunk, .. } = extent {
-                self.uses(&chunk.id);
+            if let Extent::Data { chunk, len, .. } = extent {
+                self.uses(&chunk.id, *len);
             }
         }
     }
 
-    fn uses(&mut self, chunk: &ChunkId) {
-        self.used.insert(*chunk);
+    fn uses(&mut self, chunk: &ChunkId, len: u32) {
+        *self.used.entry(*chunk).or_default() += u64::from(len);
     }
 
     /// Adds the next entry. All its extents are in sealed chunks, and [`uses_extents`](Self::uses_extents) has seen them.
@@ -58,7 +60,7 @@ impl<'a> TreeBuilder<'a> {
     pub fn push(&mut self, entry: Entry, bins: &mut Bins, fragments: &mut Fragments) -> Result<(), SealError> {
         if let EntryKind::File(file) = &entry.kind {
             if let FileContent::Pages(pages) = &file.content {
-                pages.iter().for_each(|page| self.uses(&page.chunk.id));
+                pages.iter().for_each(|page| self.uses(&page.chunk.id, page.len));
             }
             self.leaf_bytes += match &file.content {
                 FileContent::Extents(extents) => extents.len() * 8,
@@ -102,7 +104,7 @@ impl<'a> TreeBuilder<'a> {
             let mut children = Vec::new();
             for below in built {
                 let node = node_ref(&below.place, fragments);
-                self.uses(&node.chunk.id);
+                self.uses(&node.chunk.id, node.len);
                 let ends = ends_inner(&below.first, level, children.len() + 1);
                 children.push(Child { first: below.first, node, entries: below.entries });
                 if ends {
@@ -123,8 +125,8 @@ impl<'a> TreeBuilder<'a> {
         unreachable!("each level has fewer nodes than the one below")
     }
 
-    /// The chunks on which the snapshot leans; the builder is done with them.
-    pub fn take_used(&mut self) -> HashSet<ChunkId> {
+    /// The chunks on which the snapshot leans, and how many bytes of each it needs; the builder is done with them.
+    pub fn take_used(&mut self) -> HashMap<ChunkId, u64> {
         std::mem::take(&mut self.used)
     }
 }

@@ -44,7 +44,7 @@ impl FileHasher {
 
     /// Adds `len` zero bytes: a hole in a sparse file.
     pub fn update_zeros(&mut self, mut len: u64) {
-        const ZEROS: [u8; 65536] = [0; 65536];
+        static ZEROS: [u8; 65536] = [0; 65536];
         while len > 0 {
             let n = len.min(ZEROS.len() as u64);
             self.0.update(&ZEROS[..n as usize]);

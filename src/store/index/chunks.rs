@@ -64,6 +64,47 @@ impl Index {
         self.missing(SEGMENT, None, limit).await
     }
 
+    /// Chunks of a collection of which its newest snapshot uses little. Sorted.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn sparse_chunks(&self, collection: &CollectionId) -> Result<Vec<ChunkId>, IndexError> {
+        let rows = sqlx::query(
+            "SELECT chunk.id AS id FROM sparse_chunk sparse JOIN chunk ON chunk.no = sparse.chunk_no
+             JOIN collection ON collection.no = chunk.collection_no WHERE collection.id = ?1 ORDER BY chunk.id",
+        )
+        .bind(collection.as_bytes().to_vec())
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(|row| id(row, "id", ChunkId::from_slice)).collect()
+    }
+
+    /// Replaces what [`sparse_chunks`](Self::sparse_chunks) answers.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn set_sparse_chunks(&self, collection: &CollectionId, sparse: &[ChunkId]) -> Result<(), IndexError> {
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "DELETE FROM sparse_chunk WHERE chunk_no IN (SELECT chunk.no FROM chunk
+             JOIN collection ON collection.no = chunk.collection_no WHERE collection.id = ?1)",
+        )
+        .bind(collection.as_bytes().to_vec())
+        .execute(&mut *tx)
+        .await?;
+        for batch in sparse.chunks(BATCH) {
+            sqlx::query(
+                "INSERT INTO sparse_chunk (chunk_no)
+                 SELECT chunk.no FROM json_each(?1) sparse JOIN chunk ON chunk.id = unhex(sparse.value)",
+            )
+            .bind(to_json(&batch))
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// Chunks and segments that are here, as far as the index knows.
     ///
     /// # Errors

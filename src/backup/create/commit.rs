@@ -1,0 +1,186 @@
+//! From what was gathered to a snapshot that everybody knows: lists of chunks, manifest, envelopes, index (R8).
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+
+use crate::domain::envelope::SnapshotKey;
+use crate::domain::id::{ChunkId, ManifestId};
+use crate::domain::manifest::{self, Manifest, PrivatePart, RootRecord, SegmentSummary, SignedManifest, Statistics};
+use crate::domain::segment::{self, Segment, SegmentEntry};
+use crate::store::index::{Collection, CollectionSettings, NewChunk, NewSnapshot};
+use crate::store::{ChunkStore, ChunkStoreError, Store, entropy};
+
+use super::CreateError;
+use super::pack::Packed;
+
+/// What a run has brought so far.
+pub struct Gathered {
+    /// The encoded root node.
+    pub root: Vec<u8>,
+    /// The chunks on which the snapshot leans, and how many bytes of each it needs.
+    pub used: HashMap<ChunkId, u64>,
+    /// The chunks that were made in this run.
+    pub new_chunks: Vec<NewChunk>,
+    /// How many of those the index knows already, from a checkpoint.
+    pub committed: usize,
+    /// Chunks of which little is alive.
+    pub sparse: Vec<ChunkId>,
+    /// Counts.
+    pub packed: Packed,
+    /// What could not be read, or not in peace.
+    pub problems: u64,
+}
+
+/// Commits the snapshots of one run: checkpoints, then the whole.
+pub struct Committer {
+    store: Store,
+    collection: Collection,
+    settings: CollectionSettings,
+    created_at: Timestamp,
+    parent: Option<ManifestId>,
+    parent_lists: Vec<SegmentSummary>,
+    sequence: u64,
+    supersedes: Option<ManifestId>,
+}
+
+impl Committer {
+    /// For a run that was begun at `created_at`, on top of `parent`. `last_sequence` is the highest so far; `supersedes` is a
+    /// partial snapshot that the first commit replaces.
+    pub fn new(
+        store: Store,
+        collection: Collection,
+        settings: CollectionSettings,
+        created_at: Timestamp,
+        parent: Option<&SignedManifest>,
+        last_sequence: u64,
+        supersedes: Option<ManifestId>,
+    ) -> Self {
+        Self {
+            store,
+            collection,
+            settings,
+            created_at,
+            parent: parent.map(|parent| parent.id),
+            parent_lists: parent.map(|parent| parent.manifest.segments.clone()).unwrap_or_default(),
+            sequence: last_sequence,
+            supersedes,
+        }
+    }
+
+    /// Makes what was gathered a snapshot. It takes the place of a partial one committed before.
+    ///
+    /// # Errors
+    /// [`CreateError`]; the index then knows nothing of it.
+    pub async fn commit(
+        &mut self,
+        gathered: &Gathered,
+        partial: bool,
+    ) -> Result<(SignedManifest, Statistics), CreateError> {
+        let store = self.store.clone();
+        let segments = list_segments(&*store.chunks, &self.parent_lists, gathered)?;
+        for segment in &segments {
+            if store.chunks.size(&segment.id)?.is_none() {
+                store.chunks.write(&segment.id, &segment.encode())?;
+            }
+        }
+        store.chunks.sync()?;
+
+        let statistics = statistics(gathered);
+        let key = SnapshotKey::random(&mut entropy());
+        let mut manifest = Manifest {
+            format: manifest::FORMAT.to_owned(),
+            suite: manifest::SUITE.to_owned(),
+            instance: store.keys.instance(),
+            collection: self.collection.id,
+            sequence: self.sequence + 1,
+            parent: self.parent,
+            created_at: self.created_at,
+            partial,
+            commitment: String::new(),
+            segments: segments.iter().map(SegmentSummary::from).collect(),
+            chunks: segments.iter().map(|segment| segment.entries.len() as u64).sum(),
+            chunk_bytes: segments.iter().map(Segment::chunk_bytes).sum(),
+            private: String::new(),
+        };
+        manifest.seal_private(&self.private_part(gathered, statistics), &key);
+        let signed = manifest.sign(&store.keys.identity);
+
+        let own = store.keys.envelope.recipient();
+        let envelopes = [
+            key.wrap_for_vault(&mut entropy(), &signed.id, &store.keys.master),
+            key.wrap_for(&signed.id, &own.id(), &own.wrapper()?)?,
+            key.wrap_for_recovery(&mut entropy(), &signed.id, &store.keys.recovery)?,
+        ];
+        store.manifests.save(&signed, &envelopes)?;
+        let new_chunks = &gathered.new_chunks[gathered.committed..];
+        let new = NewSnapshot { signed: &signed, segments: &segments, new_chunks, supersedes: self.supersedes };
+        store.index.commit_snapshot(new).await?;
+        if let Some(old) = self.supersedes.take() {
+            store.manifests.remove(&old)?;
+        }
+        self.sequence += 1;
+        self.supersedes = partial.then_some(signed.id);
+        Ok((signed, statistics))
+    }
+
+    fn private_part(&self, gathered: &Gathered, statistics: Statistics) -> PrivatePart {
+        let root = |root: &crate::store::index::Root| RootRecord {
+            name: root.name.clone(),
+            path: root.path.to_string_lossy().into_owned(),
+        };
+        PrivatePart {
+            name: self.collection.name.clone(),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            roots: self.settings.roots.iter().map(root).collect(),
+            excludes: self.settings.excludes.clone(),
+            statistics,
+            padding: self.settings.padding,
+            tree: data_encoding::BASE64.encode(&gathered.root),
+        }
+    }
+}
+
+/// The list of the snapshot's chunks, cut into segments: the parent's order first, so that most segments stay as they are.
+fn list_segments(
+    chunks: &dyn ChunkStore,
+    parent: &[SegmentSummary],
+    gathered: &Gathered,
+) -> Result<Vec<Segment>, CreateError> {
+    let mut left: HashMap<ChunkId, ()> = gathered.used.keys().map(|id| (*id, ())).collect();
+    let mut list = Vec::with_capacity(left.len());
+    for summary in parent {
+        // A list that cannot be read any more only costs the order.
+        let Some(segment) = chunks.read(&summary.id).ok().and_then(|bytes| Segment::parse(&bytes).ok()) else {
+            continue;
+        };
+        list.extend(segment.entries.into_iter().filter(|entry| left.remove(&entry.id).is_some()));
+    }
+    for new in &gathered.new_chunks {
+        if left.remove(&new.id).is_some() {
+            list.push(SegmentEntry { id: new.id, size_bytes: new.size_bytes });
+        }
+    }
+    let mut others: Vec<ChunkId> = left.into_keys().collect();
+    others.sort();
+    for id in others {
+        let size = chunks.size(&id)?.ok_or(ChunkStoreError::Missing { id })?;
+        list.push(SegmentEntry { id, size_bytes: u32::try_from(size).unwrap_or(u32::MAX) });
+    }
+    Ok(segment::cut(list))
+}
+
+fn statistics(gathered: &Gathered) -> Statistics {
+    let packed = &gathered.packed;
+    Statistics {
+        files: packed.files,
+        directories: packed.directories,
+        others: packed.others,
+        bytes: packed.bytes,
+        files_read: packed.files_read,
+        bytes_read: packed.bytes_read,
+        new_chunks: gathered.new_chunks.len() as u64,
+        new_bytes: gathered.new_chunks.iter().map(|chunk| u64::from(chunk.size_bytes)).sum(),
+        problems: gathered.problems,
+    }
+}
