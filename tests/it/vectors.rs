@@ -181,7 +181,9 @@ fn chunks() {
 
         if number(&case["codec"]) == 0 {
             let mut builder = ChunkBuilder::new(kind, true);
-            fragments.iter().for_each(|f| drop(builder.push(names.name_of(f), f)));
+            for fragment in &fragments {
+                builder.push(names.name_of(fragment), fragment);
+            }
             let key = SealKey::derived_for_one_use(secret(&case["key"]));
             let sealed = builder.seal(&collection, key, padding, &mut bench).expect(name);
             assert_eq!(to_hex(&sealed.stored), to_hex(&stored), "{name}");
@@ -324,7 +326,8 @@ fn manifests() {
     assert_eq!(signed.manifest.commitment, text(&vector["commitment"]));
 
     let master = MasterKey::new(secret(&load("envelopes.json")["master_key"]));
-    let key = sidecar.envelopes[0].open_with_vault(&id, &signed.manifest.commitment, &master).expect("our own envelope");
+    let key =
+        sidecar.envelopes[0].open_with_vault(&id, &signed.manifest.commitment, &master).expect("our own envelope");
     assert_eq!(key.commitment(), text(&vector["commitment"]));
     let private = signed.manifest.open_private(&key).expect("the private part");
     let expected: PrivatePart = serde_json::from_str(text(&vector["private_part"])).expect("a private part");
@@ -342,7 +345,8 @@ fn manifests() {
 #[test]
 fn envelopes() {
     let vector = load("envelopes.json");
-    let (id, other): (ManifestId, ManifestId) = (json_of(&vector["manifest_id"]), json_of(&vector["other_manifest_id"]));
+    let (id, other): (ManifestId, ManifestId) =
+        (json_of(&vector["manifest_id"]), json_of(&vector["other_manifest_id"]));
     let commitment = text(&vector["commitment"]);
     let envelopes: Vec<Envelope> = json_of(&vector["envelopes"]);
     let algorithms: Vec<&str> = envelopes.iter().map(|envelope| envelope.algorithm.as_str()).collect();
@@ -432,6 +436,7 @@ async fn a_home_from_elsewhere_is_restored() {
         let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         std::io::Write::write_all(&mut file.expect("a new file"), bytes).expect("it is written");
     };
+    std::fs::create_dir(home.join("lock")).expect("a folder");
     put("version".into(), b"bulbil-home/1\n");
     put("keys/master".into(), text(&vault["master_file"]).as_bytes());
     for thing in list(&vault["things"]) {
