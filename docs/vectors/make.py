@@ -359,6 +359,11 @@ def identity_document(signer, name, spki):
     return {"document": text.decode(), "signature": b64(signer.sign(b"bulbil/identity/1", text))}
 
 
+def pairing_proof(secret, purpose, inviter, joiner):
+    """See docs/protocol.md, Pairing."""
+    return blake3(purpose + b"\0" + inviter + joiner, key=secret).digest()
+
+
 def words(instance):
     bits, english = int.from_bytes(instance[:11], "big"), Mnemonic("english").wordlist
     return " ".join(english[bits >> 77 - 11 * at & 0x7FF] for at in range(8))
@@ -556,7 +561,9 @@ def main():
               "s": fixed("invite secret").hex(), "e": 1795392000, "r": "reader"}
     write("text.json", {
         "recovery": {"key": recovery, "public_key": recovery_public, "text": recovery_text(recovery)},
-        "invite": {"json": compact(invite).decode(), "text": invite_text(invite)},
+        "invite": {"json": compact(invite).decode(), "text": invite_text(invite), "inviter": signer.instance, "joiner": peer.instance,
+                   "joining_proof": pairing_proof(fixed("invite secret"), b"bulbil/invite/1/join", signer.instance, peer.instance),
+                   "inviting_proof": pairing_proof(fixed("invite secret"), b"bulbil/invite/1/host", signer.instance, peer.instance)},
         "words": [{"instance": i, "words": words(i)} for i in (signer.instance, bytes(32), b"\xff" * 32, bytes(range(32)))],
         "identity": identity,
     })

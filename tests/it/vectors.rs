@@ -414,6 +414,11 @@ fn texts() {
     assert_eq!(invite.expires_at.as_second(), says["e"].as_i64().expect("a number"));
     assert_eq!(to_hex(invite.secret.secret().expose()), text(&says["s"]));
 
+    let (inviter, joiner): (InstanceId, InstanceId) =
+        (json_of(&vector["invite"]["inviter"]), json_of(&vector["invite"]["joiner"]));
+    assert_eq!(to_hex(&invite.secret.joining_proof(&inviter, &joiner)), text(&vector["invite"]["joining_proof"]));
+    assert_eq!(to_hex(&invite.secret.inviting_proof(&inviter, &joiner)), text(&vector["invite"]["inviting_proof"]));
+
     for case in list(&vector["words"]) {
         let id: InstanceId = json_of(&case["instance"]);
         assert_eq!(fingerprint_words(&id).join(" "), text(&case["words"]));
