@@ -4,3 +4,4 @@ mod backup_restore;
 mod kill;
 mod layers;
 mod support;
+mod vectors;
