@@ -16,9 +16,9 @@ pub mod transport; // Dial and Listen: direct, memory
 pub mod backup; // create, restore, verify, rebuild, rescue
 pub mod replicate; // serve (what a peer may see), pull, rekey, pair
 
-pub mod config; // bulbil.toml and the environment, parsed once
+pub mod worker; // what runs by itself inside a server
 pub mod http; // the peer plane and the admin plane, which never meet
-pub mod server;
-pub mod worker; // what runs by itself inside a server // builds everything, runs until cancelled
+pub mod config; // bulbil.toml and the environment, parsed once
+pub mod server; // builds everything, runs until cancelled
 
 pub mod cli; // one file a command

@@ -99,18 +99,19 @@ impl Keys {
         identity.sign(&self.identity)
     }
 
-    /// Draws fresh keys and writes them; takes about a second.
+    /// Draws fresh keys around an envelope key, and writes them.
     pub(super) fn create(
         home: &Home,
         name: String,
         passphrase: Option<&Passphrase>,
+        envelope: EnvelopeKey,
     ) -> Result<(Self, RecoveryKey), StoreError> {
         let rng = &mut entropy();
         let recovery = RecoveryKey::generate(rng);
         let keys = Self {
             name,
             identity: IdentityKey::random(rng),
-            envelope: EnvelopeKey::generate(rng),
+            envelope,
             key_version: 1,
             recovery: recovery.recipient(),
             master: MasterKey::new(Secret::random(rng)),

@@ -19,6 +19,8 @@ pub mod tree; // walks the metadata tree of a snapshot
 
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +39,7 @@ pub use tree::{TreeError, TreeReader};
 use chunks::ChunkFiles;
 use ledger::LedgerFile;
 
+use crate::domain::crypto::keywrap::EnvelopeKey;
 use crate::domain::crypto::recovery::RecoveryKey;
 use crate::domain::peer::is_plain_name;
 
@@ -190,13 +193,26 @@ impl Store {
     /// # Errors
     /// [`StoreError::AlreadyAHome`], [`StoreError::NotEmpty`], [`StoreError::BadName`], [`StoreError::Io`].
     pub async fn create(home: &Path, options: CreateOptions) -> Result<(Self, RecoveryKey), StoreError> {
+        Self::create_with(home, options, None).await
+    }
+
+    /// Like [`create`](Self::create), with an envelope key that exists already: making one takes a second.
+    ///
+    /// # Errors
+    /// See [`create`](Self::create).
+    pub async fn create_with(
+        home: &Path,
+        options: CreateOptions,
+        envelope: Option<EnvelopeKey>,
+    ) -> Result<(Self, RecoveryKey), StoreError> {
         if !is_plain_name(&options.name) {
             return Err(StoreError::BadName { name: options.name });
         }
         let home = home.to_owned();
         let made = tokio::task::spawn_blocking(move || {
             let home = Home::begin(&home)?;
-            let (keys, recovery) = Keys::create(&home, options.name, options.passphrase.as_ref())?;
+            let envelope = envelope.unwrap_or_else(|| EnvelopeKey::generate(&mut entropy()));
+            let (keys, recovery) = Keys::create(&home, options.name, options.passphrase.as_ref(), envelope)?;
             Ok::<_, StoreError>((home, keys, recovery))
         });
         let (home, keys, recovery) = made.await.expect("making keys does not panic")?;

@@ -1,13 +1,14 @@
 //! Small repositories for tests.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::index::{Collection, CollectionSettings, NewChunk, NewCollection, NewSnapshot, Peer, Root};
 use super::{CreateOptions, Keys, Store, entropy, seal_chunk_secret};
 use crate::domain::chunk::{ChunkBuilder, ChunkKind, ChunkRef, Padding, Workbench};
 use crate::domain::crypto::aead::SealKey;
 use crate::domain::crypto::hash::{FileHash, FragmentHash};
+use crate::domain::crypto::keywrap::EnvelopeKey;
 use crate::domain::crypto::sign::IdentityKey;
 use crate::domain::envelope::SnapshotKey;
 use crate::domain::feed::Cursor;
@@ -20,7 +21,13 @@ use crate::domain::metadata::path::TreePath;
 use crate::domain::peer::{Rights, Role, Scope, Trust};
 use crate::domain::segment::{Segment, SegmentEntry};
 
-/// A home in a directory of its own, with one fast key for all tests.
+/// The envelope key of all tests: making one takes a second.
+pub(crate) fn envelope_key() -> EnvelopeKey {
+    static DER: LazyLock<Vec<u8>> = LazyLock::new(|| EnvelopeKey::generate(&mut entropy()).pkcs8_der().to_vec());
+    EnvelopeKey::from_pkcs8_der(&DER).unwrap()
+}
+
+/// A home in a directory of its own.
 pub(crate) struct TestStore {
     pub(crate) store: Store,
     pub(crate) dir: tempfile::TempDir,
@@ -30,7 +37,7 @@ impl TestStore {
     pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = CreateOptions { name: "test".into(), passphrase: None };
-        let (store, _) = Store::create(&dir.path().join("home"), options).await.unwrap();
+        let (store, _) = Store::create_with(&dir.path().join("home"), options, Some(envelope_key())).await.unwrap();
         Self { store, dir }
     }
 

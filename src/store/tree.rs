@@ -111,7 +111,7 @@ impl<'a> TreeReader<'a> {
         mut each: impl FnMut(Entry) -> Result<(), E>,
     ) -> Result<(), E> {
         self.seek(within);
-        while let Some(entry) = self.next() {
+        for entry in self.by_ref() {
             each(entry?)?;
         }
         Ok(())
