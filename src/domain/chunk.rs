@@ -78,7 +78,9 @@ pub enum ChunkError {
     #[error("the chunk opens, but its inside contradicts itself")]
     Malformed,
     /// What was just sealed does not open to what it was made of (R14).
-    #[error("a chunk that was just sealed does not open to its source: memory or processor are faulty; nothing was stored")]
+    #[error(
+        "a chunk that was just sealed does not open to its source: memory or processor are faulty; nothing was stored"
+    )]
     NotReproducible,
 }
 
@@ -200,7 +202,8 @@ impl ChunkBuilder {
         content.extend_from_slice(&(fragments.len() as u32).to_be_bytes());
 
         let head = MAGIC.len();
-        let mut stored = Vec::with_capacity(head + BODY_HEAD + zstd::zstd_safe::compress_bound(content.len()) + TAG_LEN);
+        let mut stored =
+            Vec::with_capacity(head + BODY_HEAD + zstd::zstd_safe::compress_bound(content.len()) + TAG_LEN);
         stored.extend_from_slice(MAGIC);
         stored.extend_from_slice(&[0; BODY_HEAD]);
         let mut codec = 0;

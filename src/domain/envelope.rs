@@ -48,7 +48,9 @@ pub enum EnvelopeError {
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
     /// It does not open with the master key.
-    #[error("the snapshot's key does not open with this instance's master key: the sidecar was changed, or keys/ is another instance's")]
+    #[error(
+        "the snapshot's key does not open with this instance's master key: the sidecar was changed, or keys/ is another instance's"
+    )]
     Vault,
     /// It opens, but the key is not the one to which the manifest commits (R5).
     #[error("the envelope holds a key that does not belong to this snapshot")]

@@ -173,7 +173,13 @@ mod tests {
     fn cursors_are_strict() {
         let cursor = Cursor { feed: FeedId::from_slice(&[1; 16]).unwrap(), position: 7 };
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
-        for bad in ["", ".", "1.2", "01010101010101010101010101010101.-1", "01010101010101010101010101010101.99999999999999999999"] {
+        for bad in [
+            "",
+            ".",
+            "1.2",
+            "01010101010101010101010101010101.-1",
+            "01010101010101010101010101010101.99999999999999999999",
+        ] {
             assert_eq!(bad.parse::<Cursor>(), Err(CursorError), "{bad}");
         }
     }

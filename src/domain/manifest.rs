@@ -178,7 +178,9 @@ pub enum ManifestError {
     #[error("the manifest is not JSON of the form {FORMAT}")]
     NotAManifest(#[source] serde_json::Error),
     /// Of a format or suite to come.
-    #[error("the manifest is of form {format} with suite {suite}, which this program does not know: use a newer bulbil")]
+    #[error(
+        "the manifest is of form {format} with suite {suite}, which this program does not know: use a newer bulbil"
+    )]
     Unknown {
         /// What it says of itself.
         format: String,
@@ -217,9 +219,8 @@ impl Manifest {
     /// [`ManifestError::DoesNotOpen`], [`ManifestError::Private`].
     pub fn open_private(&self, key: &SnapshotKey) -> Result<PrivatePart, ManifestError> {
         let sealed = data_encoding::BASE64.decode(self.private.as_bytes()).map_err(|_| ManifestError::DoesNotOpen)?;
-        let plain = OpenKey::new(key.private_part())
-            .open(&self.place(), &sealed)
-            .map_err(|_| ManifestError::DoesNotOpen)?;
+        let plain =
+            OpenKey::new(key.private_part()).open(&self.place(), &sealed).map_err(|_| ManifestError::DoesNotOpen)?;
         serde_json::from_slice(&plain).map_err(ManifestError::Private)
     }
 

@@ -25,10 +25,14 @@ pub enum PeerAddress {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// An onion address: this build cannot reach it.
-    #[error("onion addresses need the Tor transport, which this version does not have yet; use an address like http://127.0.0.1:7001 with --direct")]
+    #[error(
+        "onion addresses need the Tor transport, which this version does not have yet; use an address like http://127.0.0.1:7001 with --direct"
+    )]
     OnionNotSupported,
     /// Not `http://IP:PORT`.
-    #[error("a peer's address looks like http://192.0.2.7:7001 (an IP address and a port, no path, no names: looking up a name would leak whom you talk to)")]
+    #[error(
+        "a peer's address looks like http://192.0.2.7:7001 (an IP address and a port, no path, no names: looking up a name would leak whom you talk to)"
+    )]
     Malformed,
 }
 

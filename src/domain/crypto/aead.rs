@@ -68,10 +68,7 @@ impl OpenKey {
     /// # Errors
     /// [`OpenError`]; the buffer's content is then worthless.
     pub fn open_in_place(&self, aad: &[u8], buffer: &mut Vec<u8>) -> Result<(), OpenError> {
-        let len = cipher(&self.0)
-            .open_in_place(zero_nonce(), Aad::from(aad), buffer)
-            .map_err(|_| OpenError)?
-            .len();
+        let len = cipher(&self.0).open_in_place(zero_nonce(), Aad::from(aad), buffer).map_err(|_| OpenError)?.len();
         buffer.truncate(len);
         Ok(())
     }

@@ -32,7 +32,9 @@ pub enum RecoveryError {
     #[error("this is not a public recovery key")]
     NotAPublicKey,
     /// The envelope is for another recovery key or another manifest, or was changed.
-    #[error("the recovery key does not open this snapshot: it belongs to another instance, or the envelope was changed")]
+    #[error(
+        "the recovery key does not open this snapshot: it belongs to another instance, or the envelope was changed"
+    )]
     DoesNotOpen,
 }
 
@@ -84,8 +86,7 @@ impl RecoveryKey {
         };
         let typed = plain(text);
         let digits = typed.strip_prefix(plain(PREFIX).as_str()).ok_or(RecoveryError::NotARecoveryKey)?;
-        let bytes =
-            Zeroizing::new(crockford().decode(digits.as_bytes()).map_err(|_| RecoveryError::Mistyped)?);
+        let bytes = Zeroizing::new(crockford().decode(digits.as_bytes()).map_err(|_| RecoveryError::Mistyped)?);
         let (key, sum) = bytes.split_at_checked(32).ok_or(RecoveryError::Mistyped)?;
         if sum != check(key) {
             return Err(RecoveryError::Mistyped);
@@ -99,8 +100,8 @@ impl RecoveryKey {
     /// [`RecoveryError::DoesNotOpen`].
     pub fn unwrap(&self, wrapped: &[u8], label: &[u8]) -> Result<Secret<32>, RecoveryError> {
         let (encapped, sealed) = wrapped.split_at_checked(32).ok_or(RecoveryError::DoesNotOpen)?;
-        let encapped = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(encapped)
-            .map_err(|_| RecoveryError::DoesNotOpen)?;
+        let encapped =
+            <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(encapped).map_err(|_| RecoveryError::DoesNotOpen)?;
         let plain = hpke::single_shot_open::<AesGcm256, HkdfSha256, X25519HkdfSha256>(
             &OpModeR::Base,
             &self.private(),
@@ -134,8 +135,8 @@ impl RecoveryRecipient {
         key: &Secret<32>,
         label: &[u8],
     ) -> Result<Vec<u8>, RecoveryError> {
-        let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&self.0)
-            .map_err(|_| RecoveryError::NotAPublicKey)?;
+        let public =
+            <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&self.0).map_err(|_| RecoveryError::NotAPublicKey)?;
         let (encapped, sealed) = hpke::single_shot_seal_with_rng::<AesGcm256, HkdfSha256, X25519HkdfSha256>(
             &OpModeS::Base,
             &public,

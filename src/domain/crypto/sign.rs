@@ -172,7 +172,8 @@ mod tests {
         assert!(key.public().verify_raw(b"", &signature).is_ok());
         assert_eq!(
             signature.as_bytes()[..8],
-            hex("e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46b")[..8]
+            hex("e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46b")
+                [..8]
         );
     }
 

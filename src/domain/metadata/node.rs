@@ -335,7 +335,11 @@ fn read_leaf(reader: &mut Reader<'_>, chunks: &[Arc<ChunkRef>]) -> Result<Vec<En
             7 => EntryKind::BlockDevice { rdev: reader.u64()? },
             _ => return Err(CodecError("an entry is of a kind this program does not know")),
         };
-        entries.push(Entry { path, attributes: Attributes { mode, uid, gid, mtime: modified, ctime, inode, xattrs }, kind });
+        entries.push(Entry {
+            path,
+            attributes: Attributes { mode, uid, gid, mtime: modified, ctime, inode, xattrs },
+            kind,
+        });
     }
     Ok(entries)
 }
