@@ -15,15 +15,16 @@ pub struct Problem {
     status: StatusCode,
     code: &'static str,
     title: &'static str,
-    detail: Option<String>,
+    detail: Option<Box<str>>,
     now: Option<Timestamp>,
-    retry_after_seconds: Option<u64>,
-    content_range: Option<String>,
+    retry_after_seconds: Option<u32>,
+    /// The length of what a range lies outside of.
+    whole_bytes: Option<u64>,
 }
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str, title: &'static str) -> Self {
-        Self { status, code, title, detail: None, now: None, retry_after_seconds: None, content_range: None }
+        Self { status, code, title, detail: None, now: None, retry_after_seconds: None, whole_bytes: None }
     }
 
     /// Everything that is wrong with a caller, alike for all (R12): not signed, unknown, not let in, revoked, replayed.
@@ -45,19 +46,19 @@ impl Problem {
     /// A body or a query that cannot be read.
     pub fn malformed(detail: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::BAD_REQUEST, "malformed", "the request cannot be read");
-        Self { detail: Some(detail.into()), ..problem }
+        Self { detail: Some(detail.into().into()), ..problem }
     }
 
     /// More ids than one call may have.
     pub fn too_many_ids() -> Self {
         let problem = Self::new(StatusCode::BAD_REQUEST, "too-many-ids", "the request names too many ids");
-        Self { detail: Some(format!("at most {MAX_IDS} in one request")), ..problem }
+        Self { detail: Some(format!("at most {MAX_IDS} in one request").into()), ..problem }
     }
 
     /// A longer body than any request has.
     pub fn too_large() -> Self {
         let problem = Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the request's body is too long");
-        Self { detail: Some(format!("at most {MAX_REQUEST_BYTES} bytes")), ..problem }
+        Self { detail: Some(format!("at most {MAX_REQUEST_BYTES} bytes").into()), ..problem }
     }
 
     /// A body that does not come.
@@ -68,7 +69,7 @@ impl Problem {
     /// A range that lies outside.
     pub fn range_not_satisfiable(size_bytes: u64) -> Self {
         let problem = Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "range", "the range lies outside of the chunk");
-        Self { content_range: Some(format!("bytes */{size_bytes}")), ..problem }
+        Self { whole_bytes: Some(size_bytes), ..problem }
     }
 
     /// More requests at once than one peer may have.
@@ -119,7 +120,7 @@ impl IntoResponse for Problem {
             title: self.title.to_owned(),
             status: self.status.as_u16(),
             code: self.code.to_owned(),
-            detail: self.detail,
+            detail: self.detail.map(String::from),
             now: self.now,
         };
         let body = serde_json::to_vec(&document).expect("a problem has no maps with odd keys");
@@ -129,7 +130,7 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(range) = self.content_range.and_then(|range| HeaderValue::try_from(range).ok()) {
+        if let Some(range) = self.whole_bytes.and_then(|size| HeaderValue::try_from(format!("bytes */{size}")).ok()) {
             headers.insert(header::CONTENT_RANGE, range);
         }
         response

@@ -30,9 +30,6 @@ pub enum PairError {
     /// The invite is not good.
     #[error("an invite was refused: {0}")]
     Refused(Refusal),
-    /// The identity document is not the signer's.
-    #[error("the request to pair is not signed by the instance that it shows")]
-    NotTheSigner,
     /// There are too many already.
     #[error("{MAX_PENDING} instances are waiting for a decision already: accept or remove some")]
     TooManyPending,

@@ -1,7 +1,7 @@
 //! The peer plane, `/peer/v1`: what peers may ask. Pull only.
 //!
-//! One guard stands before every route ([`identity`](mod@identity) and pairing aside): it checks signature, trust and nonce,
-//! then the body, and signs the answer. A handler cannot be reached without a [`TrustedPeer`], reads its input, calls one
+//! One guard stands before every route (the identity document and pairing aside): it checks signature, trust, body and nonce,
+//! and signs the answer. A handler cannot be reached without a [`TrustedPeer`], reads its input, calls one
 //! function of `replicate`, and renders. What a peer may not have looks exactly like what does not exist (R12).
 
 mod changes; // GET /changes

@@ -40,7 +40,6 @@ pub(super) async fn post_pair(
     head.check_body(&body).map_err(|_| Problem::unauthorized())?;
     plane.pairing.pair(&request, &identity, now).await.map(Json).map_err(|error| match error {
         PairError::Refused(_) => Problem::invite_refused(),
-        PairError::NotTheSigner => Problem::unauthorized(),
         PairError::TooManyPending => Problem::too_many_pending(),
         PairError::Serve(error) => Problem::internal(&error),
     })
