@@ -3,5 +3,6 @@
 mod backup_restore;
 mod kill;
 mod layers;
+mod replicate;
 mod support;
 mod vectors;
