@@ -1,1 +1,306 @@
-//! To be written.
+//! What runs by itself inside a server: following peers.
+//!
+//! Each trusted peer that is followed and has an address is visited in turn: its feed, keys, lists, then missing chunks. A visit
+//! that went well is repeated after the interval, give or take a tenth; after a failure the pause doubles up to an hour. Visits
+//! run side by side, a bounded number of them, so that one peer's trouble never delays another's.
+//!
+//! There is no list of peers in here: the index is read at each step, so that what the command line adds, revokes or forgets takes
+//! effect within seconds, and a visit to a peer that is no longer followed is broken off. What another process adds to our own
+//! feed is noticed in the same step, and waiting readers are told.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::id::InstanceId;
+use crate::domain::peer::Trust;
+use crate::replicate::pull::{FetchReport, PullError, Puller, Retry, SyncReport};
+use crate::replicate::serve::Serve;
+use crate::store::index::Peer;
+use crate::store::{IndexError, entropy};
+
+/// How often the index is looked at.
+const STEP: Duration = Duration::from_secs(1);
+/// Visits at once.
+const VISITS: usize = 8;
+/// The pause after a first failure.
+const FIRST_PAUSE: Duration = Duration::from_secs(15);
+/// The longest pause after failures.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
+/// Gives a number from 0 to 1, both included, to spread visits.
+pub type Jitter = Arc<dyn Fn() -> f64 + Send + Sync>;
+
+/// Follows peers. Cheap to clone: all clones are one worker, and one of them runs.
+#[derive(Clone)]
+pub struct Worker {
+    puller: Puller,
+    serve: Serve,
+    interval: Duration,
+    jitter: Jitter,
+    visits: Arc<Mutex<HashMap<InstanceId, Visits>>>,
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Worker")
+    }
+}
+
+/// How it stands with a followed peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Which peer.
+    pub id: InstanceId,
+    /// Its name here.
+    pub name: String,
+    /// Whether it is visited now.
+    pub busy: bool,
+    /// Failures in a row.
+    pub failures: u32,
+    /// How the last visit ended.
+    pub last: Option<Visit>,
+    /// When the next one is due; `None` while one is under way.
+    pub next_at: Option<Timestamp>,
+}
+
+/// A visit that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visit {
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// Snapshots that were new.
+    pub new_snapshots: u64,
+    /// Chunks that it brought.
+    pub chunks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What went wrong.
+    pub error: Option<String>,
+}
+
+/// What the worker remembers of a peer.
+#[derive(Debug)]
+struct Visits {
+    name: String,
+    failures: u32,
+    last: Option<Visit>,
+    due: Instant,
+    /// Breaks off the visit that is under way.
+    under_way: Option<CancellationToken>,
+    /// Asked for while a visit was under way.
+    again: bool,
+}
+
+type Ended = (InstanceId, Result<(SyncReport, FetchReport), PullError>);
+
+impl Worker {
+    /// A worker that visits each peer every `interval`, give or take a tenth.
+    pub fn new(puller: Puller, serve: Serve, interval: Duration) -> Self {
+        let random = || {
+            let bits = rand_core::Rng::next_u32(&mut entropy());
+            f64::from(bits) / f64::from(u32::MAX)
+        };
+        Self { puller, serve, interval, jitter: Arc::new(random), visits: Arc::default() }
+    }
+
+    /// The same with another source of jitter; for tests.
+    #[must_use]
+    pub fn with_jitter(self, jitter: Jitter) -> Self {
+        Self { jitter, ..self }
+    }
+
+    /// How it stands with each followed peer, by name.
+    pub fn status(&self) -> Vec<PeerStatus> {
+        let (now, here) = (Instant::now(), self.puller.caller().now());
+        let visits = self.visits();
+        let status = |(id, visits): (&InstanceId, &Visits)| PeerStatus {
+            id: *id,
+            name: visits.name.clone(),
+            busy: visits.under_way.is_some(),
+            failures: visits.failures,
+            last: visits.last.clone(),
+            next_at: visits.under_way.is_none().then(|| {
+                let left = visits.due.saturating_duration_since(now);
+                here.saturating_add(SignedDuration::try_from(left).unwrap_or(SignedDuration::MAX)).unwrap_or(here)
+            }),
+        };
+        let mut all: Vec<PeerStatus> = visits.iter().map(status).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// Runs until cancelled, then breaks off what is under way and returns when that has ended. Each change of `wake` brings
+    /// all visits forward to now.
+    ///
+    /// May be dropped at any point: what was pulled until then stays.
+    pub async fn run(self, mut wake: watch::Receiver<u64>, cancel: CancellationToken) {
+        let mut under_way: FuturesUnordered<BoxFuture<'static, Ended>> = FuturesUnordered::new();
+        let mut steps = tokio::time::interval(STEP);
+        steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut feed_head, mut wakeable) = (None, true);
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                Some(ended) = under_way.next(), if !under_way.is_empty() => self.ended(ended),
+                woken = wake.changed(), if wakeable => match woken {
+                    Ok(()) => self.bring_forward(),
+                    Err(_) => wakeable = false,
+                },
+                _ = steps.tick() => {}
+            }
+            if let Err(error) = self.step(&mut feed_head, &mut under_way, &cancel).await {
+                tracing::error!(%error, "the worker cannot read the index; it tries again");
+            }
+        }
+        // The visits hear of it too.
+        while let Some(ended) = under_way.next().await {
+            self.ended(ended);
+        }
+    }
+
+    /// Looks at the index: tells readers of what is new, and begins and breaks off visits.
+    async fn step(
+        &self,
+        feed_head: &mut Option<u64>,
+        under_way: &mut FuturesUnordered<BoxFuture<'static, Ended>>,
+        cancel: &CancellationToken,
+    ) -> Result<(), IndexError> {
+        let index = &self.puller.store().index;
+        let head = Some(index.feed_head().await?);
+        if *feed_head != head {
+            *feed_head = head;
+            self.serve.feed_changed();
+        }
+        let mut followed = index.peers().await?;
+        followed.retain(|peer| peer.follow && peer.address.is_some() && matches!(peer.trust, Trust::Trusted(_)));
+        let now = Instant::now();
+        let mut all = self.visits();
+        all.retain(|id, visits| {
+            let stays = followed.iter().any(|peer| peer.id == *id);
+            if !stays && let Some(visit) = &visits.under_way {
+                visit.cancel();
+            }
+            stays || visits.under_way.is_some()
+        });
+        for peer in followed {
+            let visits = all.entry(peer.id).or_insert_with(|| Visits::new(now));
+            visits.name.clone_from(&peer.name);
+            if visits.under_way.is_none() && visits.due <= now && under_way.len() < VISITS {
+                let token = cancel.child_token();
+                visits.under_way = Some(token.clone());
+                under_way.push(Box::pin(visit(self.puller.clone(), peer, token)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers how a visit ended, and when the next one is due.
+    fn ended(&self, (id, result): Ended) {
+        let ended_at = self.puller.caller().now();
+        let mut all = self.visits();
+        let Some(visits) = all.get_mut(&id) else { return };
+        visits.under_way = None;
+        let pause = match &result {
+            Ok(_) => {
+                visits.failures = 0;
+                self.spread(self.interval)
+            }
+            Err(error) => {
+                visits.failures = visits.failures.saturating_add(1);
+                self.spread(pause(visits.failures, error.retry()))
+            }
+        };
+        visits.due = Instant::now() + if std::mem::take(&mut visits.again) { Duration::ZERO } else { pause };
+        visits.last = Some(match result {
+            Ok((synced, fetched)) => Visit {
+                ended_at,
+                new_snapshots: synced.new_snapshots.len() as u64,
+                chunks: fetched.chunks,
+                bytes: fetched.bytes,
+                error: None,
+            },
+            Err(error) => Visit { ended_at, new_snapshots: 0, chunks: 0, bytes: 0, error: Some(error.to_string()) },
+        });
+    }
+
+    fn bring_forward(&self) {
+        for visits in self.visits().values_mut() {
+            visits.due = Instant::now();
+            visits.again = visits.under_way.is_some();
+        }
+    }
+
+    /// Give or take a tenth.
+    fn spread(&self, pause: Duration) -> Duration {
+        pause.mul_f64(0.9 + 0.2 * (self.jitter)().clamp(0.0, 1.0))
+    }
+
+    fn visits(&self) -> MutexGuard<'_, HashMap<InstanceId, Visits>> {
+        self.visits.lock().expect("no holder of this lock can panic")
+    }
+}
+
+impl Visits {
+    fn new(due: Instant) -> Self {
+        Self { name: String::new(), failures: 0, last: None, due, under_way: None, again: false }
+    }
+}
+
+/// How long to wait after so many failures in a row.
+fn pause(failures: u32, retry: Retry) -> Duration {
+    let doubled = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
+    match retry {
+        Retry::Now if failures <= 1 => Duration::ZERO,
+        Retry::Now | Retry::Backoff => doubled,
+        Retry::After(at_least) => at_least.max(doubled),
+        // Somebody has to change something; until it is noticed, looking now and then costs nothing.
+        Retry::Never => LONGEST_PAUSE,
+    }
+}
+
+/// One visit: the feed first, then what is missing.
+async fn visit(puller: Puller, peer: Peer, cancel: CancellationToken) -> Ended {
+    let work = async {
+        let synced = puller.sync(&peer, Duration::ZERO, &cancel).await?;
+        let fetched = puller.fetch_again(&peer, &cancel).await?;
+        if !synced.new_snapshots.is_empty() || fetched.chunks > 0 {
+            tracing::info!(
+                peer.id = %peer.id,
+                snapshots = synced.new_snapshots.len(),
+                keys = synced.keys,
+                chunks = fetched.chunks,
+                bytes = fetched.bytes,
+                missing = fetched.still_missing,
+                "pulled from a peer"
+            );
+        }
+        Ok((synced, fetched))
+    };
+    let result = work.await;
+    (peer.id, result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_an_hour() {
+        let pauses: Vec<u64> = (1..=10).map(|n| pause(n, Retry::Backoff).as_secs()).collect();
+        assert_eq!(pauses, [15, 30, 60, 120, 240, 480, 960, 1920, 3600, 3600]);
+        assert_eq!(pause(u32::MAX, Retry::Backoff), LONGEST_PAUSE);
+        assert_eq!(pause(1, Retry::Never), LONGEST_PAUSE);
+        assert_eq!(pause(1, Retry::After(Duration::from_secs(60))).as_secs(), 60);
+        assert_eq!(pause(1, Retry::Now), Duration::ZERO);
+        assert_eq!(pause(2, Retry::Now).as_secs(), 30);
+    }
+}

@@ -1,0 +1,118 @@
+//! Keys for what we may read: envelopes for our own key, opened, checked (R5) and kept under the master key.
+
+use std::collections::HashMap;
+
+use super::error::KeyTrouble;
+use super::line::Line;
+use super::{PullError, Puller};
+use crate::domain::envelope::{Envelope, HPKE_X25519, RSA_OAEP_256};
+use crate::domain::id::{CollectionId, ManifestId};
+use crate::domain::wire::messages::{EnvelopeAnswer, MAX_IDS};
+use crate::replicate::serve::blocking;
+use crate::store::{IndexError, Store, entropy};
+
+/// Fewer than this are not worth another thread: opening one takes about a millisecond.
+const SLICE: usize = 64;
+
+#[derive(Default)]
+pub(super) struct Got {
+    pub(super) keys: u64,
+    pub(super) without: Vec<ManifestId>,
+}
+
+/// A snapshot whose key is here now.
+struct Opened {
+    id: ManifestId,
+    collection: CollectionId,
+    sequence: u64,
+    name: String,
+}
+
+/// Asks for keys of all snapshots that have none, except for those that this peer did not give a short time ago.
+pub(super) async fn pull_missing(puller: &Puller, line: &Line) -> Result<u64, PullError> {
+    let snapshots = puller.store.index.snapshots(None).await?;
+    let mut ids: Vec<ManifestId> = snapshots.iter().filter(|s| !s.has_key).map(|s| s.id).collect();
+    puller.shared.retain_present_keys(&line.id, &mut ids);
+    let got = pull(puller, line, &ids).await?;
+    Ok(got.keys)
+}
+
+/// Asks for keys of these snapshots.
+pub(super) async fn pull(puller: &Puller, line: &Line, ids: &[ManifestId]) -> Result<Got, PullError> {
+    let mut got = Got::default();
+    let mut names: HashMap<CollectionId, (u64, String)> = HashMap::new();
+    for batch in ids.chunks(MAX_IDS) {
+        let answers = line.ask(puller.caller.envelopes(&line.callee, batch)).await?;
+        let mut without = Vec::new();
+        for opened in open_all(&puller.store, answers).await {
+            match opened {
+                Ok(opened) => {
+                    puller.store.index.set_has_key(&opened.id, true).await?;
+                    got.keys += 1;
+                    let newest = names.entry(opened.collection).or_default();
+                    if opened.sequence > newest.0 {
+                        *newest = (opened.sequence, opened.name);
+                    }
+                }
+                Err((_, Some(KeyTrouble::Fatal(error)))) => return Err(*error),
+                Err((id, trouble)) => {
+                    if let Some(trouble) = trouble {
+                        line.problem(trouble.to_string());
+                    }
+                    without.push(id);
+                }
+            }
+        }
+        puller.shared.note_absent_keys(&line.id, without.iter().copied());
+        got.without.append(&mut without);
+    }
+    for (collection, (_, name)) in names {
+        match puller.store.index.learn_name(&collection, &name).await {
+            // Its admin may call it what nobody could type here: then it keeps the name that it has.
+            Ok(_) | Err(IndexError::BadName { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(got)
+}
+
+type Tried = Result<Opened, (ManifestId, Option<KeyTrouble>)>;
+
+/// Opens envelopes on all cores, never on the executor (R4).
+async fn open_all(store: &Store, answers: Vec<EnvelopeAnswer>) -> Vec<Tried> {
+    let mut slices = Vec::new();
+    let mut answers = answers.into_iter().peekable();
+    while answers.peek().is_some() {
+        let (slice, store): (Vec<EnvelopeAnswer>, Store) = (answers.by_ref().take(SLICE).collect(), store.clone());
+        slices.push(blocking(move || slice.into_iter().map(|answer| open(&store, answer)).collect::<Vec<Tried>>()));
+    }
+    futures_util::future::join_all(slices).await.into_iter().flatten().collect()
+}
+
+fn open(store: &Store, answer: EnvelopeAnswer) -> Tried {
+    let id = answer.id;
+    let Some(envelope) = answer.envelope else { return Err((id, None)) };
+    keep(store, id, envelope).map_err(|trouble| (id, Some(trouble)))
+}
+
+/// Opens an envelope, checks its key, and keeps it: under the master key, as it came, and for the recovery keys.
+fn keep(store: &Store, id: ManifestId, envelope: Envelope) -> Result<Opened, KeyTrouble> {
+    let fatal = |error: PullError| KeyTrouble::Fatal(Box::new(error));
+    let ours = store.keys.envelope.recipient().id();
+    if envelope.algorithm != RSA_OAEP_256 || envelope.recipient != ours {
+        return Err(KeyTrouble::OtherKey(id));
+    }
+    let (signed, mut kept) = store.manifests.load(&id).map_err(|error| fatal(error.into()))?;
+    let manifest = &signed.manifest;
+    let key = envelope.open_with(&id, &manifest.commitment, &store.keys.envelope);
+    let key = key.map_err(|cause| KeyTrouble::Envelope { id, cause })?;
+    let private = manifest.open_private(&key).map_err(|cause| KeyTrouble::Manifest { id, cause })?;
+    let recovery = key.wrap_for_recovery(&mut entropy(), &id, &store.keys.recovery);
+    let recovery = recovery.map_err(|error| fatal(error.into()))?;
+    kept.retain(|other| other.algorithm == HPKE_X25519 && other.recipient != recovery.recipient);
+    let vault = key.wrap_for_vault(&mut entropy(), &id, &store.keys.master);
+    let mut envelopes = vec![vault, envelope, recovery];
+    envelopes.append(&mut kept);
+    store.manifests.save_envelopes(&id, &envelopes).map_err(|error| fatal(error.into()))?;
+    Ok(Opened { id, collection: manifest.collection, sequence: manifest.sequence, name: private.name })
+}

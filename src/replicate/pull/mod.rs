@@ -1,0 +1,272 @@
+//! Pulling from peers: their feed, keys for what we may read, and chunks.
+//!
+//! Nothing is believed. Manifests are compared with their names and signatures before a file is written; keys with the
+//! manifest's commitment before anything else is done with them (R5); chunks with their names and lengths before they are
+//! stored (R13). Files come first, then the index, and the cursor moves in the same transaction as what its page says (R8, R11).
+//! So every step can be cut anywhere and done again: what is here is not fetched again, and half a page is none.
+//!
+//! A tombstone deletes nothing here. What a peer says it does not have is not asked for again for a while, so that a
+//! sync with nothing new is one request.
+
+mod error;
+mod feed; // pages of the feed
+mod fetch; // what to ask whom next
+mod keys; // envelopes
+mod line; // one peer, while work with it goes on
+mod receive; // one stream of chunks
+mod shared; // what concurrent pulls know of each other
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+pub use error::{Kind, Lie, PullError, Retry, Wrong};
+
+use super::call::PeerCaller;
+use crate::domain::id::{ChunkId, CollectionId, InstanceId, ManifestId};
+use crate::domain::peer::Role;
+use crate::monitor::Monitor;
+use crate::store::Store;
+use crate::store::index::Peer;
+use fetch::Run;
+use line::Line;
+use shared::Shared;
+
+/// Pulls from peers into a repository. Cheap to clone; clones share what they know of each other's work.
+#[derive(Clone)]
+pub struct Puller {
+    store: Store,
+    caller: PeerCaller,
+    monitor: Arc<dyn Monitor>,
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Puller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Puller")
+    }
+}
+
+/// What a sync brought.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SyncReport {
+    /// Snapshots that were not known here.
+    pub new_snapshots: Vec<ManifestId>,
+    /// Snapshots that can be read from now on.
+    pub keys: u64,
+    /// Lists of chunks that were fetched.
+    pub segments: u64,
+    /// Requests that it took.
+    pub requests: u64,
+    /// Whether the end of the feed was reached.
+    pub caught_up: bool,
+}
+
+/// What a fetch brought.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FetchReport {
+    /// Chunks that were fetched.
+    pub chunks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Chunks and lists of chunks that are still not here.
+    pub still_missing: u64,
+    /// Requests that it took.
+    pub requests: u64,
+    /// Wrong chunks, and who sent them. They were thrown away.
+    pub bad: Vec<(InstanceId, ChunkId)>,
+}
+
+/// What asking for envelopes brought.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RekeyReport {
+    /// Snapshots that were asked about.
+    pub asked: u64,
+    /// Snapshots that can be read now.
+    pub keys: u64,
+    /// Snapshots for which the peer gives no usable key.
+    pub without: Vec<ManifestId>,
+    /// Requests that it took.
+    pub requests: u64,
+}
+
+/// What is still to be fetched, as far as is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quote {
+    /// Snapshots that are not complete.
+    pub snapshots: u64,
+    /// Chunks that are missing.
+    pub chunks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Puller {
+    /// Pulls into `store` with the calls of `caller`.
+    pub fn new(store: Store, caller: PeerCaller, monitor: Arc<dyn Monitor>) -> Self {
+        Self { store, caller, monitor, shared: Arc::default() }
+    }
+
+    /// The repository.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Who calls.
+    pub fn caller(&self) -> &PeerCaller {
+        &self.caller
+    }
+
+    /// Reads the peer's feed to its end, gets keys for what we cannot read yet, and the lists of chunks; no chunks.
+    ///
+    /// `wait`: how long the peer may wait for something new, if there is nothing. What came of it is remembered with the peer.
+    ///
+    /// # Errors
+    /// [`PullError`]; what was brought here until then stays. Dropped at any point, it can be done again.
+    pub async fn sync(&self, peer: &Peer, wait: Duration, cancel: &CancellationToken) -> Result<SyncReport, PullError> {
+        let result = self.sync_unnoted(peer, wait, cancel).await;
+        self.note(&peer.id, result.as_ref().err()).await?;
+        result
+    }
+
+    async fn sync_unnoted(
+        &self,
+        peer: &Peer,
+        wait: Duration,
+        cancel: &CancellationToken,
+    ) -> Result<SyncReport, PullError> {
+        let line = Line::open(self, peer, cancel)?;
+        let news = feed::pull(self, &line, wait).await?;
+        if !news.new.is_empty() {
+            self.shared.forget_absent(&peer.id);
+        }
+        // A mirror is never given keys.
+        let readable = peer.granted.as_ref().is_none_or(|granted| granted.role == Role::Reader);
+        let keys = if readable { keys::pull_missing(self, &line).await? } else { 0 };
+        let run = Run::new(self, vec![line], true);
+        run.segments().await?;
+        if let Some(error) = run.first_lie().or_else(|| run.first_failure()) {
+            return Err(error);
+        }
+        let totals = run.totals();
+        Ok(SyncReport {
+            new_snapshots: news.new,
+            keys,
+            segments: totals.segments,
+            requests: totals.requests,
+            caught_up: news.caught_up,
+        })
+    }
+
+    /// Fetches what is missing, of one collection or of all, from these peers.
+    ///
+    /// Each chunk is compared with its name before it is stored, and durable before the index knows it. One that is here
+    /// already, from a run that was killed, is adopted. A wrong one is thrown away, remembered against its sender and taken
+    /// from another peer.
+    ///
+    /// # Errors
+    /// [`PullError`] if something is still missing because a peer failed; what was fetched until then stays. Dropped at any
+    /// point, it can be done again.
+    pub async fn fetch(
+        &self,
+        collection: Option<&CollectionId>,
+        peers: &[Peer],
+        cancel: &CancellationToken,
+    ) -> Result<FetchReport, PullError> {
+        self.fetch_with(collection, peers, cancel, false).await
+    }
+
+    /// Like [`fetch`](Self::fetch) of everything from one peer, but does not ask again for what the peer did not have a
+    /// short time ago: for who does it over and over.
+    ///
+    /// # Errors
+    /// See [`fetch`](Self::fetch).
+    pub async fn fetch_again(&self, peer: &Peer, cancel: &CancellationToken) -> Result<FetchReport, PullError> {
+        self.fetch_with(None, std::slice::from_ref(peer), cancel, true).await
+    }
+
+    async fn fetch_with(
+        &self,
+        collection: Option<&CollectionId>,
+        peers: &[Peer],
+        cancel: &CancellationToken,
+        quiet: bool,
+    ) -> Result<FetchReport, PullError> {
+        let mut lines = Vec::new();
+        let mut trouble = None;
+        for peer in peers {
+            match Line::open(self, peer, cancel) {
+                Ok(line) => lines.push(line),
+                Err(error) => trouble = trouble.or(Some(error)),
+            }
+        }
+        if lines.is_empty() {
+            return Err(trouble.unwrap_or(PullError::NoPeers));
+        }
+        let run = Run::new(self, lines, quiet);
+        let done = match run.segments().await {
+            Ok(()) => run.chunks(collection).await,
+            error => error,
+        };
+        run.note_contacts().await?;
+        done?;
+        let (chunks_missing, _) = self.store.index.count_missing(collection).await?;
+        let segments_missing = self.store.index.missing_segments(usize::MAX).await?.len() as u64;
+        let still_missing = chunks_missing + segments_missing;
+        match run.first_failure().filter(|_| still_missing > 0) {
+            Some(error) => Err(error),
+            None => {
+                let totals = run.totals();
+                let (chunks, bytes, requests) = (totals.chunks, totals.bytes, totals.requests);
+                Ok(FetchReport { chunks, bytes, still_missing, requests, bad: run.bad() })
+            }
+        }
+    }
+
+    /// Asks for envelopes again: for snapshots of which we have no key, or with `all` for every one that the peer may have,
+    /// of one collection or of all.
+    ///
+    /// # Errors
+    /// [`PullError`]; keys that came until then stay.
+    pub async fn rekey(
+        &self,
+        peer: &Peer,
+        collection: Option<&CollectionId>,
+        all: bool,
+    ) -> Result<RekeyReport, PullError> {
+        let line = Line::open(self, peer, &CancellationToken::new())?;
+        let here = self.store.keys.instance();
+        let mut wanted = self.store.index.snapshots(collection).await?;
+        wanted.retain(|snapshot| !snapshot.has_key || (all && snapshot.instance != here));
+        let ids: Vec<ManifestId> = wanted.iter().map(|snapshot| snapshot.id).collect();
+        let result = keys::pull(self, &line, &ids).await;
+        self.note(&peer.id, result.as_ref().err()).await?;
+        let got = result?;
+        Ok(RekeyReport { asked: ids.len() as u64, keys: got.keys, without: got.without, requests: line.requests() })
+    }
+
+    /// What is still to be fetched, of one collection or of all.
+    ///
+    /// # Errors
+    /// [`PullError::Index`].
+    pub async fn quote(&self, collection: Option<&CollectionId>) -> Result<Quote, PullError> {
+        let snapshots = self.store.index.snapshots(collection).await?;
+        let (chunks, bytes) = self.store.index.count_missing(collection).await?;
+        let snapshots = snapshots.iter().filter(|snapshot| !snapshot.complete).count() as u64;
+        Ok(Quote { snapshots, chunks, bytes })
+    }
+
+    /// Remembers what came of the last contact.
+    async fn note(&self, peer: &InstanceId, error: Option<&PullError>) -> Result<(), PullError> {
+        let text = match error {
+            Some(PullError::Cancelled) => return Ok(()),
+            Some(error) => {
+                tracing::warn!(peer.id = %peer, %error, "pulling failed");
+                Some(error.to_string())
+            }
+            None => None,
+        };
+        Ok(self.store.index.note_contact(peer, self.caller.now(), text.as_deref()).await?)
+    }
+}

@@ -1,0 +1,96 @@
+//! What concurrent pulls know of each other: who is fetching what, and what peers did not have a short time ago.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::domain::id::{ChunkId, InstanceId, ManifestId};
+
+/// After this time a chunk may be fetched by somebody else too: whoever began is stuck.
+pub(super) const CLAIM: Duration = Duration::from_secs(60);
+/// What a peer did not have is asked for again after this time.
+const ABSENT: Duration = Duration::from_secs(3600);
+
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// Pages are applied one at a time: saving files and noting them belong together.
+    pub(super) pages: tokio::sync::Mutex<()>,
+    claims: Mutex<HashMap<ChunkId, Instant>>,
+    absent: Mutex<HashMap<InstanceId, Absent>>,
+}
+
+/// What a peer did not have.
+#[derive(Debug)]
+struct Absent {
+    since: Instant,
+    objects: HashSet<ChunkId>,
+    keys: HashSet<ManifestId>,
+}
+
+impl Shared {
+    pub(super) fn forget_absent(&self, peer: &InstanceId) {
+        self.lock_absent().remove(peer);
+    }
+
+    pub(super) fn note_absent_objects(&self, peer: &InstanceId, ids: impl IntoIterator<Item = ChunkId>) {
+        absent(&mut self.lock_absent(), peer).objects.extend(ids);
+    }
+
+    pub(super) fn note_absent_keys(&self, peer: &InstanceId, ids: impl IntoIterator<Item = ManifestId>) {
+        absent(&mut self.lock_absent(), peer).keys.extend(ids);
+    }
+
+    pub(super) fn retain_present_objects(&self, peer: &InstanceId, ids: &mut Vec<ChunkId>) {
+        let mut all = self.lock_absent();
+        let known = absent(&mut all, peer);
+        ids.retain(|id| !known.objects.contains(id));
+    }
+
+    pub(super) fn retain_present_keys(&self, peer: &InstanceId, ids: &mut Vec<ManifestId>) {
+        let mut all = self.lock_absent();
+        let known = absent(&mut all, peer);
+        ids.retain(|id| !known.keys.contains(id));
+    }
+
+    /// Claims a chunk for a fetch, unless somebody else is at it.
+    pub(super) fn claim(&self, id: &ChunkId) -> bool {
+        let mut claims = self.claims.lock().expect("no holder of this lock can panic");
+        let free = claims.get(id).is_none_or(|since| since.elapsed() >= CLAIM);
+        if free {
+            claims.insert(*id, Instant::now());
+        }
+        free
+    }
+
+    fn release(&self, ids: &[ChunkId]) {
+        let mut claims = self.claims.lock().expect("no holder of this lock can panic");
+        for id in ids {
+            claims.remove(id);
+        }
+    }
+
+    fn lock_absent(&self) -> MutexGuard<'_, HashMap<InstanceId, Absent>> {
+        self.absent.lock().expect("no holder of this lock can panic")
+    }
+}
+
+fn absent<'a>(all: &'a mut HashMap<InstanceId, Absent>, peer: &InstanceId) -> &'a mut Absent {
+    let now = Instant::now();
+    all.retain(|_, absent| now.duration_since(absent.since) < ABSENT);
+    all.entry(*peer).or_insert_with(|| Absent { since: now, objects: HashSet::new(), keys: HashSet::new() })
+}
+
+/// Chunks that are being fetched; given free when it is dropped.
+#[derive(Debug)]
+pub(super) struct Claims {
+    pub(super) shared: Arc<Shared>,
+    pub(super) ids: Vec<ChunkId>,
+}
+
+impl Drop for Claims {
+    fn drop(&mut self) {
+        self.shared.release(&self.ids);
+    }
+}
