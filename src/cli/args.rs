@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+mod network; // other instances: serve, invite, clone, peer, sync, fetch
+
+pub use network::*;
+
 /// Back up an application's data, serve it to the instances you trust, clone it, mirror it, take over.
 #[derive(Debug, Parser)]
 #[command(name = "bulbil", version, about, propagate_version = true, disable_help_subcommand = true)]
@@ -78,6 +82,38 @@ pub enum Command {
     /// Make the index again from keys, manifests and chunks
     #[command(after_help = "Example:\n  bulbil rebuild")]
     Rebuild(RebuildArgs),
+    /// Let peers pull from here, and follow those that are trusted
+    #[command(after_help = "Example:\n  bulbil serve --direct 127.0.0.1:7001")]
+    Serve(ServeArgs),
+    /// Make a line that lets another instance in, once
+    #[command(
+        after_help = "Example:\n  bulbil invite --collections notes\n  bulbil invite --role mirror --collections all --expires 7d"
+    )]
+    Invite(InviteArgs),
+    /// Join the instance that made an invite, and fetch what it lets this one have
+    #[command(after_help = "Example:\n  bulbil clone 'bulbil:pnrgc…'")]
+    Clone(CloneArgs),
+    /// Add, trust, revoke and look at peers
+    #[command(subcommand)]
+    Peer(PeerCommand),
+    /// Ask peers what is new: manifests, keys and lists of chunks
+    #[command(after_help = "Example:\n  bulbil sync\n  bulbil sync --peer nas")]
+    Sync(SyncArgs),
+    /// Fetch the chunks that are missing here
+    #[command(after_help = "Example:\n  bulbil fetch\n  bulbil fetch notes --peer nas")]
+    Fetch(FetchArgs),
+    /// Ask peers for the keys of snapshots that cannot be opened here
+    #[command(after_help = "Example:\n  bulbil rekey\n  bulbil rekey notes --all")]
+    Rekey(RekeyArgs),
+    /// Show who can open a snapshot and which of its chunks are here, or who leans on a chunk
+    #[command(after_help = "Example:\n  bulbil inspect notes@3\n  bulbil inspect 1f2e3d4c")]
+    Inspect(InspectArgs),
+    /// See it all work on throw-away data
+    #[command(after_help = "Example:\n  bulbil demo")]
+    Demo(DemoArgs),
+    /// Write or check the descriptions of the two planes
+    #[command(hide = true, after_help = "Example:\n  bulbil openapi --output openapi")]
+    Openapi(OpenapiArgs),
 }
 
 /// `bulbil init`

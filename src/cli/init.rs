@@ -1,7 +1,8 @@
 //! `bulbil init`
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::domain::crypto::recovery::RecoveryKey;
 use crate::domain::peer::fingerprint_words;
 use crate::store::{CreateOptions, Store};
 
@@ -21,28 +22,38 @@ pub async fn run(args: InitArgs, context: &Context) -> anyhow::Result<Outcome> {
     };
     let protected = passphrase.is_some();
     let (store, recovery) = Store::create(&context.home, CreateOptions { name: args.name, passphrase }).await?;
+    show(&store, &recovery, protected, context);
+    let shown = document(&store, &recovery, protected);
+    context.output.document("init", shown, &[]);
+    Ok(Outcome::Done)
+}
+
+/// Shows a fresh home and its recovery key.
+pub(super) fn show(store: &Store, recovery: &RecoveryKey, protected: bool, context: &Context) {
     let instance = store.keys.instance();
-    let words = fingerprint_words(&instance).join(" ");
-    let recovery = recovery.to_text();
     let out = &context.output;
     out.line(format!("home         {}", context.home.display()));
     out.line(format!("name         {}", store.keys.name));
     out.line(format!("instance     {instance}"));
-    out.line(format!("fingerprint  {words}"));
+    out.line(format!("fingerprint  {}", fingerprint_words(&instance).join(" ")));
     out.line("");
     out.line("recovery key, shown this once. Write it down and keep it away from this machine:");
     out.line("");
-    out.line(format!("    {}", recovery.as_str()));
+    out.line(format!("    {}", recovery.to_text().as_str()));
     out.line("");
     out.line("With it and the chunks and manifests of this home (or of a mirror) everything can be restored when");
     out.line("this disk is gone. Without it and without this home's keys, nothing can.");
     if !protected {
         out.remark("The keys are protected by file permissions only; 'bulbil init --passphrase' protects them better.");
     }
-    let document = json!({
-        "home": context.home, "name": store.keys.name, "instance": instance, "fingerprint": words,
-        "recovery_key": recovery.as_str(), "passphrase": protected,
-    });
-    out.document("init", document, &[]);
-    Ok(Outcome::Done)
+}
+
+/// The same as JSON.
+pub(super) fn document(store: &Store, recovery: &RecoveryKey, protected: bool) -> Value {
+    let instance = store.keys.instance();
+    json!({
+        "home": store.home.root(), "name": store.keys.name, "instance": instance,
+        "fingerprint": fingerprint_words(&instance).join(" "), "recovery_key": recovery.to_text().as_str(),
+        "passphrase": protected,
+    })
 }

@@ -3,20 +3,31 @@
 //! Exit codes: 0 done, 1 failed, 2 done but not everything. Results go to standard output, everything else to standard
 //! error. With `--json` standard output is one JSON document, described in `docs/json.md`.
 
+mod admin; // talking to the server that runs here
 mod args; // what may be typed
 mod backup;
+mod clone;
 mod collection;
 mod context; // the home, the store, the clock: what every command needs
+mod demo;
 mod diff;
+mod fetch;
 mod init;
+mod inspect;
+mod invite;
 mod ls;
+mod openapi;
 mod output; // text or JSON
+mod peer;
 mod progress; // the bar on a terminal
 mod rebuild;
+mod remote; // what commands that talk to peers have in common
 mod rescue;
 mod restore;
+mod serve;
 mod snapshots;
 mod status;
+mod sync;
 mod verify;
 
 use std::process::ExitCode;
@@ -58,5 +69,15 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Verify(args) => verify::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Rebuild(args) => rebuild::run(args, context).await,
+        Command::Serve(args) => serve::run(args, context).await,
+        Command::Invite(args) => invite::run(args, context).await,
+        Command::Clone(args) => clone::run(args, context).await,
+        Command::Peer(command) => peer::run(command, context).await,
+        Command::Sync(args) => sync::run(args, context).await,
+        Command::Fetch(args) => fetch::fetch(args, context).await,
+        Command::Rekey(args) => fetch::rekey(args, context).await,
+        Command::Inspect(args) => inspect::run(args, context).await,
+        Command::Demo(args) => demo::run(args, context).await,
+        Command::Openapi(args) => openapi::run(args, context),
     }
 }

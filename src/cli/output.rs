@@ -92,15 +92,8 @@ impl Output {
 
     /// Writes an error with its causes; the exit code of failure.
     pub fn failure(&self, error: &anyhow::Error) -> ExitCode {
-        let mut causes = Vec::new();
-        let mut text = error.to_string();
-        for cause in error.chain().skip(1) {
-            let cause = cause.to_string();
-            if !text.contains(&cause) {
-                text = format!("{text}: {cause}");
-            }
-            causes.push(cause);
-        }
+        let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+        let text = one_line(error);
         if self.json {
             let document =
                 json!({ "version": JSON_VERSION, "error": { "message": error.to_string(), "causes": causes } });
@@ -109,6 +102,18 @@ impl Output {
         let _ = writeln!(std::io::stderr().lock(), "error: {text}");
         ExitCode::FAILURE
     }
+}
+
+/// An error with its causes; what a cause only repeats is left out.
+pub fn one_line(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// Bytes for people: `512 B`, `1.4 MB`.

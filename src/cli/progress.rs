@@ -109,3 +109,23 @@ impl Monitor for Progress {
         self.tally.problem(problem);
     }
 }
+
+/// Work that runs by itself inside a server: what is worth knowing goes to the log.
+#[derive(Debug, Clone, Copy)]
+pub struct Log;
+
+impl Monitor for Log {
+    fn task(&self, name: &str, _counter: Counter, _total: Option<u64>) {
+        tracing::debug!(task = name, "begun");
+    }
+
+    fn add(&self, _counter: Counter, _n: u64) {}
+
+    fn notice(&self, text: &str) {
+        tracing::info!("{text}");
+    }
+
+    fn problem(&self, problem: Problem) {
+        tracing::warn!(subject = problem.subject, "{}", problem.message);
+    }
+}

@@ -5,6 +5,10 @@ use serde_json::json;
 use crate::clock::Clock;
 use crate::domain::peer::fingerprint_words;
 
+use crate::http::admin::StatusAnswer;
+use crate::store::Store;
+
+use super::admin::AdminClient;
 use super::args::StatusArgs;
 use super::context::Context;
 use super::output::{Outcome, age, bytes, count};
@@ -17,8 +21,15 @@ pub async fn run(_args: StatusArgs, context: &Context) -> anyhow::Result<Outcome
     let out = &context.output;
     out.line(format!("{}  {}", store.keys.name, instance.short()));
     out.line(format!("  fingerprint  {}", fingerprint_words(&instance).join(" ")));
-    let server = store.running_server();
-    out.line(format!("  server       {}", if server.is_some() { "running" } else { "not running" }));
+    let server = live(&store).await;
+    match &server {
+        Some(Ok(server)) => {
+            let since = age(now.duration_since(server.started_at).as_secs());
+            out.line(format!("  server       running, peers come in at {}, started {since}", server.peer_address));
+        }
+        Some(Err(error)) => out.line(format!("  server       running, and it does not answer: {error}")),
+        None => out.line("  server       not running"),
+    }
     let mut collections = Vec::new();
     for collection in store.index.collections().await? {
         let snapshots = store.index.snapshots(Some(&collection.id)).await?;
@@ -59,8 +70,17 @@ pub async fn run(_args: StatusArgs, context: &Context) -> anyhow::Result<Outcome
     }
     let document = json!({
         "name": store.keys.name, "instance": instance, "fingerprint": fingerprint_words(&instance).join(" "),
-        "server": server.is_some(), "collections": collections, "peers": peers,
+        "server": server.is_some(), "live": server.and_then(Result::ok), "collections": collections, "peers": peers,
     });
     out.document("status", document, &[]);
     Ok(Outcome::Done)
+}
+
+/// What the running server says, if one runs.
+async fn live(store: &Store) -> Option<anyhow::Result<StatusAnswer>> {
+    match AdminClient::of_running(store) {
+        Ok(Some(server)) => Some(server.status().await),
+        Ok(None) => None,
+        Err(error) => Some(Err(error)),
+    }
 }

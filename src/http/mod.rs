@@ -2,9 +2,11 @@
 //!
 //! Each plane is a router of its own, served on a listener of its own. Only this module knows status codes.
 
+pub mod admin; // what the owner of this machine may ask
 pub mod listener; // drives connections of a listener
 pub mod peer; // what peers may ask
 pub mod problem; // what went wrong, as a document
 
+pub use admin::{AdminPlane, admin_router, openapi_admin};
 pub use listener::{ServeLimits, serve};
 pub use peer::{PeerLimits, PeerPlane, openapi_peer, peer_router};

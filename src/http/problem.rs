@@ -90,6 +90,23 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-pending", title)
     }
 
+    /// A request to the admin plane without its token.
+    pub fn no_token() -> Self {
+        let problem = Self::new(StatusCode::UNAUTHORIZED, "no-token", "the request does not show the admin token");
+        Self { detail: Some("it stands in keys/admin-token of the home".to_owned()), ..problem }
+    }
+
+    /// A request to the admin plane that was meant for another name.
+    pub fn not_loopback() -> Self {
+        let title = "the admin plane answers to loopback addresses and 'localhost' only";
+        Self::new(StatusCode::FORBIDDEN, "not-loopback", title)
+    }
+
+    /// Something that is needed does not work.
+    pub fn not_ready(what: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", what)
+    }
+
     /// Our own fault. The cause goes to the log, here, and nowhere else.
     pub fn internal(cause: &dyn std::error::Error) -> Self {
         let mut chain = cause.to_string();

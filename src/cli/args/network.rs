@@ -1,0 +1,244 @@
+//! What may be typed that has to do with other instances.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Subcommand};
+use jiff::Timestamp;
+
+use crate::domain::peer::{PeerAddress, Role};
+
+/// `bulbil serve`
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Listen here for peers, without Tor: an IP address and a port
+    #[arg(long, value_name = "ADDRESS")]
+    pub direct: Option<SocketAddr>,
+    /// Listen here for the admin; loopback only [default: any free port of 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin: Option<SocketAddr>,
+}
+
+/// `bulbil invite`
+#[derive(Debug, Args)]
+pub struct InviteArgs {
+    /// What the guest may do
+    #[command(flatten)]
+    pub rights: RightsArgs,
+    /// How long the invite is good: a number and s, m, h or d
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
+    pub expires: Duration,
+    /// Where this instance is reached [default: where its server listens]
+    #[arg(long, value_name = "URL")]
+    pub address: Option<PeerAddress>,
+}
+
+/// What a peer may have.
+#[derive(Debug, Args)]
+pub struct RightsArgs {
+    /// reader (gets the keys and can read) or mirror (stores, checks and serves what it cannot read)
+    #[arg(long, default_value = "reader")]
+    pub role: Role,
+    /// Which collections, with commas in between, or "all"
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub collections: Vec<String>,
+    /// It may serve them to its own peers
+    #[arg(long)]
+    pub onward: bool,
+    /// Only snapshots made from this day or moment on: 2026-11-22 or 2026-11-22T10:00:00Z
+    #[arg(long, value_name = "DATE", value_parser = parse_moment)]
+    pub from: Option<Timestamp>,
+}
+
+/// `bulbil clone`
+#[derive(Debug, Args)]
+pub struct CloneArgs {
+    /// The line that 'bulbil invite' printed on the other machine
+    pub invite: String,
+    /// What this instance shall be called, if it is new [default: the name of this machine]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Do not take over the configuration
+    #[arg(long)]
+    pub skip_config: bool,
+    /// Join only; fetch nothing
+    #[arg(long)]
+    pub skip_collections: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `bulbil peer …`
+#[derive(Debug, Subcommand)]
+pub enum PeerCommand {
+    /// Note an instance by its address; nothing is trusted before the fingerprint words were compared
+    #[command(after_help = "Example:\n  bulbil peer add http://192.0.2.7:7001 --name nas")]
+    Add(PeerAddArgs),
+    /// List peers
+    #[command(after_help = "Example:\n  bulbil peer list")]
+    List,
+    /// Show what is known of a peer and what it may have here
+    #[command(after_help = "Example:\n  bulbil peer show nas")]
+    Show(PeerArg),
+    /// Let a peer in after its fingerprint words were compared, or change what it may have
+    #[command(after_help = "Example:\n  bulbil peer trust nas --words \"one two three four five six seven eight\"\n  \
+bulbil peer trust nas --yes --role mirror --collections notes")]
+    Trust(PeerTrustArgs),
+    /// Shut a peer out, and show what it has already
+    #[command(after_help = "Example:\n  bulbil peer revoke nas")]
+    Revoke(PeerArg),
+    /// Forget a peer; what was pulled from it stays
+    #[command(after_help = "Example:\n  bulbil peer remove nas")]
+    Remove(PeerArg),
+    /// Ask a peer for the key that it has now
+    #[command(after_help = "Example:\n  bulbil peer refresh-key nas")]
+    RefreshKey(PeerArg),
+    /// Read a peer's list of snapshots from its beginning the next time
+    #[command(after_help = "Example:\n  bulbil peer reset-sync nas")]
+    ResetSync(PeerArg),
+}
+
+/// A command that takes nothing but a peer.
+#[derive(Debug, Args)]
+pub struct PeerArg {
+    /// Its name, or the beginning of its id
+    pub peer: String,
+}
+
+/// `bulbil peer add`
+#[derive(Debug, Args)]
+pub struct PeerAddArgs {
+    /// Where it is: http://IP:PORT
+    pub url: PeerAddress,
+    /// What it shall be called here [default: what it calls itself]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `bulbil peer trust`
+#[derive(Debug, Args)]
+pub struct PeerTrustArgs {
+    /// Its name, or the beginning of its id
+    pub peer: String,
+    /// The eight fingerprint words, as the peer's admin reads them out
+    #[arg(long)]
+    pub words: Option<String>,
+    /// The words were compared
+    #[arg(short, long, conflicts_with = "words")]
+    pub yes: bool,
+    /// What it may have here; nothing if no collections are named
+    #[command(flatten)]
+    pub rights: RightsArgs,
+    /// Keep pulling from it; what is the default if its address is known
+    #[arg(long, overrides_with = "no_follow", action = ArgAction::SetTrue)]
+    pub follow: bool,
+    /// Do not pull from it
+    #[arg(long, overrides_with = "follow", action = ArgAction::SetTrue)]
+    pub no_follow: bool,
+}
+
+/// `bulbil sync`
+#[derive(Debug, Args)]
+pub struct SyncArgs {
+    /// From this peer only [default: all that are trusted and followed]
+    #[arg(long)]
+    pub peer: Option<String>,
+}
+
+/// `bulbil fetch`
+#[derive(Debug, Args)]
+pub struct FetchArgs {
+    /// Of this collection only
+    pub collection: Option<String>,
+    /// From this peer only
+    #[arg(long)]
+    pub peer: Option<String>,
+}
+
+/// `bulbil rekey`
+#[derive(Debug, Args)]
+pub struct RekeyArgs {
+    /// Of this collection only
+    pub collection: Option<String>,
+    /// From this peer only
+    #[arg(long)]
+    pub peer: Option<String>,
+    /// For snapshots that have a key, too
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// `bulbil inspect`
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A snapshot (NAME, NAME@NUMBER, id) or the id of a chunk; the first six digits of an id are enough
+    pub hash: String,
+}
+
+/// `bulbil openapi`
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct OpenapiArgs {
+    /// Write the two descriptions into this folder
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Fail if the descriptions in this folder are not the program's
+    #[arg(long, value_name = "DIR")]
+    pub check: Option<PathBuf>,
+}
+
+/// `bulbil demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Leave the folder with the two instances behind, for a look
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// `30m`, `24h`, `7d`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time: write a number and s, m, h or d, as in 30m, 24h or 7d");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    let seconds = number.checked_mul(seconds).filter(|seconds| (1..=10 * 365 * 86_400).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| format!("{text:?} is out of bounds: 1s to 3650d"))
+}
+
+/// A day (its beginning, UTC) or a moment.
+fn parse_moment(text: &str) -> Result<Timestamp, String> {
+    let day = text.parse::<jiff::civil::Date>().ok().filter(|_| !text.contains('T'));
+    let moment = match day {
+        Some(day) => day.at(0, 0, 0, 0).to_zoned(jiff::tz::TimeZone::UTC).map(|zoned| zoned.timestamp()),
+        None => text.parse(),
+    };
+    moment.map_err(|_| format!("{text:?} is no date: write 2026-11-22 or 2026-11-22T10:00:00Z"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_dates() {
+        assert_eq!(parse_duration("30m"), Ok(Duration::from_secs(1800)));
+        assert_eq!(parse_duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
+        for bad in ["", "7", "d", "-1h", "0s", "1.5h", "7 d", "99999999999999999999d", "4000d", "1ä"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+        assert_eq!(parse_moment("2026-11-22").unwrap().to_string(), "2026-11-22T00:00:00Z");
+        assert_eq!(parse_moment("2026-11-22T10:00:00Z").unwrap().to_string(), "2026-11-22T10:00:00Z");
+        assert!(parse_moment("yesterday").is_err());
+    }
+}

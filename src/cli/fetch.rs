@@ -1,0 +1,91 @@
+//! `bulbil fetch` and `bulbil rekey`: chunks and keys that are missing here.
+
+use serde_json::json;
+
+use crate::backup::select;
+use crate::monitor::{Monitor, Problem};
+use crate::replicate::pull::Puller;
+
+use super::args::{FetchArgs, RekeyArgs};
+use super::context::Context;
+use super::output::{Outcome, bytes, count, one_line, took};
+use super::remote::{caller, sources};
+
+/// Fetches missing chunks from all peers that have them.
+pub async fn fetch(args: FetchArgs, context: &Context) -> anyhow::Result<Outcome> {
+    let started = std::time::Instant::now();
+    let store = context.store().await?;
+    let collection = match &args.collection {
+        Some(name) => Some(select::collection(&store, name).await?),
+        None => None,
+    };
+    let of = collection.as_ref().map(|collection| &collection.id);
+    let peers = sources(&store, args.peer.as_deref()).await?;
+    let (progress, cancel) = (context.progress(), context.cancellation());
+    let puller = Puller::new(store.clone(), caller(&store, context.clock.clone()), progress.clone());
+    let report = puller.fetch(of, &peers, &cancel).await?;
+    progress.finish();
+    let out = &context.output;
+    if report.chunks == 0 && report.still_missing == 0 {
+        out.line("everything is here already");
+    } else {
+        out.line(format!(
+            "fetched {} in {}; {}",
+            bytes(report.bytes),
+            count(report.chunks, "chunk"),
+            took(started.elapsed())
+        ));
+    }
+    let mut problems = progress.problems();
+    if report.still_missing > 0 {
+        let message = format!(
+            "{} are still missing: no peer sent them; later 'bulbil fetch' tries again",
+            count(report.still_missing, "chunk")
+        );
+        problems.push(Problem { subject: "fetch".to_owned(), message });
+    }
+    let document = json!({
+        "chunks": report.chunks, "bytes": report.bytes, "still_missing": report.still_missing,
+        "requests": report.requests, "bad": report.bad, "seconds": started.elapsed().as_secs_f64(),
+    });
+    out.document("fetch", document, &problems);
+    Ok(out.outcome(&problems))
+}
+
+/// Asks for the keys of snapshots.
+pub async fn rekey(args: RekeyArgs, context: &Context) -> anyhow::Result<Outcome> {
+    let store = context.store().await?;
+    let collection = match &args.collection {
+        Some(name) => Some(select::collection(&store, name).await?),
+        None => None,
+    };
+    let of = collection.as_ref().map(|collection| &collection.id);
+    let progress = context.progress();
+    let puller = Puller::new(store.clone(), caller(&store, context.clock.clone()), progress.clone());
+    let (mut keys, mut asked, mut failures) = (0, 0u64, Vec::new());
+    for peer in sources(&store, args.peer.as_deref()).await? {
+        match puller.rekey(&peer, of, args.all).await {
+            Ok(got) => (keys, asked) = (keys + got.keys, asked + 1),
+            Err(error) => failures.push((peer.name, anyhow::Error::new(error))),
+        }
+    }
+    if asked == 0
+        && let Some((name, error)) = failures.pop()
+    {
+        return Err(error.context(format!("cannot get keys from {name}")));
+    }
+    for (name, error) in failures {
+        progress.problem(Problem { subject: format!("peer {name}"), message: one_line(&error) });
+    }
+    progress.finish();
+    let snapshots = store.index.snapshots(of).await?;
+    let closed = snapshots.iter().filter(|snapshot| !snapshot.has_key).count() as u64;
+    let out = &context.output;
+    out.line(format!("got {}", count(keys, "key")));
+    if closed > 0 {
+        out.line(format!("{} cannot be opened here: no peer gives a key for them", count(closed, "snapshot")));
+    }
+    let problems = progress.problems();
+    out.document("rekey", json!({ "keys": keys, "without_key": closed }), &problems);
+    Ok(out.outcome(&problems))
+}

@@ -1,0 +1,82 @@
+//! `bulbil invite`
+
+use std::io::IsTerminal;
+
+use anyhow::{Context as _, bail, ensure};
+use serde_json::json;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::domain::peer::PeerAddress;
+use crate::replicate::pair;
+use crate::store::Store;
+
+use super::args::InviteArgs;
+use super::context::Context;
+use super::output::Outcome;
+use super::remote::{is_callable, rights, rights_in_words};
+
+/// Makes a line that lets another instance in, once.
+pub async fn run(args: InviteArgs, context: &Context) -> anyhow::Result<Outcome> {
+    ensure!(
+        !args.rights.collections.is_empty(),
+        "say what the guest may have: --collections notes,photos, or --collections all"
+    );
+    let store = context.store().await?;
+    let rights = rights(&store, &args.rights).await?;
+    let address = address(&store, args.address)?;
+    let expires_at = context.clock.now().checked_add(args.expires).context("the invite would never expire")?;
+    let words = rights_in_words(&store, &rights).await?;
+    let invite = pair::invite(&store, address.clone(), rights, expires_at).await?;
+    let (line, id) = (invite.to_text(), invite.id);
+    let out = &context.output;
+    out.remark(format!("An invite to have {words}. Good once, until {expires_at:.0}."));
+    out.remark("It carries a secret: hand it over on a way that you trust. On the other machine:\n");
+    out.remark("  bulbil clone '…'\n");
+    out.line(&line);
+    if !out.json && !out.quiet && std::io::stdout().is_terminal() {
+        out.line("");
+        out.line(qr_code(&line)?);
+    }
+    let document = json!({
+        "invite": line, "id": id, "address": address, "role": args.rights.role, "expires_at": expires_at,
+    });
+    out.document("invite", document, &[]);
+    Ok(Outcome::Done)
+}
+
+/// Where guests reach this instance.
+fn address(store: &Store, typed: Option<PeerAddress>) -> anyhow::Result<PeerAddress> {
+    let config = Config::load(&store.home.config())?;
+    let running = || store.running_server().and_then(|server| server.peer_address)?.parse().ok();
+    let listen = || config.peer.listen.map(PeerAddress::Direct);
+    let Some(address) = typed.or_else(|| config.peer.address.clone()).or_else(running).or_else(listen) else {
+        bail!(
+            "the address of this instance is not known: start 'bulbil serve --direct IP:PORT' first, or give the address \
+             with --address http://IP:PORT"
+        )
+    };
+    ensure!(
+        is_callable(&address),
+        "nobody can call {address}: say with --address http://IP:PORT where this machine is reached"
+    );
+    Ok(address)
+}
+
+/// The line as a picture for a camera. Upper case makes it a third smaller.
+fn qr_code(line: &str) -> anyhow::Result<String> {
+    let code = qrcode::QrCode::with_error_correction_level(line.to_uppercase(), qrcode::EcLevel::L)
+        .context("the invite is too long for a QR code")?;
+    Ok(code.render::<qrcode::render::unicode::Dense1x2>().build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_invite_fits_a_qr_code() {
+        let picture = qr_code(&format!("bulbil:{}", "a".repeat(700))).unwrap();
+        assert!(picture.lines().count() < 60, "{}", picture.lines().count());
+    }
+}

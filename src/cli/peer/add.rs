@@ -1,0 +1,120 @@
+//! `bulbil peer add` and `bulbil peer refresh-key`: asking an instance who it is.
+
+use anyhow::{Context as _, ensure};
+use serde_json::json;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::domain::peer::Trust;
+use crate::replicate::call::Callee;
+use crate::replicate::pair::{free_name, knock};
+use crate::store::Store;
+use crate::store::index::Peer;
+
+use super::super::args::PeerAddArgs;
+use super::super::context::Context;
+use super::super::output::Outcome;
+use super::super::remote::{callee, caller, consent, document, granted_in_words, words};
+
+/// Notes an instance as pending, and makes itself known there.
+pub async fn add(args: PeerAddArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
+    consent(context, &Config::load(&store.home.config())?, &args.url, args.yes)?;
+    let caller = caller(store, context.clock.clone());
+    let (signed, identity) = caller.identity(&args.url, None).await?;
+    let here = store.keys.instance();
+    ensure!(identity.instance != here, "{} is this very instance: a peer is another one", args.url);
+    let known = store.index.peer(&identity.instance).await?;
+    let callee = Callee { address: args.url.clone(), key: identity.identity_key };
+    let granted = knock(&caller, &callee).await.context("the other instance said who it is, but not more")?;
+    let peer = match known {
+        Some(peer) => Peer {
+            name: args.name.unwrap_or(peer.name),
+            address: Some(args.url),
+            identity: newer(&peer.identity, signed, identity.key_version)?,
+            granted: granted.or(peer.granted),
+            ..peer
+        },
+        None => {
+            let taken: Vec<String> = store.index.peers().await?.into_iter().map(|peer| peer.name).collect();
+            Peer {
+                id: identity.instance,
+                name: args.name.unwrap_or_else(|| free_name(&identity.name, &identity.instance, &taken)),
+                address: Some(args.url),
+                trust: Trust::Pending,
+                identity: signed,
+                follow: false,
+                granted,
+                cursor: None,
+                added_at: context.clock.now(),
+                last_contact_at: None,
+                last_error: None,
+            }
+        }
+    };
+    store.index.save_peer(&peer).await?;
+    let out = &context.output;
+    out.line(format!("peer {}  {}  {}", peer.name, peer.id.short(), peer.trust.word()));
+    out.line("");
+    out.line(format!("  its fingerprint   {}", words(&peer.id)));
+    out.line(format!("  ours              {}", words(&here)));
+    out.line("");
+    match &peer.granted {
+        Some(granted) => out.line(format!("It lets us have: {}.", granted_in_words(granted))),
+        None => out.line("It has put this instance on its list of pending ones."),
+    }
+    if peer.trust == Trust::Pending {
+        out.remark(format!(
+            "Compare the words with the other admin, by telephone for instance; on each side:\n  bulbil peer trust {} --words \"…\"",
+            peer.name
+        ));
+    }
+    let mut shown = document(&peer);
+    shown["own_fingerprint"] = json!(words(&here));
+    out.document("peer add", shown, &[]);
+    Ok(Outcome::Done)
+}
+
+/// The newer of two identity documents of one instance.
+fn newer(
+    known: &crate::domain::identity::SignedIdentity,
+    shown: crate::domain::identity::SignedIdentity,
+    version: u64,
+) -> anyhow::Result<crate::domain::identity::SignedIdentity> {
+    let before = known.verify(None)?.key_version;
+    ensure!(
+        version >= before,
+        "the instance shows an envelope key of version {version}, older than version {before} that it showed before: it may \
+         have been set back to an old copy, or somebody replays an old answer. Nothing was changed"
+    );
+    Ok(shown)
+}
+
+/// Asks a peer for its identity document, and keeps it if its envelope key is newer.
+pub async fn refresh_key(peer: Peer, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
+    let caller = caller(store, context.clock.clone());
+    let before = peer.identity.verify(Some(&peer.id))?;
+    let (signed, after) = caller.identity(&callee(&peer)?.address, Some(&peer.id)).await?;
+    let out = &context.output;
+    let (old, new) = (before.envelope_key.id(), after.envelope_key.id());
+    out.line(format!("  old envelope key  version {}  {old}", before.key_version));
+    out.line(format!("  new envelope key  version {}  {new}", after.key_version));
+    out.line(format!("  identity          {}  (the same)", words(&peer.id)));
+    let identity = newer(&peer.identity, signed, after.key_version)?;
+    ensure!(
+        old == new || after.key_version > before.key_version,
+        "the instance shows another envelope key under the same version: ask its admin what happened. Nothing was changed"
+    );
+    let changed = old != new;
+    if changed {
+        store.index.save_peer(&Peer { identity, ..peer.clone() }).await?;
+        out.line(format!("peer {} has a new key; envelopes that it asks for are made for this one", peer.name));
+    } else {
+        out.line(format!("peer {} still has the key that is known here", peer.name));
+    }
+    let document = json!({
+        "name": peer.name, "instance": peer.id, "changed": changed,
+        "before": { "id": old, "version": before.key_version }, "after": { "id": new, "version": after.key_version },
+    });
+    out.document("peer refresh-key", document, &[]);
+    Ok(Outcome::Done)
+}

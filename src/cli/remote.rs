@@ -1,0 +1,214 @@
+//! What the commands that talk to peers have in common: who calls, whom, and whether that is wanted.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use anyhow::{bail, ensure};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::domain::id::{CollectionId, InstanceId};
+use crate::domain::peer::{PeerAddress, Rights, Role, Scope, Trust, fingerprint_words};
+use crate::replicate::call::{Callee, PeerCaller};
+use crate::store::Store;
+use crate::store::index::{Granted, Peer};
+use crate::transport::client::{ClientLimits, HttpClient};
+use crate::transport::direct::DirectDial;
+
+use super::args::RightsArgs;
+use super::context::Context;
+
+/// What plain addresses give up. Said whenever one is listened on or noted.
+pub const DIRECT_GIVES_UP: &str = "\
+No Tor here: whoever watches the network in between sees which addresses talk to each other, when, and how much.
+Contents stay sealed and signed. Use it on this machine, or on a local network that you trust.";
+
+/// A caller that signs as this instance. Plain addresses that it is given were accepted when they were noted: see [`consent`].
+pub fn caller(store: &Store, clock: Arc<dyn Clock>) -> PeerCaller {
+    let client = HttpClient::new(Arc::new(DirectDial::new(true)), ClientLimits::default());
+    PeerCaller::new(client, Arc::clone(&store.keys), clock)
+}
+
+/// Makes sure that calling a plain address is wanted (R9): it is, if it does not leave this machine, if `bulbil.toml` says
+/// so, or if somebody says yes now. Says what it gives up in any case.
+///
+/// # Errors
+/// If it is not.
+pub fn consent(context: &Context, config: &Config, address: &PeerAddress, yes: bool) -> anyhow::Result<()> {
+    let PeerAddress::Direct(socket) = address;
+    if socket.ip().is_loopback() {
+        context.output.remark(format!("{address} is on this machine; reached without Tor."));
+        return Ok(());
+    }
+    context.output.warning(format!("{address} is reached directly. {DIRECT_GIVES_UP}"));
+    if yes || config.peer.dangerously_direct || confirm("Call it all the same?", false) {
+        return Ok(());
+    }
+    bail!("{address} was not called: --yes says that it is wanted, or 'dangerously_direct = true' in bulbil.toml")
+}
+
+/// Asks a question on the terminal. Without a terminal the answer is no.
+pub fn confirm(question: &str, default: bool) -> bool {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return false;
+    }
+    let choices = if default { "[Y/n]" } else { "[y/N]" };
+    let mut stderr = std::io::stderr().lock();
+    let asked = write!(stderr, "{question} {choices} ").and_then(|()| stderr.flush());
+    let mut line = String::new();
+    if asked.is_err() || stdin.lock().read_line(&mut line).is_err() {
+        return false;
+    }
+    match line.trim().to_lowercase().as_str() {
+        "" => default && !line.is_empty(),
+        answer => answer == "y" || answer == "yes",
+    }
+}
+
+/// The peer with this name, or whose id begins so.
+///
+/// # Errors
+/// If there is none.
+pub async fn peer(store: &Store, text: &str) -> anyhow::Result<Peer> {
+    if let Some(peer) = store.index.peer_named(text).await? {
+        return Ok(peer);
+    }
+    let names: Vec<String> = store.index.peers().await?.into_iter().map(|peer| peer.name).collect();
+    let known = if names.is_empty() {
+        "there are none yet; 'bulbil clone INVITE' or 'bulbil peer add URL' adds one".to_owned()
+    } else {
+        format!("there are: {}", names.join(", "))
+    };
+    bail!("there is no peer {text:?} here; {known}")
+}
+
+/// The peers to pull from: the one that is named, or all that are trusted and followed.
+///
+/// # Errors
+/// If there are none, or the one that is named cannot be called.
+pub async fn sources(store: &Store, named: Option<&str>) -> anyhow::Result<Vec<Peer>> {
+    if let Some(name) = named {
+        let peer = peer(store, name).await?;
+        match &peer.trust {
+            Trust::Trusted(_) => {}
+            Trust::Pending => bail!(
+                "peer {} is pending: compare the fingerprint words, then run 'bulbil peer trust {}'",
+                peer.name,
+                peer.name
+            ),
+            Trust::Revoked => bail!("peer {} was revoked here: nothing is pulled from it", peer.name),
+        }
+        ensure!(
+            peer.address.is_some(),
+            "the address of peer {} is not known: 'bulbil peer add URL' notes it",
+            peer.name
+        );
+        return Ok(vec![peer]);
+    }
+    let mut peers = store.index.peers().await?;
+    peers.retain(|peer| matches!(peer.trust, Trust::Trusted(_)) && peer.follow && peer.address.is_some());
+    ensure!(
+        !peers.is_empty(),
+        "there is no peer to pull from: 'bulbil clone INVITE' joins one, 'bulbil peer list' shows those that are known"
+    );
+    Ok(peers)
+}
+
+/// Whom to call for a peer.
+///
+/// # Errors
+/// If its address is not known.
+pub fn callee(peer: &Peer) -> anyhow::Result<Callee> {
+    let Some(address) = peer.address.clone() else {
+        bail!("the address of peer {} is not known: 'bulbil peer add URL' notes it", peer.name)
+    };
+    let identity = peer.identity.verify(Some(&peer.id))?;
+    Ok(Callee { address, key: identity.identity_key })
+}
+
+/// Rights, from what was typed.
+///
+/// # Errors
+/// If a collection does not exist.
+pub async fn rights(store: &Store, args: &RightsArgs) -> anyhow::Result<Rights> {
+    let all = args.collections.iter().any(|name| name == "all");
+    let scope = if all {
+        Scope::All
+    } else {
+        let mut ids = std::collections::BTreeSet::new();
+        for name in &args.collections {
+            ids.insert(crate::backup::select::collection(store, name).await?.id);
+        }
+        Scope::Only(ids)
+    };
+    Ok(Rights { scope, role: args.role, onward: args.onward, from: args.from })
+}
+
+/// Rights in words.
+///
+/// # Errors
+/// If the index cannot be read.
+pub async fn rights_in_words(store: &Store, rights: &Rights) -> anyhow::Result<String> {
+    let what = match &rights.scope {
+        Scope::All => "all collections".to_owned(),
+        Scope::Only(ids) if ids.is_empty() => return Ok("nothing".to_owned()),
+        Scope::Only(ids) => {
+            let known = store.index.collections().await?;
+            let name =
+                |id: &CollectionId| known.iter().find(|c| c.id == *id).map_or_else(|| id.short(), |c| c.name.clone());
+            ids.iter().map(name).collect::<Vec<_>>().join(", ")
+        }
+    };
+    Ok(phrase(&what, rights.role, rights.onward, rights.from))
+}
+
+/// What a peer lets us have, in words.
+pub fn granted_in_words(granted: &Granted) -> String {
+    let what = match granted.collections.as_deref() {
+        None => "all collections".to_owned(),
+        Some([]) => return "nothing yet".to_owned(),
+        Some(names) => names.join(", "),
+    };
+    phrase(&what, granted.role, granted.onward, None)
+}
+
+fn phrase(what: &str, role: Role, onward: bool, from: Option<Timestamp>) -> String {
+    let can = match role {
+        Role::Reader => "to read",
+        Role::Mirror => "to keep without reading",
+    };
+    let onward = if onward { ", and to serve onward" } else { "" };
+    let from = from.map(|from| format!(", from {from} on")).unwrap_or_default();
+    format!("{what} {can}{onward}{from}")
+}
+
+/// The fingerprint words of an instance in one line.
+pub fn words(id: &InstanceId) -> String {
+    fingerprint_words(id).join(" ")
+}
+
+/// A peer as JSON.
+pub fn document(peer: &Peer) -> Value {
+    let rights = match &peer.trust {
+        Trust::Trusted(rights) => Some(rights),
+        _ => None,
+    };
+    json!({
+        "name": peer.name, "instance": peer.id, "fingerprint": words(&peer.id), "address": peer.address,
+        "state": peer.trust.word(), "rights": rights, "granted": peer.granted, "follow": peer.follow,
+        "added_at": peer.added_at, "last_contact_at": peer.last_contact_at, "last_error": peer.last_error,
+    })
+}
+
+/// Whether an address can be called from elsewhere: `0.0.0.0` and `::` mean "any of mine" and nothing to others.
+pub fn is_callable(address: &PeerAddress) -> bool {
+    let PeerAddress::Direct(socket) = address;
+    match socket.ip() {
+        IpAddr::V4(ip) => !ip.is_unspecified(),
+        IpAddr::V6(ip) => !ip.is_unspecified(),
+    }
+}

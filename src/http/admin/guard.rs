@@ -1,0 +1,63 @@
+//! Whose request it is, and for which name it was meant.
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, header};
+
+use super::AdminPlane;
+use crate::http::problem::Problem;
+
+/// Refuses requests that were meant for another name than loopback's.
+pub(super) async fn host(request: Request, next: Next) -> Response {
+    let mut response =
+        if is_loopback(request.headers()) { next.run(request).await } else { Problem::not_loopback().into_response() };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Lets in who shows the token.
+pub(super) async fn token(State(plane): State<AdminPlane>, request: Request, next: Next) -> Response {
+    if plane.token.is_shown(request.headers()) {
+        return next.run(request).await;
+    }
+    let mut response = Problem::no_token().into_response();
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+fn is_loopback(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (values.next(), values.next()) else { return false };
+    let Ok(host) = host.to_str() else { return false };
+    // An IPv6 address stands in brackets, and only there has a name more than one colon.
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => name,
+        _ => host,
+    };
+    let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_loopback_are_served() {
+        let with = |host: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().unwrap());
+            is_loopback(&headers)
+        };
+        for good in ["127.0.0.1", "127.0.0.1:7002", "localhost:1", "LocalHost", "[::1]:80", "[::1]"] {
+            assert!(with(good), "{good}");
+        }
+        for bad in ["example.org", "127.0.0.1.example.org:7002", "192.0.2.1", "localhost.example.org", "", "[::2]:1"] {
+            assert!(!with(bad), "{bad}");
+        }
+        assert!(!is_loopback(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,50 @@
+//! Whether the server lives, and whether it can do its work: for a supervisor.
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+
+use super::AdminPlane;
+use crate::domain::wire::messages::ProblemDocument;
+use crate::http::problem::Problem;
+
+/// That all is well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct HealthAnswer {
+    /// Always `ok`.
+    pub status: String,
+}
+
+impl HealthAnswer {
+    fn ok() -> Json<Self> {
+        Json(Self { status: "ok".to_owned() })
+    }
+}
+
+/// Whether the server lives; needs no token
+#[utoipa::path(get, path = "/healthz", responses((status = 200, description = "It does", body = HealthAnswer)))]
+pub(super) async fn get_healthz() -> Json<HealthAnswer> {
+    HealthAnswer::ok()
+}
+
+/// Whether the server can do its work
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    responses(
+        (status = 200, description = "The index answers and the worker runs", body = HealthAnswer),
+        (status = 401, description = "No token, or a wrong one", body = ProblemDocument),
+        (status = 503, description = "Something does not", body = ProblemDocument)
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn get_readyz(State(plane): State<AdminPlane>) -> Result<Json<HealthAnswer>, Problem> {
+    if let Err(error) = plane.store.index.feed_head().await {
+        tracing::error!(%error, "the index does not answer");
+        return Err(Problem::not_ready("the index does not answer"));
+    }
+    if plane.worker.has_stopped() {
+        return Err(Problem::not_ready("the sync worker has stopped"));
+    }
+    Ok(HealthAnswer::ok())
+}

@@ -1,0 +1,108 @@
+//! The admin plane: for the owner of this machine, on loopback only, behind a bearer token.
+//!
+//! A browser on this machine can be made to send requests here by any page that it shows: therefore the token, which such a
+//! page does not know, and therefore requests for another name than loopback's are refused (a name that was made to point
+//! at 127.0.0.1 is still another name).
+
+mod guard; // whose request, and for which name
+mod health; // GET /healthz, GET /readyz
+mod status; // GET /admin/v1/status
+mod sync; // POST /admin/v1/sync
+pub mod token; // the bearer token
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use jiff::Timestamp;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use status::{CollectionStatus, PeerStatus, StatusAnswer};
+pub use sync::SyncAnswer;
+
+use super::problem::Problem;
+use crate::clock::Clock;
+use crate::domain::peer::PeerAddress;
+use crate::store::Store;
+use crate::worker::WorkerHandle;
+use token::AdminToken;
+
+/// What the admin plane needs. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AdminPlane {
+    store: Store,
+    token: AdminToken,
+    worker: WorkerHandle,
+    peer_address: PeerAddress,
+    started_at: Timestamp,
+}
+
+impl AdminPlane {
+    /// Shows this repository and this worker to who has the token.
+    pub fn new(
+        store: Store,
+        clock: &dyn Clock,
+        token: AdminToken,
+        worker: WorkerHandle,
+        peer_address: PeerAddress,
+    ) -> Self {
+        let started_at = clock.now();
+        Self { store, token, worker, peer_address, started_at }
+    }
+
+    /// What the worker is at, as JSON.
+    fn worker_document(&self) -> serde_json::Value {
+        serde_json::to_value(self.worker.status()).expect("a status has no maps with odd keys")
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Bulbil admin plane",
+        version = "1",
+        description = "For the owner of the machine: loopback only. The token stands in keys/admin-token of the home."
+    ),
+    modifiers(&Bearer)
+)]
+struct Document;
+
+struct Bearer;
+
+impl utoipa::Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        document.components.get_or_insert_default().add_security_scheme("token", bearer);
+    }
+}
+
+fn open_routes() -> OpenApiRouter<AdminPlane> {
+    OpenApiRouter::with_openapi(Document::openapi()).routes(routes!(health::get_healthz))
+}
+
+fn guarded_routes() -> OpenApiRouter<AdminPlane> {
+    OpenApiRouter::new()
+        .routes(routes!(health::get_readyz))
+        .routes(routes!(status::get_status))
+        .routes(routes!(sync::post_sync))
+}
+
+/// The description of the admin plane, from the very routes that are served.
+pub fn openapi_admin() -> utoipa::openapi::OpenApi {
+    open_routes().merge(guarded_routes()).into_openapi()
+}
+
+/// The admin plane, to be served on a loopback listener of its own (R9).
+pub fn admin_router(plane: AdminPlane) -> Router {
+    let guarded = guarded_routes().layer(from_fn_with_state(plane.clone(), guard::token));
+    let (router, _) = open_routes().merge(guarded).split_for_parts();
+    router
+        .fallback(async || Problem::not_found())
+        .method_not_allowed_fallback(async || Problem::not_found())
+        .layer(axum::middleware::from_fn(guard::host))
+        .with_state(plane)
+}
+
+#[cfg(test)]
+mod tests;

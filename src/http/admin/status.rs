@@ -1,0 +1,117 @@
+//! `GET /admin/v1/status`: what the running server knows.
+
+use axum::Json;
+use axum::extract::State;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::AdminPlane;
+use crate::domain::wire::messages::ProblemDocument;
+use crate::http::problem::Problem;
+
+/// What the running server knows.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct StatusAnswer {
+    /// The program's version.
+    pub version: String,
+    /// Which instance.
+    pub instance: String,
+    /// What it is called.
+    pub name: String,
+    /// Since when the server runs.
+    #[schema(value_type = String)]
+    pub started_at: Timestamp,
+    /// Where peers come in.
+    pub peer_address: String,
+    /// The collections.
+    pub collections: Vec<CollectionStatus>,
+    /// The peers.
+    pub peers: Vec<PeerStatus>,
+    /// What the sync worker is at.
+    #[schema(value_type = Object)]
+    pub worker: serde_json::Value,
+}
+
+/// A collection.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CollectionStatus {
+    /// What it is called here.
+    pub name: String,
+    /// Which one.
+    pub id: String,
+    /// Snapshots that are known.
+    pub snapshots: u64,
+    /// When the newest whole one was made.
+    #[schema(value_type = Option<String>)]
+    pub newest_at: Option<Timestamp>,
+    /// Chunks that are not here yet.
+    pub missing_chunks: u64,
+    /// Their bytes.
+    pub missing_bytes: u64,
+}
+
+/// A peer.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PeerStatus {
+    /// What it is called here.
+    pub name: String,
+    /// Which one.
+    pub instance: String,
+    /// `pending`, `trusted` or `revoked`.
+    pub state: String,
+    /// Whether it is pulled from.
+    pub follow: bool,
+    /// When it was last reached.
+    #[schema(value_type = Option<String>)]
+    pub last_contact_at: Option<Timestamp>,
+    /// What went wrong the last time.
+    pub last_error: Option<String>,
+}
+
+/// What is here, and what the worker is at
+#[utoipa::path(
+    get,
+    path = "/admin/v1/status",
+    responses(
+        (status = 200, description = "The state", body = StatusAnswer),
+        (status = 401, description = "No token, or a wrong one", body = ProblemDocument)
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn get_status(State(plane): State<AdminPlane>) -> Result<Json<StatusAnswer>, Problem> {
+    let internal = |error: crate::store::IndexError| Problem::internal(&error);
+    let index = &plane.store.index;
+    let mut collections = Vec::new();
+    for collection in index.collections().await.map_err(internal)? {
+        let snapshots = index.snapshots(Some(&collection.id)).await.map_err(internal)?;
+        let newest = snapshots.iter().filter(|s| s.complete && !s.partial).map(|s| s.created_at).max();
+        let (missing_chunks, missing_bytes) = index.count_missing(Some(&collection.id)).await.map_err(internal)?;
+        collections.push(CollectionStatus {
+            name: collection.name,
+            id: collection.id.to_string(),
+            snapshots: snapshots.len() as u64,
+            newest_at: newest,
+            missing_chunks,
+            missing_bytes,
+        });
+    }
+    let peer = |peer: crate::store::index::Peer| PeerStatus {
+        name: peer.name,
+        instance: peer.id.to_string(),
+        state: peer.trust.word().to_owned(),
+        follow: peer.follow,
+        last_contact_at: peer.last_contact_at,
+        last_error: peer.last_error,
+    };
+    let peers = index.peers().await.map_err(internal)?.into_iter().map(peer).collect();
+    Ok(Json(StatusAnswer {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        instance: plane.store.keys.instance().to_string(),
+        name: plane.store.keys.name.clone(),
+        started_at: plane.started_at,
+        peer_address: plane.peer_address.to_string(),
+        collections,
+        peers,
+        worker: plane.worker_document(),
+    }))
+}

@@ -1,0 +1,57 @@
+//! `POST /admin/v1/sync`: asks all peers now instead of when it is time.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::Uri;
+use serde::{Deserialize, Serialize};
+
+use super::AdminPlane;
+use crate::domain::wire::messages::ProblemDocument;
+use crate::http::problem::Problem;
+
+/// Longest time that a caller is kept waiting.
+const MAX_WAIT: Duration = Duration::from_secs(1800);
+
+/// Whether to wait.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct SyncQuery {
+    /// Answer when every peer was asked, at most half an hour later.
+    #[serde(default)]
+    wait: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SyncAnswer {
+    /// Whether every peer was asked; without `wait` it is not known yet.
+    pub done: bool,
+    /// What the sync worker is at.
+    #[schema(value_type = Object)]
+    pub worker: serde_json::Value,
+}
+
+/// Asks all peers now
+#[utoipa::path(
+    post,
+    path = "/admin/v1/sync",
+    params(SyncQuery),
+    responses(
+        (status = 200, description = "They are being asked; with `wait`, they were", body = SyncAnswer),
+        (status = 400, description = "Malformed query", body = ProblemDocument),
+        (status = 401, description = "No token, or a wrong one", body = ProblemDocument)
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn post_sync(State(plane): State<AdminPlane>, uri: Uri) -> Result<Json<SyncAnswer>, Problem> {
+    let query = Query::<SyncQuery>::try_from_uri(&uri).map_err(|error| Problem::malformed(error.body_text()))?;
+    let done = if query.wait {
+        tokio::time::timeout(MAX_WAIT, plane.worker.round()).await.is_ok()
+    } else {
+        plane.worker.wake();
+        false
+    };
+    Ok(Json(SyncAnswer { done, worker: plane.worker_document() }))
+}
