@@ -13,15 +13,18 @@ use bulbil::domain::chunk::Padding;
 use bulbil::domain::crypto::keywrap::EnvelopeKey;
 use bulbil::domain::crypto::sign::IdentityKey;
 use bulbil::domain::id::{ChunkId, CollectionId, ManifestId};
+use bulbil::domain::manifest::{self, Manifest, ManifestError, SegmentSummary};
 use bulbil::domain::peer::{PeerAddress, Rights, Role, Scope, Trust};
+use bulbil::domain::segment::{Segment, SegmentEntry};
+use bulbil::domain::wire::signature::{ANSWERED_NONCE, sign_answer};
 use bulbil::http::listener::{ServeLimits, serve};
 use bulbil::http::peer::{PeerLimits, PeerPlane, peer_router};
-use bulbil::monitor::Tally;
+use bulbil::monitor::{Counter, Monitor, Problem, Tally};
 use bulbil::replicate::call::{CallError, PeerCaller};
 use bulbil::replicate::pair::{invite, join};
 use bulbil::replicate::pull::{Kind, Lie, PullError, Puller, Retry, SyncReport, Wrong};
 use bulbil::replicate::serve::Serve;
-use bulbil::store::index::{Collection, CollectionSettings, NewCollection, Peer, Root};
+use bulbil::store::index::{Collection, CollectionSettings, NewChunk, NewCollection, NewSnapshot, Peer, Root};
 use bulbil::store::{ChunkStore, ChunkStoreError, CreateOptions, IndexError, Keys, Store, entropy};
 use bulbil::transport::client::{ClientLimits, HttpClient};
 use bulbil::transport::memory::{Fault, MemoryNet};
@@ -80,7 +83,12 @@ struct Instance {
     written: Arc<Counting>,
     net: MemoryNet,
     clock: Arc<FixedClock>,
+    shutdown: CancellationToken,
+    listening: TaskTracker,
 }
+
+/// Changes a page of the feed before it is signed.
+type Edit = Arc<dyn Fn(&mut serde_json::Value) + Send + Sync>;
 
 impl Instance {
     async fn new(net: &MemoryNet, name: &str, port: u16) -> Self {
@@ -90,32 +98,45 @@ impl Instance {
         Self::around(net, dir, made.unwrap().0, port)
     }
 
-    fn around(net: &MemoryNet, dir: TempDir, mut store: Store, port: u16) -> Self {
+    fn around(net: &MemoryNet, dir: TempDir, store: Store, port: u16) -> Self {
+        Self::lying(net, dir, store, port, None)
+    }
+
+    fn lying(net: &MemoryNet, dir: TempDir, mut store: Store, port: u16, edit: Option<Edit>) -> Self {
         let written = Arc::new(Counting { inner: store.chunks.clone(), writes: Mutex::default() });
         store.chunks = written.clone();
         let clock = Arc::new(FixedClock::new("2026-11-22T10:00:00Z".parse().unwrap()));
         let address: PeerAddress = format!("http://127.0.0.1:{port}").parse().unwrap();
         let serving = Serve::new(store.clone());
         let plane = PeerPlane::new(serving.clone(), clock.clone(), PeerLimits::default());
-        let shutdown = CancellationToken::new();
-        let listening = serve(net.listen(&address), peer_router(plane), ServeLimits::default(), shutdown);
-        TaskTracker::new().spawn(listening);
-        let limits = ClientLimits {
-            first_byte: Duration::from_secs(2),
-            progress: Duration::from_millis(300),
-            ..ClientLimits::default()
+        let router = match edit {
+            None => peer_router(plane),
+            Some(edit) => edited(peer_router(plane), store.keys.clone(), clock.clone(), edit),
         };
+        let (shutdown, listening) = (CancellationToken::new(), TaskTracker::new());
+        listening.spawn(serve(net.listen(&address), router, ServeLimits::default(), shutdown.clone()));
+        listening.close();
+        let (first_byte, progress) = (Duration::from_secs(10), Duration::from_secs(3));
+        let limits = ClientLimits { first_byte, progress, ..ClientLimits::default() };
         let client = HttpClient::new(Arc::new(net.clone()), limits);
         let caller = PeerCaller::new(client, store.keys.clone(), clock.clone());
         let puller = Puller::new(store.clone(), caller, Arc::new(Tally::default()));
-        Self { dir, store, puller, serve: serving, address, written, net: net.clone(), clock }
+        let net = net.clone();
+        Self { dir, store, puller, serve: serving, address, written, net, clock, shutdown, listening }
     }
 
-    /// The same home after the process has ended.
-    async fn restarted(self, port: u16) -> Self {
-        let Self { dir, store, net, .. } = self;
+    /// Ends the process; the home stays.
+    async fn ended(self) -> (TempDir, MemoryNet) {
+        let Self { dir, store, net, shutdown, listening, .. } = self;
+        shutdown.cancel();
+        listening.wait().await;
         store.index.close().await;
-        drop(store);
+        (dir, net)
+    }
+
+    /// The same home in another process.
+    async fn restarted(self, port: u16) -> Self {
+        let (dir, net) = self.ended().await;
         let store = Store::open(&dir.path().join("home"), None).await.unwrap();
         Self::around(&net, dir, store, port)
     }
@@ -263,7 +284,7 @@ async fn cloning_a_thousand_small_files_takes_at_most_eight_requests_and_a_sync_
 async fn small_source(net: &MemoryNet) -> (Instance, ManifestId) {
     let a = Instance::new(net, "alpha", 1).await;
     let notes = a.collection("notes").await;
-    for n in 0..3 {
+    for n in 0..5 {
         a.put(&format!("notes/{n}"), n, 1_400_000);
     }
     let id = a.backup(&notes).await;
@@ -283,9 +304,9 @@ async fn cut_flipped_stalled_or_refused_anywhere_it_is_done_in_the_end_and_nothi
         net.counts().answer_bytes
     };
     let places = |n: u64| (0..n).map(move |k| k * total / n + k % 7);
-    let cuts = places(24).map(|at| (Fault::Cut, at));
-    let flips = places(24).map(|at| (Fault::Flip, at));
-    let stalls = places(4).map(|at| (Fault::Stall, at));
+    let cuts = places(20).map(|at| (Fault::Cut, at));
+    let flips = places(20).map(|at| (Fault::Flip, at));
+    let stalls = places(3).map(|at| (Fault::Stall, at));
     for (fault, at) in cuts.chain(flips).chain(stalls) {
         let b = Instance::new(&net, "beta", 2).await;
         let peer = a.let_in(&b, Role::Reader, false).await;
@@ -295,12 +316,16 @@ async fn cut_flipped_stalled_or_refused_anywhere_it_is_done_in_the_end_and_nothi
         b.nothing_twice();
         b.restores(&id, &a.dir.path().join("notes")).await;
     }
-    for n in 1..4 {
+    // Whoever was cut off has to dial again, and is refused.
+    for n in 1..3 {
         let b = Instance::new(&net, "beta", 2).await;
         let peer = a.let_in(&b, Role::Reader, false).await;
         net.reset();
+        net.strike(Fault::Cut, total / 2);
+        net.strike(Fault::Cut, total / 2 + 100_000);
         net.refuse_dial(n);
         until_done(&b, &peer, &id).await;
+        assert!(!net.has_faults_left());
         b.nothing_twice();
     }
 }
@@ -471,9 +496,7 @@ async fn r11_a_source_with_a_new_feed_is_read_from_the_beginning_and_what_is_kno
     let before = b.store.index.peer(&peer.id).await.unwrap().unwrap().cursor.unwrap();
     let sidecar = b.store.manifests.load_envelopes(&id).unwrap();
 
-    let Instance { dir, store, .. } = a;
-    store.index.close().await;
-    drop(store);
+    let (dir, net) = a.ended().await;
     let (store, _) = Store::rebuild(&dir.path().join("home"), None).await.unwrap();
     let a = Instance::around(&net, dir, store, 1);
     let report = b.sync(&peer).await.unwrap();
@@ -491,23 +514,25 @@ async fn a_fork_is_refused_recorded_and_leaves_nothing_behind() {
     let b = Instance::new(&net, "beta", 2).await;
     let peer = a.let_in(&b, Role::Reader, false).await;
     // The home is copied, and both go on.
-    a.store.index.close().await;
+    let (dir, net) = a.ended().await;
     let twin = tempfile::tempdir().unwrap();
-    let copied = std::process::Command::new("cp").arg("-a").arg(a.dir.path().join("home")).arg(twin.path()).status();
+    let copied = std::process::Command::new("cp").arg("-a").arg(dir.path().join("home")).arg(twin.path()).status();
     assert!(copied.unwrap().success());
-    let a = a.restarted(1).await;
+    let store = Store::open(&dir.path().join("home"), None).await.unwrap();
+    let a = Instance::around(&net, dir, store, 1);
     let notes = a.store.index.collection_named("notes").await.unwrap().unwrap();
     a.put("notes/more", 77, 1000);
     a.backup(&notes).await;
     b.sync(&peer).await.unwrap();
     let known = b.store.manifests.list().unwrap();
+    let (dir, net) = a.ended().await;
 
     let store = Store::open(&twin.path().join("home"), None).await.unwrap();
     let twin = Instance::around(&net, twin, store, 1);
     twin.clock.set("2026-11-22T10:05:00Z".parse().unwrap());
     b.clock.set(twin.clock.now());
     let tally = Arc::new(Tally::default());
-    a.put("notes/other", 78, 1000);
+    std::fs::write(dir.path().join("notes/other"), b"another history").unwrap();
     create(&twin.store, &notes, &*twin.clock, tally.clone(), &never()).await.unwrap();
     b.store.index.reset_cursor(&peer.id).await.unwrap();
     let error = b.sync(&peer).await.unwrap_err();
@@ -518,23 +543,203 @@ async fn a_fork_is_refused_recorded_and_leaves_nothing_behind() {
     assert_eq!(b.store.index.peer(&peer.id).await.unwrap().unwrap().cursor, None);
 }
 
+/// Cancels when so many entries were backed up.
+struct CancelAt(u64, Tally, CancellationToken);
+
+impl Monitor for CancelAt {
+    fn task(&self, _: &str, _: Counter, _: Option<u64>) {}
+    fn add(&self, counter: Counter, n: u64) {
+        self.1.add(counter, n);
+        if self.1.get(Counter::Entries) >= self.0 {
+            self.2.cancel();
+        }
+    }
+    fn notice(&self, _: &str) {}
+    fn problem(&self, _: Problem) {}
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tombstone_deletes_nothing_here() {
     let net = MemoryNet::new();
-    let a = Instance::new(&net, "alpha", 1).await;
-    let b = Instance::new(&net, "beta", 2).await;
+    let (a, b) = (Instance::new(&net, "alpha", 1).await, Instance::new(&net, "beta", 2).await);
     let notes = a.collection("notes").await;
-    a.put("notes/a", 1, 10_000);
+    for n in 0..300 {
+        a.put(&format!("notes/{n}"), n, 2000);
+    }
     let peer = a.let_in(&b, Role::Reader, false).await;
-    let first = a.backup(&notes).await;
-    until_done(&b, &peer, &first).await;
-    a.store.index.mark_missing(&[]).await.unwrap();
-    a.store.manifests.remove(&first).unwrap();
-    a.put("notes/b", 2, 10_000);
-    let second = a.backup(&notes).await;
-    until_done(&b, &peer, &second).await;
-    assert!(b.store.index.snapshot(&first).await.unwrap().unwrap().complete);
-    b.restores(&second, &a.dir.path().join("notes")).await;
+    let cancel = never();
+    let monitor = Arc::new(CancelAt(100, Tally::default(), cancel.clone()));
+    let partial = create(&a.store, &notes, &*a.clock, monitor, &cancel).await.unwrap();
+    assert!(partial.partial);
+    until_done(&b, &peer, &partial.id).await;
+    let whole = a.backup(&notes).await;
+    assert_eq!(a.store.index.snapshot(&partial.id).await.unwrap(), None, "the source has deleted it");
+    until_done(&b, &peer, &whole).await;
+    assert!(b.store.index.snapshot(&partial.id).await.unwrap().unwrap().complete);
+    b.restores(&whole, &a.dir.path().join("notes")).await;
+}
+
+/// Has the router's pages of the feed changed, and signed again.
+fn edited(router: axum::Router, keys: Arc<Keys>, clock: Arc<FixedClock>, edit: Edit) -> axum::Router {
+    use axum::extract::Request;
+    use axum::middleware::Next;
+    router.layer(axum::middleware::from_fn(move |request: Request, next: Next| {
+        let (keys, clock, edit) = (keys.clone(), clock.clone(), edit.clone());
+        async move {
+            let feed = request.uri().path().ends_with("/changes");
+            let answer = next.run(request).await;
+            if !feed {
+                return answer;
+            }
+            let (mut head, body) = answer.into_parts();
+            let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+            let mut page = serde_json::from_slice(&body).unwrap();
+            edit(&mut page);
+            let body = serde_json::to_vec(&page).unwrap();
+            let nonce = data_encoding::BASE64.decode(head.headers[ANSWERED_NONCE].as_bytes()).unwrap();
+            let signed = sign_answer(200, &body, &keys.identity, clock.now(), &nonce.try_into().unwrap());
+            for (name, value) in signed.iter() {
+                head.headers.insert(name, value.parse().unwrap());
+            }
+            head.headers.insert("content-length", body.len().into());
+            axum::response::Response::from_parts(head, body.into())
+        }
+    }))
+}
+
+/// What comes of a sync with a source that changes its pages.
+async fn sync_with_liar(edit: impl Fn(&mut serde_json::Value) + Send + Sync + 'static) -> (Instance, PullError) {
+    let net = MemoryNet::new();
+    let (a, _) = small_source(&net).await;
+    let (dir, net) = a.ended().await;
+    let store = Store::open(&dir.path().join("home"), None).await.unwrap();
+    let a = Instance::lying(&net, dir, store, 1, Some(Arc::new(edit)));
+    let b = Instance::new(&net, "beta", 2).await;
+    let peer = a.let_in(&b, Role::Reader, false).await;
+    let error = b.sync(&peer).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (Kind::Peer, Retry::Backoff), "{error}");
+    assert!(b.last_error(&peer).await.unwrap().contains("cannot be right"));
+    (b, error)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r13_a_lying_page_is_refused_and_nothing_of_it_is_kept() {
+    type Lies = (fn(&mut serde_json::Value), fn(&Lie) -> bool);
+    let lies: [Lies; 3] = [
+        (
+            |page| {
+                let longer = format!("{} ", page["changes"][0]["manifest"].as_str().unwrap());
+                page["changes"][0]["manifest"] = longer.into();
+            },
+            |lie| matches!(lie, Lie::Manifest { cause: ManifestError::WrongId { .. }, .. }),
+        ),
+        (
+            |page| page["changes"][0]["manifest"] = " ".repeat(5 << 20).into(),
+            |lie| matches!(lie, Lie::Manifest { cause: ManifestError::TooLong, .. }),
+        ),
+        (
+            |page| {
+                let key = IdentityKey::random(&mut entropy());
+                page["changes"][0]["signature"]["public_key"] = serde_json::to_value(key.public()).unwrap();
+            },
+            |lie| matches!(lie, Lie::Manifest { cause: ManifestError::Signature(_), .. }),
+        ),
+    ];
+    for (edit, expected) in lies {
+        let (b, error) = sync_with_liar(edit).await;
+        assert!(matches!(&error, PullError::Lied { lie, .. } if expected(lie)), "{error}");
+        assert_eq!(b.store.manifests.list().unwrap(), []);
+        assert_eq!(b.store.index.collections().await.unwrap(), []);
+        assert_eq!(b.store.index.peers().await.unwrap()[0].cursor, None);
+    }
+    let (_, error) = sync_with_liar(|page| page["more"] = true.into()).await;
+    assert!(matches!(&error, PullError::Lied { lie: Lie::Circles, .. }), "{error}");
+}
+
+/// Commits a snapshot whose only chunk has 1,000 bytes, and `listed` in the list; the manifest says `more` in all.
+async fn crafted(a: &Instance, collection: CollectionId, listed: u32, more: u64) -> ManifestId {
+    let bytes = noise(9, 1000);
+    let chunk = ChunkId::of(&bytes);
+    let segment = Segment::new(vec![SegmentEntry { id: chunk, size_bytes: listed }]);
+    let summary = SegmentSummary { bytes: segment.chunk_bytes() + more, ..SegmentSummary::from(&segment) };
+    a.store.chunks.write(&chunk, &bytes).unwrap();
+    a.store.chunks.write(&segment.id, &segment.encode()).unwrap();
+    let origin = a.store.keys.instance();
+    let new = NewCollection { id: collection, name: "crafted".into(), origin, settings: None };
+    a.store.index.add_collection(&new).await.unwrap();
+    let manifest = Manifest {
+        format: manifest::FORMAT.into(),
+        suite: manifest::SUITE.into(),
+        instance: origin,
+        collection,
+        sequence: 1,
+        parent: None,
+        created_at: a.clock.now(),
+        partial: false,
+        commitment: "00".repeat(32),
+        chunks: 1,
+        chunk_bytes: summary.bytes,
+        segments: vec![summary],
+        private: String::new(),
+    };
+    let signed = manifest.sign(&a.store.keys.identity);
+    a.store.manifests.save(&signed, &[]).unwrap();
+    let new_chunks = [NewChunk { id: chunk, size_bytes: 1000, sealed: vec![] }];
+    let new = NewSnapshot { signed: &signed, segments: &[segment], new_chunks: &new_chunks, supersedes: None };
+    a.store.index.commit_snapshot(new).await.unwrap();
+    signed.id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_that_contradict_their_manifest_or_their_chunks_are_the_peers_error() {
+    let net = MemoryNet::new();
+    let collection = CollectionId::random(&mut entropy());
+    let (a, b) = (Instance::new(&net, "alpha", 1).await, Instance::new(&net, "beta", 2).await);
+    crafted(&a, collection, 1000, 1).await;
+    let peer = a.let_in(&b, Role::Mirror, false).await;
+    let error = b.sync(&peer).await.unwrap_err();
+    let contradiction = Lie::Object { id: ChunkId::of(b""), wrong: Wrong::Contradiction }.to_string();
+    assert!(error.to_string().contains(contradiction.rsplit(": ").next().unwrap()), "{error}");
+    assert_eq!(b.store.index.count_missing(None).await.unwrap(), (0, 0));
+
+    let net = MemoryNet::new();
+    let (a, b) = (Instance::new(&net, "alpha", 1).await, Instance::new(&net, "beta", 2).await);
+    let id = crafted(&a, collection, 900, 0).await;
+    let peer = a.let_in(&b, Role::Mirror, false).await;
+    b.sync(&peer).await.unwrap();
+    let report = b.puller.fetch(None, std::slice::from_ref(&peer), &never()).await.unwrap();
+    assert_eq!((report.chunks, report.still_missing, report.bad.len()), (0, 1, 1));
+    assert!(!b.store.index.snapshot(&id).await.unwrap().unwrap().complete);
+    assert!(b.last_error(&peer).await.unwrap().contains("1000 bytes long"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_of_another_instance_is_refused() {
+    let net = MemoryNet::new();
+    let (a, b) = (Instance::new(&net, "alpha", 1).await, Instance::new(&net, "beta", 2).await);
+    let ours = b.collection("ours").await;
+    crafted(&a, ours.id, 1000, 0).await;
+    let peer = a.let_in(&b, Role::Mirror, false).await;
+    let error = b.sync(&peer).await.unwrap_err();
+    assert!(matches!(&error, PullError::Lied { lie: Lie::Page(IndexError::Foreign { .. }), .. }), "{error}");
+    assert_eq!(b.store.manifests.list().unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelled_it_stops_and_goes_on_later() {
+    let net = MemoryNet::new();
+    let (a, id) = small_source(&net).await;
+    let b = Instance::new(&net, "beta", 2).await;
+    let peer = a.let_in(&b, Role::Reader, false).await;
+    let cancelled = never();
+    cancelled.cancel();
+    assert!(matches!(b.puller.sync(&peer, Duration::ZERO, &cancelled).await, Err(PullError::Cancelled)));
+    b.sync(&peer).await.unwrap();
+    let fetched = b.puller.fetch(None, std::slice::from_ref(&peer), &cancelled).await;
+    assert!(matches!(fetched, Err(PullError::Cancelled)));
+    until_done(&b, &peer, &id).await;
+    assert_eq!(b.last_error(&peer).await, None);
+    b.nothing_twice();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -582,10 +787,4 @@ async fn wait_for(mut condition: impl AsyncFnMut() -> bool) {
         }
     };
     tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("the condition comes true");
-}
-
-#[test]
-fn wrong_objects_say_what_is_wrong() {
-    let text = Wrong::Length { expected: 5, got: 7 }.to_string();
-    assert_eq!(text, "it is 7 bytes long, and its snapshot says 5");
 }
