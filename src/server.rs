@@ -87,6 +87,7 @@ pub struct Server {
     info: ServerInfo,
     peer_address: PeerAddress,
     admin_address: SocketAddr,
+    following: Following,
     tasks: TaskTracker,
     aborts: Vec<AbortHandle>,
     stop: CancellationToken,
@@ -133,7 +134,7 @@ impl Server {
         let worker = Worker::new(puller, serving.clone(), config.sync.interval());
         let (following, wake) = Following::new(worker.clone());
         let plane = PeerPlane::new(serving, Arc::clone(&clock), PeerLimits::default());
-        let admin_plane = AdminPlane::new(store, clock, token, following, shown);
+        let admin_plane = AdminPlane::new(store, clock, token, following.clone(), shown);
 
         let stop = CancellationToken::new();
         let (tell, lost) = mpsc::unbounded_channel();
@@ -141,6 +142,7 @@ impl Server {
             info,
             peer_address,
             admin_address,
+            following,
             tasks: TaskTracker::new(),
             aborts: Vec::new(),
             stop,
@@ -191,6 +193,11 @@ impl Server {
     /// Where the admin comes in.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// The sync worker.
+    pub fn following(&self) -> &Following {
+        &self.following
     }
 
     /// Runs until `cancel`, then stops in order.
