@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::peer::PeerAddress;
 use crate::http::admin::token::{AdminToken, TokenError};
-use crate::http::{AdminPlane, PeerLimits, PeerPlane, ServeLimits, admin_router, peer_router, serve};
+use crate::http::{AdminPlane, Following, PeerLimits, PeerPlane, ServeLimits, admin_router, peer_router, serve};
 use crate::monitor::Monitor;
 use crate::replicate::call::PeerCaller;
 use crate::replicate::pull::Puller;
@@ -87,6 +87,7 @@ pub struct Server {
     info: ServerInfo,
     peer_address: PeerAddress,
     admin_address: SocketAddr,
+    following: Following,
     tasks: TaskTracker,
     aborts: Vec<AbortHandle>,
     stop: CancellationToken,
@@ -129,9 +130,11 @@ impl Server {
         let client = HttpClient::new(Arc::new(DirectDial::new(true)), ClientLimits::default());
         let caller = PeerCaller::new(client, Arc::clone(&store.keys), Arc::clone(&clock));
         let puller = Puller::new(store.clone(), caller, monitor);
-        let worker = Worker::new(puller, config.sync.interval());
-        let plane = PeerPlane::new(Serve::new(store.clone()), Arc::clone(&clock), PeerLimits::default());
-        let admin_plane = AdminPlane::new(store, &*clock, token, worker.handle(), shown);
+        let serving = Serve::new(store.clone());
+        let worker = Worker::new(puller, serving.clone(), config.sync.interval());
+        let (following, wake) = Following::new(worker.clone());
+        let plane = PeerPlane::new(serving, Arc::clone(&clock), PeerLimits::default());
+        let admin_plane = AdminPlane::new(store, clock, token, following.clone(), shown);
 
         let stop = CancellationToken::new();
         let (tell, lost) = mpsc::unbounded_channel();
@@ -139,6 +142,7 @@ impl Server {
             info,
             peer_address,
             admin_address,
+            following,
             tasks: TaskTracker::new(),
             aborts: Vec::new(),
             stop,
@@ -151,7 +155,7 @@ impl Server {
         server.run_task("admin plane", serve(admins, admin_plane, limits, server.stop.clone()), &tell);
         let stopped = server.stop.clone();
         let work = async move {
-            worker.run(stopped).await;
+            worker.run(wake, stopped).await;
             Ok(())
         };
         server.run_task("sync worker", work, &tell);
@@ -189,6 +193,11 @@ impl Server {
     /// Where the admin comes in.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// The sync worker.
+    pub fn following(&self) -> &Following {
+        &self.following
     }
 
     /// Runs until `cancel`, then stops in order.

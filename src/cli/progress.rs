@@ -44,11 +44,6 @@ impl Progress {
         }
     }
 
-    /// The value of a counter.
-    pub fn get(&self, counter: Counter) -> u64 {
-        self.tally.get(counter)
-    }
-
     /// The problems so far.
     pub fn problems(&self) -> Vec<Problem> {
         self.tally.problems()

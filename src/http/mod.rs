@@ -7,6 +7,6 @@ pub mod listener; // drives connections of a listener
 pub mod peer; // what peers may ask
 pub mod problem; // what went wrong, as a document
 
-pub use admin::{AdminPlane, admin_router, openapi_admin};
+pub use admin::{AdminPlane, Following, admin_router, openapi_admin};
 pub use listener::{ServeLimits, serve};
 pub use peer::{PeerLimits, PeerPlane, openapi_peer, peer_router};

@@ -4,11 +4,14 @@
 //! page does not know, and therefore requests for another name than loopback's are refused (a name that was made to point
 //! at 127.0.0.1 is still another name).
 
+mod follow; // the sync worker
 mod guard; // whose request, and for which name
 mod health; // GET /healthz, GET /readyz
 mod status; // GET /admin/v1/status
 mod sync; // POST /admin/v1/sync
 pub mod token; // the bearer token
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -18,6 +21,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use follow::{FollowStatus, Following};
 pub use status::{CollectionStatus, PeerStatus, StatusAnswer};
 pub use sync::SyncAnswer;
 
@@ -25,15 +29,15 @@ use super::problem::Problem;
 use crate::clock::Clock;
 use crate::domain::peer::PeerAddress;
 use crate::store::Store;
-use crate::worker::WorkerHandle;
 use token::AdminToken;
 
 /// What the admin plane needs. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AdminPlane {
     store: Store,
+    clock: Arc<dyn Clock>,
     token: AdminToken,
-    worker: WorkerHandle,
+    worker: Following,
     peer_address: PeerAddress,
     started_at: Timestamp,
 }
@@ -42,18 +46,13 @@ impl AdminPlane {
     /// Shows this repository and this worker to who has the token.
     pub fn new(
         store: Store,
-        clock: &dyn Clock,
+        clock: Arc<dyn Clock>,
         token: AdminToken,
-        worker: WorkerHandle,
+        worker: Following,
         peer_address: PeerAddress,
     ) -> Self {
         let started_at = clock.now();
-        Self { store, token, worker, peer_address, started_at }
-    }
-
-    /// What the worker is at, as JSON.
-    fn worker_document(&self) -> serde_json::Value {
-        serde_json::to_value(self.worker.status()).expect("a status has no maps with odd keys")
+        Self { store, clock, token, worker, peer_address, started_at }
     }
 }
 

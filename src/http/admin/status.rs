@@ -5,7 +5,7 @@ use axum::extract::State;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::AdminPlane;
+use super::{AdminPlane, FollowStatus};
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::problem::Problem;
 
@@ -27,9 +27,8 @@ pub struct StatusAnswer {
     pub collections: Vec<CollectionStatus>,
     /// The peers.
     pub peers: Vec<PeerStatus>,
-    /// What the sync worker is at.
-    #[schema(value_type = Object)]
-    pub worker: serde_json::Value,
+    /// How it stands with each followed peer.
+    pub following: Vec<FollowStatus>,
 }
 
 /// A collection.
@@ -112,6 +111,6 @@ pub(super) async fn get_status(State(plane): State<AdminPlane>) -> Result<Json<S
         peer_address: plane.peer_address.to_string(),
         collections,
         peers,
-        worker: plane.worker_document(),
+        following: plane.worker.status(),
     }))
 }

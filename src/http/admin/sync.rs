@@ -7,7 +7,7 @@ use axum::extract::{Query, State};
 use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 
-use super::AdminPlane;
+use super::{AdminPlane, FollowStatus};
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::problem::Problem;
 
@@ -28,9 +28,8 @@ struct SyncQuery {
 pub struct SyncAnswer {
     /// Whether every peer was asked; without `wait` it is not known yet.
     pub done: bool,
-    /// What the sync worker is at.
-    #[schema(value_type = Object)]
-    pub worker: serde_json::Value,
+    /// How it stands with each followed peer.
+    pub following: Vec<FollowStatus>,
 }
 
 /// Asks all peers now
@@ -48,10 +47,13 @@ pub struct SyncAnswer {
 pub(super) async fn post_sync(State(plane): State<AdminPlane>, uri: Uri) -> Result<Json<SyncAnswer>, Problem> {
     let query = Query::<SyncQuery>::try_from_uri(&uri).map_err(|error| Problem::malformed(error.body_text()))?;
     let done = if query.wait {
-        tokio::time::timeout(MAX_WAIT, plane.worker.round()).await.is_ok()
+        match tokio::time::timeout(MAX_WAIT, plane.worker.round(&plane.store, &*plane.clock)).await {
+            Ok(round) => round.map(|()| true).map_err(|error| Problem::internal(&error))?,
+            Err(_) => false,
+        }
     } else {
         plane.worker.wake();
         false
     };
-    Ok(Json(SyncAnswer { done, worker: plane.worker_document() }))
+    Ok(Json(SyncAnswer { done, following: plane.worker.status() }))
 }

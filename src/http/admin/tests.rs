@@ -3,10 +3,11 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use http::{Request, StatusCode, header};
+use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::token::{AdminToken, TokenError};
-use super::{AdminPlane, admin_router, openapi_admin};
+use super::{AdminPlane, Following, admin_router, openapi_admin};
 use crate::clock::{Clock, SystemClock};
 use crate::http::peer::{PeerLimits, PeerPlane, peer_router};
 use crate::monitor::Tally;
@@ -23,6 +24,7 @@ struct Planes {
     token: AdminToken,
     admin: axum::Router,
     peer: axum::Router,
+    wake: watch::Receiver<u64>,
 }
 
 async fn planes() -> Planes {
@@ -32,16 +34,23 @@ async fn planes() -> Planes {
     let client = HttpClient::new(Arc::new(MemoryNet::new()), ClientLimits::default());
     let caller = PeerCaller::new(client, Arc::clone(&store.keys), Arc::clone(&clock));
     let puller = Puller::new(store.clone(), caller, Arc::new(Tally::default()));
-    let worker = Worker::new(puller, Duration::from_secs(60));
+    let worker = Worker::new(puller, Serve::new(store.clone()), Duration::from_secs(60));
+    let (following, wake) = Following::new(worker);
     let token = AdminToken::load_or_create(&store.home).unwrap();
     let address = "http://127.0.0.1:7001".parse().unwrap();
-    let plane = AdminPlane::new(store.clone(), &*clock, token.clone(), worker.handle(), address);
+    let plane = AdminPlane::new(store.clone(), Arc::clone(&clock), token.clone(), following, address);
     let peer = peer_router(PeerPlane::new(Serve::new(store), clock, PeerLimits::default()));
-    Planes { home, token, admin: admin_router(plane), peer }
+    Planes { home, token, admin: admin_router(plane), peer, wake }
 }
 
 /// Status and body of an answer to a request with this host and token.
-async fn ask(router: &axum::Router, method: &str, path: &str, host: &str, token: Option<&AdminToken>) -> (StatusCode, String) {
+async fn ask(
+    router: &axum::Router,
+    method: &str,
+    path: &str,
+    host: &str,
+    token: Option<&AdminToken>,
+) -> (StatusCode, String) {
     let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, token.header().as_str());
@@ -74,6 +83,7 @@ async fn who_has_the_token_is_answered_and_nobody_else() {
     }
     let (status, body) = ask(&planes.admin, "GET", "/admin/v1/nothing", HERE, Some(&planes.token)).await;
     assert_eq!((status, body.contains("not-found")), (StatusCode::NOT_FOUND, true));
+    assert!(planes.wake.has_changed().unwrap(), "the worker was woken");
     let (status, _) = ask(&planes.admin, "POST", "/admin/v1/sync?wait=perhaps", HERE, Some(&planes.token)).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
 }
