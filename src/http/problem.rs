@@ -93,7 +93,7 @@ impl Problem {
     /// A request to the admin plane without its token.
     pub fn no_token() -> Self {
         let problem = Self::new(StatusCode::UNAUTHORIZED, "no-token", "the request does not show the admin token");
-        Self { detail: Some("it stands in keys/admin-token of the home".to_owned()), ..problem }
+        Self { detail: Some("it stands in keys/admin-token of the home".into()), ..problem }
     }
 
     /// A request to the admin plane that was meant for another name.
