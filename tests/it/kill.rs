@@ -146,5 +146,5 @@ fn a_full_disk_is_said_and_nothing_is_lost() {
     let said = fs::read_to_string(dir.path().join("said")).unwrap();
     assert!(out.contains("code 1"), "{out}");
     assert!(said.contains("no space") && said.contains("free some"), "{said}");
-    assert_same_tree(&source, &dir.path().join("out"));
+    assert_eq!(fs::read(dir.path().join("out/small")).unwrap(), noise(5, 100_000));
 }

@@ -93,7 +93,7 @@ fn no_file_has_grown_too_long() {
     let mut found = Vec::new();
     for (name, text) in read_sources() {
         let lines = code_lines(&text);
-        if lines > LONG && !LONG_ALLOWED.iter().any(|(allowed, _)| *allowed == name) {
+        if lines > LONG && !name.ends_with("tests.rs") && !LONG_ALLOWED.iter().any(|(allowed, _)| *allowed == name) {
             found.push(format!("{name}: {lines} lines without its tests; which second noun lives in it?"));
         }
     }

@@ -147,6 +147,7 @@ pub async fn create(
     let earlier = earlier_snapshots(store, &snapshots);
     let secrets = store.index.chunk_secrets(&collection.id).await?;
     let sparse = store.index.sparse_chunks(&collection.id).await?;
+    let lost = store.index.missing_chunks(Some(&collection.id), usize::MAX).await?;
 
     let last_sequence = snapshots.iter().map(|snapshot| snapshot.sequence).max().unwrap_or(0);
     let mut committer = Committer::new(
@@ -165,7 +166,7 @@ pub async fn create(
         monitor,
         cancel: cancel.clone(),
         runtime: tokio::runtime::Handle::current(),
-        sparse: sparse.iter().copied().collect(),
+        avoid: sparse.iter().copied().chain(lost.into_iter().map(|(id, _)| id)).collect(),
     };
     let (mut committer, gathered) = tokio::task::spawn_blocking(move || {
         let gathered = run.gather(&earlier, secrets, &mut committer)?;
@@ -208,8 +209,9 @@ struct Run {
     cancel: CancellationToken,
     /// For committing a checkpoint from the packer's thread.
     runtime: tokio::runtime::Handle,
-    /// Chunks of which little is alive: what is in them is stored anew, so that they die with the last old snapshot.
-    sparse: HashSet<ChunkId>,
+    /// Chunks to lean on no more: those that were lost, and those of which little is alive. What is in them is stored anew, so
+    /// that the latter die with the last old snapshot.
+    avoid: HashSet<ChunkId>,
 }
 
 impl Run {
@@ -292,7 +294,7 @@ impl Run {
                 Earlier::new(entries, open.signed.manifest.created_at)
             })
             .collect();
-        let mut planner = Planner::new(earlier, &self.sparse, monitor, batches, order);
+        let mut planner = Planner::new(earlier, &self.avoid, monitor, batches, order);
         let mut roots = Vec::with_capacity(self.settings.roots.len());
         for root in &self.settings.roots {
             let tree =
@@ -312,7 +314,7 @@ impl Run {
     /// What is stored already. Chunks of earlier runs whose secrets do not open are as if they were not there.
     fn fragments(&self, secrets: Vec<(ChunkId, Vec<u8>)>) -> Result<Fragments, CreateError> {
         let mut fragments = Fragments::default();
-        for (id, sealed) in secrets.into_iter().filter(|(id, _)| !self.sparse.contains(id)) {
+        for (id, sealed) in secrets.into_iter().filter(|(id, _)| !self.avoid.contains(id)) {
             let Ok(secret) = open_chunk_secret(&self.store.keys.master, &id, &sealed) else { continue };
             fragments.add_known(Arc::new(ChunkRef { id, key: secret.key }), secret.fragments.into_iter());
         }

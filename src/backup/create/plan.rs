@@ -72,7 +72,7 @@ impl<'a> Earlier<'a> {
 /// Cuts the walk into batches.
 pub struct Planner<'a> {
     earlier: Vec<Earlier<'a>>,
-    sparse: &'a HashSet<ChunkId>,
+    avoid: &'a HashSet<ChunkId>,
     links: HashMap<(u64, u64), TreePath>,
     monitor: &'a dyn Monitor,
     batches: Sender<Batch>,
@@ -82,15 +82,15 @@ pub struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    /// A planner that compares with `earlier` snapshots, the best first. What leans on `sparse` chunks is read again.
+    /// A planner that compares with `earlier` snapshots, the best first. What leans on chunks to `avoid` is read again.
     pub fn new(
         earlier: Vec<Earlier<'a>>,
-        sparse: &'a HashSet<ChunkId>,
+        avoid: &'a HashSet<ChunkId>,
         monitor: &'a dyn Monitor,
         batches: Sender<Batch>,
         order: Sender<Receiver<Block>>,
     ) -> Self {
-        Self { earlier, sparse, links: HashMap::new(), monitor, batches, order, steps: Vec::new(), bytes: 0 }
+        Self { earlier, avoid, links: HashMap::new(), monitor, batches, order, steps: Vec::new(), bytes: 0 }
     }
 
     /// Plans one root's walk; false if the packer does not listen any more.
@@ -140,7 +140,7 @@ impl<'a> Planner<'a> {
         let now = found.stat.attributes(Vec::new());
         for earlier in &mut self.earlier {
             let Some(entry) = earlier.find(&found.path) else { continue };
-            if earlier.trusts(&entry, &now) && is_same_kind(&entry.kind, &found) && !leans_on_sparse(&entry, self.sparse) {
+            if earlier.trusts(&entry, &now) && is_same_kind(&entry.kind, &found) && !leans_on(&entry, self.avoid) {
                 let attributes = Attributes { xattrs: entry.attributes.xattrs, ..now };
                 return Step::Ready(Draft { path: found.path, attributes, kind: DraftKind::Known(entry.kind) });
             }
@@ -153,14 +153,14 @@ impl<'a> Planner<'a> {
 
 }
 
-/// Whether an entry's content is, even partly, in a chunk that is to die.
-fn leans_on_sparse(entry: &Entry, sparse: &HashSet<ChunkId>) -> bool {
+/// Whether an entry's content is, even partly, in one of these chunks.
+fn leans_on(entry: &Entry, avoid: &HashSet<ChunkId>) -> bool {
     let EntryKind::File(file) = &entry.kind else { return false };
-    !sparse.is_empty()
+    !avoid.is_empty()
         && match &file.content {
-            FileContent::Pages(pages) => pages.iter().any(|page| sparse.contains(&page.chunk.id)),
+            FileContent::Pages(pages) => pages.iter().any(|page| avoid.contains(&page.chunk.id)),
             FileContent::Extents(extents) => extents.iter().any(|extent| match extent {
-                Extent::Data { chunk, .. } => sparse.contains(&chunk.id),
+                Extent::Data { chunk, .. } => avoid.contains(&chunk.id),
                 Extent::Hole { .. } => false,
             }),
         }
