@@ -1,5 +1,7 @@
 //! Instances in one process: back up, pair, sync, fetch, restore; with a net that cuts, flips, stalls and refuses.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
