@@ -1,3 +1,4 @@
 //! The one integration binary: every further one would link everything again. One module a topic.
 
+mod cli;
 mod layers;
