@@ -287,7 +287,9 @@ fn two_homes_and_a_server_in_between() {
     fs::write(place.data().join("three.md"), "the third note\n").unwrap();
     good(&a, &["backup"]);
     assert_eq!(json(&b, &["sync"])["peers"][0]["new_snapshots"].as_array().unwrap().len(), 1);
-    assert!(good(&b, &["fetch"]).contains("1 chunk"));
+    let fetched = json(&b, &["fetch"]);
+    assert!(fetched["chunks"].as_u64().unwrap() > 0 && fetched["still_missing"] == 0, "{fetched}");
+    assert!(good(&b, &["fetch"]).contains("everything is here"));
     fs::write(place.data().join("four.md"), "the fourth note\n").unwrap();
     good(&a, &["backup"]);
     let following = Served::start(&b);
