@@ -226,7 +226,7 @@ impl Worker {
                 new_snapshots: synced.new_snapshots.len() as u64,
                 chunks: fetched.chunks,
                 bytes: fetched.bytes,
-                error: None,
+                error: (!fetched.bad.is_empty()).then(|| format!("it sent {} wrong chunks", fetched.bad.len())),
             },
             Err(error) => Visit { ended_at, new_snapshots: 0, chunks: 0, bytes: 0, error: Some(error.to_string()) },
         });
