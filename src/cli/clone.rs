@@ -57,14 +57,13 @@ pub async fn run(args: CloneArgs, context: &Context) -> anyhow::Result<Outcome> 
         }
     }
     let quote = puller.quote(None).await?;
-    progress.suspend(|| {
-        out.line(format!(
-            "to fetch: {} in {}, for {}",
-            bytes(quote.bytes),
-            count(quote.chunks, "chunk"),
-            count(quote.snapshots, "snapshot")
-        ));
-    });
+    let plan = if quote.chunks == 0 {
+        "nothing to fetch: everything that is known is here".to_owned()
+    } else {
+        let (chunks, snapshots) = (count(quote.chunks, "chunk"), count(quote.snapshots, "snapshot"));
+        format!("to fetch: {} in {chunks}, for {snapshots}", bytes(quote.bytes))
+    };
+    progress.suspend(|| out.line(plan));
     enough_room(context, quote.bytes)?;
     let asked = quote.chunks > 0 && !args.yes && !out.json && std::io::IsTerminal::is_terminal(&std::io::stdin());
     if asked {
@@ -86,10 +85,12 @@ pub async fn run(args: CloneArgs, context: &Context) -> anyhow::Result<Outcome> 
         Some(verify(&store, &options, progress.clone(), &cancel).await?)
     };
     progress.finish();
-    out.line(format!("fetched: {} in {}", bytes(fetched.bytes), count(fetched.chunks, "chunk")));
+    if fetched.chunks > 0 {
+        out.line(format!("fetched: {} in {}", bytes(fetched.bytes), count(fetched.chunks, "chunk")));
+    }
     if let Some(checked) = &checked {
         out.line(format!(
-            "verified: {} and {}; every chunk was compared with its name as it came in",
+            "verified: {} and {}; each was compared with its name as it came in",
             count(checked.snapshots, "snapshot"),
             count(checked.chunks, "chunk")
         ));

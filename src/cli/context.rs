@@ -40,15 +40,17 @@ impl Context {
         }
     }
 
-    /// Starts the log on standard error: warnings, with `-v` more.
-    pub fn start_log(&self) {
+    /// Starts the log on standard error. A server's begins with warnings; a command says by itself what went wrong, so its log
+    /// begins with errors. More with `-v`.
+    pub fn start_log(&self, server: bool) {
         let level = match self.verbose {
-            0 => "warn",
+            0 if server => "warn",
+            0 => "error",
             1 => "info",
             2 => "debug",
             _ => "trace",
         };
-        let filter = tracing_subscriber::EnvFilter::new(format!("warn,bulbil={level}"));
+        let filter = tracing_subscriber::EnvFilter::new(format!("error,bulbil={level}"));
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
         // A second start in one process (a test) changes nothing.
         let _ = log.with_ansi(std::io::stderr().is_terminal()).try_init();

@@ -72,7 +72,8 @@ pub async fn rekey(args: RekeyArgs, context: &Context) -> anyhow::Result<Outcome
     if asked == 0
         && let Some((name, error)) = failures.pop()
     {
-        return Err(error.context(format!("cannot get keys from {name}")));
+        tracing::debug!(peer = name, "getting keys failed");
+        return Err(error);
     }
     for (name, error) in failures {
         progress.problem(Problem { subject: format!("peer {name}"), message: one_line(&error) });

@@ -40,9 +40,16 @@ use output::Outcome;
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(asked) => {
+            let _ = asked.print();
+            // Exit code 2 means something else here than clap's habit.
+            return if asked.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
     let context = Context::new(&cli.global);
-    context.start_log();
+    context.start_log(matches!(cli.command, Command::Serve(_)));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return context.output.failure(&anyhow::Error::new(error).context("cannot start the runtime")),

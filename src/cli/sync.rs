@@ -46,7 +46,8 @@ pub async fn run(args: SyncArgs, context: &Context) -> anyhow::Result<Outcome> {
         && let Some((name, error)) = failures.pop()
     {
         progress.finish();
-        return Err(error.context(format!("cannot sync from {name}")));
+        tracing::debug!(peer = name, "the sync failed");
+        return Err(error);
     }
     for (name, error) in failures {
         progress.problem(Problem { subject: format!("peer {name}"), message: one_line(&error) });

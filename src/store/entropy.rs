@@ -1,8 +1,13 @@
-//! Randomness of the operating system.
+//! Randomness of the operating system, and the one key that draws its own.
 
 use std::convert::Infallible;
 
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
 use rand_core::{TryCryptoRng, TryRng};
+use zeroize::Zeroizing;
+
+use crate::domain::crypto::keywrap::EnvelopeKey;
 
 /// Why drawing cannot fail: without randomness no key is safe, and there is nothing sensible left to do.
 const WORKS: &str = "the operating system gives random bytes";
@@ -17,6 +22,17 @@ struct OsRng;
 /// Drawing from it does, if the operating system has no randomness to give.
 pub fn entropy() -> impl rand_core::CryptoRng + Send + Sync + 'static {
     OsRng
+}
+
+/// Makes a fresh RSA key of 3,072 bits. AWS-LC draws it: in constant time, and many times faster than pure Rust does.
+///
+/// # Panics
+/// If the operating system has no randomness to give.
+pub fn fresh_envelope_key() -> EnvelopeKey {
+    let pair = KeyPair::generate(KeySize::Rsa3072).expect(WORKS);
+    let der: Pkcs8V1Der<'_> = pair.as_der().expect("a fresh key can be encoded");
+    let der = Zeroizing::new(der.as_ref().to_vec());
+    EnvelopeKey::from_pkcs8_der(&der).expect("a fresh key can be read")
 }
 
 impl TryRng for OsRng {

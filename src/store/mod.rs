@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use chunks::{ChunkStore, ChunkStoreError};
-pub use entropy::entropy;
+pub use entropy::{entropy, fresh_envelope_key};
 pub use home::Home;
 pub use index::{Index, IndexError};
 pub use keys::{Keys, Passphrase};
@@ -196,7 +196,7 @@ impl Store {
         Self::create_with(home, options, None).await
     }
 
-    /// Like [`create`](Self::create), with an envelope key that exists already: making one takes a second.
+    /// Like [`create`](Self::create), with an envelope key that exists already: making one takes a moment.
     ///
     /// # Errors
     /// See [`create`](Self::create).
@@ -211,7 +211,7 @@ impl Store {
         let home = home.to_owned();
         let made = tokio::task::spawn_blocking(move || {
             let home = Home::begin(&home)?;
-            let envelope = envelope.unwrap_or_else(|| EnvelopeKey::generate(&mut entropy()));
+            let envelope = envelope.unwrap_or_else(|| fresh_envelope_key());
             let (keys, recovery) = Keys::create(&home, options.name, options.passphrase.as_ref(), envelope)?;
             Ok::<_, StoreError>((home, keys, recovery))
         });

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use super::index::{Collection, CollectionSettings, NewChunk, NewCollection, NewSnapshot, Peer, Root};
-use super::{CreateOptions, Keys, Store, entropy, seal_chunk_secret};
+use super::{CreateOptions, Keys, Store, entropy, fresh_envelope_key, seal_chunk_secret};
 use crate::domain::chunk::{ChunkBuilder, ChunkKind, ChunkRef, Padding, Workbench};
 use crate::domain::crypto::aead::SealKey;
 use crate::domain::crypto::hash::{FileHash, FragmentHash};
@@ -23,7 +23,7 @@ use crate::domain::segment::{Segment, SegmentEntry};
 
 /// The envelope key of all tests: making one takes a second.
 pub(crate) fn envelope_key() -> EnvelopeKey {
-    static DER: LazyLock<Vec<u8>> = LazyLock::new(|| EnvelopeKey::generate(&mut entropy()).pkcs8_der().to_vec());
+    static DER: LazyLock<Vec<u8>> = LazyLock::new(|| fresh_envelope_key().pkcs8_der().to_vec());
     EnvelopeKey::from_pkcs8_der(&DER).unwrap()
 }
 

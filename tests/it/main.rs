@@ -1,6 +1,7 @@
 //! The one integration binary: every further one would link everything again. One module a topic.
 
 mod backup_restore;
+mod cli;
 mod kill;
 mod layers;
 mod replicate;

@@ -70,12 +70,12 @@ async fn tell(folder: &Path, story: &mut Story) -> anyhow::Result<()> {
 
     story.step("Two machines");
     let (alpha, beta) = tokio::try_join!(home(folder, "alpha"), home(folder, "beta"))?;
-    story.tell(
-        "Each instance draws keys of its own. They never leave it; only the fingerprint words are compared between people.",
-    );
     for store in [&alpha, &beta] {
         story.detail(&format!("{:<6} {}", store.keys.name, words(&store.keys.instance())));
     }
+    story.tell(
+        "Each instance draws keys of its own. They never leave it; only the fingerprint words are compared between people.",
+    );
     std::fs::create_dir_all(data.parent().context("the folder has a parent")?)?;
     sample::make(&data)?;
 
@@ -154,11 +154,7 @@ async fn with_beta(
     sample::change(data)?;
     let second = backup(alpha, notes, &**clock).await?;
     let s = &second.statistics;
-    story.detail(&format!(
-        "alpha backs up again: {} changed, {} stored",
-        count(s.files_read, "file"),
-        bytes(s.new_bytes)
-    ));
+    story.detail(&format!("alpha backs up again: {} of {} stored anew", bytes(s.new_bytes), bytes(s.bytes)));
     let options = ServerOptions { direct: Some(anywhere()), admin: Some(anywhere()) };
     let server =
         Server::start(beta.clone(), &Config::default(), options, Arc::clone(clock), Arc::new(Tally::default())).await?;
@@ -203,9 +199,12 @@ async fn with_beta(
     story.detail("bulbil verify --data: everything is as it was");
     story.tell("The bad copy lies in quarantine, for a look; the good one came from whoever has it.");
 
-    story.step("alpha burns down; beta restores");
+    story.step("If alpha burned down now");
     let checked = restored(beta, COLLECTION, &folder.join("beta/second"), data).await?;
-    story.detail(&format!("{}: contents, modes, times and links compared, all alike", count(checked as u64, "entry")));
+    story.detail(&format!(
+        "beta restores {}: contents, modes, times and links compared, all alike",
+        count(checked as u64, "entry")
+    ));
     let before = restore_into(
         beta,
         &format!("{COLLECTION}@{}", first_sequence(beta, notes.id).await?),
