@@ -71,7 +71,9 @@ pub enum Command {
     )]
     Restore(RestoreArgs),
     /// Restore with the recovery key alone, from what is left of a dead instance or from a mirror
-    #[command(after_help = "Example:\n  bulbil rescue /mnt/old-disk/bulbil --recovery-key-file key.txt\n  bulbil rescue /mnt/old-disk/bulbil notes --recovery-key-file key.txt --target ./out")]
+    #[command(
+        after_help = "Example:\n  bulbil rescue /mnt/old-disk/bulbil --recovery-key-file key.txt\n  bulbil rescue /mnt/old-disk/bulbil notes --recovery-key-file key.txt --target ./out"
+    )]
     Rescue(RescueArgs),
     /// Check that everything is there and is what it was
     #[command(after_help = "Example:\n  bulbil verify\n  bulbil verify --data")]

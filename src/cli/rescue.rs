@@ -53,9 +53,9 @@ pub async fn run(args: RescueArgs, context: &Context) -> anyhow::Result<Outcome>
         out.document("rescue", document, &progress.problems());
         return Ok(out.outcome(&progress.problems()));
     };
-    let snapshot = rescue
-        .find(wanted)
-        .with_context(|| format!("there is no snapshot {wanted:?} that this key opens: leave the name away to list those"))?;
+    let snapshot = rescue.find(wanted).with_context(|| {
+        format!("there is no snapshot {wanted:?} that this key opens: leave the name away to list those")
+    })?;
     let paths = args.path.iter().map(|path| tree_path(path, &snapshot.private)).collect::<anyhow::Result<_>>()?;
     let options = RestoreOptions { paths, overwrite: Overwrite::IfChanged, delete: false, dry_run: false };
     let cancel = context.cancellation();

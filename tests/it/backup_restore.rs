@@ -249,8 +249,7 @@ impl bulbil::monitor::Monitor for CancelAt {
     fn problem(&self, _problem: bulbil::monitor::Problem) {}
     fn add(&self, counter: bulbil::monitor::Counter, n: u64) {
         use std::sync::atomic::Ordering;
-        if counter == bulbil::monitor::Counter::BytesDone
-            && self.seen.fetch_add(n, Ordering::Relaxed) + n >= self.bytes
+        if counter == bulbil::monitor::Counter::BytesDone && self.seen.fetch_add(n, Ordering::Relaxed) + n >= self.bytes
         {
             self.cancel.cancel();
         }

@@ -37,8 +37,7 @@ pub async fn collection(store: &Store, name: &str, roots: &[&Path]) -> Collectio
         .collect();
     let settings = CollectionSettings { roots, excludes: vec![], level: 3, padding: Default::default() };
     let id = CollectionId::random(&mut entropy());
-    let new =
-        NewCollection { id, name: name.to_owned(), origin: store.keys.instance(), settings: Some(settings) };
+    let new = NewCollection { id, name: name.to_owned(), origin: store.keys.instance(), settings: Some(settings) };
     store.index.add_collection(&new).await.unwrap()
 }
 
@@ -81,14 +80,21 @@ pub fn everything(root: &Path) {
     std::os::unix::fs::FileExt::write_at(&sparse, b"at the start", 0).unwrap();
     std::os::unix::fs::FileExt::write_at(&sparse, &noise(2, 70_000), 20 << 20).unwrap();
     sparse.set_len(64 << 20).unwrap();
-    rustix::fs::mknodat(rustix::fs::CWD, root.join("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::from(0o640), 0)
-        .unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        root.join("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from(0o640),
+        0,
+    )
+    .unwrap();
     for n in 0..300 {
         fs::write(root.join(format!("a/b/c/{n:04}.json")), format!("{{\"id\":{n},\"text\":\"{}\"}}", "ab ".repeat(n)))
             .unwrap();
     }
     let _ = rustix::fs::setxattr(root.join("a/text.txt"), "user.note", b"kept", rustix::fs::XattrFlags::empty());
-    let old = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH + std::time::Duration::new(1_000_000_000, 123_456_789));
+    let old =
+        fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH + std::time::Duration::new(1_000_000_000, 123_456_789));
     fs::File::open(root.join("a-b")).unwrap().set_times(old).unwrap();
     fs::set_permissions(root.join("empty"), fs::Permissions::from_mode(0o2710)).unwrap();
 }
@@ -132,7 +138,8 @@ pub fn assert_same_tree(before: &Path, after: &Path) {
     for (path, what) in &a {
         assert_eq!(Some(what), b.get(path), "at {:?}", String::from_utf8_lossy(path));
     }
-    let more: Vec<_> = b.keys().filter(|path| !a.contains_key(*path)).map(|path| String::from_utf8_lossy(path)).collect();
+    let more: Vec<_> =
+        b.keys().filter(|path| !a.contains_key(*path)).map(|path| String::from_utf8_lossy(path)).collect();
     assert!(more.is_empty(), "too much: {more:?}");
 }
 

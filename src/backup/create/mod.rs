@@ -44,8 +44,7 @@ use crate::monitor::{Counter, Monitor, Problem};
 use crate::source::{ExcludeError, Excludes, Root, WalkError, WalkOptions, walk};
 use crate::store::index::{Collection, CollectionSettings, Snapshot};
 use crate::store::{
-    ChunkStoreError, IndexError, ManifestFileError, Store, StoreError, TreeError, TreeReader,
-    open_chunk_secret,
+    ChunkStoreError, IndexError, ManifestFileError, Store, StoreError, TreeError, TreeReader, open_chunk_secret,
 };
 
 use super::open::{OpenSnapshot, OpenSnapshotError};

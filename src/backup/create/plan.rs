@@ -150,7 +150,6 @@ impl<'a> Planner<'a> {
         }
         Step::Visit { found, dir }
     }
-
 }
 
 /// Whether an entry's content is, even partly, in one of these chunks.
