@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::domain::id::CollectionId;
 use crate::domain::invite::Invite;
 use crate::domain::peer::{Role, Trust, is_plain_name};
+use crate::domain::wire::messages::ConfigAnswer;
 use crate::replicate::call::{CallError, PeerCaller};
 use crate::replicate::pair::{JoinError, free_name, join};
 use crate::replicate::pull::Puller;
@@ -76,7 +77,7 @@ pub async fn run(args: CloneArgs, context: &Context) -> anyhow::Result<Outcome> 
         }
     }
     let fetched = puller.fetch(None, std::slice::from_ref(&peer), &cancel).await?;
-    let collections = of_peer(&store, &peer).await?;
+    let collections = of_peer(&store, &peer, configured.as_ref()).await?;
     let ids = collections.iter().map(|(id, _)| *id).collect();
     let checked = if collections.is_empty() {
         None
@@ -222,12 +223,17 @@ fn enough_room(context: &Context, needed: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The collections that came from a peer.
-async fn of_peer(store: &Store, peer: &Peer) -> anyhow::Result<Vec<(CollectionId, String)>> {
-    let here = store.keys.instance();
+/// The collections that a peer lets us have and that are known here; without its configuration, those that it makes.
+async fn of_peer(
+    store: &Store,
+    peer: &Peer,
+    config: Option<&ConfigAnswer>,
+) -> anyhow::Result<Vec<(CollectionId, String)>> {
     let mut collections = store.index.collections().await?;
-    let onward = peer.granted.as_ref().is_some_and(|granted| granted.collections.is_some());
-    collections.retain(|c| c.origin == peer.id || (onward && c.origin != here));
+    collections.retain(|known| match config {
+        Some(config) => config.collections.iter().any(|shown| shown.id == known.id),
+        None => known.origin == peer.id,
+    });
     Ok(collections.into_iter().map(|c| (c.id, c.name)).collect())
 }
 

@@ -211,7 +211,7 @@ impl Store {
         let home = home.to_owned();
         let made = tokio::task::spawn_blocking(move || {
             let home = Home::begin(&home)?;
-            let envelope = envelope.unwrap_or_else(|| fresh_envelope_key());
+            let envelope = envelope.unwrap_or_else(fresh_envelope_key);
             let (keys, recovery) = Keys::create(&home, options.name, options.passphrase.as_ref(), envelope)?;
             Ok::<_, StoreError>((home, keys, recovery))
         });

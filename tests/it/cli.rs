@@ -1,5 +1,7 @@
 //! The program as it is typed: exit codes, sentences, JSON, and two homes with a server in between.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -20,7 +20,7 @@ use crate::transport::memory::MemoryNet;
 use crate::worker::Worker;
 
 struct Planes {
-    home: TestStore,
+    _home: TestStore,
     token: AdminToken,
     admin: axum::Router,
     peer: axum::Router,
@@ -40,7 +40,7 @@ async fn planes() -> Planes {
     let address = "http://127.0.0.1:7001".parse().unwrap();
     let plane = AdminPlane::new(store.clone(), Arc::clone(&clock), token.clone(), following, address);
     let peer = peer_router(PeerPlane::new(Serve::new(store), clock, PeerLimits::default()));
-    Planes { home, token, admin: admin_router(plane), peer, wake }
+    Planes { _home: home, token, admin: admin_router(plane), peer, wake }
 }
 
 /// Status and body of an answer to a request with this host and token.
