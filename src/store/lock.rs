@@ -67,6 +67,10 @@ pub(super) fn running_server(home: &Home) -> Option<ServerInfo> {
 
 fn take(path: &Path) -> Result<File, StoreError> {
     let fail = |what, cause| StoreError::io(what, path, cause);
+    // A copy of a home may lack the folder: it holds nothing worth copying.
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).map_err(|cause| fail("create", cause))?;
+    }
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)

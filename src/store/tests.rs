@@ -196,7 +196,12 @@ async fn a_tree_is_walked_in_order_and_only_where_it_is_wanted() {
     let mut walk = |within: Option<&str>| {
         let mut seen = Vec::new();
         let within = within.map(path);
-        reader.walk::<TreeError>(within.as_ref(), |entry| Ok(seen.push(entry.path.to_string()))).unwrap();
+        reader
+            .walk::<TreeError>(within.as_ref(), |entry| {
+                seen.push(entry.path.to_string());
+                Ok(())
+            })
+            .unwrap();
         seen
     };
     assert_eq!(walk(None), ["r/a", "r/b/x", "r/b/y", "r/b-c", "r/d", "r/e"]);
@@ -276,7 +281,7 @@ async fn replay(test: &TestStore, steps: &[Step]) {
                 let make = MakeSnapshot::new(theirs[*collection], pulled[*collection], &files);
                 let made = make.make(&identity, None, identity.public().instance());
                 store.manifests.save(&made.signed, &[]).unwrap();
-                store.index.note_page(&source.id, &[made.signed.clone()], cursor(at as u64)).await.unwrap();
+                store.index.note_page(&source.id, std::slice::from_ref(&made.signed), cursor(at as u64)).await.unwrap();
                 for segment in made.segments.iter().take(*arrived) {
                     store.chunks.write(&segment.id, &segment.encode()).unwrap();
                     store.index.note_segment(segment).await.unwrap();

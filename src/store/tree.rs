@@ -23,13 +23,13 @@ const CACHED_CHUNKS: NonZeroUsize = NonZeroUsize::new(8).expect("eight is not ze
 #[derive(Debug, thiserror::Error)]
 pub enum TreeError {
     /// A metadata chunk is not here.
-    #[error("metadata chunk {id} is missing: get it back with 'bulbil pull', or from another copy of the repository")]
+    #[error("metadata chunk {id} is missing: get it back with 'bulbil fetch', or from another copy of the repository")]
     Missing {
         /// Which one.
         id: ChunkId,
     },
     /// A metadata chunk does not open.
-    #[error("metadata chunk {id} is damaged: run 'bulbil verify' to put it aside, then 'bulbil pull' to get it back")]
+    #[error("metadata chunk {id} is damaged: run 'bulbil verify' to put it aside, then 'bulbil fetch' to get it back")]
     Damaged {
         /// Which one.
         id: ChunkId,

@@ -1,4 +1,5 @@
 //! The one integration binary: every further one would link everything again. One module a topic.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod backup_restore;
 mod cli;

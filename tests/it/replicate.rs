@@ -27,7 +27,7 @@ use bulbil::replicate::pair::{invite, join};
 use bulbil::replicate::pull::{Kind, Lie, PullError, Puller, Retry, SyncReport, Wrong};
 use bulbil::replicate::serve::Serve;
 use bulbil::store::index::{Collection, CollectionSettings, NewChunk, NewCollection, NewSnapshot, Peer, Root};
-use bulbil::store::{ChunkStore, ChunkStoreError, CreateOptions, IndexError, Keys, Store, entropy};
+use bulbil::store::{ChunkStore, ChunkStoreError, CreateOptions, IndexError, Keys, Store, entropy, fresh_envelope_key};
 use bulbil::transport::client::{ClientLimits, HttpClient};
 use bulbil::transport::memory::{Fault, MemoryNet};
 use bulbil::worker::Worker;
@@ -38,7 +38,7 @@ use tokio_util::task::TaskTracker;
 /// Making a key takes a second: two are enough for all tests.
 fn envelope_key(n: usize) -> EnvelopeKey {
     static KEYS: LazyLock<[Vec<u8>; 2]> =
-        LazyLock::new(|| std::array::from_fn(|_| EnvelopeKey::generate(&mut entropy()).pkcs8_der().to_vec()));
+        LazyLock::new(|| std::array::from_fn(|_| fresh_envelope_key().pkcs8_der().to_vec()));
     EnvelopeKey::from_pkcs8_der(&KEYS[n]).unwrap()
 }
 

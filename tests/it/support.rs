@@ -12,14 +12,14 @@ use std::sync::LazyLock;
 use bulbil::domain::crypto::keywrap::EnvelopeKey;
 use bulbil::domain::id::CollectionId;
 use bulbil::store::index::{Collection, CollectionSettings, NewCollection, Root};
-use bulbil::store::{CreateOptions, Store, entropy};
+use bulbil::store::{CreateOptions, Store, entropy, fresh_envelope_key};
 
 /// The real binary.
 pub const BULBIL: &str = env!("CARGO_BIN_EXE_bulbil");
 
 /// The envelope key of all in-process homes: making one takes a second.
 pub fn envelope_key() -> EnvelopeKey {
-    static DER: LazyLock<Vec<u8>> = LazyLock::new(|| EnvelopeKey::generate(&mut entropy()).pkcs8_der().to_vec());
+    static DER: LazyLock<Vec<u8>> = LazyLock::new(|| fresh_envelope_key().pkcs8_der().to_vec());
     EnvelopeKey::from_pkcs8_der(&DER).unwrap()
 }
 

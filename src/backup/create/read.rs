@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::domain::crypto::hash::{FileHash, FileHasher, FragmentKey};
-use crate::domain::metadata::entry::EntryKind;
+use crate::domain::metadata::entry::{EntryKind, Xattr};
 use crate::monitor::{Counter, Monitor, Problem};
 use crate::source::read::{self, OpenFile, ReadError, Stretch};
 use crate::source::{DirHandle, Found, FoundKind};
@@ -15,6 +15,8 @@ use super::flow::{Batch, Block, Draft, DraftKind, Piece, Step};
 
 /// A block is sent on when it holds this many bytes.
 const BLOCK_BYTES: usize = 1 << 20;
+/// Extended attributes of one entry, names and values, are kept up to this many bytes.
+const MAX_XATTR_BYTES: usize = 1 << 20;
 /// A file that changes while it is read is read this many times.
 const ATTEMPTS: usize = 3;
 
@@ -85,6 +87,15 @@ impl Reader<'_, '_> {
         })
     }
 
+    /// Extended attributes, unless they are beyond all measure: a node must hold them.
+    fn bounded(&self, found: &Found, xattrs: Vec<Xattr>) -> Vec<Xattr> {
+        if xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() <= MAX_XATTR_BYTES {
+            return xattrs;
+        }
+        self.problem(found, "it has more than 1 MiB of extended attributes; they are left out".to_owned());
+        Vec::new()
+    }
+
     fn describe(&mut self, found: &Found, dir: &Arc<DirHandle>) -> Result<bool, ReadError> {
         let kind = match found.kind {
             FoundKind::File => unreachable!("files are read, not described"),
@@ -95,7 +106,7 @@ impl Reader<'_, '_> {
             FoundKind::CharDevice { rdev } => EntryKind::CharDevice { rdev },
             FoundKind::BlockDevice { rdev } => EntryKind::BlockDevice { rdev },
         };
-        let attributes = found.stat.attributes(read::xattrs_of(dir, found.name())?);
+        let attributes = found.stat.attributes(self.bounded(found, read::xattrs_of(dir, found.name())?));
         self.piece(Piece::Entry(Draft { path: found.path.clone(), attributes, kind: DraftKind::Known(kind) }));
         Ok(true)
     }
@@ -131,7 +142,7 @@ impl Reader<'_, '_> {
                     "it changed each time it was read; what was read last is kept and marked".to_owned(),
                 );
             }
-            let attributes = stat.attributes(file.xattrs()?);
+            let attributes = stat.attributes(self.bounded(found, file.xattrs()?));
             let kind = DraftKind::Read { size: content.size, hash: content.hash(), changed_while_read: changed };
             self.piece(Piece::Entry(Draft { path: found.path.clone(), attributes, kind }));
             return Ok(true);

@@ -15,6 +15,10 @@ use super::dedup::{Fragments, Place};
 const MAX_EXTENTS: usize = 256;
 /// A guess of an entry's encoded length, to end leaves in time.
 const ENTRY_BYTES: usize = 64;
+/// A guess of a child's encoded length.
+const CHILD_BYTES: usize = 16;
+/// An inner node is ended when it may be longer than this, in bytes.
+const MAX_INNER_BYTES: usize = 1 << 20;
 
 /// A finished node whose chunk may still be open.
 #[derive(Clone)]
@@ -102,12 +106,15 @@ impl<'a> TreeBuilder<'a> {
             bins.settle(fragments)?;
             let mut nodes = Vec::new();
             let mut children = Vec::new();
+            let mut bytes = 0;
             for below in built {
                 let node = node_ref(&below.place, fragments);
                 self.uses(&node.chunk.id, node.len);
-                let ends = ends_inner(&below.first, level, children.len() + 1);
+                bytes += CHILD_BYTES + below.first.as_bytes().len();
+                let ends = bytes >= MAX_INNER_BYTES || ends_inner(&below.first, level, children.len() + 1);
                 children.push(Child { first: below.first, node, entries: below.entries });
                 if ends {
+                    bytes = 0;
                     nodes.push(Node::Inner { level, children: std::mem::take(&mut children) });
                 }
             }

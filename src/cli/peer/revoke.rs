@@ -50,7 +50,7 @@ pub async fn revoke(peer: Peer, store: &Store, context: &Context) -> anyhow::Res
                     })).collect::<Vec<_>>(),
                 }));
             }
-            out.line("Snapshots that are made from now on share no key with it.");
+            out.line("Snapshots that are made from now on have keys of their own that it never gets; it can still open the chunks it had.");
         }
         _ => out.line("It was not able to fetch anything from here."),
     }

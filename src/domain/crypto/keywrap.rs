@@ -1,13 +1,13 @@
 //! Envelopes' RSA half: wrapping a 32-byte key with RSA-OAEP, SHA-256, MGF1-SHA-256 (RFC 8017 §7.1).
 //!
-//! The `rsa` crate makes and parses keys; AWS-LC does every operation on them, because its private operation is
-//! constant-time and the `rsa` crate's is not (R4, RUSTSEC-2023-0071).
+//! The `rsa` crate parses and checks keys; AWS-LC makes them and does every operation on them, because its private operation
+//! is constant-time and the `rsa` crate's is not (R4, RUSTSEC-2023-0071).
 
 use aws_lc_rs::rsa::{
     OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPublicEncryptingKey, PrivateDecryptingKey,
     PublicEncryptingKey,
 };
-use rsa::pkcs8::{DecodePublicKey, EncodePrivateKey, EncodePublicKey};
+use rsa::pkcs8::{DecodePublicKey, EncodePublicKey};
 use rsa::traits::PublicKeyParts;
 use rsa::{RsaPrivateKey, RsaPublicKey};
 use serde::{Deserialize, Serialize};
@@ -150,13 +150,6 @@ pub struct EnvelopeKey {
 }
 
 impl EnvelopeKey {
-    /// Makes a fresh RSA key of 3,072 bits; takes about a second.
-    pub fn generate(rng: &mut dyn rand_core::CryptoRng) -> Self {
-        let key = RsaPrivateKey::new(&mut OldRng(rng), MIN_BITS).expect("3072 bits are a size RSA can have");
-        let der = key.to_pkcs8_der().expect("a fresh key can be encoded");
-        Self::from_pkcs8_der(der.as_bytes()).expect("a fresh key can be read")
-    }
-
     /// Reads a private key that was kept in a sealed place.
     ///
     /// # Errors
@@ -205,27 +198,3 @@ impl std::fmt::Debug for EnvelopeKey {
         write!(f, "EnvelopeKey({})", &self.recipient.id()[..8])
     }
 }
-
-/// Lends a random generator of today to the `rsa` crate, which knows an older trait.
-struct OldRng<'a>(&'a mut dyn rand_core::CryptoRng);
-
-impl rsa::rand_core::RngCore for OldRng<'_> {
-    fn next_u32(&mut self) -> u32 {
-        self.0.next_u32()
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        self.0.next_u64()
-    }
-
-    fn fill_bytes(&mut self, bytes: &mut [u8]) {
-        self.0.fill_bytes(bytes);
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), rsa::rand_core::Error> {
-        self.0.fill_bytes(bytes);
-        Ok(())
-    }
-}
-
-impl rsa::rand_core::CryptoRng for OldRng<'_> {}
