@@ -148,3 +148,86 @@ fn a_full_disk_is_said_and_nothing_is_lost() {
     assert!(said.contains("no space") && said.contains("free some"), "{said}");
     assert_eq!(fs::read(dir.path().join("out/small")).unwrap(), noise(5, 100_000));
 }
+
+/// A server on loopback that is stopped when it is dropped.
+struct Server {
+    child: Child,
+    _lines: std::io::Lines<std::io::BufReader<std::process::ChildStdout>>,
+}
+
+impl Server {
+    /// Starts and waits for the line that says it is ready.
+    fn start(home: &Path) -> Self {
+        use std::io::BufRead;
+        let mut child = Command::new(BULBIL)
+            .arg("--home")
+            .arg(home)
+            .args(["serve", "--direct", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+        loop {
+            let line = lines.next().expect("it ended before it was ready").unwrap();
+            if line.contains("ready") {
+                return Self { child, _lines: lines };
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn r13_a_clone_that_is_killed_again_and_again_ends_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alpha, beta, source) = (dir.path().join("alpha"), dir.path().join("beta"), dir.path().join("source"));
+    fs::create_dir(&source).unwrap();
+    for n in 0..150 {
+        fs::write(source.join(format!("{n:03}")), noise(n, 300_000)).unwrap();
+    }
+    init(&alpha, "alpha");
+    expect(0, &alpha, &["collection", "add", "notes", source.to_str().unwrap()]);
+    expect(0, &alpha, &["backup", "-q"]);
+    let server = Server::start(&alpha);
+    let invite = expect(0, &alpha, &["invite", "--role", "reader", "--collections", "notes", "-q"]);
+    let invite = invite.lines().find(|line| line.starts_with("bulbil:")).unwrap().to_owned();
+    let clone = ["clone", &invite, "--name", "beta", "--yes", "-q"];
+    let mut kills = 0;
+    for after in [1, 2, 4, 7, 11, 16, 20] {
+        // The first files are the list of chunks and those that are being written.
+        kills += usize::from(kill_when(&beta, &clone, || files(&beta.join("chunks")) >= after));
+    }
+    assert!(kills >= 4, "only {kills} kills hit");
+    expect(0, &beta, &clone);
+    expect(0, &beta, &["verify", "--data"]);
+    let out = dir.path().join("out");
+    expect(0, &beta, &["restore", "notes", "--target", out.to_str().unwrap()]);
+    assert_same_tree(&source, &out);
+
+    // Following: a sync and a fetch that are killed.
+    for n in 0..150 {
+        fs::write(source.join(format!("{n:03}")), noise(5000 + n, 300_000)).unwrap();
+    }
+    expect(0, &alpha, &["backup", "-q"]);
+    let manifests = files(&beta.join("manifests"));
+    kill_when(&beta, &["sync", "-q"], || files(&beta.join("manifests")) > manifests);
+    expect(0, &beta, &["verify", "--data"]);
+    expect(0, &beta, &["sync", "-q"]);
+    let before = files(&beta.join("chunks"));
+    for after in [1, 5, 12] {
+        kill_when(&beta, &["fetch", "-q"], || files(&beta.join("chunks")) >= before + after);
+        expect(0, &beta, &["verify", "--data"]);
+    }
+    expect(0, &beta, &["fetch", "-q"]);
+    drop(server);
+    let again = dir.path().join("again");
+    expect(0, &beta, &["restore", "notes", "--target", again.to_str().unwrap()]);
+    assert_same_tree(&source, &again);
+}
