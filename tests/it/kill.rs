@@ -168,12 +168,12 @@ impl Server {
             .spawn()
             .unwrap();
         let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
-        loop {
-            let line = lines.next().expect("it ended before it was ready").unwrap();
-            if line.contains("ready") {
+        while let Some(line) = lines.next() {
+            if line.unwrap().starts_with("ready") {
                 return Self { child, _lines: lines };
             }
         }
+        panic!("it ended before it was ready: {:?}", child.wait());
     }
 }
 

@@ -22,7 +22,7 @@ use crate::domain::wire::signature::{
 use crate::http::problem::Problem;
 use crate::replicate::serve::Guest;
 
-/// A peer that signed this request, is trusted at this moment, and has not sent it before. Made by [`guard`] only: to ask for
+/// A peer that signed this request, is trusted at this moment, and has not sent it before. Made by the guard only: to ask for
 /// one is to ask for permission.
 #[derive(Debug, Clone)]
 pub struct TrustedPeer {
