@@ -104,6 +104,8 @@ struct Run {
 struct Item {
     id: ChunkId,
     size_bytes: Option<u32>,
+    /// Of a snapshot that was made here: nobody else has to have it, so that missing it is always a fault.
+    own: bool,
     /// How to open it, if we can.
     opens: Option<(Arc<ChunkRef>, ChunkKind, CollectionId)>,
 }
@@ -189,10 +191,11 @@ impl Run {
         users: &mut HashMap<ChunkId, Vec<ManifestId>>,
     ) -> bool {
         let mut hold = true;
+        let own = signed.manifest.instance == self.store.keys.instance();
         for summary in &signed.manifest.segments {
             users.entry(summary.id).or_default().push(signed.id);
-            items.entry(summary.id).or_insert(Item { id: summary.id, size_bytes: None, opens: None });
-            if !self.known.contains(&summary.id) {
+            items.entry(summary.id).or_insert(Item { id: summary.id, size_bytes: None, own, opens: None });
+            if !own && !self.known.contains(&summary.id) {
                 continue;
             }
             let segment = self.store.chunks.read(&summary.id).ok().and_then(|bytes| Segment::parse(&bytes).ok());
@@ -210,7 +213,7 @@ impl Run {
             }
             for SegmentEntry { id, size_bytes } in segment.entries {
                 users.entry(id).or_default().push(signed.id);
-                let item = items.entry(id).or_insert(Item { id, size_bytes: None, opens: None });
+                let item = items.entry(id).or_insert(Item { id, size_bytes: None, own, opens: None });
                 item.size_bytes = Some(size_bytes);
             }
         }
@@ -285,8 +288,9 @@ impl Run {
         let name = format!("chunk {}", item.id.short());
         match finding {
             // What was never fetched is no fault.
-            Finding::Missing if self.known.contains(&item.id) => {
-                self.problem(name, "it is missing; 'bulbil fetch' gets it from a peer".to_owned());
+            Finding::Missing if item.own || self.known.contains(&item.id) => {
+                let text = "it is missing; 'bulbil fetch' gets it if a peer has it, the next backup stores anew what is still there";
+                self.problem(name, text.to_owned());
             }
             Finding::Damaged => {
                 let kept = match self.store.chunks.quarantine(&item.id) {

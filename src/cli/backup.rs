@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::backup::create::{Created, create};
 use crate::backup::select;
+use crate::monitor::{Monitor, Problem};
 use crate::store::Store;
 use crate::store::index::Collection;
 
@@ -20,12 +21,26 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
     let progress = context.progress();
     let mut documents = Vec::new();
     let mut partial = false;
+    let mut failed = 0;
     for collection in &collections {
         if cancel.is_cancelled() {
             break;
         }
         let before = progress.notices().len();
-        let created = create(&store, collection, &*context.clock, progress.clone(), &cancel).await?;
+        let created = match create(&store, collection, &*context.clock, progress.clone(), &cancel).await {
+            Ok(created) => created,
+            // One collection that fails does not keep the others from being backed up.
+            Err(error) if collections.len() > 1 && !cancel.is_cancelled() => {
+                failed += 1;
+                if failed == collections.len() {
+                    return Err(error.into());
+                }
+                let message = format!("no snapshot was made: {error}");
+                progress.problem(Problem { subject: collection.name.clone(), message });
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         progress.suspend(|| {
             for notice in &progress.notices()[before..] {
                 context.output.remark(format!("note: {notice}"));

@@ -36,6 +36,10 @@ async fn add(args: CollectionAddArgs, store: &Store, context: &Context) -> anyho
     );
     Excludes::new(&args.exclude)?;
     let roots = roots(&args.roots)?;
+    let home = store.home.root().canonicalize()?;
+    if let Some(root) = roots.iter().find(|root| root.path.starts_with(&home)) {
+        anyhow::bail!("{} belongs to this bulbil home: its keys must not get into a backup", root.path.display());
+    }
     let settings = CollectionSettings {
         roots,
         excludes: args.exclude,

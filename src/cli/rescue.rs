@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::backup::create::moment;
 use crate::backup::rescue::Rescue;
-use crate::backup::restore::{Overwrite, RestoreOptions, restore};
+use crate::backup::restore::{Overwrite, RestoreOptions, refuse_homes, restore};
 use crate::domain::crypto::recovery::RecoveryKey;
 
 use super::args::RescueArgs;
@@ -57,6 +57,7 @@ pub async fn run(args: RescueArgs, context: &Context) -> anyhow::Result<Outcome>
         format!("there is no snapshot {wanted:?} that this key opens: leave the name away to list those")
     })?;
     let paths = args.path.iter().map(|path| tree_path(path, &snapshot.private)).collect::<anyhow::Result<_>>()?;
+    refuse_homes(target, &args.dir)?;
     let options = RestoreOptions { paths, overwrite: Overwrite::IfChanged, delete: false, dry_run: false };
     let cancel = context.cancellation();
     let stats =

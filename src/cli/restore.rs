@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::backup::open::OpenSnapshot;
-use crate::backup::restore::{Overwrite, RestoreOptions, restore};
+use crate::backup::restore::{Overwrite, RestoreOptions, refuse_homes, restore};
 use crate::backup::select;
 
 use super::args::{OverwriteArg, RestoreArgs};
@@ -14,6 +14,7 @@ use super::output::{Outcome, bytes, count, took};
 /// Restores a snapshot, or a part of it.
 pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome> {
     let started = std::time::Instant::now();
+    refuse_homes(&args.target, &context.home)?;
     let store = context.store().await?;
     let snapshot = select::snapshot(&store, &args.snapshot).await?;
     let open = OpenSnapshot::open(&store, &snapshot.id)?;

@@ -30,11 +30,16 @@ pub async fn run(args: VerifyArgs, context: &Context) -> anyhow::Result<Outcome>
         if args.data { ", every byte read" } else { "; 'verify --data' reads every byte, too" },
         took(started.elapsed()),
     ));
-    if problems.is_empty() {
-        out.line("everything is as it was");
+    match (problems.is_empty(), report.missing.len() as u64) {
+        (true, 0) => out.line("everything is as it was"),
+        (true, missing) => out.line(format!(
+            "everything that is here is as it was; {} still to be fetched from a peer ('bulbil fetch')",
+            count(missing, "chunk")
+        )),
+        _ => {}
     }
     for id in &report.affected {
-        out.line(format!("cannot be restored whole: snapshot {}", id.short()));
+        out.line(format!("cannot be restored whole as things are: snapshot {}", id.short()));
     }
     context.output.document("verify", &report, &problems);
     Ok(out.outcome(&problems))

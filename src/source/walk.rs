@@ -123,7 +123,7 @@ impl fmt::Display for SkipReason {
 #[derive(Debug, thiserror::Error)]
 pub enum WalkError {
     /// There is nothing at the root's path.
-    #[error("{} does not exist: check the path, mount the disk it is on, or remove this root from the collection", path.display())]
+    #[error("{} does not exist: check the path, or mount the disk it is on", path.display())]
     RootMissing {
         /// The root's path.
         path: PathBuf,

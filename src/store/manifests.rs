@@ -21,7 +21,7 @@ pub enum ManifestFileError {
         id: ManifestId,
     },
     /// Its bytes or signature do not hold.
-    #[error("manifest {id} is damaged: get it back from a peer or another copy of the repository")]
+    #[error("manifest {id} is damaged: run 'bulbil rebuild', then 'bulbil sync' gets it back from a peer that has it")]
     Damaged {
         /// Which one.
         id: ManifestId,
@@ -31,7 +31,7 @@ pub enum ManifestFileError {
     },
     /// Its sidecar is missing or no sidecar.
     #[error(
-        "the sidecar of manifest {id} (its signature and keys) is missing or damaged: get it back from a peer or another copy of the repository"
+        "the sidecar of manifest {id} (its signature and keys) is missing or damaged: run 'bulbil rebuild', then 'bulbil sync' gets it back from a peer that has it"
     )]
     BadSidecar {
         /// Whose.

@@ -295,3 +295,58 @@ fn largest_chunk(root: &Path) -> std::path::PathBuf {
     files.sort();
     files.pop().unwrap().1
 }
+
+#[test]
+fn a_restore_never_touches_a_home() {
+    let dir = tempfile::tempdir().unwrap();
+    let (at, source) = (dir.path().join("in/home"), dir.path().join("source"));
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("a"), "a").unwrap();
+    init(&at, "alpha");
+    expect(0, &at, &["collection", "add", "notes", source.to_str().unwrap()]);
+    expect(0, &at, &["backup", "-q"]);
+    for target in [at.clone(), at.join("keys"), at.join("new/deep"), dir.path().join("in")] {
+        expect(1, &at, &["restore", "notes", "--target", target.to_str().unwrap(), "--delete"]);
+    }
+    expect(1, &at, &["collection", "add", "keys", at.join("keys").to_str().unwrap()]);
+    expect(0, &at, &["verify", "--data"]);
+}
+
+#[test]
+fn a_chunk_that_is_gone_is_said_each_time_and_stored_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (at, source) = (dir.path().join("home"), dir.path().join("source"));
+    everything(&source);
+    init(&at, "alpha");
+    expect(0, &at, &["collection", "add", "notes", source.to_str().unwrap()]);
+    expect(0, &at, &["backup", "-q"]);
+    fs::remove_file(largest_chunk(&at.join("chunks"))).unwrap();
+    // A backup looks before it leans on what is stored.
+    expect(0, &at, &["backup", "-q"]);
+    let out = dir.path().join("out");
+    expect(0, &at, &["restore", "notes@2", "--target", out.to_str().unwrap()]);
+    assert_same_tree(&source, &out);
+    // The first snapshot stays broken, and that is said as often as it is asked.
+    for _ in 0..2 {
+        let said = expect(2, &at, &["verify"]);
+        assert!(!said.contains("as it was"), "{said}");
+    }
+}
+
+#[test]
+fn a_root_that_is_gone_does_not_keep_the_others_from_being_backed_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let (at, one, two) = (dir.path().join("home"), dir.path().join("one"), dir.path().join("two"));
+    for root in [&one, &two] {
+        fs::create_dir(root).unwrap();
+        fs::write(root.join("file"), "content").unwrap();
+    }
+    init(&at, "alpha");
+    expect(0, &at, &["collection", "add", "both", one.to_str().unwrap(), two.to_str().unwrap()]);
+    expect(0, &at, &["collection", "add", "first", one.to_str().unwrap()]);
+    expect(0, &at, &["collection", "add", "second", two.to_str().unwrap()]);
+    fs::remove_dir_all(&one).unwrap();
+    let said = expect(2, &at, &["backup"]);
+    assert!(said.contains("both@1") && said.contains("second@1") && !said.contains("first@1"), "{said}");
+    expect(1, &at, &["backup", "first"]);
+}

@@ -146,7 +146,7 @@ pub async fn create(
     let earlier = earlier_snapshots(store, &snapshots);
     let secrets = store.index.chunk_secrets(&collection.id).await?;
     let sparse = store.index.sparse_chunks(&collection.id).await?;
-    let lost = store.index.missing_chunks(Some(&collection.id), usize::MAX).await?;
+    let lost = lost_chunks(store, collection, &secrets).await?;
 
     let last_sequence = snapshots.iter().map(|snapshot| snapshot.sequence).max().unwrap_or(0);
     let mut committer = Committer::new(
@@ -165,7 +165,7 @@ pub async fn create(
         monitor,
         cancel: cancel.clone(),
         runtime: tokio::runtime::Handle::current(),
-        avoid: sparse.iter().copied().chain(lost.into_iter().map(|(id, _)| id)).collect(),
+        avoid: sparse.iter().copied().chain(lost).collect(),
     };
     let (mut committer, gathered) = tokio::task::spawn_blocking(move || {
         let gathered = run.gather(&earlier, secrets, &mut committer)?;
@@ -182,6 +182,33 @@ pub async fn create(
         store.index.set_sparse_chunks(&collection.id, &gathered.sparse).await?;
     }
     Ok(Created { id: signed.id, sequence: signed.manifest.sequence, partial, statistics, took: started.elapsed() })
+}
+
+/// Chunks that the index or the disk says are gone: nothing new may lean on them.
+async fn lost_chunks(
+    store: &Store,
+    collection: &Collection,
+    secrets: &[(ChunkId, Vec<u8>)],
+) -> Result<Vec<ChunkId>, CreateError> {
+    let missing = store.index.missing_chunks(Some(&collection.id), usize::MAX).await?;
+    let mut lost: Vec<ChunkId> = missing.into_iter().map(|(id, _)| id).collect();
+    let (chunks, ids) = (store.chunks.clone(), secrets.iter().map(|(id, _)| *id).collect::<Vec<_>>());
+    let gone = tokio::task::spawn_blocking(move || {
+        let gone = ids.into_iter().filter_map(|id| match chunks.size(&id) {
+            Ok(Some(_)) => None,
+            Ok(None) => Some(Ok(id)),
+            Err(error) => Some(Err(error)),
+        });
+        gone.collect::<Result<Vec<ChunkId>, ChunkStoreError>>()
+    })
+    .await
+    .map_err(|_| CreateError::Died)??;
+    let new: Vec<ChunkId> = gone.into_iter().filter(|id| !lost.contains(id)).collect();
+    if !new.is_empty() {
+        store.index.mark_missing(&new).await?;
+        lost.extend(new);
+    }
+    Ok(lost)
 }
 
 /// The newest complete snapshot, and a partial one that came after it: the first that is returned is the parent.
@@ -301,10 +328,25 @@ impl Run {
             roots.push(Root { name: root.name.clone(), tree, path: root.path.clone() });
         }
         roots.sort_by(|a, b| a.tree.cmp(&b.tree));
+        let mut unreachable = None;
+        let mut reached = 0;
         for root in &roots {
-            if !planner.run(walk(root, &options, &self.cancel)?) || self.cancel.is_cancelled() {
+            let walk = match walk(root, &options, &self.cancel) {
+                Ok(walk) => walk,
+                // One root that is gone does not keep the others from being backed up.
+                Err(error) => {
+                    monitor.problem(Problem { subject: root.name.clone(), message: error.to_string() });
+                    unreachable.get_or_insert(error);
+                    continue;
+                }
+            };
+            reached += 1;
+            if !planner.run(walk) || self.cancel.is_cancelled() {
                 break;
             }
+        }
+        if let (0, Some(error)) = (reached, unreachable) {
+            return Err(error.into());
         }
         planner.finish();
         Ok(())

@@ -1,6 +1,7 @@
 //! Writers: files, from their chunks, each compared with its hash before it gets its name.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
@@ -63,6 +64,8 @@ pub struct Writers<'a> {
     pub monitor: &'a dyn Monitor,
     /// Ends it early, between two files.
     pub cancel: &'a CancellationToken,
+    /// Files that were not written, and their bytes.
+    pub failed: &'a (AtomicU64, AtomicU64),
 }
 
 impl Writers<'_> {
@@ -89,6 +92,8 @@ impl Writers<'_> {
                         "not restored: its content is not what its hash says; try another snapshot".to_owned()
                     }
                 };
+                self.failed.0.fetch_add(1, Ordering::Relaxed);
+                self.failed.1.fetch_add(job.size, Ordering::Relaxed);
                 self.monitor.problem(Problem { subject: job.source.to_string(), message });
             }
         }

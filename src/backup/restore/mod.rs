@@ -9,6 +9,7 @@ mod plan;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use crossbeam_channel::bounded;
@@ -85,12 +86,35 @@ pub enum RestoreError {
     /// The target is a file, or something is in the way.
     #[error("{} is not a folder: choose another target", .0.display())]
     NotAFolder(PathBuf),
+    /// The target is a home of Bulbil, is inside one, or holds one.
+    #[error("{} is, lies in, or holds a bulbil home: restoring there could destroy keys and chunks. Choose another target", .0.display())]
+    Home(PathBuf),
     /// It was cancelled.
     #[error("cancelled: no file was left half written; run it again to go on")]
     Cancelled,
     /// A thread died.
     #[error("a part of the restore died unexpectedly. This is a bug in bulbil")]
     Died,
+}
+
+/// Refuses a target that is a home of Bulbil, lies in one, or holds `home`.
+///
+/// # Errors
+/// [`RestoreError::Home`].
+pub fn refuse_homes(into: &Path, home: &Path) -> Result<(), RestoreError> {
+    let absolute = std::path::absolute(into).unwrap_or_else(|_| into.to_owned());
+    // What does not exist yet cannot be a link: the rest is what counts.
+    let existing = absolute.ancestors().find_map(|path| Some((path, path.canonicalize().ok()?)));
+    let target = match existing {
+        Some((path, real)) => real.join(absolute.strip_prefix(path).unwrap_or(Path::new(""))),
+        None => absolute,
+    };
+    let is_home = |path: &Path| {
+        std::fs::read(path.join("version")).is_ok_and(|text| text.starts_with(b"bulbil-home/"))
+            || path.join("keys").is_dir() && path.join("index.db").is_file()
+    };
+    let holds_home = home.canonicalize().is_ok_and(|home| home.starts_with(&target));
+    if holds_home || target.ancestors().any(is_home) { Err(RestoreError::Home(into.to_owned())) } else { Ok(()) }
 }
 
 /// Restores `snapshot` into the folder `into`, which is made if it is missing. Blocks; for a thread of its own.
@@ -144,7 +168,8 @@ fn fill(
     let cores = thread::available_parallelism().map_or(2, usize::from);
     let (batch_in, batch_out) = bounded(BATCHES_AHEAD);
     let (ahead_in, ahead_out) = bounded(CACHED_CHUNKS.get() / 3);
-    let writers = Writers { cache: &cache, target, monitor, cancel };
+    let failed = (AtomicU64::new(0), AtomicU64::new(0));
+    let writers = Writers { cache: &cache, target, monitor, cancel, failed: &failed };
     thread::scope(|scope| {
         let mut threads = Vec::new();
         for _ in 0..cores {
@@ -163,6 +188,9 @@ fn fill(
         if cancel.is_cancelled() {
             return Err(RestoreError::Cancelled);
         }
-        plan.finish()
+        let mut stats = plan.finish()?;
+        stats.files -= failed.0.load(Ordering::Relaxed);
+        stats.bytes -= failed.1.load(Ordering::Relaxed);
+        Ok(stats)
     })
 }
