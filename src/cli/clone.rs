@@ -31,7 +31,12 @@ pub async fn run(args: CloneArgs, context: &Context) -> anyhow::Result<Outcome> 
     let (store, made) = open_or_make(&args, &invite, &config, context).await?;
     let out = &context.output;
     let caller = caller(&store, context.clock.clone());
-    let peer = pair(&store, &caller, &invite, context).await?;
+    let peer = pair(&store, &caller, &invite, context).await.map_err(|error| match &made {
+        Some(_) => error.context(
+            "the new home stays, and its recovery key above stays valid; run the same command again, with a new invite if need be",
+        ),
+        None => error,
+    })?;
     let granted = peer.granted.as_ref().map_or_else(|| "not known".to_owned(), granted_in_words);
     out.line(format!("joined {}  {}", peer.name, words(&peer.id)));
     out.line(format!("  it lets us have: {granted}"));
