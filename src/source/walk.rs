@@ -621,7 +621,7 @@ mod tests {
         }
         let begin = |path: &Path| walk(&root(path), &with_threads(0), &CancellationToken::new());
         let error = begin(&temp.path().join("none")).unwrap_err();
-        assert!(matches!(error, WalkError::RootMissing { .. }) && error.to_string().contains("remove this root"));
+        assert!(matches!(error, WalkError::RootMissing { .. }) && error.to_string().contains("mount the disk"));
         assert!(matches!(begin(Path::new("/dev/null")), Err(WalkError::RootUnfit { .. })));
     }
 
