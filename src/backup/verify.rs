@@ -165,6 +165,10 @@ impl Run {
                 return;
             }
         };
+        if !self.store.manifests.has_whole_envelopes(&snapshot.id).unwrap_or(true) {
+            let text = "its envelopes are not what they were: the recovery key may not open it; make a new backup";
+            self.problem(name.clone(), text.to_owned());
+        }
         let lists_hold = self.lists(&signed, items, users);
         if !lists_hold {
             report.affected.push(snapshot.id);

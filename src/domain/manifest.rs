@@ -160,6 +160,9 @@ pub struct Sidecar {
     pub signature: ManifestSignature,
     /// The snapshot key, wrapped for recipients.
     pub envelopes: Vec<Envelope>,
+    /// SHA-256 of the envelopes as compact JSON, hex: shows rot in an envelope that this instance cannot open itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<String>,
 }
 
 /// What is wrong with a manifest.
@@ -294,7 +297,18 @@ impl PrivatePart {
 impl Sidecar {
     /// Puts the parts together.
     pub fn new(signature: ManifestSignature, envelopes: Vec<Envelope>) -> Self {
-        Self { format: SIDECAR_FORMAT.to_owned(), signature, envelopes }
+        let check = Some(Self::sum(&envelopes));
+        Self { format: SIDECAR_FORMAT.to_owned(), signature, envelopes, check }
+    }
+
+    /// Whether the envelopes are what they were when they were written. A sidecar without a sum passes.
+    pub fn is_whole(&self) -> bool {
+        self.check.as_ref().is_none_or(|check| *check == Self::sum(&self.envelopes))
+    }
+
+    fn sum(envelopes: &[Envelope]) -> String {
+        let bytes = serde_json::to_vec(envelopes).expect("envelopes have no maps with odd keys");
+        data_encoding::HEXLOWER.encode(&<sha2::Sha256 as sha2::Digest>::digest(bytes))
     }
 }
 

@@ -122,6 +122,15 @@ impl ManifestFiles {
         self.save_sidecar(id, Sidecar::new(signature, envelopes.to_vec()))
     }
 
+    /// Whether the envelopes of a manifest are what they were when they were written. Those that we cannot open
+    /// ourselves would rot unnoticed otherwise.
+    ///
+    /// # Errors
+    /// [`ManifestFileError`].
+    pub fn has_whole_envelopes(&self, id: &ManifestId) -> Result<bool, ManifestFileError> {
+        Ok(self.load_sidecar(id)?.is_whole())
+    }
+
     /// All manifests, sorted by id.
     ///
     /// # Errors

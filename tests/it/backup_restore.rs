@@ -350,3 +350,27 @@ fn a_root_that_is_gone_does_not_keep_the_others_from_being_backed_up() {
     assert!(said.contains("both@1") && said.contains("second@1") && !said.contains("first@1"), "{said}");
     expect(1, &at, &["backup", "first"]);
 }
+
+#[test]
+fn a_rotten_recovery_envelope_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (at, source) = (dir.path().join("home"), dir.path().join("source"));
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("a"), "a").unwrap();
+    init(&at, "alpha");
+    expect(0, &at, &["collection", "add", "notes", source.to_str().unwrap()]);
+    expect(0, &at, &["backup", "-q"]);
+    expect(0, &at, &["verify"]);
+    let entries = fs::read_dir(at.join("manifests")).unwrap().map(|entry| entry.unwrap().path());
+    let sidecar = entries.into_iter().find(|path| path.to_str().unwrap().ends_with(".sidecar")).unwrap();
+    let mut document: serde_json::Value = serde_json::from_slice(&fs::read(&sidecar).unwrap()).unwrap();
+    let envelopes = document["envelopes"].as_array_mut().unwrap();
+    let recovery = envelopes.iter_mut().find(|e| e["algorithm"].as_str().unwrap().starts_with("HPKE")).unwrap();
+    let wrapped = recovery["wrapped"].as_str().unwrap().to_owned();
+    let other = if wrapped.starts_with('A') { "B" } else { "A" };
+    recovery["wrapped"] = format!("{other}{}", &wrapped[1..]).into();
+    fs::write(&sidecar, serde_json::to_vec(&document).unwrap()).unwrap();
+    expect(2, &at, &["verify"]);
+    // What this instance opens by itself still opens.
+    expect(0, &at, &["restore", "notes", "--target", dir.path().join("out").to_str().unwrap()]);
+}
