@@ -172,9 +172,7 @@ async fn with_beta(
     ensure!(newest.id == second.id && newest.complete, "beta did not follow");
     let brought = following.status().first().map_or(0, |peer| peer.bytes);
     story.detail(&format!("beta follows by itself: {} fetched, notes@{} is here", bytes(brought), newest.sequence));
-    story.tell(
-        "Only what changed is read, stored and sent. A server asks its peers every few minutes without being told.",
-    );
+    story.tell("Only what changed is stored and sent. A server asks its peers every few minutes without being told.");
 
     story.step("A bit flips on beta's disk");
     let broken = flip_a_bit(beta)?;
@@ -223,7 +221,7 @@ async fn with_beta(
         bail!("a revoked peer was let in");
     };
     story.detail(&format!("bulbil peer revoke beta; bulbil sync on beta: {refused}"));
-    story.tell("From its next request on beta gets nothing new. What it has it keeps: 'peer revoke' says exactly what that is.");
+    story.tell("From its next request on beta gets nothing new. What it has it keeps: 'peer revoke' lists what it could fetch.");
     Ok(())
 }
 
