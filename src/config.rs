@@ -3,6 +3,7 @@
 //! What an admin changes in daily use is in the database; here stands what belongs to the machine: addresses, intervals.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct Config {
     pub peer: PeerConfig,
     /// Where the admin comes in.
     pub admin: AdminConfig,
+    /// How Tor is used.
+    pub tor: TorConfig,
     /// How the mirror follows.
     pub sync: SyncConfig,
 }
@@ -71,6 +74,37 @@ impl Default for AdminConfig {
     }
 }
 
+/// `[tor]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TorConfig {
+    /// Whether to be an onion service, and to dial them.
+    pub enabled: bool,
+    /// An arti configuration (TOML) that is laid over ours; relative to the home.
+    pub config: Option<PathBuf>,
+    /// The SOCKS port of a tor that runs already: it is dialled through, and no Tor runs in this process.
+    pub socks: Option<SocketAddr>,
+    /// The port of the onion service for peers.
+    pub port: NonZeroU16,
+    /// Whether the onion service for peers is found only with the key that each invite carries.
+    pub restricted_discovery: bool,
+    /// Whether the admin plane answers on an onion address of its own, too.
+    pub admin_onion: bool,
+}
+
+impl Default for TorConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            config: None,
+            socks: None,
+            port: NonZeroU16::new(80).expect("80 is not 0"),
+            restricted_discovery: false,
+            admin_onion: false,
+        }
+    }
+}
+
 /// `[sync]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -99,12 +133,23 @@ impl Config {
     /// [`ConfigError`].
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         match std::fs::read_to_string(path) {
-            Ok(text) => toml::from_str(&text)
-                .map_err(|cause| ConfigError::Malformed { path: path.to_owned(), cause: Box::new(cause) }),
+            Ok(text) => {
+                let mut config: Self = toml::from_str(&text)
+                    .map_err(|cause| ConfigError::Malformed { path: path.to_owned(), cause: Box::new(cause) })?;
+                // What is named there is looked for beside it.
+                let beside = |file: PathBuf| path.parent().unwrap_or(Path::new("")).join(file);
+                config.tor.config = config.tor.config.map(beside);
+                Ok(config)
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(cause) => Err(ConfigError::Read { path: path.to_owned(), cause }),
         }
     }
+}
+
+/// Where the service manager wants to be told how it stands (`NOTIFY_SOCKET`), if one runs this program.
+pub fn notify_socket() -> Option<PathBuf> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// Where the home is, if nobody says: `$XDG_DATA_HOME/bulbil`, or `~/.local/share/bulbil`.

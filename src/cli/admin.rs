@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::domain::peer::PeerAddress;
 use crate::domain::wire::messages::ProblemDocument;
+use crate::http::admin::network::Addresses;
 use crate::http::admin::token::AdminToken;
 use crate::http::admin::{StatusAnswer, SyncAnswer};
 use crate::store::Store;
@@ -52,6 +53,14 @@ impl AdminClient {
     /// If it does not answer.
     pub async fn status(&self) -> anyhow::Result<StatusAnswer> {
         self.call("GET", "/admin/v1/status", Duration::ZERO).await
+    }
+
+    /// Its addresses in full.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn addresses(&self) -> anyhow::Result<Addresses> {
+        self.call("GET", "/admin/v1/addresses", Duration::ZERO).await
     }
 
     /// Wakes the worker, and waits until it has asked everybody.

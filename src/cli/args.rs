@@ -1,5 +1,6 @@
 //! What may be typed.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -33,6 +34,12 @@ pub struct Global {
     /// A file whose first line is the passphrase of the keys
     #[arg(long, global = true, value_name = "FILE", env = "BULBIL_PASSPHRASE_FILE", hide_env = true)]
     pub passphrase_file: Option<PathBuf>,
+    /// An arti configuration (TOML) laid over ours: another Tor network, bridges
+    #[arg(long, global = true, value_name = "FILE", env = "BULBIL_TOR_CONFIG", hide_env = true)]
+    pub tor_config: Option<PathBuf>,
+    /// Dial through a tor that runs already, at this SOCKS address
+    #[arg(long, global = true, value_name = "ADDRESS", env = "BULBIL_SOCKS", hide_env = true)]
+    pub socks: Option<SocketAddr>,
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     pub json: bool,
@@ -84,8 +91,10 @@ pub enum Command {
     /// Make the index again from keys, manifests and chunks
     #[command(after_help = "Example:\n  bulbil rebuild")]
     Rebuild(RebuildArgs),
-    /// Let peers pull from here, and follow those that are trusted
-    #[command(after_help = "Example:\n  bulbil serve --direct 127.0.0.1:7001")]
+    /// Be an onion service that peers pull from, and follow those that are trusted
+    #[command(
+        after_help = "Example:\n  bulbil serve\n  bulbil serve --direct 127.0.0.1:7001     # on a LAN, without Tor"
+    )]
     Serve(ServeArgs),
     /// Make a line that lets another instance in, once
     #[command(
@@ -110,6 +119,12 @@ pub enum Command {
     /// Show who can open a snapshot and which of its chunks are here, or who leans on a chunk
     #[command(after_help = "Example:\n  bulbil inspect notes@3\n  bulbil inspect 1f2e3d4c")]
     Inspect(InspectArgs),
+    /// Show, import or export the onion address of this instance
+    #[command(subcommand)]
+    Onion(OnionCommand),
+    /// Look whether everything is as it should be: keys, disk, clock, Tor, peers, age of backups
+    #[command(after_help = "Example:\n  bulbil doctor")]
+    Doctor(DoctorArgs),
     /// See it all work on throw-away data
     #[command(after_help = "Example:\n  bulbil demo")]
     Demo(DemoArgs),
@@ -127,6 +142,14 @@ pub struct InitArgs {
     /// Ask for a passphrase that protects the keys
     #[arg(long, conflicts_with = "passphrase_file")]
     pub passphrase: bool,
+}
+
+/// `bulbil doctor`
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Without a running server: do not try Tor
+    #[arg(long)]
+    pub offline: bool,
 }
 
 /// `bulbil collection …`
@@ -276,7 +299,11 @@ pub struct VerifyArgs {
 
 /// `bulbil status`
 #[derive(Debug, Args)]
-pub struct StatusArgs {}
+pub struct StatusArgs {
+    /// Show onion addresses
+    #[arg(long)]
+    pub show_address: bool,
+}
 
 /// `bulbil rebuild`
 #[derive(Debug, Args)]

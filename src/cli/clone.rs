@@ -27,10 +27,10 @@ use super::{init, sync};
 /// Joins the instance that made an invite, and fetches what it lets this one have.
 pub async fn run(args: CloneArgs, context: &Context) -> anyhow::Result<Outcome> {
     let invite = Invite::parse(&args.invite)?;
-    let config = Config::load(&context.home.join("bulbil.toml"))?;
+    let config = context.config()?;
     let (store, made) = open_or_make(&args, &invite, &config, context).await?;
     let out = &context.output;
-    let caller = caller(&store, context.clock.clone());
+    let caller = caller(&store, &config, context);
     let peer = pair(&store, &caller, &invite, context).await.map_err(|error| match &made {
         Some(_) => error.context(
             "the new home stays, and its recovery key above stays valid; run the same command again, with a new invite if need be",

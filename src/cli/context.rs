@@ -1,6 +1,7 @@
 //! What every command needs: the home, the store, the clock, and where results go.
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SystemClock;
-use crate::config;
+use crate::config::{self, Config};
 use crate::store::{Passphrase, Store};
 
 use super::args::Global;
@@ -25,6 +26,8 @@ pub struct Context {
     /// What time it is.
     pub clock: Arc<SystemClock>,
     passphrase_file: Option<PathBuf>,
+    tor_config: Option<PathBuf>,
+    socks: Option<SocketAddr>,
     verbose: u8,
 }
 
@@ -36,6 +39,8 @@ impl Context {
             output: Output { json: global.json, quiet: global.quiet },
             clock: Arc::new(SystemClock),
             passphrase_file: global.passphrase_file.clone(),
+            tor_config: global.tor_config.clone(),
+            socks: global.socks,
             verbose: global.verbose,
         }
     }
@@ -54,6 +59,21 @@ impl Context {
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
         // A second start in one process (a test) changes nothing.
         let _ = log.with_ansi(std::io::stderr().is_terminal()).try_init();
+    }
+
+    /// What `bulbil.toml` says, and what the command line says otherwise.
+    ///
+    /// # Errors
+    /// If the file cannot be used.
+    pub fn config(&self) -> anyhow::Result<Config> {
+        let mut config = Config::load(&self.home.join("bulbil.toml"))?;
+        if let Some(file) = &self.tor_config {
+            config.tor.config = Some(file.clone());
+        }
+        if let Some(socks) = self.socks {
+            config.tor.socks = Some(socks);
+        }
+        Ok(config)
     }
 
     /// Opens the home.

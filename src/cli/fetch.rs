@@ -22,7 +22,7 @@ pub async fn fetch(args: FetchArgs, context: &Context) -> anyhow::Result<Outcome
     let of = collection.as_ref().map(|collection| &collection.id);
     let peers = sources(&store, args.peer.as_deref()).await?;
     let (progress, cancel) = (context.progress(), context.cancellation());
-    let puller = Puller::new(store.clone(), caller(&store, context.clock.clone()), progress.clone());
+    let puller = Puller::new(store.clone(), caller(&store, &context.config()?, context), progress.clone());
     let report = puller.fetch(of, &peers, &cancel).await?;
     progress.finish();
     let out = &context.output;
@@ -61,7 +61,7 @@ pub async fn rekey(args: RekeyArgs, context: &Context) -> anyhow::Result<Outcome
     };
     let of = collection.as_ref().map(|collection| &collection.id);
     let progress = context.progress();
-    let puller = Puller::new(store.clone(), caller(&store, context.clock.clone()), progress.clone());
+    let puller = Puller::new(store.clone(), caller(&store, &context.config()?, context), progress.clone());
     let (mut keys, mut asked, mut failures) = (0, 0u64, Vec::new());
     for peer in sources(&store, args.peer.as_deref()).await? {
         match puller.rekey(&peer, of, args.all).await {

@@ -2,14 +2,14 @@
 
 use std::io::IsTerminal;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use serde_json::json;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::domain::crypto::discovery::DiscoveryKey;
 use crate::domain::peer::PeerAddress;
 use crate::replicate::pair;
-use crate::store::Store;
+use crate::store::{OnionName, Store, entropy};
 
 use super::args::InviteArgs;
 use super::context::Context;
@@ -24,13 +24,16 @@ pub async fn run(args: InviteArgs, context: &Context) -> anyhow::Result<Outcome>
     );
     let store = context.store().await?;
     let rights = rights(&store, &args.rights).await?;
-    let address = address(&store, args.address)?;
+    let address = address(&store, args.address, context)?;
     let expires_at = context.clock.now().checked_add(args.expires).context("the invite would never expire")?;
     let words = rights_in_words(&store, &rights).await?;
     let invite = pair::invite(&store, address.clone(), rights, expires_at).await?;
     let (line, id) = (invite.to_text(), invite.id);
     let out = &context.output;
     out.remark(format!("An invite to have {words}. Good once, until {expires_at:.0}."));
+    if store.running_server().is_none() {
+        out.remark("No server runs here now: 'bulbil serve' lets the guest in.");
+    }
     out.remark("It carries a secret: hand it over on a way that you trust. On the other machine:\n");
     out.remark("  bulbil clone '…'\n");
     out.line(&line);
@@ -39,28 +42,37 @@ pub async fn run(args: InviteArgs, context: &Context) -> anyhow::Result<Outcome>
         out.line(qr_code(&line)?);
     }
     let document = json!({
-        "invite": line, "id": id, "address": address, "role": args.rights.role, "expires_at": expires_at,
+        "invite": line, "id": id, "address": address.to_string(), "role": args.rights.role, "expires_at": expires_at,
     });
     out.document("invite", document, &[]);
     Ok(Outcome::Done)
 }
 
 /// Where guests reach this instance.
-fn address(store: &Store, typed: Option<PeerAddress>) -> anyhow::Result<PeerAddress> {
-    let config = Config::load(&store.home.config())?;
+fn address(store: &Store, typed: Option<PeerAddress>, context: &Context) -> anyhow::Result<PeerAddress> {
+    let config = context.config()?;
     let running = || store.running_server().and_then(|server| server.peer_address)?.parse().ok();
-    let listen = || config.peer.listen.map(PeerAddress::Direct);
-    let Some(address) = typed.or_else(|| config.peer.address.clone()).or_else(running).or_else(listen) else {
-        bail!(
-            "the address of this instance is not known: start 'bulbil serve --direct IP:PORT' first, or give the address \
-             with --address http://IP:PORT"
-        )
+    let listen = || config.peer.listen.filter(|_| config.peer.dangerously_direct).map(PeerAddress::Direct);
+    let own_tor = config.tor.enabled && config.tor.socks.is_none();
+    let address = match typed.or_else(|| config.peer.address.clone()).or_else(running) {
+        Some(address) => address,
+        // The address is known before the server has ever run.
+        None if own_tor => PeerAddress::Onion(store.onion_key(OnionName::Peer)?.address(config.tor.port.get())?),
+        None => listen().context(
+            "the address of this instance is not known: give it with --address, or as [peer] address in bulbil.toml",
+        )?,
     };
     ensure!(
         is_callable(&address),
         "nobody can call {address}: say with --address http://IP:PORT where this machine is reached"
     );
-    Ok(address)
+    Ok(match address {
+        // Whoever has the invite finds the hidden service with a key of their own.
+        PeerAddress::Onion(onion) if config.tor.restricted_discovery && own_tor => {
+            PeerAddress::Onion(onion.found_with(Some(DiscoveryKey::random(&mut entropy()))))
+        }
+        address => address,
+    })
 }
 
 /// The line as a picture for a camera. Upper case makes it a third smaller.

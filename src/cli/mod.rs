@@ -10,12 +10,16 @@ mod clone;
 mod collection;
 mod context; // the home, the store, the clock: what every command needs
 mod demo;
+mod dialling; // how peers are reached
 mod diff;
+mod doctor;
 mod fetch;
 mod init;
 mod inspect;
 mod invite;
 mod ls;
+mod notify; // telling the service manager
+mod onion;
 mod openapi;
 mod output; // text or JSON
 mod peer;
@@ -84,6 +88,8 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Fetch(args) => fetch::fetch(args, context).await,
         Command::Rekey(args) => fetch::rekey(args, context).await,
         Command::Inspect(args) => inspect::run(args, context).await,
+        Command::Onion(command) => onion::run(command, context).await,
+        Command::Doctor(args) => doctor::run(args, context).await,
         Command::Demo(args) => demo::run(args, context).await,
         Command::Openapi(args) => openapi::run(args, context),
     }

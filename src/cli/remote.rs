@@ -20,6 +20,7 @@ use crate::transport::direct::DirectDial;
 
 use super::args::RightsArgs;
 use super::context::Context;
+use super::dialling::dial;
 
 /// What plain addresses give up. Said whenever one is listened on or noted.
 pub const DIRECT_GIVES_UP: &str = "\
@@ -27,7 +28,13 @@ No Tor here: whoever watches the network in between sees which addresses talk to
 Contents stay sealed and signed. Use it on this machine, or on a local network that you trust.";
 
 /// A caller that signs as this instance. Plain addresses that it is given were accepted when they were noted: see [`consent`].
-pub fn caller(store: &Store, clock: Arc<dyn Clock>) -> PeerCaller {
+pub fn caller(store: &Store, config: &Config, context: &Context) -> PeerCaller {
+    let client = HttpClient::new(dial(store, config, context.output), ClientLimits::patient());
+    PeerCaller::new(client, Arc::clone(&store.keys), context.clock.clone())
+}
+
+/// The same for plain addresses alone.
+pub fn direct_caller(store: &Store, clock: Arc<dyn Clock>) -> PeerCaller {
     let client = HttpClient::new(Arc::new(DirectDial::new(true)), ClientLimits::default());
     PeerCaller::new(client, Arc::clone(&store.keys), clock)
 }
@@ -38,7 +45,8 @@ pub fn caller(store: &Store, clock: Arc<dyn Clock>) -> PeerCaller {
 /// # Errors
 /// If it is not.
 pub fn consent(context: &Context, config: &Config, address: &PeerAddress, yes: bool) -> anyhow::Result<()> {
-    let PeerAddress::Direct(socket) = address;
+    // Tor is what onions are reached by, and there is nothing to agree to.
+    let PeerAddress::Direct(socket) = address else { return Ok(()) };
     if socket.ip().is_loopback() {
         context.output.remark(format!("{address} is on this machine; reached without Tor."));
         return Ok(());
@@ -198,7 +206,7 @@ pub fn document(peer: &Peer) -> Value {
         _ => None,
     };
     json!({
-        "name": peer.name, "instance": peer.id, "fingerprint": words(&peer.id), "address": peer.address,
+        "name": peer.name, "instance": peer.id, "fingerprint": words(&peer.id), "address": peer.address.as_ref().map(ToString::to_string),
         "state": peer.trust.word(), "rights": rights, "granted": peer.granted, "follow": peer.follow,
         "added_at": peer.added_at, "last_contact_at": peer.last_contact_at, "last_error": peer.last_error,
     })
@@ -206,7 +214,7 @@ pub fn document(peer: &Peer) -> Value {
 
 /// Whether an address can be called from elsewhere: `0.0.0.0` and `::` mean "any of mine" and nothing to others.
 pub fn is_callable(address: &PeerAddress) -> bool {
-    let PeerAddress::Direct(socket) = address;
+    let PeerAddress::Direct(socket) = address else { return true };
     match socket.ip() {
         IpAddr::V4(ip) => !ip.is_unspecified(),
         IpAddr::V6(ip) => !ip.is_unspecified(),

@@ -1,38 +1,100 @@
 //! `bulbil serve`
 
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
-use crate::server::{Server, ServerOptions};
+use crate::domain::peer::PeerAddress;
+use crate::http::admin::network::NetworkView;
+use crate::server::{Reach, Server, ServerOptions};
 
 use super::args::ServeArgs;
 use super::context::Context;
-use super::output::Outcome;
+use super::notify::Manager;
+use super::output::{Outcome, Output};
 use super::remote::{DIRECT_GIVES_UP, words};
 
 /// Lets peers pull from here, and follows those that are trusted, until it is told to stop.
 pub async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<Outcome> {
     let store = context.store().await?;
-    let config = Config::load(&store.home.config())?;
-    let options = ServerOptions { direct: args.direct, admin: args.admin };
+    let config = context.config()?;
+    let options = ServerOptions { direct: args.direct, admin: args.admin, no_wait: false };
     let cancel = context.cancellation();
     let log = std::sync::Arc::new(super::progress::Log);
-    let server = Server::start(store.clone(), &config, options, context.clock.clone(), log).await?;
+    let manager = Manager::of_this_process();
+    let starting = Server::start(store.clone(), &config, options, context.clock.clone(), log);
+    let server = tokio::select! {
+        server = starting => server?,
+        // It may be waiting for another command's Tor.
+        () = cancel.cancelled() => return Ok(Outcome::Done),
+    };
     let out = &context.output;
-    out.warning(format!("Serving peers directly. {DIRECT_GIVES_UP}"));
+    let reach = server.reach().clone();
+    if reach.network().direct {
+        out.warning(format!("Serving peers directly. {DIRECT_GIVES_UP}"));
+    }
     let (peers, admin, instance) = (server.peer_address().clone(), server.admin_address(), store.keys.instance());
+    let is_onion = matches!(peers, PeerAddress::Onion(_));
+    let shown = match args.show_address {
+        true => peers.authority_url(),
+        false if is_onion => "an onion address (--show-address shows it)".to_owned(),
+        false => peers.to_string(),
+    };
     out.line(format!("name         {}", store.keys.name));
     out.line(format!("fingerprint  {}", words(&instance)));
-    out.line(format!("peers        {peers}"));
+    out.line(format!("peers        {shown}"));
     out.line(format!("admin        http://{admin}"));
+    let addresses = reach.addresses();
+    if let Some(onion) = &addresses.admin_onion {
+        let onion = if args.show_address { onion } else { "over Tor, too (--show-address shows the address)" };
+        out.line(format!("             {onion}"));
+    }
     out.line("ready; Ctrl-C stops");
     let document = json!({
-        "name": store.keys.name, "instance": instance, "fingerprint": words(&instance), "peer_address": peers,
+        "name": store.keys.name, "instance": instance, "fingerprint": words(&instance),
+        "peer_address": if args.show_address { peers.authority_url() } else { peers.to_string() },
         "admin_address": format!("http://{admin}"),
+        "addresses": args.show_address.then_some(addresses),
     });
     out.document("serve", document, &[]);
-    server.run(cancel).await?;
+    manager.ready();
+    let done = CancellationToken::new();
+    let telling = tell(reach, &manager, *out, is_onion, done.clone());
+    let running = async {
+        let ended = server.run(cancel).await;
+        done.cancel();
+        ended
+    };
+    let (ended, ()) = tokio::join!(running, telling);
+    ended?;
     store.index.close().await;
     out.remark("stopped");
     Ok(Outcome::Done)
+}
+
+/// Says what changes on the way in, until `done`.
+async fn tell(reach: Reach, manager: &Manager, out: Output, is_onion: bool, done: CancellationToken) {
+    let mut changes = reach.changes();
+    let mut said = String::new();
+    loop {
+        let status = changes.borrow_and_update().clone();
+        let words = status.in_words();
+        manager.status(&words);
+        // What Tor is at changes many times a second: people are told every tenth percent, and each change of state.
+        let step = status.tor.as_ref().filter(|tor| !tor.ready).map(|tor| (tor.percent / 10, tor.blocked.clone()));
+        let key = step.map_or_else(|| without_figures(&words), |step| format!("{step:?}"));
+        if is_onion && key != said {
+            out.remark(&words);
+            said = key;
+        }
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { break },
+            () = done.cancelled() => break,
+        }
+    }
+    manager.stopping();
+}
+
+/// The same words, whatever time something took.
+fn without_figures(words: &str) -> String {
+    words.chars().filter(|c| !c.is_ascii_digit()).collect()
 }

@@ -1,20 +1,23 @@
 //! `bulbil status`
 
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::clock::Clock;
 use crate::domain::peer::fingerprint_words;
 
+use crate::domain::onion::DEFAULT_PORT;
 use crate::http::admin::StatusAnswer;
-use crate::store::Store;
+use crate::http::admin::network::{Addresses, NetworkStatus};
+use crate::store::{OnionName, Store};
 
 use super::admin::AdminClient;
 use super::args::StatusArgs;
 use super::context::Context;
-use super::output::{Outcome, age, bytes, count};
+use super::output::{Outcome, Output, age, bytes, count};
 
 /// Shows what is here, and how old it is.
-pub async fn run(_args: StatusArgs, context: &Context) -> anyhow::Result<Outcome> {
+pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome> {
     let store = context.store().await?;
     let now = context.clock.now();
     let instance = store.keys.instance();
@@ -25,10 +28,21 @@ pub async fn run(_args: StatusArgs, context: &Context) -> anyhow::Result<Outcome
     match &server {
         Some(Ok(server)) => {
             let since = age(now.duration_since(server.started_at).as_secs());
-            out.line(format!("  server       running, peers come in at {}, started {since}", server.peer_address));
+            out.line(format!("  server       running, started {since}"));
+            out.line(format!("  peers        {}", server.network.in_words()));
+            show_network(&server.network, &|at| age(now.duration_since(at).as_secs()), out);
         }
         Some(Err(error)) => out.line(format!("  server       running, and it does not answer: {error}")),
         None => out.line("  server       not running"),
+    }
+    let addresses = if args.show_address { Some(addresses(&store, context).await?) } else { None };
+    if let Some(addresses) = &addresses {
+        for address in &addresses.peer {
+            out.line(format!("  address      {address}"));
+        }
+        if let Some(address) = &addresses.admin_onion {
+            out.line(format!("  admin        {address}"));
+        }
     }
     let mut collections = Vec::new();
     for collection in store.index.collections().await? {
@@ -70,10 +84,41 @@ pub async fn run(_args: StatusArgs, context: &Context) -> anyhow::Result<Outcome
     }
     let document = json!({
         "name": store.keys.name, "instance": instance, "fingerprint": fingerprint_words(&instance).join(" "),
-        "server": server.is_some(), "live": server.and_then(Result::ok), "collections": collections, "peers": peers,
+        "addresses": addresses, "server": server.is_some(), "live": server.and_then(Result::ok), "collections": collections, "peers": peers,
     });
     out.document("status", document, &[]);
     Ok(Outcome::Done)
+}
+
+/// What is worth knowing of the way in.
+fn show_network(network: &NetworkStatus, age: &dyn Fn(Timestamp) -> String, out: &Output) {
+    if let Some(clock) = network.tor.as_ref().and_then(|tor| tor.clock.as_ref()) {
+        out.line(format!("  clock        {clock}: set it right, or Tor will not work for long"));
+    }
+    let Some(onion) = &network.onion else { return };
+    let moment = |at: Option<Timestamp>, never: &str| at.map_or_else(|| never.to_owned(), age);
+    out.line(format!(
+        "  onion        {}, published {}, last reached by a test {}",
+        onion.state,
+        moment(onion.published_at, "not yet"),
+        moment(onion.reached_at, "never"),
+    ));
+}
+
+/// The addresses in full: from the server, or from the keys.
+async fn addresses(store: &Store, context: &Context) -> anyhow::Result<Addresses> {
+    if let Some(server) = AdminClient::of_running(store)? {
+        return server.addresses().await;
+    }
+    let config = context.config()?;
+    let mut known = Addresses::default();
+    if let Some(key) = store.known_onion_key(OnionName::Peer)? {
+        known.peer.push(format!("http://{}", key.address(config.tor.port.get())?.reveal_authority()));
+    }
+    if let Some(key) = store.known_onion_key(OnionName::Admin)?.filter(|_| config.tor.admin_onion) {
+        known.admin_onion = Some(format!("http://{}", key.address(DEFAULT_PORT)?.reveal_authority()));
+    }
+    Ok(known)
 }
 
 /// What the running server says, if one runs.

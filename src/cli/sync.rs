@@ -27,7 +27,7 @@ pub async fn run(args: SyncArgs, context: &Context) -> anyhow::Result<Outcome> {
         return by_server(&server, &store, context).await;
     }
     let (progress, cancel) = (context.progress(), context.cancellation());
-    let caller = caller(&store, context.clock.clone());
+    let caller = caller(&store, &context.config()?, context);
     let puller = Puller::new(store.clone(), caller.clone(), progress.clone());
     let (mut documents, mut failures) = (Vec::new(), Vec::new());
     for peer in peers {

@@ -11,6 +11,7 @@ pub mod identity; // the signed document by which an instance shows itself
 pub mod invite; // one line that lets another instance in
 pub mod manifest; // the document that describes a snapshot
 pub mod metadata; // the sealed tree of files
+pub mod onion; // onion addresses
 pub mod peer; // addresses, trust, rights
 pub mod segment; // plain lists of chunks
 pub mod wire; // signed requests, frames of a chunk stream

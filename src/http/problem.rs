@@ -107,6 +107,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", what)
     }
 
+    /// Peers cannot come in, and why not.
+    pub fn not_open(why: Option<String>) -> Self {
+        Self { detail: why.map(String::into_boxed_str), ..Self::not_ready("peers cannot come in") }
+    }
+
     /// Our own fault. The cause goes to the log, here, and nowhere else.
     pub fn internal(cause: &dyn std::error::Error) -> Self {
         let mut chain = cause.to_string();

@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 
 use super::call::{CallError, Callee, PeerCaller};
 use super::serve::{Serve, ServeError};
+use crate::domain::crypto::discovery::{DiscoveryKey, DiscoveryRecipient};
 use crate::domain::id::{InstanceId, InviteId};
 use crate::domain::identity::Identity;
 use crate::domain::invite::{Invite, InviteSecret};
@@ -86,7 +87,8 @@ fn judge(row: Option<&InviteRow>, proven: bool, known: Option<&Trust>, now: Time
     }
 }
 
-/// Makes an invite and keeps it. `address` is where this instance is reached.
+/// Makes an invite and keeps it. `address` is where this instance is reached; the key to find it, if it carries one, is for
+/// whoever uses the invite alone.
 ///
 /// # Errors
 /// [`IndexError`].
@@ -102,7 +104,11 @@ pub async fn invite(
     };
     let sealed_secret = store.keys.master.seal(&mut entropy(), &vault_place(&id), secret.secret().expose());
     let role = rights.role;
-    store.index.add_invite(&NewInvite { id, sealed_secret, rights, expires_at }).await?;
+    let discovery = match &address {
+        PeerAddress::Onion(onion) => onion.discovery().map(DiscoveryKey::recipient),
+        PeerAddress::Direct(_) => None,
+    };
+    store.index.add_invite(&NewInvite { id, sealed_secret, rights, expires_at, discovery }).await?;
     Ok(Invite { id, address, instance: store.keys.instance(), secret, expires_at, role })
 }
 
@@ -170,8 +176,9 @@ impl Pairing {
                 if !store.index.use_invite(&shown.id, now).await? {
                     return Err(refused(Refusal::Used));
                 }
-                let rights = row.map(|row| row.rights).ok_or_else(|| refused(Refusal::Unknown))?;
-                self.save(request, identity, known, Trust::Trusted(rights.clone()), now).await?;
+                let InviteRow { rights, discovery, .. } = row.ok_or_else(|| refused(Refusal::Unknown))?;
+                let trust = Trust::Trusted(rights.clone());
+                self.save(request, identity, known, trust, discovery, now).await?;
                 tracing::info!(invite.id = %shown.id, peer.id = %joiner, "a peer was let in by invite");
                 rights
             }
@@ -200,7 +207,7 @@ impl Pairing {
         if peers.iter().filter(|peer| peer.trust == Trust::Pending).count() >= MAX_PENDING {
             return Err(PairError::TooManyPending);
         }
-        self.save(request, identity, None, Trust::Pending, now).await?;
+        self.save(request, identity, None, Trust::Pending, None, now).await?;
         tracing::info!(peer.id = %identity.instance, "an instance asks to be let in");
         Ok(PairOutcome::Pending)
     }
@@ -211,11 +218,15 @@ impl Pairing {
         identity: &Identity,
         known: Option<Peer>,
         trust: Trust,
+        discovery: Option<DiscoveryRecipient>,
         now: Timestamp,
     ) -> Result<(), PairError> {
         let index = &self.serve.store().index;
         let peer = match known {
-            Some(peer) => Peer { trust, identity: request.identity.clone(), ..peer },
+            Some(peer) => {
+                let discovery = discovery.or(peer.discovery);
+                Peer { trust, identity: request.identity.clone(), discovery, ..peer }
+            }
             None => {
                 let taken: Vec<String> = index.peers().await?.into_iter().map(|peer| peer.name).collect();
                 Peer {
@@ -230,6 +241,7 @@ impl Pairing {
                     added_at: now,
                     last_contact_at: None,
                     last_error: None,
+                    discovery,
                 }
             }
         };
@@ -296,6 +308,7 @@ pub async fn join(caller: &PeerCaller, invite: &Invite) -> Result<Peer, JoinErro
                 added_at: caller.now(),
                 last_contact_at: None,
                 last_error: None,
+                discovery: None,
             })
         }
     }
@@ -338,6 +351,7 @@ mod tests {
             rights: Rights::none(),
             expires_at: at(100),
             used_at: used.then(|| at(50)),
+            discovery: None,
         }
     }
 

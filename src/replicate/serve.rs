@@ -325,6 +325,7 @@ mod tests {
             added_at: jiff::Timestamp::UNIX_EPOCH,
             last_contact_at: None,
             last_error: None,
+            discovery: None,
         }
     }
 

@@ -4,9 +4,10 @@
 //! HOME/  (0700)
 //!   version                "bulbil-home/1"; written last: without it this is no home
 //!   bulbil.toml            optional
-//!   keys/       (0700)     master, identity, envelope, recovery, ledger (0600)
+//!   keys/       (0700)     master, identity, envelope, recovery, ledger, onion … (0600)
 //!   index.db               SQLite
 //!   chunks/ manifests/ quarantine/ lock/
+//!   tor/                   made by Tor; may be lost without harm
 //! ```
 //!
 //! While a home is being made, `.creating` stands in it. A kill in between leaves that mark, and the next attempt clears
@@ -137,6 +138,16 @@ impl Home {
     /// The folder of what failed its hash.
     pub fn quarantine(&self) -> PathBuf {
         self.root.join("quarantine")
+    }
+
+    /// What Tor keeps: may be lost without harm.
+    pub fn tor(&self) -> PathBuf {
+        self.root.join("tor")
+    }
+
+    /// The socket through which commands use the server's Tor.
+    pub fn door(&self) -> PathBuf {
+        self.lock("dial")
     }
 
     /// A file in the folder of locks.

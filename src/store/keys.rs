@@ -3,6 +3,7 @@
 //! - `master`: 32 random bytes; with a passphrase, JSON with Argon2id parameters and those bytes sealed under the
 //!   stretched passphrase.
 //! - `identity`: the Ed25519 seed. `envelope`: its version (u64 BE) ‖ the RSA key as PKCS#8.
+//! - `onion`, `onion-admin`: expanded Ed25519 keys, 64 bytes; made when they are first needed (module `onion`).
 //! - `recovery`: JSON with the instance's name and the public recovery key.
 //!
 //! Permissions are checked each time they are opened: a key that others can read is no secret.
@@ -134,8 +135,7 @@ impl Keys {
         let master = open_master(home, passphrase)?;
         let damaged = |file: &str| StoreError::KeysDamaged { path: home.keys().join(file) };
         let open = |file: &'static str| -> Result<Zeroizing<Vec<u8>>, StoreError> {
-            let place = format!("key/{file}");
-            let plain = master.open(place.as_bytes(), &read(home, file)?).map_err(|_| damaged(file))?;
+            let plain = master.open(place(file).as_bytes(), &read(home, file)?).map_err(|_| damaged(file))?;
             Ok(Zeroizing::new(plain))
         };
         let seed = Secret::from_slice(&open("identity")?).ok_or_else(|| damaged("identity"))?;
@@ -151,6 +151,27 @@ impl Keys {
             master,
         })
     }
+}
+
+impl Keys {
+    /// Seals something into a file of its own; durable on return.
+    pub(super) fn save_sealed(&self, home: &Home, file: &str, plain: &[u8]) -> Result<(), StoreError> {
+        write(home, file, &self.master.seal(&mut entropy(), place(file).as_bytes(), plain))
+    }
+
+    /// Opens such a file; `None` if there is none.
+    pub(super) fn load_sealed(&self, home: &Home, file: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let sealed = match read(home, file) {
+            Err(StoreError::KeysMissing { .. }) => return Ok(None),
+            sealed => sealed?,
+        };
+        let damaged = |_| StoreError::KeysDamaged { path: home.keys().join(file) };
+        self.master.open(place(file).as_bytes(), &sealed).map(|plain| Some(Zeroizing::new(plain))).map_err(damaged)
+    }
+}
+
+fn place(file: &str) -> String {
+    format!("key/{file}")
 }
 
 /// Whether opening a home's keys takes a passphrase.

@@ -27,6 +27,10 @@ pub struct BackupLock(#[expect(dead_code, reason = "it is held, not read")] File
 #[derive(Debug)]
 pub struct ServerLock(#[expect(dead_code, reason = "it is held, not read")] File);
 
+/// Held while Tor's state is written.
+#[derive(Debug)]
+pub struct TorLock(#[expect(dead_code, reason = "it is held, not read")] File);
+
 /// What a running server tells the command line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerInfo {
@@ -34,8 +38,20 @@ pub struct ServerInfo {
     pub pid: u32,
     /// Where its admin plane listens.
     pub admin_address: Option<String>,
-    /// Where its peer plane listens.
+    /// Where peers reach it, in full.
     pub peer_address: Option<String>,
+}
+
+impl ServerLock {
+    /// Tells the command line where the server listens, once that is known.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn tell(&self, home: &Home, info: &ServerInfo) -> Result<(), StoreError> {
+        let path = home.lock("server.json");
+        let text = serde_json::to_vec(info).expect("server info has no maps");
+        files::write_atomically(&path, &text, 0o600).map_err(|cause| StoreError::io("write", &path, cause))
+    }
 }
 
 /// Takes the backup lock, or says who has it.
@@ -43,15 +59,28 @@ pub(super) fn lock_backup(home: &Home) -> Result<BackupLock, StoreError> {
     take(&home.lock("backup")).map(BackupLock)
 }
 
+/// Takes the lock on Tor's state, or says who has it.
+pub(super) fn lock_tor(home: &Home) -> Result<TorLock, StoreError> {
+    take(&home.lock("tor")).map(TorLock)
+}
+
+/// Waits for the turn to add a key: it takes a moment only.
+pub(super) fn lock_keys(home: &Home) -> Result<File, StoreError> {
+    loop {
+        match take(&home.lock("keys")) {
+            Err(StoreError::Busy { .. }) => {}
+            taken => return taken,
+        }
+    }
+}
+
 /// Takes the server lock and, if there is something to say, writes the info file.
 pub(super) fn lock_server(home: &Home, info: Option<&ServerInfo>) -> Result<ServerLock, StoreError> {
-    let lock = take(&home.lock("server"))?;
+    let lock = ServerLock(take(&home.lock("server"))?);
     if let Some(info) = info {
-        let path = home.lock("server.json");
-        let text = serde_json::to_vec(info).expect("server info has no maps");
-        files::write_atomically(&path, &text, 0o600).map_err(|cause| StoreError::io("write", &path, cause))?;
+        lock.tell(home, info)?;
     }
-    Ok(ServerLock(lock))
+    Ok(lock)
 }
 
 /// The server that runs now. An info file whose server is gone is ignored.

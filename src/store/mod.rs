@@ -9,6 +9,7 @@ mod home;
 mod keys;
 mod ledger;
 mod lock;
+mod onion;
 mod rebuild;
 mod secrets;
 
@@ -30,8 +31,9 @@ pub use entropy::{entropy, fresh_envelope_key};
 pub use home::Home;
 pub use index::{Index, IndexError};
 pub use keys::{Keys, Passphrase};
-pub use lock::{BackupLock, ServerInfo, ServerLock};
+pub use lock::{BackupLock, ServerInfo, ServerLock, TorLock};
 pub use manifests::{ManifestFileError, ManifestFiles};
+pub use onion::OnionName;
 pub use rebuild::RebuildReport;
 pub use secrets::{ChunkSecret, open_chunk_secret, seal_chunk_secret};
 pub use tree::{TreeError, TreeReader};
@@ -284,6 +286,14 @@ impl Store {
     /// [`StoreError::Busy`].
     pub fn lock_server(&self, info: &ServerInfo) -> Result<ServerLock, StoreError> {
         lock::lock_server(&self.home, Some(info))
+    }
+
+    /// Makes this process the one that writes Tor's state here.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`].
+    pub fn lock_tor(&self) -> Result<TorLock, StoreError> {
+        lock::lock_tor(&self.home)
     }
 
     /// The server that runs in this home now.

@@ -261,6 +261,7 @@ pub(crate) fn peer(name: &str) -> Peer {
         added_at: "2026-11-22T00:00:00Z".parse().unwrap(),
         last_contact_at: None,
         last_error: None,
+        discovery: None,
     }
 }
 

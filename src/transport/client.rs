@@ -50,6 +50,18 @@ impl Default for ClientLimits {
     }
 }
 
+impl ClientLimits {
+    /// For peers: over Tor everything takes longer, and a warm connection is worth keeping.
+    pub fn patient() -> Self {
+        Self {
+            first_byte: Duration::from_secs(90),
+            progress: Duration::from_secs(60),
+            connections_per_peer: 8,
+            keep_alive: Duration::from_secs(240),
+        }
+    }
+}
+
 /// Why there is no answer, or no whole one. Asking again, with a fresh signature, does no harm.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {

@@ -31,10 +31,10 @@ impl DirectDial {
 impl Dial for DirectDial {
     fn dial<'a>(&'a self, address: &'a PeerAddress) -> BoxFuture<'a, Result<BoxedStream, DialError>> {
         Box::pin(async move {
+            let PeerAddress::Direct(to) = address else { return Err(DialError::TorOff) };
             if !self.dangerously_direct {
                 return Err(DialError::DirectNotAllowed { address: address.clone() });
             }
-            let PeerAddress::Direct(to) = address;
             let unreachable = |cause| DialError::Unreachable { address: address.clone(), cause };
             #[expect(clippy::disallowed_methods, reason = "this is the transport that connects")]
             let connecting = TcpStream::connect(to);

@@ -5,7 +5,13 @@
 
 pub mod client; // HTTP over any of them, bounded
 pub mod direct; // plain TCP, for a LAN or a test
+pub mod door; // through the server that runs in the same home
 pub mod memory; // inside one process, for tests, with faults
+pub mod onions; // states and faults of onion services
+pub mod routes; // each address by the transport that its kind allows
+pub mod socks; // through a tor that runs already
+#[cfg_attr(not(feature = "tor"), path = "no_tor.rs")]
+pub mod tor; // Tor in this process
 
 use std::fmt::Debug;
 use std::io;
@@ -15,6 +21,7 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::domain::peer::PeerAddress;
+use onions::OnionFault;
 
 /// A connection: bytes both ways.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -35,6 +42,14 @@ pub enum DialError {
         /// Where to.
         address: PeerAddress,
     },
+    /// An onion address, and no Tor.
+    #[error(
+        "the address is an onion service, and Tor is switched off here: leave out --direct, or set [tor] enabled = true in bulbil.toml"
+    )]
+    TorOff,
+    /// An onion service that was not reached.
+    #[error(transparent)]
+    Onion(OnionFault),
     /// Nobody answers there.
     #[error("nobody answers at {address}: check that bulbil runs there and that the address is right")]
     Unreachable {
@@ -61,11 +76,21 @@ pub trait Dial: Send + Sync + Debug {
 }
 
 /// Takes connections in.
-pub trait Listen: Send {
+pub trait Listen: Send + Debug {
     /// Waits for the next connection; passing troubles (too many open files) are waited out inside. An error means that
     /// no more will come. May be dropped at any time: no connection is lost.
     fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxedStream>>;
 
     /// Where peers reach it, for people and invites.
     fn address(&self) -> PeerAddress;
+}
+
+impl Listen for Box<dyn Listen> {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxedStream>> {
+        (**self).accept()
+    }
+
+    fn address(&self) -> PeerAddress {
+        (**self).address()
+    }
 }

@@ -15,9 +15,57 @@ pub struct ServeArgs {
     /// Listen here for peers, without Tor: an IP address and a port
     #[arg(long, value_name = "ADDRESS")]
     pub direct: Option<SocketAddr>,
+    /// Show the onion address
+    #[arg(long)]
+    pub show_address: bool,
     /// Listen here for the admin; loopback only [default: any free port of 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
     pub admin: Option<SocketAddr>,
+}
+
+/// `bulbil onion …`
+#[derive(Debug, Subcommand)]
+pub enum OnionCommand {
+    /// Print the address
+    #[command(after_help = "Example:\n  bulbil onion address")]
+    Address(OnionAddressArgs),
+    /// Take over the address of an onion service of C tor
+    #[command(after_help = "Example:\n  bulbil onion import /var/lib/tor/my-service")]
+    Import(OnionImportArgs),
+    /// Write the address's key as C tor keeps it
+    #[command(after_help = "Example:\n  bulbil onion export ./my-service")]
+    Export(OnionExportArgs),
+}
+
+/// `bulbil onion address`
+#[derive(Debug, Args)]
+pub struct OnionAddressArgs {
+    /// That of the admin plane
+    #[arg(long)]
+    pub admin: bool,
+}
+
+/// `bulbil onion import`
+#[derive(Debug, Args)]
+pub struct OnionImportArgs {
+    /// C tor's HiddenServiceDir, or the hs_ed25519_secret_key in it
+    pub from: PathBuf,
+    /// That of the admin plane
+    #[arg(long)]
+    pub admin: bool,
+    /// Give up the address that this instance has now
+    #[arg(long)]
+    pub replace: bool,
+}
+
+/// `bulbil onion export`
+#[derive(Debug, Args)]
+pub struct OnionExportArgs {
+    /// A folder that does not exist yet; it becomes a HiddenServiceDir
+    pub to: PathBuf,
+    /// That of the admin plane
+    #[arg(long)]
+    pub admin: bool,
 }
 
 /// `bulbil invite`
@@ -29,7 +77,7 @@ pub struct InviteArgs {
     /// How long the invite is good: a number and s, m, h or d
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
     pub expires: Duration,
-    /// Where this instance is reached [default: where its server listens]
+    /// Where this instance is reached [default: its onion address, or where its server listens]
     #[arg(long, value_name = "URL")]
     pub address: Option<PeerAddress>,
 }

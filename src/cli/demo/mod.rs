@@ -35,7 +35,7 @@ use crate::store::{CreateOptions, Store, entropy};
 use super::args::DemoArgs;
 use super::context::Context;
 use super::output::{Outcome, Output, bytes, count, took};
-use super::remote::{caller, words};
+use super::remote::{direct_caller, words};
 
 const COLLECTION: &str = "notes";
 
@@ -94,7 +94,7 @@ async fn tell(folder: &Path, story: &mut Story) -> anyhow::Result<()> {
     story.tell("Contents, names and sizes are sealed before they are written: looking into the chunks shows noise.");
 
     story.step("alpha serves, and invites beta");
-    let options = ServerOptions { direct: Some(anywhere()), admin: Some(anywhere()) };
+    let options = ServerOptions { direct: Some(anywhere()), admin: Some(anywhere()), no_wait: true };
     let server =
         Server::start(alpha.clone(), &Config::default(), options, Arc::clone(&clock), Arc::new(Tally::default()))
             .await?;
@@ -131,7 +131,7 @@ async fn with_beta(
 ) -> anyhow::Result<()> {
     let none = CancellationToken::new();
     story.step("beta clones");
-    let caller = caller(beta, Arc::clone(clock));
+    let caller = direct_caller(beta, Arc::clone(clock));
     let peer = join(&caller, &Invite::parse(line)?).await?;
     beta.index.save_peer(&peer).await?;
     let monitor: Arc<dyn Monitor> = Arc::new(Tally::default());
@@ -155,7 +155,7 @@ async fn with_beta(
     let second = backup(alpha, notes, &**clock).await?;
     let s = &second.statistics;
     story.detail(&format!("alpha backs up again: {} of {} stored anew", bytes(s.new_bytes), bytes(s.bytes)));
-    let options = ServerOptions { direct: Some(anywhere()), admin: Some(anywhere()) };
+    let options = ServerOptions { direct: Some(anywhere()), admin: Some(anywhere()), no_wait: true };
     let server =
         Server::start(beta.clone(), &Config::default(), options, Arc::clone(clock), Arc::new(Tally::default())).await?;
     let stop = CancellationToken::new();

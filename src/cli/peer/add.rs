@@ -4,7 +4,6 @@ use anyhow::{Context as _, ensure};
 use serde_json::json;
 
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::domain::peer::Trust;
 use crate::replicate::call::Callee;
 use crate::replicate::pair::{free_name, knock};
@@ -18,8 +17,9 @@ use super::super::remote::{callee, caller, consent, document, granted_in_words, 
 
 /// Notes an instance as pending, and makes itself known there.
 pub async fn add(args: PeerAddArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
-    consent(context, &Config::load(&store.home.config())?, &args.url, args.yes)?;
-    let caller = caller(store, context.clock.clone());
+    let config = context.config()?;
+    consent(context, &config, &args.url, args.yes)?;
+    let caller = caller(store, &config, context);
     let (signed, identity) = caller.identity(&args.url, None).await?;
     let here = store.keys.instance();
     ensure!(identity.instance != here, "{} is this very instance: a peer is another one", args.url);
@@ -48,6 +48,7 @@ pub async fn add(args: PeerAddArgs, store: &Store, context: &Context) -> anyhow:
                 added_at: context.clock.now(),
                 last_contact_at: None,
                 last_error: None,
+                discovery: None,
             }
         }
     };
@@ -91,7 +92,7 @@ fn newer(
 
 /// Asks a peer for its identity document, and keeps it if its envelope key is newer.
 pub async fn refresh_key(peer: Peer, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
-    let caller = caller(store, context.clock.clone());
+    let caller = caller(store, &context.config()?, context);
     let before = peer.identity.verify(Some(&peer.id))?;
     let (signed, after) = caller.identity(&callee(&peer)?.address, Some(&peer.id)).await?;
     let out = &context.output;

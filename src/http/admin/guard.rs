@@ -8,10 +8,10 @@ use http::{HeaderMap, HeaderValue, header};
 use super::AdminPlane;
 use crate::http::problem::Problem;
 
-/// Refuses requests that were meant for another name than loopback's.
-pub(super) async fn host(request: Request, next: Next) -> Response {
-    let mut response =
-        if is_loopback(request.headers()) { next.run(request).await } else { Problem::not_loopback().into_response() };
+/// Refuses requests that were meant for another name than loopback's, or than that of the admin's onion service.
+pub(super) async fn host(State(plane): State<AdminPlane>, request: Request, next: Next) -> Response {
+    let meant = is_loopback(request.headers()) || is_admin_onion(request.headers(), &plane);
+    let mut response = if meant { next.run(request).await } else { Problem::not_loopback().into_response() };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -26,6 +26,15 @@ pub(super) async fn token(State(plane): State<AdminPlane>, request: Request, nex
     let mut response = Problem::no_token().into_response();
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
+}
+
+fn is_admin_onion(headers: &HeaderMap, plane: &AdminPlane) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let own = plane.network.addresses().admin_onion;
+    match (host, own.as_deref().and_then(|url| url.strip_prefix("http://"))) {
+        (Some(host), Some(own)) => host.strip_suffix(":80").unwrap_or(host).eq_ignore_ascii_case(own),
+        _ => false,
+    }
 }
 
 fn is_loopback(headers: &HeaderMap) -> bool {

@@ -5,6 +5,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
 use super::AdminPlane;
+use super::network::NetworkStatus;
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::problem::Problem;
 
@@ -32,7 +33,7 @@ pub(super) async fn get_healthz() -> Json<HealthAnswer> {
     get,
     path = "/readyz",
     responses(
-        (status = 200, description = "The index answers and the worker runs", body = HealthAnswer),
+        (status = 200, description = "The index answers, the worker runs, and peers can come in: over Tor, a test has", body = HealthAnswer),
         (status = 401, description = "No token, or a wrong one", body = ProblemDocument),
         (status = 503, description = "Something does not", body = ProblemDocument)
     ),
@@ -46,5 +47,8 @@ pub(super) async fn get_readyz(State(plane): State<AdminPlane>) -> Result<Json<H
     if plane.worker.has_stopped() {
         return Err(Problem::not_ready("the sync worker has stopped"));
     }
-    Ok(HealthAnswer::ok())
+    match plane.network.network() {
+        NetworkStatus { open: true, .. } => Ok(HealthAnswer::ok()),
+        status => Err(Problem::not_open(status.why_not)),
+    }
 }

@@ -1,4 +1,5 @@
-//! The admin plane: for the owner of this machine, on loopback only, behind a bearer token.
+//! The admin plane: for the owner of this machine, on loopback and, if wanted, on an onion service of its own, behind a
+//! bearer token.
 //!
 //! A browser on this machine can be made to send requests here by any page that it shows: therefore the token, which such a
 //! page does not know, and therefore requests for another name than loopback's are refused (a name that was made to point
@@ -7,6 +8,7 @@
 mod follow; // the sync worker
 mod guard; // whose request, and for which name
 mod health; // GET /healthz, GET /readyz
+pub mod network; // how peers come in
 mod status; // GET /admin/v1/status
 mod sync; // POST /admin/v1/sync
 pub mod token; // the bearer token
@@ -27,8 +29,8 @@ pub use sync::SyncAnswer;
 
 use super::problem::Problem;
 use crate::clock::Clock;
-use crate::domain::peer::PeerAddress;
 use crate::store::Store;
+use network::NetworkView;
 use token::AdminToken;
 
 /// What the admin plane needs. Cheap to clone.
@@ -38,7 +40,7 @@ pub struct AdminPlane {
     clock: Arc<dyn Clock>,
     token: AdminToken,
     worker: Following,
-    peer_address: PeerAddress,
+    network: Arc<dyn NetworkView>,
     started_at: Timestamp,
 }
 
@@ -49,10 +51,10 @@ impl AdminPlane {
         clock: Arc<dyn Clock>,
         token: AdminToken,
         worker: Following,
-        peer_address: PeerAddress,
+        network: Arc<dyn NetworkView>,
     ) -> Self {
         let started_at = clock.now();
-        Self { store, clock, token, worker, peer_address, started_at }
+        Self { store, clock, token, worker, network, started_at }
     }
 }
 
@@ -84,6 +86,7 @@ fn guarded_routes() -> OpenApiRouter<AdminPlane> {
     OpenApiRouter::new()
         .routes(routes!(health::get_readyz))
         .routes(routes!(status::get_status))
+        .routes(routes!(status::get_addresses))
         .routes(routes!(sync::post_sync))
 }
 
@@ -92,14 +95,14 @@ pub fn openapi_admin() -> utoipa::openapi::OpenApi {
     open_routes().merge(guarded_routes()).into_openapi()
 }
 
-/// The admin plane, to be served on a loopback listener of its own (R9).
+/// The admin plane, to be served on a loopback listener, or an onion service, of its own (R9).
 pub fn admin_router(plane: AdminPlane) -> Router {
     let guarded = guarded_routes().layer(from_fn_with_state(plane.clone(), guard::token));
     let (router, _) = open_routes().merge(guarded).split_for_parts();
     router
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::not_found())
-        .layer(axum::middleware::from_fn(guard::host))
+        .layer(from_fn_with_state(plane.clone(), guard::host))
         .with_state(plane)
 }
 

@@ -5,6 +5,7 @@ use axum::extract::State;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::network::{Addresses, NetworkStatus};
 use super::{AdminPlane, FollowStatus};
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::problem::Problem;
@@ -21,8 +22,8 @@ pub struct StatusAnswer {
     /// Since when the server runs.
     #[schema(value_type = String)]
     pub started_at: Timestamp,
-    /// Where peers come in.
-    pub peer_address: String,
+    /// How peers come in, and whether they can.
+    pub network: NetworkStatus,
     /// The collections.
     pub collections: Vec<CollectionStatus>,
     /// The peers.
@@ -108,9 +109,23 @@ pub(super) async fn get_status(State(plane): State<AdminPlane>) -> Result<Json<S
         instance: plane.store.keys.instance().to_string(),
         name: plane.store.keys.name.clone(),
         started_at: plane.started_at,
-        peer_address: plane.peer_address.to_string(),
+        network: plane.network.network(),
         collections,
         peers,
         following: plane.worker.status(),
     }))
+}
+
+/// The addresses of this instance in full: for who may know them
+#[utoipa::path(
+    get,
+    path = "/admin/v1/addresses",
+    responses(
+        (status = 200, description = "Where peers and the admin come in", body = Addresses),
+        (status = 401, description = "No token, or a wrong one", body = ProblemDocument)
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn get_addresses(State(plane): State<AdminPlane>) -> Json<Addresses> {
+    Json(plane.network.addresses())
 }

@@ -6,6 +6,7 @@ use http::{Request, StatusCode, header};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
+use super::network::DirectOnly;
 use super::token::{AdminToken, TokenError};
 use super::{AdminPlane, Following, admin_router, openapi_admin};
 use crate::clock::{Clock, SystemClock};
@@ -37,8 +38,8 @@ async fn planes() -> Planes {
     let worker = Worker::new(puller, Serve::new(store.clone()), Duration::from_secs(60));
     let (following, wake) = Following::new(worker);
     let token = AdminToken::load_or_create(&store.home).unwrap();
-    let address = "http://127.0.0.1:7001".parse().unwrap();
-    let plane = AdminPlane::new(store.clone(), Arc::clone(&clock), token.clone(), following, address);
+    let network = Arc::new(DirectOnly { address: "http://127.0.0.1:7001".to_owned() });
+    let plane = AdminPlane::new(store.clone(), Arc::clone(&clock), token.clone(), following, network);
     let peer = peer_router(PeerPlane::new(Serve::new(store), clock, PeerLimits::default()));
     Planes { _home: home, token, admin: admin_router(plane), peer, wake }
 }
@@ -61,7 +62,8 @@ async fn ask(
     (head.status, String::from_utf8(body.to_vec()).unwrap())
 }
 
-const PATHS: [(&str, &str); 3] = [("GET", "/readyz"), ("GET", "/admin/v1/status"), ("POST", "/admin/v1/sync")];
+const PATHS: [(&str, &str); 4] =
+    [("GET", "/readyz"), ("GET", "/admin/v1/status"), ("GET", "/admin/v1/addresses"), ("POST", "/admin/v1/sync")];
 const HERE: &str = "127.0.0.1:7002";
 
 #[tokio::test]

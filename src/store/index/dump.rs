@@ -28,7 +28,7 @@ impl Index {
              UNION ALL SELECT 'names ' || hex(s.id) || ' ' || position || ' ' || hex(g.id)
                FROM snapshot_segment l JOIN snapshot s ON s.no = l.snapshot_no JOIN chunk g ON g.no = l.segment_no
              UNION ALL SELECT 'peer ' || hex(id) || ' ' || name || ' ' || coalesce(address, '-') || ' ' || trust || ' ' || identity
-               || ' ' || follow || ' ' || coalesce(granted, '-') || ' ' || added_at
+               || ' ' || follow || ' ' || coalesce(granted, '-') || ' ' || added_at || ' ' || coalesce(hex(discovery), '-')
                FROM peer
              ORDER BY 1",
         )

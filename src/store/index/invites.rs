@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::peers::discovery;
 use super::{Index, IndexError, id, json, moment, nanos, optional_moment, to_json};
+use crate::domain::crypto::discovery::DiscoveryRecipient;
 use crate::domain::id::InviteId;
 use crate::domain::peer::Rights;
 
@@ -19,6 +21,8 @@ pub struct NewInvite {
     pub rights: Rights,
     /// After this moment it is worth nothing.
     pub expires_at: Timestamp,
+    /// With which key whoever uses it finds our onion service, if that hides.
+    pub discovery: Option<DiscoveryRecipient>,
 }
 
 /// An invite as it is kept.
@@ -34,6 +38,8 @@ pub struct InviteRow {
     pub expires_at: Timestamp,
     /// When it was used.
     pub used_at: Option<Timestamp>,
+    /// With which key whoever uses it finds our onion service, if that hides.
+    pub discovery: Option<DiscoveryRecipient>,
 }
 
 impl Index {
@@ -42,13 +48,16 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub async fn add_invite(&self, new: &NewInvite) -> Result<(), IndexError> {
-        sqlx::query("INSERT INTO invite (id, sealed_secret, rights, expires_at) VALUES (?1, ?2, ?3, ?4)")
-            .bind(new.id.as_bytes().to_vec())
-            .bind(new.sealed_secret.clone())
-            .bind(to_json(&new.rights))
-            .bind(nanos(new.expires_at))
-            .execute(&self.pool)
-            .await?;
+        sqlx::query(
+            "INSERT INTO invite (id, sealed_secret, rights, expires_at, discovery) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )
+        .bind(new.id.as_bytes().to_vec())
+        .bind(new.sealed_secret.clone())
+        .bind(to_json(&new.rights))
+        .bind(nanos(new.expires_at))
+        .bind(new.discovery.map(|key| key.as_bytes().to_vec()))
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 
@@ -57,7 +66,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub async fn invite(&self, id: &InviteId) -> Result<Option<InviteRow>, IndexError> {
-        let row = sqlx::query("SELECT id, sealed_secret, rights, expires_at, used_at FROM invite WHERE id = ?1")
+        let row = sqlx::query("SELECT * FROM invite WHERE id = ?1")
             .bind(id.as_bytes().to_vec())
             .fetch_optional(&self.pool)
             .await?;
@@ -76,6 +85,23 @@ impl Index {
             .await?;
         Ok(done.rows_affected() == 1)
     }
+
+    /// With which keys this instance's hidden onion service may be found now: those of invites that are still good, and those
+    /// of peers that are let in. In a fixed order.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn discovery_keys(&self, now: Timestamp) -> Result<Vec<DiscoveryRecipient>, IndexError> {
+        let rows = sqlx::query(
+            "SELECT discovery FROM invite WHERE discovery IS NOT NULL AND used_at IS NULL AND expires_at > ?1
+             UNION SELECT discovery FROM peer WHERE discovery IS NOT NULL AND json_extract(trust, '$.state') = 'trusted'
+             ORDER BY discovery",
+        )
+        .bind(nanos(now))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().filter_map(|row| discovery(row).transpose()).collect()
+    }
 }
 
 fn read(row: &SqliteRow) -> Result<InviteRow, IndexError> {
@@ -85,5 +111,6 @@ fn read(row: &SqliteRow) -> Result<InviteRow, IndexError> {
         rights: json(row.try_get("rights")?)?,
         expires_at: moment(row, "expires_at")?,
         used_at: optional_moment(row, "used_at")?,
+        discovery: discovery(row)?,
     })
 }

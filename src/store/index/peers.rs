@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::{Index, IndexError, id, json, moment, nanos, optional_moment, to_json};
+use crate::domain::crypto::discovery::DiscoveryRecipient;
 use crate::domain::feed::Cursor;
 use crate::domain::id::InstanceId;
 use crate::domain::identity::SignedIdentity;
@@ -28,6 +29,9 @@ pub struct Peer {
     pub follow: bool,
     /// What it let us have.
     pub granted: Option<Granted>,
+    /// With which key it finds our onion service, if that hides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discovery: Option<DiscoveryRecipient>,
     /// Up to where we have read its feed. Moved by [`Index::note_page`] and [`Index::reset_cursor`] only.
     #[serde(skip)]
     pub cursor: Option<Cursor>,
@@ -146,9 +150,11 @@ impl Index {
 
 pub(in crate::store) async fn upsert(connection: &mut SqliteConnection, peer: &Peer) -> Result<(), IndexError> {
     let done = sqlx::query(
-        "INSERT INTO peer (id, name, address, trust, identity, follow, granted, cursor, added_at, last_contact_at, last_error)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-         ON CONFLICT (id) DO UPDATE SET name = ?2, address = ?3, trust = ?4, identity = ?5, follow = ?6, granted = ?7",
+        "INSERT INTO peer (id, name, address, trust, identity, follow, granted, cursor, added_at, last_contact_at, last_error,
+         discovery)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+         ON CONFLICT (id) DO UPDATE SET name = ?2, address = ?3, trust = ?4, identity = ?5, follow = ?6, granted = ?7,
+         discovery = ?12",
     )
     .bind(peer.id.as_bytes().to_vec())
     .bind(peer.name.clone())
@@ -161,6 +167,7 @@ pub(in crate::store) async fn upsert(connection: &mut SqliteConnection, peer: &P
     .bind(nanos(peer.added_at))
     .bind(peer.last_contact_at.map(nanos))
     .bind(peer.last_error.clone())
+    .bind(peer.discovery.map(|key| key.as_bytes().to_vec()))
     .execute(connection)
     .await;
     match done {
@@ -190,6 +197,12 @@ pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Peer>, 
     rows.iter().map(read).collect()
 }
 
+/// The column of that name, of a peer or an invite.
+pub(super) fn discovery(row: &SqliteRow) -> Result<Option<DiscoveryRecipient>, IndexError> {
+    let key: Option<Vec<u8>> = row.try_get("discovery")?;
+    key.map(|key| DiscoveryRecipient::from_slice(&key).ok_or(IndexError::Damaged(None))).transpose()
+}
+
 fn read(row: &SqliteRow) -> Result<Peer, IndexError> {
     let address: Option<String> = row.try_get("address")?;
     let granted: Option<String> = row.try_get("granted")?;
@@ -206,5 +219,6 @@ fn read(row: &SqliteRow) -> Result<Peer, IndexError> {
         added_at: moment(row, "added_at")?,
         last_contact_at: optional_moment(row, "last_contact_at")?,
         last_error: row.try_get("last_error")?,
+        discovery: discovery(row)?,
     })
 }

@@ -292,7 +292,7 @@ async fn an_invite_is_used_once() {
     let index = &test.store.index;
     let id = InviteId::random(&mut entropy());
     let expires_at = at("2026-11-23T00:00:00Z");
-    let new = NewInvite { id, sealed_secret: vec![1, 2, 3], rights: everything(), expires_at };
+    let new = NewInvite { id, sealed_secret: vec![1, 2, 3], rights: everything(), expires_at, discovery: None };
     index.add_invite(&new).await.unwrap();
     assert_eq!(index.invite(&InviteId::random(&mut entropy())).await.unwrap(), None);
     assert!(!index.use_invite(&id, expires_at).await.unwrap());

@@ -3,8 +3,12 @@
 //! Every task runs on one tracker. Stopping: nothing new is taken in, open answers and the round at hand may end, and what
 //! is not done at the deadline is cut; a repository survives that at any instruction (R8).
 
+mod network; // what is listened on and dialled with
+mod reach; // whether peers can come in
+
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,17 +20,23 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::peer::PeerAddress;
+use crate::http::admin::network::NetworkView;
 use crate::http::admin::token::{AdminToken, TokenError};
 use crate::http::{AdminPlane, Following, PeerLimits, PeerPlane, ServeLimits, admin_router, peer_router, serve};
 use crate::monitor::Monitor;
 use crate::replicate::call::PeerCaller;
 use crate::replicate::pull::Puller;
 use crate::replicate::serve::Serve;
-use crate::store::{ServerInfo, ServerLock, Store, StoreError};
-use crate::transport::Listen;
+use crate::store::{ServerInfo, ServerLock, Store, StoreError, TorLock};
 use crate::transport::client::{ClientLimits, HttpClient};
-use crate::transport::direct::{DirectDial, DirectListener};
+use crate::transport::direct::DirectListener;
+use crate::transport::door::Door;
+use crate::transport::onions::TorError;
 use crate::worker::Worker;
+
+pub use network::{socks_dial, tor_options};
+pub use reach::Reach;
+use reach::Watched;
 
 /// Open answers may go on for so long after the server is told to stop.
 const FAREWELL: Duration = Duration::from_secs(4);
@@ -38,9 +48,19 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub enum ServerError {
     /// No transport is switched on.
     #[error(
-        "this version reaches peers directly only, without Tor, and that must be asked for: 'bulbil serve --direct 127.0.0.1:7001', or in bulbil.toml [peer] dangerously_direct = true and listen = \"127.0.0.1:7001\""
+        "Tor is switched off in bulbil.toml, and nothing else is switched on: set [tor] enabled = true, or use 'bulbil serve --direct 127.0.0.1:7001'"
     )]
     NoTransport,
+    /// Behind a tor that runs already, and nowhere to come in.
+    #[error(
+        "with [tor] socks another tor hosts the onion service, and passes its connections on to this one: say where in bulbil.toml, [peer] listen = \"127.0.0.1:7001\", and which address it is, [peer] address = \"http://….onion\" (docs/tor.md)"
+    )]
+    NoListener,
+    /// Behind a tor that runs already, and open to everybody.
+    #[error(
+        "{0} can be reached by others than the tor on this machine: listen on loopback, or set dangerously_direct = true if that is wanted"
+    )]
+    BehindTorNotLoopback(SocketAddr),
     /// The admin plane would be seen by others.
     #[error("the admin plane listens on loopback only, and {0} is not: use an address like 127.0.0.1:7002")]
     AdminNotLoopback(SocketAddr),
@@ -55,12 +75,24 @@ pub enum ServerError {
         #[source]
         cause: io::Error,
     },
+    /// The socket for commands cannot be made.
+    #[error("cannot listen at {} for this home's commands", path.display())]
+    Door {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
     /// The repository.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The admin token.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// Tor.
+    #[error(transparent)]
+    Tor(#[from] TorError),
     /// A plane stopped by itself.
     #[error("the {what} stopped unexpectedly")]
     Lost {
@@ -79,6 +111,8 @@ pub struct ServerOptions {
     pub direct: Option<SocketAddr>,
     /// Listen here for the admin.
     pub admin: Option<SocketAddr>,
+    /// Fail at once if another command uses this home's Tor.
+    pub no_wait: bool,
 }
 
 /// A running server. Dropped, it stops without waiting for anything.
@@ -88,11 +122,12 @@ pub struct Server {
     peer_address: PeerAddress,
     admin_address: SocketAddr,
     following: Following,
+    reach: Reach,
     tasks: TaskTracker,
     aborts: Vec<AbortHandle>,
     stop: CancellationToken,
     lost: mpsc::UnboundedReceiver<ServerError>,
-    _lock: ServerLock,
+    _locks: (ServerLock, Option<TorLock>),
 }
 
 impl Server {
@@ -107,58 +142,88 @@ impl Server {
         clock: Arc<dyn Clock>,
         monitor: Arc<dyn Monitor>,
     ) -> Result<Self, ServerError> {
-        let listen = config.peer.listen.filter(|_| config.peer.dangerously_direct);
-        let direct = options.direct.or(listen).ok_or(ServerError::NoTransport)?;
         let admin = options.admin.unwrap_or(config.admin.listen);
         if !admin.ip().is_loopback() {
             return Err(ServerError::AdminNotLoopback(admin));
         }
-        let fail = |who, address| move |cause| ServerError::Listen { who, address, cause };
-        let peers = DirectListener::bind(direct).await.map_err(fail("peers", direct))?;
-        let admins = DirectListener::bind(admin).await.map_err(fail("the admin", admin))?;
-        let (peer_address, admin_address) = (peers.address(), admins.socket_address());
-        let shown = config.peer.address.clone().unwrap_or_else(|| peer_address.clone());
+        let fail = |cause| ServerError::Listen { who: "the admin", address: admin, cause };
+        let admins = DirectListener::bind(admin).await.map_err(fail)?;
+        let admin_address = admins.socket_address();
+        let early = ServerInfo { pid: std::process::id(), admin_address: None, peer_address: None };
+        // Whoever is second hears it at once, not when Tor's state turns out to be in use.
+        let lock = store.lock_server(&early)?;
+        let network = network::build(&store, config, &options, &*clock).await?;
         let info = ServerInfo {
-            pid: std::process::id(),
             admin_address: Some(admin_address.to_string()),
-            peer_address: Some(shown.to_string()),
+            peer_address: Some(network.shown.reveal()),
+            ..early
         };
-        let lock = store.lock_server(&info)?;
+        lock.tell(&store.home, &info)?;
         let token = AdminToken::load_or_create(&store.home)?;
 
-        // A peer's plain address was accepted when it was noted; see `cli::remote::consent`.
-        let client = HttpClient::new(Arc::new(DirectDial::new(true)), ClientLimits::default());
+        let client = HttpClient::new(Arc::clone(&network.dial), ClientLimits::patient());
         let caller = PeerCaller::new(client, Arc::clone(&store.keys), Arc::clone(&clock));
         let puller = Puller::new(store.clone(), caller, monitor);
         let serving = Serve::new(store.clone());
         let worker = Worker::new(puller, serving.clone(), config.sync.interval());
         let (following, wake) = Following::new(worker.clone());
         let plane = PeerPlane::new(serving, Arc::clone(&clock), PeerLimits::default());
-        let admin_plane = AdminPlane::new(store, clock, token, following.clone(), shown);
+        let reach = Reach::new(Watched {
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            shown: network.shown.clone(),
+            addresses: network.addresses(),
+            direct: network.direct,
+            tor: network.hosted.as_ref().map(|hosted| (hosted.tor.clone(), hosted.service.clone())),
+            own_key: network.hosted.as_ref().and_then(|hosted| hosted.own_key),
+            dial: network.test_dial(),
+        });
+        let view: Arc<dyn NetworkView> = Arc::new(reach.clone());
+        let admin_plane = AdminPlane::new(store.clone(), clock, token, following.clone(), view);
 
         let stop = CancellationToken::new();
         let (tell, lost) = mpsc::unbounded_channel();
         let mut server = Self {
             info,
-            peer_address,
+            peer_address: network.shown,
             admin_address,
-            following,
+            following: following.clone(),
+            reach: reach.clone(),
             tasks: TaskTracker::new(),
             aborts: Vec::new(),
             stop,
             lost,
-            _lock: lock,
+            _locks: (lock, network.lock),
         };
         let limits = ServeLimits { farewell: FAREWELL, ..ServeLimits::default() };
         let (peer_plane, admin_plane) = (peer_router(plane), admin_router(admin_plane));
-        server.run_task("peer plane", serve(peers, peer_plane, limits, server.stop.clone()), &tell);
-        server.run_task("admin plane", serve(admins, admin_plane, limits, server.stop.clone()), &tell);
+        for listener in network.listeners {
+            let serving = serve(listener, peer_plane.clone(), limits, server.stop.clone());
+            server.run_task("peer plane", serving, &tell);
+        }
+        server.run_task("admin plane", serve(admins, admin_plane.clone(), limits, server.stop.clone()), &tell);
+        if let Some(listener) = network.admin {
+            let serving = serve(listener, admin_plane, limits, server.stop.clone());
+            server.run_task("admin plane over Tor", serving, &tell);
+        }
+        if network.onions {
+            let door = store.home.door();
+            let fail = |cause| ServerError::Door { path: door.clone(), cause };
+            let serving = Door::open(&door).map_err(fail)?.serve(network.dial, server.stop.clone());
+            server.run_task("door for commands", serving, &tell);
+        }
         let stopped = server.stop.clone();
         let work = async move {
             worker.run(wake, stopped).await;
             Ok(())
         };
         server.run_task("sync worker", work, &tell);
+        let stopped = server.stop.clone();
+        let watching = async move {
+            reach.run(following, stopped).await;
+            Ok(())
+        };
+        server.run_task("watch over the ways in", watching, &tell);
         server.tasks.close();
         Ok(server)
     }
@@ -193,6 +258,11 @@ impl Server {
     /// Where the admin comes in.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// How it stands with the ways in.
+    pub fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     /// The sync worker.

@@ -1,0 +1,126 @@
+//! Tor, in this process (arti): one client that hosts onion services and dials them.
+//!
+//! - One client for a process and for a home's state; each peer has circuits of its own, so that no relay can tell that two
+//!   peers are called by the same instance (`circuits`).
+//! - It begins to bootstrap when it starts and never gives up; who dials meanwhile waits, and is told what for.
+//! - Vanguards are full: this is a service that runs for months, and guards are what keeps it hidden.
+//! - Keys are not arti's concern: it keeps them in memory, and gets them from the home's sealed ones at each start. All of
+//!   `HOME/tor` may be lost without harm, at the cost of a slower start and other guards.
+
+mod circuits; // which circuit a connection to a peer takes
+mod config; // arti's configuration, ours and the admin's
+mod dial; // connecting to onion services, with patience
+mod onion; // hosting one
+mod state; // how far it is, for people
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arti_client::{KeystoreSelector, TorClient};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use tor_hscrypto::pk::{HsClientDescEncSecretKey, HsId};
+use tor_rtcompat::PreferredRuntime;
+
+use super::onions::{OnionOptions, OnionService, TorError, TorOptions};
+use crate::domain::onion::OnionAddress;
+use circuits::Circuits;
+
+pub use onion::OnionListener;
+
+/// First and longest pause between attempts to bootstrap.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+
+type Client = Arc<TorClient<PreferredRuntime>>;
+
+/// A running Tor client. When the last clone is dropped, it stops.
+#[derive(Debug, Clone)]
+pub struct Tor {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: Client,
+    circuits: Circuits,
+    _stop: DropGuard,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tor")
+    }
+}
+
+impl Tor {
+    /// Starts a client. It returns before there is any connection; [`bootstrap`](Self::bootstrap) says how far it is.
+    ///
+    /// # Errors
+    /// [`TorError`]: the configuration is not good, or its folder cannot be used.
+    pub async fn start(options: &TorOptions) -> Result<Self, TorError> {
+        // Several may start in one process (a test): the first wins, and they are all the same.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let config = config::arti(options)?;
+        let client = TorClient::builder().config(config).create_unbootstrapped_async().await;
+        let client = client.map_err(|error| TorError::Start(said(&error)))?;
+        let stop = CancellationToken::new();
+        TaskTracker::new().spawn(bootstrap(Arc::downgrade(&client), stop.clone()));
+        let inner = Inner { client, circuits: Circuits::default(), _stop: stop.drop_guard() };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Hosts an onion service, from now until the listener is dropped.
+    ///
+    /// # Errors
+    /// [`TorError::Host`].
+    pub fn host(&self, options: OnionOptions) -> Result<(OnionListener, OnionService), TorError> {
+        onion::host(&self.inner.client, options)
+    }
+
+    /// Hands over the key that a hidden service (restricted discovery) wants to be found with, if its address carries one.
+    fn show_discovery_key(&self, address: &OnionAddress) -> Result<(), String> {
+        let Some(key) = address.discovery() else { return Ok(()) };
+        let id = HsId::from(*address.key());
+        let client = &self.inner.client;
+        // In memory only; a key that is there already was put there by an earlier call.
+        if client.get_service_discovery_key(id).map_err(|error| said(&error))?.is_none() {
+            let secret = tor_llcrypto::pk::curve25519::StaticSecret::from(*key.secret());
+            client
+                .insert_service_discovery_key(KeystoreSelector::Primary, id, HsClientDescEncSecretKey::from(secret))
+                .map_err(|error| said(&error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Bootstraps until it has worked once; arti keeps the directory fresh from then on.
+async fn bootstrap(client: std::sync::Weak<TorClient<PreferredRuntime>>, stop: CancellationToken) {
+    let mut pause = PAUSES.0;
+    loop {
+        let Some(client) = client.upgrade() else { return };
+        let attempt = tokio::select! {
+            attempt = client.bootstrap() => attempt,
+            () = stop.cancelled() => return,
+        };
+        drop(client);
+        let Err(error) = attempt else { return };
+        tracing::info!(error = said(&error), "Tor did not come up; trying again");
+        tokio::select! {
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSES.1),
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// An error with its causes, in one line. arti's errors hide addresses by themselves.
+fn said(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,217 @@
+//! Hosting an onion service: streams of any client become connections of one listener.
+//!
+//! There is no client address on Tor; a circuit is all that can be told apart, and it has a bounded number of streams.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use tor_cell::relaycell::msg::Connected;
+use tor_hscrypto::pk::{HsClientDescEncKey, HsIdKeypair};
+use tor_hsservice::config::restricted_discovery::HsClientNickname;
+use tor_hsservice::config::{OnionServiceConfig, OnionServiceConfigBuilder};
+use tor_hsservice::{RendRequest, RunningOnionService};
+use tor_llcrypto::pk::ed25519::ExpandedKeypair;
+use tor_proto::stream::IncomingStreamRequest;
+
+use super::{Client, TorError, said};
+use crate::domain::crypto::discovery::DiscoveryRecipient;
+use crate::domain::peer::PeerAddress;
+use crate::transport::onions::{OnionControl, OnionOptions, OnionService, OnionState, Published};
+use crate::transport::{BoxedStream, Listen};
+
+/// Connections that wait to be taken in.
+const WAITING: usize = 64;
+/// Streams of one circuit at once.
+const STREAMS_PER_CIRCUIT: u32 = 32;
+/// A client that has not sent anything but its wish to meet is waited for so long.
+const RENDEZVOUS: Duration = Duration::from_secs(60);
+
+/// Connections to an onion service.
+pub struct OnionListener {
+    address: PeerAddress,
+    streams: mpsc::Receiver<BoxedStream>,
+    _service: OnionService,
+    _stop: DropGuard,
+}
+
+impl std::fmt::Debug for OnionListener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnionListener")
+    }
+}
+
+impl Listen for OnionListener {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxedStream>> {
+        Box::pin(async move {
+            let ended = || io::Error::other("Tor has ended the onion service");
+            self.streams.recv().await.ok_or_else(ended)
+        })
+    }
+
+    fn address(&self) -> PeerAddress {
+        self.address.clone()
+    }
+}
+
+/// Launches a service.
+pub(super) fn host(client: &Client, options: OnionOptions) -> Result<(OnionListener, OnionService), TorError> {
+    let failed = |error: &(dyn std::error::Error + 'static)| TorError::Host(said(error));
+    let address = options.key.address(options.port).map_err(|error| failed(&error))?;
+    let config = config(options.nickname, options.clients.as_deref())?;
+    let keypair = ExpandedKeypair::from_secret_key_bytes(*options.key.secret().expose());
+    let keypair = HsIdKeypair::from(keypair.ok_or_else(|| TorError::Host("its key is damaged".to_owned()))?);
+    let launched = client.launch_onion_service_with_hsid(config, keypair).map_err(|error| failed(&error))?;
+    let (service, rendezvous) = launched.ok_or_else(|| TorError::Host("the configuration disables it".to_owned()))?;
+    let stop = CancellationToken::new();
+    let (sender, streams) = mpsc::channel(WAITING);
+    let tasks = TaskTracker::new();
+    tasks.spawn(take_in(rendezvous.boxed(), options.port, sender, tasks.clone(), stop.clone()));
+    let control = Control { service, nickname: options.nickname, published: Mutex::default() };
+    let control = Arc::new(control);
+    tasks.spawn(note_state(Arc::downgrade(&control), stop.clone()));
+    let service = OnionService::new(address, control);
+    let address = PeerAddress::Onion(address);
+    Ok((OnionListener { address, streams, _service: service.clone(), _stop: stop.drop_guard() }, service))
+}
+
+fn config(nickname: &str, clients: Option<&[DiscoveryRecipient]>) -> Result<OnionServiceConfig, TorError> {
+    let unfit = |what: String| TorError::Host(what);
+    let mut config = OnionServiceConfigBuilder::default();
+    config.nickname(nickname.parse().expect("our names are good"));
+    config.max_concurrent_streams_per_circuit(STREAMS_PER_CIRCUIT);
+    if let Some(clients) = clients {
+        config.restricted_discovery().enabled(true);
+        for (n, key) in clients.iter().enumerate() {
+            let name: HsClientNickname = format!("c{n}").parse().expect("our names are good");
+            let key = HsClientDescEncKey::from(tor_llcrypto::pk::curve25519::PublicKey::from(*key.as_bytes()));
+            config.restricted_discovery().static_keys().access().push((name, key));
+        }
+    }
+    config.build().map_err(|error| unfit(said(&error)))
+}
+
+/// Meets clients; each becomes a task that takes its streams in.
+async fn take_in(
+    mut rendezvous: BoxStream<'static, RendRequest>,
+    port: u16,
+    sender: mpsc::Sender<BoxedStream>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+) {
+    let meet = async {
+        while let Some(request) = rendezvous.next().await {
+            let (sender, stop) = (sender.clone(), stop.clone());
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = meet(request, port, sender) => {}
+                    () = stop.cancelled() => {}
+                }
+            });
+        }
+    };
+    tokio::select! {
+        () = meet => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+async fn meet(request: RendRequest, port: u16, sender: mpsc::Sender<BoxedStream>) {
+    let mut streams = match tokio::time::timeout(RENDEZVOUS, request.accept()).await {
+        Ok(Ok(streams)) => streams,
+        Ok(Err(error)) => {
+            tracing::debug!(error = said(&error), "a client was not met");
+            return;
+        }
+        Err(_) => return,
+    };
+    while let Some(stream) = streams.next().await {
+        match stream.request() {
+            IncomingStreamRequest::Begin(begin) if begin.port() == port => {
+                match stream.accept(Connected::new_empty()).await {
+                    Ok(stream) => {
+                        if sender.send(Box::new(stream)).await.is_err() {
+                            return;
+                        }
+                    }
+                    Err(error) => tracing::debug!(error = said(&error), "a stream was not taken in"),
+                }
+            }
+            // Nobody who was told the address asks for something else.
+            _ => {
+                let _ = stream.shutdown_circuit();
+                return;
+            }
+        }
+    }
+}
+
+struct Control {
+    service: Arc<RunningOnionService>,
+    nickname: &'static str,
+    published: Mutex<Published>,
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Control")
+    }
+}
+
+impl OnionControl for Control {
+    fn published(&self) -> Published {
+        self.published.lock().expect("no holder of this lock can panic").clone()
+    }
+
+    fn admit(&self, clients: &[DiscoveryRecipient]) -> Result<(), String> {
+        let config = config(self.nickname, Some(clients)).map_err(|error| error.to_string())?;
+        let how = arti_client::config::Reconfigure::AllOrNothing;
+        self.service.reconfigure(config, how).map_err(|error| said(&error))
+    }
+}
+
+/// Keeps what arti says of the service.
+async fn note_state(control: std::sync::Weak<Control>, stop: CancellationToken) {
+    let Some(mut events) = control.upgrade().map(|control| control.service.status_events()) else { return };
+    loop {
+        let status = tokio::select! {
+            status = events.next() => status,
+            () = stop.cancelled() => return,
+        };
+        let (Some(status), Some(control)) = (status, control.upgrade()) else { return };
+        let state = state(status.state());
+        let problem = status.current_problem().map(problem);
+        let mut published = control.published.lock().expect("no holder of this lock can panic");
+        published.note(state, problem);
+    }
+}
+
+fn state(state: tor_hsservice::status::State) -> OnionState {
+    use tor_hsservice::status::State;
+    match state {
+        State::Shutdown => OnionState::Stopped,
+        State::Bootstrapping => OnionState::Starting,
+        State::Running | State::DegradedReachable => OnionState::Published,
+        State::DegradedUnreachable | State::Recovering => OnionState::Recovering,
+        _ => OnionState::Broken,
+    }
+}
+
+/// What arti says is wrong, without its details: they name relays, and an onion's place among them.
+fn problem(problem: &tor_hsservice::status::Problem) -> String {
+    use tor_hsservice::status::Problem;
+    match problem {
+        Problem::DescriptorUpload(errors) => {
+            format!("the descriptor could not be left with {} of the directories that should have it", errors.len())
+        }
+        Problem::Ipt(errors) => format!("{} introduction points could not be set up", errors.len()),
+        _ => "arti reports a fault of its own".to_owned(),
+    }
+}
