@@ -34,9 +34,9 @@ ENV BULBIL_HOME=/data
 VOLUME ["/data"]
 WORKDIR /data
 
-# Docker knows 0 and 1 only. While there is no home, and before the onion service can be reached, all is not well.
+# Anything but 0 is unhealthy: also while there is no home, and until the onion service has been reached.
 HEALTHCHECK --interval=5m --timeout=60s --start-period=3m --retries=3 \
-    CMD bulbil doctor --quiet || exit 1
+    CMD ["bulbil", "doctor", "--quiet"]
 
 # No EXPOSE: peers come in through Tor, which dials out; the admin plane stays on the container's loopback.
 ENTRYPOINT ["bulbil"]
