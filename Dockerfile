@@ -36,7 +36,7 @@ WORKDIR /data
 
 # Anything but 0 is unhealthy: also while there is no home, and until the onion service has been reached.
 HEALTHCHECK --interval=5m --timeout=60s --start-period=3m --retries=3 \
-    CMD ["bulbil", "doctor", "--quiet"]
+    CMD ["bulbil", "doctor", "--quiet", "--ready"]
 
 # No EXPOSE: peers come in through Tor, which dials out; the admin plane stays on the container's loopback.
 ENTRYPOINT ["bulbil"]

@@ -1,8 +1,8 @@
 //! What runs by itself inside a server: following peers.
 //!
 //! Each trusted peer that is followed and has an address is visited in turn: its feed, keys, lists, then missing chunks. A visit
-//! that went well is repeated after the interval, give or take a tenth; after a failure the pause doubles up to an hour. Visits
-//! run side by side, a bounded number of them, so that one peer's trouble never delays another's.
+//! that went well is repeated after the interval, give or take a tenth; after a failure the pause doubles up to a quarter of an
+//! hour. Visits run side by side, a bounded number of them, so that one peer's trouble never delays another's.
 //!
 //! There is no list of peers in here: the index is read at each step, so that what the command line adds, revokes or forgets takes
 //! effect within seconds, and a visit to a peer that is no longer followed is broken off. What another process adds to our own
@@ -21,11 +21,12 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::id::InstanceId;
-use crate::domain::peer::Trust;
+use crate::domain::peer::{PeerAddress, Trust};
 use crate::replicate::pull::{FetchReport, PullError, Puller, Retry, SyncReport};
 use crate::replicate::serve::Serve;
 use crate::store::index::Peer;
 use crate::store::{IndexError, entropy};
+use crate::transport::quality::Quality;
 
 /// How often the index is looked at.
 const STEP: Duration = Duration::from_secs(1);
@@ -34,7 +35,7 @@ const VISITS: usize = 8;
 /// The pause after a first failure.
 const FIRST_PAUSE: Duration = Duration::from_secs(15);
 /// The longest pause after failures.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+const LONGEST_PAUSE: Duration = Duration::from_secs(900);
 
 /// Gives a number from 0 to 1, both included, to spread visits.
 pub type Jitter = Arc<dyn Fn() -> f64 + Send + Sync>;
@@ -110,6 +111,11 @@ impl Worker {
             f64::from(bits) / f64::from(u32::MAX)
         };
         Self { puller, serve, interval, jitter: Arc::new(random), visits: Arc::default() }
+    }
+
+    /// What the line to a peer has been like.
+    pub fn quality(&self, address: &PeerAddress) -> Quality {
+        self.puller.caller().client().quality(address)
     }
 
     /// The same with another source of jitter; for tests.
@@ -296,7 +302,7 @@ mod tests {
     #[test]
     fn pauses_grow_to_an_hour() {
         let pauses: Vec<u64> = (1..=10).map(|n| pause(n, Retry::Backoff).as_secs()).collect();
-        assert_eq!(pauses, [15, 30, 60, 120, 240, 480, 960, 1920, 3600, 3600]);
+        assert_eq!(pauses, [15, 30, 60, 120, 240, 480, 900, 900, 900, 900]);
         assert_eq!(pause(u32::MAX, Retry::Backoff), LONGEST_PAUSE);
         assert_eq!(pause(1, Retry::Never), LONGEST_PAUSE);
         assert_eq!(pause(1, Retry::After(Duration::from_secs(60))).as_secs(), 60);

@@ -150,6 +150,9 @@ pub struct DoctorArgs {
     /// Without a running server: do not try Tor
     #[arg(long)]
     pub offline: bool,
+    /// Look only whether the server runs and peers can come in: for a supervisor
+    #[arg(long, conflicts_with = "offline")]
+    pub ready: bool,
 }
 
 /// `bulbil collection …`

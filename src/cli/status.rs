@@ -72,10 +72,11 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
         let contact = peer.last_contact_at.map(|at| age(now.duration_since(at).as_secs()));
         let error = peer.last_error.as_ref().map(|error| format!("; last error: {error}")).unwrap_or_default();
         out.line(format!(
-            "peer {}: {}, last contact {}{error}",
+            "peer {}: {}, last contact {}{}{error}",
             peer.name,
             peer.trust.word(),
             contact.as_deref().unwrap_or("never"),
+            line_to(&peer.id.to_string(), &server),
         ));
         peers.push(json!({
             "name": peer.name, "instance": peer.id, "state": peer.trust.word(), "last_contact_at": peer.last_contact_at,
@@ -88,6 +89,15 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
     });
     out.document("status", document, &[]);
     Ok(Outcome::Done)
+}
+
+/// What the server knows of the line to a peer.
+fn line_to(peer: &str, server: &Option<anyhow::Result<StatusAnswer>>) -> String {
+    let Some(Ok(server)) = server else { return String::new() };
+    let Some(line) = server.peers.iter().find(|line| line.instance == peer) else { return String::new() };
+    let latency = line.latency_ms.map(|ms| format!(", answers in {:.1} s", ms as f64 / 1000.0)).unwrap_or_default();
+    let rate = line.bytes_per_second.map(|rate| format!(", {}/s", bytes(rate))).unwrap_or_default();
+    latency + &rate
 }
 
 /// What is worth knowing of the way in.

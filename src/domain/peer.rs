@@ -80,7 +80,7 @@ impl FromStr for PeerAddress {
             Some(("http", rest)) => rest,
             Some(_) => return Err(AddressError::Scheme),
             // People copy onion names without a scheme.
-            None if text.contains(".onion") => text,
+            None if text.to_ascii_lowercase().contains(".onion") => text,
             None => return Err(AddressError::Malformed),
         };
         let authority = rest.strip_suffix('/').unwrap_or(rest);

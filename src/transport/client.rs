@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::quality::{Meter, Quality};
 use super::{Dial, DialError};
 use crate::domain::peer::PeerAddress;
 
@@ -127,6 +128,7 @@ struct Inner {
 struct Pool {
     slots: Arc<Semaphore>,
     idle: Mutex<Vec<(Sender, Instant)>>,
+    meter: Mutex<Meter>,
 }
 
 type Sender = SendRequest<Full<Bytes>>;
@@ -161,6 +163,12 @@ impl HttpClient {
             requests: self.inner.requests.load(Ordering::Relaxed),
             body_bytes: self.inner.body_bytes.load(Ordering::Relaxed),
         }
+    }
+
+    /// What the line to a peer has been like; nothing is known of one that was never called.
+    pub fn quality(&self, peer: &PeerAddress) -> Quality {
+        let pools = self.inner.pools.lock().expect("no holder of this lock can panic");
+        pools.get(peer).map(|pool| pool.meter().quality()).unwrap_or_default()
     }
 
     /// Sends a request and reads the whole answer, of at most `max_bytes`. `patience` is added to the wait for the first byte:
@@ -212,11 +220,23 @@ impl HttpClient {
             let reused = kept.is_some();
             let mut sender = match kept.take() {
                 Some(sender) => sender,
-                None => self.connect(peer).await?,
+                None => {
+                    let started = Instant::now();
+                    let sender = self.connect(peer).await?;
+                    pool.meter().connected(started.elapsed());
+                    sender
+                }
             };
+            let asked = Instant::now();
             self.inner.requests.fetch_add(1, Ordering::Relaxed);
             match within(waited, peer, sender.try_send_request(request)).await? {
-                Ok(answer) => break (answer, sender),
+                Ok(answer) => {
+                    // One that asks the peer to wait says nothing of the line.
+                    if patience.is_zero() {
+                        pool.meter().answered(asked.elapsed());
+                    }
+                    break (answer, sender);
+                }
                 Err(mut error) => match error.take_message() {
                     // The peer has closed a kept connection meanwhile, and has not seen the request.
                     Some(unsent) if reused => {
@@ -228,8 +248,11 @@ impl HttpClient {
             }
         };
         let (head, body) = answer.into_parts();
+        pool.meter().begin(Instant::now());
+        let reading = Reading { pool: Arc::clone(&pool) };
         let lease = Lease { sender, pool, _slot: slot };
-        let body = AnswerBody { body, lease: Some(lease), peer: peer.clone(), client: Arc::clone(&self.inner) };
+        let body =
+            AnswerBody { body, lease: Some(lease), reading, peer: peer.clone(), client: Arc::clone(&self.inner) };
         Ok(Response::from_parts(head, body))
     }
 
@@ -252,11 +275,7 @@ impl HttpClient {
     fn pool(&self, peer: &PeerAddress) -> Arc<Pool> {
         let mut pools = self.inner.pools.lock().expect("no holder of this lock can panic");
         let slots = self.inner.limits.connections_per_peer;
-        Arc::clone(
-            pools
-                .entry(peer.clone())
-                .or_insert_with(|| Arc::new(Pool { slots: Arc::new(Semaphore::new(slots)), idle: Mutex::default() })),
-        )
+        Arc::clone(pools.entry(peer.clone()).or_insert_with(|| Arc::new(Pool::new(slots))))
     }
 
     /// A kept connection that is still good. The most recently used one comes first, so that the others may grow old.
@@ -271,6 +290,14 @@ impl HttpClient {
 }
 
 impl Pool {
+    fn new(slots: usize) -> Self {
+        Self { slots: Arc::new(Semaphore::new(slots)), idle: Mutex::default(), meter: Mutex::default() }
+    }
+
+    fn meter(&self) -> MutexGuard<'_, Meter> {
+        self.meter.lock().expect("no holder of this lock can panic")
+    }
+
     fn take(&self, keep_alive: Duration) -> Option<Sender> {
         let mut idle = self.idle.lock().expect("no holder of this lock can panic");
         idle.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < keep_alive);
@@ -288,10 +315,22 @@ impl Drop for Inner {
     }
 }
 
+/// That a body is being read, until this is dropped.
+struct Reading {
+    pool: Arc<Pool>,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.pool.meter().end(Instant::now());
+    }
+}
+
 /// The body of an answer. Read to its end, its connection is kept for the next request.
 pub struct AnswerBody {
     body: Incoming,
     lease: Option<Lease>,
+    reading: Reading,
     peer: PeerAddress,
     client: Arc<Inner>,
 }
@@ -324,6 +363,7 @@ impl AnswerBody {
                 Some(Ok(frame)) => {
                     let Ok(piece) = frame.into_data() else { continue };
                     self.client.body_bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                    self.reading.pool.meter().read(piece.len(), Instant::now());
                     return Ok(Some(piece));
                 }
             }

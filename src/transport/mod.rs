@@ -8,6 +8,7 @@ pub mod direct; // plain TCP, for a LAN or a test
 pub mod door; // through the server that runs in the same home
 pub mod memory; // inside one process, for tests, with faults
 pub mod onions; // states and faults of onion services
+pub mod quality; // what the line to a peer is like
 pub mod routes; // each address by the transport that its kind allows
 pub mod socks; // through a tor that runs already
 #[cfg_attr(not(feature = "tor"), path = "no_tor.rs")]

@@ -118,7 +118,11 @@ mod tests {
             let mut request = vec![0; 4 + 1 + 62 + 2];
             stream.read_exact(&mut request).await.unwrap();
             stream.write_all(&[5, status, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
-            let _ = stream.write_all(b"hello").await;
+            // The far end waits for a request, as HTTP does: what came with the proxy's answer would be lost.
+            let mut hello = [0; 5];
+            if stream.read_exact(&mut hello).await.is_ok() {
+                let _ = stream.write_all(&hello).await;
+            }
             (auth, request)
         });
         (address, served)
@@ -129,8 +133,10 @@ mod tests {
         let (at, served) = proxy(0).await;
         let dial = SocksDial::new(at, [7; 16]);
         let mut stream = dial.dial(&format!("{ONION}:8080").parse().unwrap()).await.unwrap();
-        let mut hello = [0; 5];
+        let mut hello = *b"hello";
+        stream.write_all(&hello).await.unwrap();
         stream.read_exact(&mut hello).await.unwrap();
+        assert_eq!(&hello, b"hello");
         let (auth, request) = served.await.unwrap();
         assert_eq!(&request[..5], &[5, 1, 0, 3, 62]);
         assert_eq!(&request[5..67], ONION.as_bytes());

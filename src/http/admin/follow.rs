@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::domain::peer::Trust;
+use crate::domain::peer::{PeerAddress, Trust};
 use crate::store::{IndexError, Store};
+use crate::transport::quality::Quality;
 use crate::worker::Worker;
 
 /// How often a round that somebody waits for is looked at.
@@ -64,6 +65,11 @@ impl Following {
     /// Whether the worker runs no more.
     pub fn has_stopped(&self) -> bool {
         self.bell.is_closed()
+    }
+
+    /// What the line to a peer has been like since the server runs.
+    pub fn quality(&self, address: &PeerAddress) -> Quality {
+        self.worker.quality(address)
     }
 
     /// How it stands with each followed peer, by name.

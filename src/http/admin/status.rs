@@ -66,6 +66,12 @@ pub struct PeerStatus {
     pub last_contact_at: Option<Timestamp>,
     /// What went wrong the last time.
     pub last_error: Option<String>,
+    /// How long it takes to connect to it, in milliseconds, averaged.
+    pub connect_ms: Option<u64>,
+    /// How long it takes to answer, in milliseconds, averaged.
+    pub latency_ms: Option<u64>,
+    /// Bytes in a second, lately, while something was fetched from it.
+    pub bytes_per_second: Option<u64>,
 }
 
 /// What is here, and what the worker is at
@@ -95,13 +101,20 @@ pub(super) async fn get_status(State(plane): State<AdminPlane>) -> Result<Json<S
             missing_bytes,
         });
     }
-    let peer = |peer: crate::store::index::Peer| PeerStatus {
-        name: peer.name,
-        instance: peer.id.to_string(),
-        state: peer.trust.word().to_owned(),
-        follow: peer.follow,
-        last_contact_at: peer.last_contact_at,
-        last_error: peer.last_error,
+    let peer = |peer: crate::store::index::Peer| {
+        let line = peer.address.as_ref().map(|address| plane.worker.quality(address)).unwrap_or_default();
+        let ms = |duration: std::time::Duration| duration.as_millis() as u64;
+        PeerStatus {
+            name: peer.name,
+            instance: peer.id.to_string(),
+            state: peer.trust.word().to_owned(),
+            follow: peer.follow,
+            last_contact_at: peer.last_contact_at,
+            last_error: peer.last_error,
+            connect_ms: line.connect.map(ms),
+            latency_ms: line.latency.map(ms),
+            bytes_per_second: line.bytes_per_second,
+        }
     };
     let peers = index.peers().await.map_err(internal)?.into_iter().map(peer).collect();
     Ok(Json(StatusAnswer {
