@@ -24,9 +24,21 @@ use super::output::{Outcome, bytes, count};
 use super::remote::{callee, caller, confirm, consent, granted_in_words, words};
 use super::{init, sync};
 
+/// An invite is much shorter.
+const MAX_LINE_BYTES: u64 = 64 << 10;
+
 /// Joins the instance that made an invite, and fetches what it lets this one have.
 pub async fn run(args: CloneArgs, context: &Context) -> anyhow::Result<Outcome> {
-    let invite = Invite::parse(&args.invite)?;
+    let invite = match args.invite.as_str() {
+        "-" => {
+            let mut line = String::new();
+            let stdin = std::io::stdin().lock();
+            std::io::Read::read_to_string(&mut std::io::Read::take(stdin, MAX_LINE_BYTES), &mut line)
+                .context("cannot read the invite from standard input")?;
+            Invite::parse(&line)?
+        }
+        line => Invite::parse(line)?,
+    };
     let config = context.config()?;
     let (store, made) = open_or_make(&args, &invite, &config, context).await?;
     let out = &context.output;

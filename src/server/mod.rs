@@ -40,6 +40,8 @@ use reach::Watched;
 
 /// Open answers may go on for so long after the server is told to stop.
 const FAREWELL: Duration = Duration::from_secs(4);
+/// Time for the head of a peer's request, and time that its unused connection is kept.
+const PEER_HEAD: Duration = Duration::from_secs(120);
 /// What is not done by then is cut.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -196,9 +198,11 @@ impl Server {
             _locks: (lock, network.lock),
         };
         let limits = ServeLimits { farewell: FAREWELL, ..ServeLimits::default() };
+        // Over Tor a head takes its time, and a kept connection saves seconds.
+        let peer_limits = ServeLimits { head: PEER_HEAD, ..limits };
         let (peer_plane, admin_plane) = (peer_router(plane), admin_router(admin_plane));
         for listener in network.listeners {
-            let serving = serve(listener, peer_plane.clone(), limits, server.stop.clone());
+            let serving = serve(listener, peer_plane.clone(), peer_limits, server.stop.clone());
             server.run_task("peer plane", serving, &tell);
         }
         server.run_task("admin plane", serve(admins, admin_plane.clone(), limits, server.stop.clone()), &tell);

@@ -58,7 +58,7 @@ impl ClientLimits {
             first_byte: Duration::from_secs(90),
             progress: Duration::from_secs(60),
             connections_per_peer: 8,
-            keep_alive: Duration::from_secs(240),
+            keep_alive: Duration::from_secs(90),
         }
     }
 }

@@ -222,10 +222,8 @@ fn each_mistake_is_a_sentence_and_exit_code_1() {
     fails(&home, &["backup"], &["collection add"]);
     fails(&home, &["restore", "notes", "--target", "out"], &["no collection"]);
     fails(&home, &["inspect", "abcdef12"], &["no snapshot and no chunk"]);
-    fails(&home, &["serve"], &["--direct"]);
     fails(&home, &["serve", "--direct", "127.0.0.1:0", "--admin", "0.0.0.0:0"], &["loopback"]);
     fails(&home, &["invite"], &["--collections"]);
-    fails(&home, &["invite", "--collections", "all"], &["--address"]);
     fails(&home, &["invite", "--collections", "all", "--expires", "soon"], &["24h"]);
     fails(&home, &["invite", "--collections", "all", "--address", "http://0.0.0.0:1"], &["nobody can call"]);
     fails(&home, &["invite", "--collections", "all", "--address", "http://nas.local:1"], &["an IP address"]);
@@ -234,6 +232,17 @@ fn each_mistake_is_a_sentence_and_exit_code_1() {
     fails(&home, &["peer", "add", "http://127.0.0.1:1"], &["nobody answers"]);
     fails(&home, &["peer", "add", "http://192.0.2.7:7001"], &["--yes"]);
     fails(&home, &["no-such-command"], &["unrecognized"]);
+    fails(&home, &["peer", "add", "http://expyuzz4wqqyqhjn.onion"], &["version 2"]);
+    fails(&home, &["serve", "--tor-config", "/no/such/file"], &["/no/such/file"]);
+    fails(&home, &["onion", "import", "/no/such/file"], &["/no/such/file"]);
+    fs::write(home.join("bulbil.toml"), "[tor]\nenabled = false\n").unwrap();
+    fails(&home, &["serve"], &["--direct"]);
+    fails(&home, &["invite", "--collections", "all"], &["--address"]);
+    let onion = "http://pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryd.onion";
+    fails(&home, &["peer", "add", onion], &["Tor is switched off", "--direct"]);
+    fs::write(home.join("bulbil.toml"), "[tor]\nsocks = \"127.0.0.1:9\"\n").unwrap();
+    fails(&home, &["serve"], &["[peer] listen", "docs/tor.md"]);
+    fails(&home, &["peer", "add", onion], &["nobody answers at the SOCKS port"]);
     fs::write(home.join("bulbil.toml"), "[peer]\nlissten = 1\n").unwrap();
     fails(&home, &["serve", "--direct", "127.0.0.1:0"], &["lissten"]);
     fs::write(home.join("version"), "bulbil-home/9\n").unwrap();
@@ -263,7 +272,8 @@ fn two_homes_and_a_server_in_between() {
     let (a, b, c) = (place.home(), place.path("b"), place.path("c"));
     let served = Served::start(&a);
     fails(&a, &["serve", "--direct", "127.0.0.1:0"], &["server lock"]);
-    assert_eq!(json(&a, &["status"])["live"]["peer_address"], served.peers);
+    assert_eq!(json(&a, &["status", "--show-address"])["addresses"]["peer"][0], served.peers);
+    assert_eq!(json(&a, &["status"])["live"]["network"]["open"], true);
 
     // Bad invites leave no home behind.
     let line = good(&a, &["invite", "--collections", "notes"]).trim().to_owned();
@@ -357,4 +367,49 @@ fn the_descriptions_in_the_repository_are_those_of_the_program() {
     let home = tempfile::tempdir().unwrap();
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi");
     good(home.path(), &["openapi", "--check", dir.to_str().unwrap()]);
+}
+
+#[test]
+fn an_onion_address_comes_from_c_tor_and_goes_there_again() {
+    let place = Place::new();
+    let home = place.home();
+    let first = json(&home, &["onion", "address"])["address"].as_str().unwrap().to_owned();
+    assert!(first.starts_with("http://") && first.ends_with(".onion"), "{first}");
+    let folder = place.path("service");
+    json(&home, &["onion", "export", folder.to_str().unwrap()]);
+    let host = fs::read_to_string(folder.join("hostname")).unwrap();
+    assert_eq!(format!("http://{}", host.trim()), first);
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+    let secret = folder.join("hs_ed25519_secret_key");
+    assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
+    fails(&home, &["onion", "export", folder.to_str().unwrap()], &["cannot make"]);
+
+    // Another home takes the address over, unless it has one already.
+    let other = place.path("other");
+    good(&other, &["init", "--name", "other"]);
+    let second = json(&other, &["onion", "address"])["address"].clone();
+    assert_ne!(second, first.as_str());
+    fails(&other, &["onion", "import", folder.to_str().unwrap()], &["--replace"]);
+    assert_eq!(json(&other, &["onion", "address"])["address"], second);
+    assert_eq!(json(&other, &["onion", "import", secret.to_str().unwrap(), "--replace"])["address"], first.as_str());
+    fs::write(&secret, "no key at all").unwrap();
+    fails(&other, &["onion", "import", folder.to_str().unwrap(), "--replace"], &["hs_ed25519_secret_key"]);
+    assert_eq!(json(&other, &["onion", "address"])["address"], first.as_str());
+}
+
+#[test]
+fn the_doctor_says_what_is_wrong_and_what_helps() {
+    let place = Place::new();
+    let home = place.home();
+    let output = command(&home, &["doctor", "--offline"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("server") && text.contains("bulbil serve"), "{text}");
+    let served = Served::start(&home);
+    let output = command(&home, &["doctor"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert_eq!(command(&home, &["doctor", "--ready", "--quiet"]).output().unwrap().stdout, b"");
+    assert_eq!(served.stop(), Some(0));
 }

@@ -102,7 +102,8 @@ pub struct RightsArgs {
 /// `bulbil clone`
 #[derive(Debug, Args)]
 pub struct CloneArgs {
-    /// The line that 'bulbil invite' printed on the other machine
+    /// The line that 'bulbil invite' printed on the other machine; '-' reads it from standard input, where no other user of this
+    /// machine sees it
     pub invite: String,
     /// What this instance shall be called, if it is new [default: the name of this machine]
     #[arg(long)]
