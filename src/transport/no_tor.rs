@@ -1,5 +1,6 @@
 //! What stands in for Tor in a program that was built without it: nothing can be started, hence nothing can be dialled.
 
+use std::convert::Infallible;
 use std::io;
 
 use futures_util::future::BoxFuture;
@@ -11,11 +12,15 @@ use crate::domain::peer::PeerAddress;
 
 /// A Tor client that cannot be.
 #[derive(Debug, Clone)]
-pub enum Tor {}
+pub struct Tor {
+    never: Infallible,
+}
 
 /// A listener that cannot be.
 #[derive(Debug)]
-pub enum OnionListener {}
+pub struct OnionListener {
+    never: Infallible,
+}
 
 impl Tor {
     /// Says that there is no Tor in this program.
@@ -31,33 +36,33 @@ impl Tor {
     /// # Errors
     /// None.
     pub fn host(&self, _: OnionOptions) -> Result<(OnionListener, OnionService), TorError> {
-        match *self {}
+        match self.never {}
     }
 
     /// Never called.
     pub fn bootstrap(&self) -> Bootstrap {
-        match *self {}
+        match self.never {}
     }
 }
 
 impl Dial for Tor {
     fn dial<'a>(&'a self, _: &'a PeerAddress) -> BoxFuture<'a, Result<BoxedStream, DialError>> {
-        match *self {}
+        match self.never {}
     }
 }
 
 impl DialOnion for Tor {
     fn dial_fresh<'a>(&'a self, _: &'a OnionAddress) -> BoxFuture<'a, Result<BoxedStream, OnionFault>> {
-        match *self {}
+        match self.never {}
     }
 }
 
 impl Listen for OnionListener {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxedStream>> {
-        match *self {}
+        match self.never {}
     }
 
     fn address(&self) -> PeerAddress {
-        match *self {}
+        match self.never {}
     }
 }
