@@ -89,8 +89,8 @@ impl NetworkStatus {
         }
         match &self.onion {
             Some(onion) if onion.reachable => {
-                let took = onion.took_ms.map(|ms| format!(" in {:.1} s", ms as f64 / 1000.0));
-                format!("reachable: a test through Tor came in{}", took.unwrap_or_default())
+                let took = onion.took_ms.map(|ms| format!(", in {:.1} s", ms as f64 / 1000.0));
+                format!("reachable: a test through Tor came through{}", took.unwrap_or_default())
             }
             Some(onion) => {
                 let problem = onion.failed.as_ref().or(onion.problem.as_ref());

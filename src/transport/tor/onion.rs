@@ -187,7 +187,7 @@ async fn note_state(control: std::sync::Weak<Control>, stop: CancellationToken) 
         };
         let (Some(status), Some(control)) = (status, control.upgrade()) else { return };
         let state = state(status.state());
-        let problem = status.current_problem().map(problem);
+        let problem = status.current_problem().and_then(problem);
         let mut published = control.published.lock().expect("no holder of this lock can panic");
         published.note(state, problem);
     }
@@ -205,13 +205,15 @@ fn state(state: tor_hsservice::status::State) -> OnionState {
 }
 
 /// What arti says is wrong, without its details: they name relays, and an onion's place among them.
-fn problem(problem: &tor_hsservice::status::Problem) -> String {
+fn problem(problem: &tor_hsservice::status::Problem) -> Option<String> {
     use tor_hsservice::status::Problem;
-    match problem {
+    Some(match problem {
+        Problem::DescriptorUpload(errors) if errors.is_empty() => return None,
+        Problem::Ipt(errors) if errors.is_empty() => return None,
         Problem::DescriptorUpload(errors) => {
             format!("the descriptor could not be left with {} of the directories that should have it", errors.len())
         }
         Problem::Ipt(errors) => format!("{} introduction points could not be set up", errors.len()),
         _ => "arti reports a fault of its own".to_owned(),
-    }
+    })
 }
