@@ -99,6 +99,15 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// Which snapshot it is about.
+    pub fn id(&self) -> ManifestId {
+        match self {
+            Change::Manifest { id, .. } | Change::Tombstone { id } => *id,
+        }
+    }
+}
+
 /// Fingerprint of a set of snapshots: the sum of their ids as 256-bit big-endian numbers, modulo 2²⁵⁶, and their number.
 ///
 /// It can be kept up to date by adding, and shows that two sides have the same set. Ids are hashes of signed documents, so

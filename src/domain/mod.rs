@@ -13,5 +13,6 @@ pub mod manifest; // the document that describes a snapshot
 pub mod metadata; // the sealed tree of files
 pub mod onion; // onion addresses
 pub mod peer; // addresses, trust, rights
+pub mod reconcile; // which snapshots the other side has
 pub mod segment; // plain lists of chunks
 pub mod wire; // signed requests, frames of a chunk stream

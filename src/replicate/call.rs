@@ -15,14 +15,16 @@ use serde::de::DeserializeOwned;
 
 use crate::clock::Clock;
 use crate::domain::crypto::sign::PublicKey;
-use crate::domain::feed::{Cursor, Page};
+use crate::domain::feed::{Change, Cursor, Page};
 use crate::domain::id::{ChunkId, InstanceId, ManifestId};
 use crate::domain::identity::{Identity, IdentityError, SignedIdentity};
 use crate::domain::peer::PeerAddress;
+use crate::domain::reconcile::{Salt, SaltedId};
 use crate::domain::wire::frame::{Event, FrameDecoder, FrameError};
 use crate::domain::wire::messages::{
     BASE_PATH, ChunksRequest, ConfigAnswer, EnvelopeAnswer, EnvelopesAnswer, EnvelopesRequest, HaveAnswer,
-    MAX_ANSWER_BYTES, PairAnswer, PairInvite, PairRequest, ProblemDocument,
+    MAX_ANSWER_BYTES, ManifestsAnswer, ManifestsRequest, PairAnswer, PairInvite, PairRequest, ProblemDocument,
+    ReconcileAnswer, ReconcileRequest,
 };
 use crate::domain::wire::signature::{
     ANSWERED_NONCE, AnswerHeaders, CONTENT_DIGEST, Nonce, RequestParts, SIGNATURE, SIGNATURE_INPUT, SignatureFault,
@@ -188,6 +190,25 @@ impl PeerCaller {
         let body = encode(&ChunksRequest { ids: ids.to_vec() });
         let answer: HaveAnswer = self.call(callee, "POST", "/have", body, Duration::ZERO).await?;
         answer.unpack(ids.len()).ok_or(CallError::Malformed(None))
+    }
+
+    /// `POST /reconcile`: one message of a set reconciliation.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn reconcile(&self, callee: &Callee, salt: Salt, message: &[u8]) -> Result<ReconcileAnswer, CallError> {
+        let body = encode(&ReconcileRequest { salt, message: data_encoding::BASE64.encode(message) });
+        self.call(callee, "POST", "/reconcile", body, Duration::ZERO).await
+    }
+
+    /// `POST /manifests`: manifests that a reconciliation told of. Compare each with its name, and look which ones came.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn manifests(&self, callee: &Callee, salt: Salt, ids: &[SaltedId]) -> Result<Vec<Change>, CallError> {
+        let body = encode(&ManifestsRequest { salt, ids: ids.to_vec() });
+        let answer: ManifestsAnswer = self.call(callee, "POST", "/manifests", body, Duration::ZERO).await?;
+        Ok(answer.changes)
     }
 
     /// `GET /config`: what may be known of the peer's configuration.

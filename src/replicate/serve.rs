@@ -16,7 +16,10 @@ use crate::domain::feed::{Change, Cursor, MAX_CHANGES, MAX_PAGE_BYTES, Page};
 use crate::domain::id::{ChunkId, CollectionId, InstanceId, ManifestId};
 use crate::domain::identity::{Identity, SignedIdentity};
 use crate::domain::peer::{Rights, Role, Scope, Trust};
-use crate::domain::wire::messages::{CollectionConfig, CollectionName, CollectionPolicy, ConfigAnswer, RightsSummary};
+use crate::domain::reconcile::{MAX_MESSAGE_BYTES, Salt, SaltedId, SaltedSet, unhide};
+use crate::domain::wire::messages::{
+    CollectionConfig, CollectionName, CollectionPolicy, ConfigAnswer, ReconcileAnswer, ReconcileRequest, RightsSummary,
+};
 use crate::store::index::{Collection, FeedChange, Peer};
 use crate::store::{ChunkStoreError, IndexError, ManifestFileError, Store};
 
@@ -41,6 +44,23 @@ pub enum ServeError {
         /// Which peer.
         peer: InstanceId,
     },
+}
+
+/// Why a message of a reconciliation is not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileFault {
+    /// It makes no sense.
+    #[error("{0}")]
+    Malformed(String),
+    /// Our own fault.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+impl From<IndexError> for ReconcileFault {
+    fn from(error: IndexError) -> Self {
+        ReconcileFault::Serve(error.into())
+    }
 }
 
 /// Serves a repository to peers. Cheap to clone.
@@ -174,6 +194,64 @@ impl Serve {
         let (changes, reached, more) = blocking(load).await?;
         let position = if more { reached } else { reached.max(head) };
         Ok(Page { changes, next: Cursor { feed, position }, more, fingerprint })
+    }
+
+    /// One message of a set reconciliation over all that may be seen.
+    ///
+    /// # Errors
+    /// [`ReconcileFault`].
+    pub async fn reconcile(
+        &self,
+        rights: &Rights,
+        request: ReconcileRequest,
+    ) -> Result<ReconcileAnswer, ReconcileFault> {
+        let malformed = |what: &str| ReconcileFault::Malformed(what.to_owned());
+        let message = data_encoding::BASE64.decode(request.message.as_bytes());
+        let message = message.map_err(|_| malformed("the message is not in base64"))?;
+        if message.len() > MAX_MESSAGE_BYTES {
+            return Err(malformed("the message is too long"));
+        }
+        let index = &self.store.index;
+        // In this order: what is added meanwhile is told in the feed.
+        let (feed, position) = (index.feed_id().await?, index.feed_head().await?);
+        let ids = index.visible_ids(rights).await?;
+        let _core = self.cores.acquire().await.expect("the semaphore is never closed");
+        let answer = blocking(move || SaltedSet::new(request.salt, &ids).answer(&message)).await;
+        let answer = answer.map_err(|error| ReconcileFault::Malformed(error.to_string()))?;
+        Ok(ReconcileAnswer { cursor: Cursor { feed, position }, message: data_encoding::BASE64.encode(&answer) })
+    }
+
+    /// The manifests behind salted ids, as far as they may be seen and fit into one answer.
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub async fn manifests(
+        &self,
+        rights: &Rights,
+        salt: Salt,
+        wanted: Vec<SaltedId>,
+    ) -> Result<Vec<Change>, ServeError> {
+        let ids = self.store.index.visible_ids(rights).await?;
+        let files = self.store.manifests.clone();
+        let _core = self.cores.acquire().await.expect("the semaphore is never closed");
+        let load = move || {
+            let (mut changes, mut bytes) = (Vec::new(), 0);
+            for id in unhide(&salt, &wanted, &ids) {
+                if bytes >= MAX_PAGE_BYTES {
+                    break;
+                }
+                match load_change(&files, id) {
+                    Ok((change, len)) => {
+                        bytes += len;
+                        changes.push(change);
+                    }
+                    Err(ManifestFileError::Missing { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(changes)
+        };
+        Ok(blocking(load).await?)
     }
 
     /// For each chunk or segment its size, if it is here and may be seen.

@@ -509,6 +509,96 @@ async fn r11_a_source_with_a_new_feed_is_read_from_the_beginning_and_what_is_kno
     assert_eq!(a.store.index.feed_id().await.unwrap(), after.feed);
 }
 
+/// A source with three snapshots whose pages are changed on their way out, and a reader that is let in.
+async fn forgetful(
+    edit: impl Fn(&mut serde_json::Value) + Send + Sync + 'static,
+) -> (Instance, Instance, Peer, Vec<ManifestId>) {
+    let net = MemoryNet::new();
+    let (a, first) = small_source(&net).await;
+    let notes = a.store.index.collections().await.unwrap().remove(0);
+    let mut ids = vec![first];
+    for n in 0..2 {
+        a.put("notes/more", 100 + n, 5000);
+        ids.push(a.backup(&notes).await);
+    }
+    let (dir, net) = a.ended().await;
+    let store = Store::open(&dir.path().join("home"), None).await.unwrap();
+    let a = Instance::lying(&net, dir, store, 1, Some(Arc::new(edit)));
+    let b = Instance::new(&net, "beta", 2).await;
+    let peer = a.let_in(&b, Role::Reader, false).await;
+    (a, b, peer, ids)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_feed_forgot_to_tell_is_found_and_found_once() {
+    let forget = |page: &mut serde_json::Value| {
+        let changes = page["changes"].as_array_mut().unwrap();
+        changes.retain(|change| {
+            change["kind"] != "manifest" || !change["manifest"].as_str().unwrap().contains("\"sequence\":2")
+        });
+    };
+    let (_a, b, peer, ids) = forgetful(forget).await;
+    let report = b.sync(&peer).await.unwrap();
+    assert_eq!(report.new_snapshots.len(), 3);
+    assert!(report.new_snapshots.contains(&ids[1]));
+    // Both sides are the same now: nothing is compared again.
+    assert_eq!(b.sync(&peer).await.unwrap().requests, 1);
+    b.puller.fetch(None, std::slice::from_ref(&peer), &never()).await.unwrap();
+    for id in &ids {
+        assert!(is_whole(&b, id).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn having_more_than_a_peer_costs_one_comparison() {
+    let net = MemoryNet::new();
+    let (a, _) = small_source(&net).await;
+    let (mirror, b) = (Instance::new(&net, "mirror", 2).await, Instance::new(&net, "beta", 3).await);
+    let of_mirror = a.let_in(&mirror, Role::Mirror, true).await;
+    mirror.sync(&of_mirror).await.unwrap();
+    mirror.puller.fetch(None, std::slice::from_ref(&of_mirror), &never()).await.unwrap();
+    let notes = a.store.index.collections().await.unwrap().remove(0);
+    a.put("notes/more", 100, 5000);
+    let newer = a.backup(&notes).await;
+    let (source, via) = (a.let_in(&b, Role::Reader, false).await, mirror.let_in(&b, Role::Mirror, false).await);
+    b.sync(&source).await.unwrap();
+    assert!(b.store.index.snapshot(&newer).await.unwrap().is_some());
+    // The mirror lags behind. That is seen once, and then known.
+    assert!(b.sync(&via).await.unwrap().requests > 1);
+    assert_eq!(b.sync(&via).await.unwrap().requests, 1);
+    assert_eq!(b.restarted(3).await.sync(&via).await.unwrap().requests, 1, "after a restart, too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_new_feed_is_not_read_again() {
+    let first_of_new_feed = std::sync::atomic::AtomicBool::new(false);
+    let armed = Arc::new(first_of_new_feed);
+    let arm = armed.clone();
+    // A page of a long feed says that there is more, and is cut short.
+    let edit = move |page: &mut serde_json::Value| {
+        if arm.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            page["more"] = true.into();
+            page["changes"].as_array_mut().unwrap().truncate(1);
+        }
+    };
+    let (a, b, peer, ids) = forgetful(edit.clone()).await;
+    b.sync(&peer).await.unwrap();
+    let (dir, net) = a.ended().await;
+    let (store, _) = Store::rebuild(&dir.path().join("home"), None).await.unwrap();
+    let a = Instance::lying(&net, dir, store, 1, Some(Arc::new(edit)));
+    let notes = a.store.index.collections().await.unwrap().remove(0);
+    a.put("notes/more", 200, 5000);
+    let newest = a.backup(&notes).await;
+    armed.store(true, std::sync::atomic::Ordering::SeqCst);
+    let report = b.sync(&peer).await.unwrap();
+    assert_eq!(report.new_snapshots, [newest]);
+    let cursor = b.store.index.peer(&peer.id).await.unwrap().unwrap().cursor.unwrap();
+    assert_eq!(cursor.feed, a.store.index.feed_id().await.unwrap());
+    assert_eq!(cursor.position, a.store.index.feed_head().await.unwrap());
+    assert_eq!(ids.len(), 3);
+    assert_eq!(b.sync(&peer).await.unwrap().requests, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fork_is_refused_recorded_and_leaves_nothing_behind() {
     let net = MemoryNet::new();

@@ -10,9 +10,11 @@ use subtle::ConstantTimeEq;
 use super::structured::fixed_base64;
 use crate::domain::chunk::Padding;
 use crate::domain::envelope::Envelope;
+use crate::domain::feed::{Change, Cursor};
 use crate::domain::id::{ChunkId, CollectionId, InviteId, ManifestId};
 use crate::domain::identity::SignedIdentity;
 use crate::domain::peer::Role;
+use crate::domain::reconcile::{Salt, SaltedId};
 
 /// Every path begins with this.
 pub const BASE_PATH: &str = "/peer/v1";
@@ -65,6 +67,45 @@ pub enum EnvelopeStatus {
     /// None for this caller.
     #[serde(other)]
     Absent,
+}
+
+/// Body of `POST /reconcile`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ReconcileRequest {
+    /// Drawn for this reconciliation.
+    #[schema(value_type = String)]
+    pub salt: Salt,
+    /// The message, in standard base64; at most 48 KiB.
+    pub message: String,
+}
+
+/// Answer of `POST /reconcile`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ReconcileAnswer {
+    /// Where the feed stood before the set was read: who has taken all in may go on from here.
+    #[schema(value_type = String)]
+    pub cursor: Cursor,
+    /// The answering message, in standard base64.
+    pub message: String,
+}
+
+/// Body of `POST /manifests`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ManifestsRequest {
+    /// The salt of the reconciliation that told of them.
+    #[schema(value_type = String)]
+    pub salt: Salt,
+    /// Which manifests, at most [`MAX_IDS`].
+    #[schema(value_type = Vec<String>, max_items = 1000)]
+    pub ids: Vec<SaltedId>,
+}
+
+/// Answer of `POST /manifests`: those that there are, as far as they fit. The rest may be asked for again.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ManifestsAnswer {
+    /// Manifests with their signatures, as in a page of the feed.
+    #[schema(value_type = Vec<Object>)]
+    pub changes: Vec<Change>,
 }
 
 /// Body of `POST /chunks` and of `POST /have`.

@@ -14,6 +14,7 @@ mod have; // POST /have
 mod identity; // GET /identity
 mod pair; // POST /pair
 mod range; // Range headers
+mod reconcile; // POST /reconcile, POST /manifests
 
 #[cfg(test)]
 mod tests;
@@ -85,6 +86,8 @@ fn routes() -> OpenApiRouter<PeerPlane> {
         .routes(routes!(chunks::post_chunks))
         .routes(routes!(chunks::get_chunk, chunks::head_chunk))
         .routes(routes!(have::post_have))
+        .routes(routes!(reconcile::post_reconcile))
+        .routes(routes!(reconcile::post_manifests))
         .routes(routes!(config::get_config))
         .routes(routes!(pair::post_pair))
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use super::holes::{self, When};
 use super::line::Line;
 use super::{Lie, PullError, Puller};
 use crate::domain::envelope::{Envelope, HPKE_X25519};
@@ -38,7 +39,18 @@ pub(super) async fn pull(puller: &Puller, line: &Line, mut wait: Duration) -> Re
     for _ in 0..MAX_PAGES {
         let page = line.ask(puller.caller.changes(&line.callee, cursor, MAX_CHANGES, wait)).await?;
         wait = Duration::ZERO;
-        let (next, more) = (page.next, page.more);
+        let (next, more, fingerprint) = (page.next, page.more, page.fingerprint);
+        // A new feed (a restored or promoted peer) begins at its beginning: unless it is short, what we have is not read again.
+        if let Some(known) = cursor.filter(|cursor| cursor.feed != next.feed && more) {
+            tracing::info!(peer.id = %line.id, "the peer begins a new feed: comparing sets");
+            let (new, head) = holes::fill(puller, line, fingerprint, Some(known), When::Always).await?;
+            news.new.extend(new);
+            if let Some(head) = head {
+                puller.store.index.note_page(&line.id, &[], head).await?;
+                cursor = Some(head);
+                continue;
+            }
+        }
         if page.changes.len() > MAX_CHANGES || (more && cursor == Some(next)) {
             return Err(line.lied(Lie::Circles));
         }
@@ -46,6 +58,7 @@ pub(super) async fn pull(puller: &Puller, line: &Line, mut wait: Duration) -> Re
         cursor = Some(next);
         if !more {
             news.caught_up = true;
+            news.new.extend(holes::fill(puller, line, fingerprint, cursor, When::TheyDiffer).await?.0);
             break;
         }
     }
@@ -53,7 +66,12 @@ pub(super) async fn pull(puller: &Puller, line: &Line, mut wait: Duration) -> Re
 }
 
 /// Applies a page; answers the snapshots that are new here. What is known already is passed over.
-async fn apply(puller: &Puller, line: &Line, page: Page, cursor: Option<Cursor>) -> Result<Vec<ManifestId>, PullError> {
+pub(super) async fn apply(
+    puller: &Puller,
+    line: &Line,
+    page: Page,
+    cursor: Option<Cursor>,
+) -> Result<Vec<ManifestId>, PullError> {
     let index = &puller.store.index;
     let _turn = puller.shared.pages.lock().await;
     let mut incoming = Vec::new();

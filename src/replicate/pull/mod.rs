@@ -11,6 +11,7 @@
 mod error;
 mod feed; // pages of the feed
 mod fetch; // what to ask whom next
+mod holes; // what the feed does not tell any more
 mod keys; // envelopes
 mod line; // one peer, while work with it goes on
 mod receive; // one stream of chunks

@@ -1,11 +1,13 @@
 //! The change feed: what this instance has to tell its peers, in order (R11), each seeing only its own part (R12).
 
+use std::collections::BTreeSet;
+
 use sqlx::{Row, SqliteConnection};
 
 use super::{Index, IndexError, id};
 use crate::domain::feed::Fingerprint;
-use crate::domain::id::{FeedId, ManifestId};
-use crate::domain::peer::Rights;
+use crate::domain::id::{CollectionId, FeedId, ManifestId};
+use crate::domain::peer::{Rights, Scope};
 
 /// A change and its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +86,14 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub async fn fingerprint(&self, rights: &Rights) -> Result<Fingerprint, IndexError> {
+        Ok(self.visible_ids(rights).await?.iter().collect())
+    }
+
+    /// All announced snapshots that the rights let see.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn visible_ids(&self, rights: &Rights) -> Result<Vec<ManifestId>, IndexError> {
         let (collections, from) = self.visible(rights).await?;
         let rows = sqlx::query(
             "SELECT id FROM snapshot WHERE announced = 1 AND deleted = 0
@@ -93,11 +103,21 @@ impl Index {
         .bind(from)
         .fetch_all(&self.pool)
         .await?;
-        let mut fingerprint = Fingerprint::default();
-        for row in &rows {
-            fingerprint.add(&id(row, "id", ManifestId::from_slice)?);
-        }
-        Ok(fingerprint)
+        rows.iter().map(|row| id(row, "id", ManifestId::from_slice)).collect()
+    }
+
+    /// All snapshots of these collections that were ever known here, deleted ones included.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn known_ids(&self, collections: &BTreeSet<CollectionId>) -> Result<Vec<ManifestId>, IndexError> {
+        let scope = Scope::Only(collections.clone());
+        let (collections, _) = self.visible(&Rights { scope, ..Rights::none() }).await?;
+        let rows = sqlx::query("SELECT id FROM snapshot WHERE collection_no IN (SELECT value FROM json_each(?1))")
+            .bind(collections)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(|row| id(row, "id", ManifestId::from_slice)).collect()
     }
 
     /// For each manifest, whether it is announced and the rights let see it.

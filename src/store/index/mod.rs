@@ -29,7 +29,7 @@ pub use collections::{Collection, CollectionSettings, NewCollection, Root};
 pub use feed::{FeedChange, FeedRow};
 pub(super) use fill::Contents;
 pub use invites::{InviteRow, NewInvite};
-pub use peers::{Granted, Peer};
+pub use peers::{Compared, Granted, Peer};
 pub use snapshots::{NewChunk, NewSnapshot, Snapshot};
 
 use super::entropy;

@@ -1,5 +1,7 @@
 //! Peers: whom we know, what they may have here, what they let us have.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
@@ -7,8 +9,8 @@ use sqlx::{Row, SqliteConnection};
 
 use super::{Index, IndexError, id, json, moment, nanos, optional_moment, to_json};
 use crate::domain::crypto::discovery::DiscoveryRecipient;
-use crate::domain::feed::Cursor;
-use crate::domain::id::InstanceId;
+use crate::domain::feed::{Cursor, Fingerprint};
+use crate::domain::id::{CollectionId, InstanceId};
 use crate::domain::identity::SignedIdentity;
 use crate::domain::peer::{PeerAddress, Role, Trust, is_plain_name};
 
@@ -54,6 +56,19 @@ pub struct Granted {
     pub onward: bool,
     /// Which collections, by the names that they have there; `None` for all.
     pub collections: Option<Vec<String>>,
+}
+
+/// What came of comparing a peer's set of snapshots with ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compared {
+    /// Which collections the peer shows us.
+    pub scope: BTreeSet<CollectionId>,
+    /// Its fingerprint.
+    pub theirs: Fingerprint,
+    /// Ours, after what we lacked was brought here.
+    pub ours: Fingerprint,
+    /// When that was.
+    pub at: Timestamp,
 }
 
 impl Index {
@@ -135,12 +150,38 @@ impl Index {
         Ok(())
     }
 
-    /// Forgets how far a peer's feed has been read: the next pull begins at its beginning.
+    /// What came of comparing the peer's snapshots with ours.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn compared(&self, id: &InstanceId) -> Result<Option<Compared>, IndexError> {
+        let row: Option<Option<String>> = sqlx::query_scalar("SELECT compared FROM peer WHERE id = ?1")
+            .bind(id.as_bytes().to_vec())
+            .fetch_optional(&self.pool)
+            .await?;
+        // What an earlier version wrote, and this one does not understand, is compared again.
+        Ok(row.flatten().and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// Remembers what came of it.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn note_compared(&self, id: &InstanceId, compared: &Compared) -> Result<(), IndexError> {
+        sqlx::query("UPDATE peer SET compared = ?2 WHERE id = ?1")
+            .bind(id.as_bytes().to_vec())
+            .bind(to_json(compared))
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Forgets how far a peer's feed has been read, and what was compared: the next pull begins at its beginning.
     ///
     /// # Errors
     /// [`IndexError`].
     pub async fn reset_cursor(&self, id: &InstanceId) -> Result<(), IndexError> {
-        sqlx::query("UPDATE peer SET cursor = NULL WHERE id = ?1")
+        sqlx::query("UPDATE peer SET cursor = NULL, compared = NULL WHERE id = ?1")
             .bind(id.as_bytes().to_vec())
             .execute(&self.pool)
             .await?;
