@@ -62,7 +62,9 @@ impl Tor {
                 }
                 Err(_) => OnionFault::TooSlow { waited_s: ATTEMPT.as_secs() },
             };
-            if !patient || !fault.may_pass() || Instant::now() + PAUSE >= deadline {
+            // A key that we have may have become valid just now; without one there is nothing to wait for.
+            let hopeless = matches!(fault, OnionFault::KeyNeeded) && onion.discovery().is_none();
+            if !patient || hopeless || !fault.may_pass() || Instant::now() + PAUSE >= deadline {
                 return Err(fault);
             }
             // A circuit that has died, or leads to a relay that does not work, is not asked again.

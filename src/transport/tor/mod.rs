@@ -64,7 +64,7 @@ impl Tor {
         let client = client.map_err(|error| TorError::Start(said(&error)))?;
         let stop = CancellationToken::new();
         TaskTracker::new().spawn(bootstrap(Arc::downgrade(&client), stop.clone()));
-        let inner = Inner { client, circuits: Circuits::default(), _stop: stop.drop_guard() };
+        let inner = Inner { client, circuits: Circuits::new(options.circuits), _stop: stop.drop_guard() };
         Ok(Self { inner: Arc::new(inner) })
     }
 
