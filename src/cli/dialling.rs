@@ -102,7 +102,7 @@ pub async fn show_bootstrap(tor: &Tor, output: Output) {
             }
             None => {}
         }
-        if state.ready || started.elapsed() > Duration::from_secs(90) {
+        if state.ready || tor.is_overdue() {
             break;
         }
         tokio::time::sleep(LOOK).await;

@@ -4,9 +4,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use super::world::tornet;
+use super::world::{World, tornet};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,6 +42,34 @@ pub fn get(onion: &str, path: &str) -> Option<(u16, String)> {
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
+/// Lets a C tor without a network make a service's folder; the service's name.
+///
+/// A name that C tor has published in this network cannot be taken over at once: the directories keep the newest descriptor
+/// by a counter of the seconds since a moment that C tor and arti reckon otherwise in a network that is younger than a day.
+pub fn make_service(world: &World, folder: &Path) -> String {
+    let mut tor = Command::new("tor");
+    tor.args([
+        "--defaults-torrc",
+        "/dev/null",
+        "-f",
+        "/dev/null",
+        "--quiet",
+        "--DisableNetwork",
+        "1",
+        "--SocksPort",
+        "0",
+    ]);
+    tor.arg("--DataDirectory").arg(world.path("offline")).arg("--HiddenServiceDir").arg(folder);
+    let mut tor = world.start({
+        tor.args(["--HiddenServicePort", "80 127.0.0.1:9"]);
+        tor
+    });
+    let name = || std::fs::read_to_string(folder.join("hostname")).unwrap_or_default();
+    world.until("C tor to make a key", || name().ends_with('\n'));
+    tor.kill();
+    name().trim().to_owned()
+}
+
 /// What C tor is told over its control port.
 pub struct Control(BufReader<UnixStream>);
 
@@ -68,12 +97,10 @@ impl Control {
         }
     }
 
-    /// Hosts a service with a new key, as long as this connection is open: its name, and its secret key as C tor keeps it.
-    pub fn host(&mut self, target: &str) -> (String, Vec<u8>) {
-        let lines = self.ask(&format!("ADD_ONION NEW:ED25519-V3 Port=80,{target}"));
-        let value = |key| lines.iter().find_map(|line| line.strip_prefix(key)).unwrap();
-        let secret = data_encoding::BASE64.decode(value("PrivateKey=ED25519-V3:").as_bytes()).unwrap();
-        let file = [b"== ed25519v1-secret: type0 ==\0\0\0".as_slice(), &secret].concat();
-        (format!("{}.onion", value("ServiceID=")), file)
+    /// Hosts a service with a new key, as long as this connection is open: its name.
+    pub fn host(&mut self, target: &str) -> String {
+        let lines = self.ask(&format!("ADD_ONION NEW:ED25519-V3 Flags=DiscardPK Port=80,{target}"));
+        let name = lines.iter().find_map(|line| line.strip_prefix("ServiceID=")).unwrap();
+        format!("{name}.onion")
     }
 }

@@ -32,8 +32,9 @@ impl Running {
     /// Starts it; its output goes to `log.out` and `log.err`.
     pub fn start(mut command: Command, log: &Path) -> Self {
         let (out, err) = (log.with_extension("out"), log.with_extension("err"));
-        command.stdin(Stdio::null());
-        command.stdout(fs::File::create(&out).unwrap()).stderr(fs::File::create(&err).unwrap());
+        // What asked the same before stays in the file: it is searched, too.
+        let open = |path| fs::File::options().create(true).append(true).open(path).unwrap();
+        command.stdin(Stdio::null()).stdout(open(&out)).stderr(open(&err));
         Self { child: command.spawn().unwrap(), out, err }
     }
 
