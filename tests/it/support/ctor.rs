@@ -48,18 +48,8 @@ pub fn get(onion: &str, path: &str) -> Option<(u16, String)> {
 /// by a counter of the seconds since a moment that C tor and arti reckon otherwise in a network that is younger than a day.
 pub fn make_service(world: &World, folder: &Path) -> String {
     let mut tor = Command::new("tor");
-    tor.args([
-        "--defaults-torrc",
-        "/dev/null",
-        "-f",
-        "/dev/null",
-        "--quiet",
-        "--DisableNetwork",
-        "1",
-        "--SocksPort",
-        "0",
-    ]);
-    tor.arg("--DataDirectory").arg(world.path("offline")).arg("--HiddenServiceDir").arg(folder);
+    tor.args(["--defaults-torrc", "/dev/null", "--DisableNetwork", "1", "--SocksPort", "0"]);
+    tor.arg("-f").arg(nothing).arg("--DataDirectory").arg(world.path("offline")).arg("--HiddenServiceDir").arg(folder);
     let mut tor = world.start({
         tor.args(["--HiddenServicePort", "80 127.0.0.1:9"]);
         tor

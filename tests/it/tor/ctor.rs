@@ -83,11 +83,6 @@ fn an_address_that_c_tor_made_is_taken_over() {
 fn an_exported_address_is_hosted_by_c_tor() {
     let world = World::new();
     let alpha = world.with_notes("alpha", 4, 300_000);
-    let mut serving = alpha.serves_reachably();
-    let beta = world.future("beta");
-    beta.does(&["clone", &alpha.invite(&[]), "--name", "beta", "--yes", "-q"]);
-    serving.stop(world.deadline());
-
     let (address, port) = (alpha.address(), free_port());
     let folder = world.path("services");
     fs::DirBuilder::new().mode(0o700).create(&folder).unwrap();
@@ -100,11 +95,9 @@ fn an_exported_address_is_hosted_by_c_tor() {
         "[tor]\nsocks = \"{}\"\n[peer]\nlisten = \"127.0.0.1:{port}\"\naddress = \"{address}\"\n",
         socks()
     ));
-    fs::write(alpha.source().join("later"), "news").unwrap();
-    alpha.does(&["backup", "-q"]);
     let _serving = alpha.serves_reachably();
-    beta.does_at_last(&["sync"]);
-    beta.does_at_last(&["fetch"]);
+    let beta = world.future("beta");
+    beta.does(&["clone", &alpha.invite(&[]), "--name", "beta", "--yes", "-q"]);
     beta.has_the_same_as(&alpha);
     tor.ask("RESETCONF HiddenServiceDir HiddenServicePort");
 }
