@@ -47,7 +47,8 @@ pub fn get(onion: &str, path: &str) -> Option<(u16, String)> {
 /// A name that C tor has published in this network cannot be taken over at once: the directories keep the newest descriptor
 /// by a counter of the seconds since a moment that C tor and arti reckon otherwise in a network that is younger than a day.
 pub fn make_service(world: &World, folder: &Path) -> String {
-    let mut tor = Command::new("tor");
+    let (mut tor, nothing) = (Command::new("tor"), world.path("torrc"));
+    std::fs::write(&nothing, "").unwrap();
     tor.args(["--defaults-torrc", "/dev/null", "--DisableNetwork", "1", "--SocksPort", "0"]);
     tor.arg("-f").arg(nothing).arg("--DataDirectory").arg(world.path("offline")).arg("--HiddenServiceDir").arg(folder);
     let mut tor = world.start({
