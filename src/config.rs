@@ -86,6 +86,8 @@ pub struct TorConfig {
     pub socks: Option<SocketAddr>,
     /// The port of the onion service for peers.
     pub port: NonZeroU16,
+    /// Circuits to one peer at once while much is fetched from it; 1 to 8.
+    pub circuits: usize,
     /// Whether the onion service for peers is found only with the key that each invite carries.
     pub restricted_discovery: bool,
     /// Whether the admin plane answers on an onion address of its own, too.
@@ -99,9 +101,17 @@ impl Default for TorConfig {
             config: None,
             socks: None,
             port: NonZeroU16::new(80).expect("80 is not 0"),
+            circuits: 4,
             restricted_discovery: false,
             admin_onion: false,
         }
+    }
+}
+
+impl TorConfig {
+    /// The number of circuits within its bounds.
+    pub fn circuits(&self) -> usize {
+        self.circuits.clamp(1, 8)
     }
 }
 

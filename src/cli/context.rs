@@ -46,7 +46,7 @@ impl Context {
     }
 
     /// Starts the log on standard error. A server's begins with warnings; a command says by itself what went wrong, so its log
-    /// begins with errors. More with `-v`.
+    /// begins with errors. More with `-v`; with three of them what Tor does, too.
     pub fn start_log(&self, server: bool) {
         let level = match self.verbose {
             0 if server => "warn",
@@ -55,7 +55,11 @@ impl Context {
             2 => "debug",
             _ => "trace",
         };
-        let filter = tracing_subscriber::EnvFilter::new(format!("error,bulbil={level}"));
+        // At each start arti misses the keys of former introduction points, which are kept nowhere on purpose: no error.
+        // arti hides addresses by itself, as long as nobody switches that off.
+        let tor = if self.verbose > 2 { ",arti_client=debug,tor_=debug" } else { "" };
+        let filter =
+            tracing_subscriber::EnvFilter::new(format!("error,tor_hsservice::ipt_mgr=off,bulbil={level}{tor}"));
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
         // A second start in one process (a test) changes nothing.
         let _ = log.with_ansi(std::io::stderr().is_terminal()).try_init();

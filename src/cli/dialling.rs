@@ -71,7 +71,7 @@ impl Onions {
             return Ok(Chosen { dial: Arc::new(door), _lock: None });
         }
         if let Some(proxy) = self.config.tor.socks {
-            return Ok(Chosen { dial: Arc::new(socks_dial(proxy)), _lock: None });
+            return Ok(Chosen { dial: Arc::new(socks_dial(proxy, &self.config)), _lock: None });
         }
         // Another command may hold it: then this one reads Tor's state and writes none.
         let lock = self.store.lock_tor().ok();
@@ -102,7 +102,7 @@ pub async fn show_bootstrap(tor: &Tor, output: Output) {
             }
             None => {}
         }
-        if state.ready || started.elapsed() > Duration::from_secs(90) {
+        if state.ready || tor.is_overdue() {
             break;
         }
         tokio::time::sleep(LOOK).await;

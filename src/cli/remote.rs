@@ -29,7 +29,7 @@ Contents stay sealed and signed. Use it on this machine, or on a local network t
 
 /// A caller that signs as this instance. Plain addresses that it is given were accepted when they were noted: see [`consent`].
 pub fn caller(store: &Store, config: &Config, context: &Context) -> PeerCaller {
-    let client = HttpClient::new(dial(store, config, context.output), ClientLimits::patient());
+    let client = HttpClient::new(dial(store, config, context.output), ClientLimits::patient(config.tor.circuits()));
     PeerCaller::new(client, Arc::clone(&store.keys), context.clock.clone())
 }
 

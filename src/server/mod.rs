@@ -163,7 +163,7 @@ impl Server {
         lock.tell(&store.home, &info)?;
         let token = AdminToken::load_or_create(&store.home)?;
 
-        let client = HttpClient::new(Arc::clone(&network.dial), ClientLimits::patient());
+        let client = HttpClient::new(Arc::clone(&network.dial), ClientLimits::patient(config.tor.circuits()));
         let caller = PeerCaller::new(client, Arc::clone(&store.keys), Arc::clone(&clock));
         let puller = Puller::new(store.clone(), caller, monitor);
         let serving = Serve::new(store.clone());

@@ -117,7 +117,7 @@ pub(super) async fn build(
     }
     let onion: Option<Arc<dyn Dial>> = match (&hosted, socks) {
         (Some(hosted), _) => Some(Arc::new(hosted.tor.clone())),
-        (None, Some(proxy)) => Some(Arc::new(socks_dial(proxy))),
+        (None, Some(proxy)) => Some(Arc::new(socks_dial(proxy, config))),
         (None, None) => None,
     };
     let onions = onion.is_some();
@@ -126,15 +126,15 @@ pub(super) async fn build(
 }
 
 /// A dialler through a tor that runs already.
-pub fn socks_dial(proxy: SocketAddr) -> SocksDial {
+pub fn socks_dial(proxy: SocketAddr, config: &Config) -> SocksDial {
     let mut secret = [0; 16];
     rand_core::Rng::fill_bytes(&mut entropy(), &mut secret);
-    SocksDial::new(proxy, secret)
+    SocksDial::new(proxy, secret, config.tor.circuits())
 }
 
 /// Where Tor's state is, and what is laid over its configuration.
 pub fn tor_options(store: &Store, config: &Config) -> TorOptions {
-    TorOptions { dir: store.home.tor(), overlay: config.tor.config.clone() }
+    TorOptions { dir: store.home.tor(), overlay: config.tor.config.clone(), circuits: config.tor.circuits() }
 }
 
 /// Hosts the onion service for peers.

@@ -24,6 +24,12 @@ use crate::domain::peer::PeerAddress;
 
 /// How long a kept connection may take to say that it is done with its last answer.
 const READY: Duration = Duration::from_secs(1);
+/// Streams at once of a bulk transfer from a plain address.
+const DIRECT_STREAMS: usize = 2;
+/// The same on each circuit to an onion service: while one waits, the other keeps it busy.
+const STREAMS_PER_CIRCUIT: usize = 2;
+/// Connections that a bulk transfer leaves to others.
+const SPARE: usize = 2;
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 32 << 10;
 
@@ -36,6 +42,8 @@ pub struct ClientLimits {
     pub progress: Duration,
     /// Connections to one peer at once; further requests wait.
     pub connections_per_peer: usize,
+    /// Streams at once of a bulk transfer from an onion service; fewer than connections.
+    pub onion_streams: usize,
     /// An unused connection that is older is not used again.
     pub keep_alive: Duration,
 }
@@ -46,19 +54,27 @@ impl Default for ClientLimits {
             first_byte: Duration::from_secs(60),
             progress: Duration::from_secs(30),
             connections_per_peer: 4,
+            onion_streams: 2,
             keep_alive: Duration::from_secs(20),
         }
     }
 }
 
 impl ClientLimits {
-    /// For peers: over Tor everything takes longer, and a warm connection is worth keeping.
-    pub fn patient() -> Self {
+    /// For peers: over Tor everything takes longer, and a warm connection is worth keeping. So many `circuits` lead to each.
+    pub fn patient(circuits: usize) -> Self {
+        let onion_streams = circuits * STREAMS_PER_CIRCUIT;
         Self {
             first_byte: Duration::from_secs(90),
             progress: Duration::from_secs(60),
+<<<<<<< HEAD
             connections_per_peer: 8,
             keep_alive: Duration::from_secs(90),
+=======
+            connections_per_peer: onion_streams.max(DIRECT_STREAMS) + SPARE,
+            onion_streams,
+            keep_alive: Duration::from_secs(240),
+>>>>>>> tests
         }
     }
 }
@@ -165,10 +181,19 @@ impl HttpClient {
         }
     }
 
+<<<<<<< HEAD
     /// What the line to a peer has been like; nothing is known of one that was never called.
     pub fn quality(&self, peer: &PeerAddress) -> Quality {
         let pools = self.inner.pools.lock().expect("no holder of this lock can panic");
         pools.get(peer).map(|pool| pool.meter().quality()).unwrap_or_default()
+=======
+    /// How many streams at once a bulk transfer from there shall have.
+    pub fn bulk_streams(&self, peer: &PeerAddress) -> usize {
+        match peer {
+            PeerAddress::Onion(_) => self.inner.limits.onion_streams,
+            PeerAddress::Direct(_) => DIRECT_STREAMS,
+        }
+>>>>>>> tests
     }
 
     /// Sends a request and reads the whole answer, of at most `max_bytes`. `patience` is added to the wait for the first byte:

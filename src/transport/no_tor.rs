@@ -40,6 +40,11 @@ impl Tor {
     }
 
     /// Never called.
+    pub fn is_overdue(&self) -> bool {
+        match *self {}
+    }
+
+    /// Never called.
     pub fn bootstrap(&self) -> Bootstrap {
         match self.never {}
     }

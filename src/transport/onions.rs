@@ -19,6 +19,8 @@ pub struct TorOptions {
     pub dir: PathBuf,
     /// An arti configuration (TOML) that is laid over ours.
     pub overlay: Option<PathBuf>,
+    /// Circuits to one peer at once.
+    pub circuits: usize,
 }
 
 /// Which onion service to host.

@@ -24,8 +24,6 @@ use crate::domain::peer::PeerAddress;
 
 /// How long a connection may take: tor itself gives up after two minutes.
 const PATIENCE: Duration = Duration::from_secs(125);
-/// Circuits to one peer.
-const CIRCUITS: usize = 4;
 const SECRET_LEN: usize = 16;
 
 /// Dials through a SOCKS port.
@@ -33,14 +31,15 @@ const SECRET_LEN: usize = 16;
 pub struct SocksDial {
     proxy: SocketAddr,
     user: String,
+    circuits: usize,
     turns: Mutex<HashMap<[u8; 32], usize>>,
 }
 
 impl SocksDial {
     /// Through the tor that listens there. `secret` is drawn at random by the caller, so that no circuit is shared with other
-    /// programs that use the same tor.
-    pub fn new(proxy: SocketAddr, secret: [u8; SECRET_LEN]) -> Self {
-        Self { proxy, user: HEXLOWER.encode(&secret), turns: Mutex::default() }
+    /// programs that use the same tor; at most so many `circuits` lead to one peer.
+    pub fn new(proxy: SocketAddr, secret: [u8; SECRET_LEN], circuits: usize) -> Self {
+        Self { proxy, user: HEXLOWER.encode(&secret), circuits: circuits.max(1), turns: Mutex::default() }
     }
 
     async fn dial_onion(&self, onion: &OnionAddress) -> Result<BoxedStream, OnionFault> {
@@ -67,7 +66,7 @@ impl SocksDial {
     fn circuit(&self, onion: &OnionAddress) -> String {
         let mut turns = self.turns.lock().expect("no holder of this lock can panic");
         let turn = turns.entry(*onion.key()).or_default();
-        *turn = (*turn + 1) % CIRCUITS;
+        *turn = (*turn + 1) % self.circuits;
         // Not the key itself: the tor at the other end may log what it is given.
         let name = blake3::keyed_hash(&padded(&self.user), &[onion.key().as_slice(), &[*turn as u8]].concat());
         HEXLOWER.encode(&name.as_bytes()[..SECRET_LEN])
@@ -131,7 +130,7 @@ mod tests {
     #[tokio::test]
     async fn r9_the_name_goes_to_tor_as_it_is_and_to_nobody_else() {
         let (at, served) = proxy(0).await;
-        let dial = SocksDial::new(at, [7; 16]);
+        let dial = SocksDial::new(at, [7; 16], 4);
         let mut stream = dial.dial(&format!("{ONION}:8080").parse().unwrap()).await.unwrap();
         let mut hello = *b"hello";
         stream.write_all(&hello).await.unwrap();
@@ -147,10 +146,10 @@ mod tests {
     #[tokio::test]
     async fn what_tor_refuses_and_a_tor_that_is_not_there_are_told_apart() {
         let (at, _served) = proxy(4).await;
-        let refused = SocksDial::new(at, [7; 16]).dial(&ONION.parse().unwrap()).await.err();
+        let refused = SocksDial::new(at, [7; 16], 4).dial(&ONION.parse().unwrap()).await.err();
         assert!(matches!(refused, Some(DialError::Onion(OnionFault::Unreachable { .. }))), "{refused:?}");
         let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let nobody = SocksDial::new(gone, [7; 16]).dial(&ONION.parse().unwrap()).await.err();
+        let nobody = SocksDial::new(gone, [7; 16], 4).dial(&ONION.parse().unwrap()).await.err();
         assert!(matches!(nobody, Some(DialError::Onion(OnionFault::NotReady { .. }))), "{nobody:?}");
     }
 }

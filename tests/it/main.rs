@@ -7,4 +7,5 @@ mod kill;
 mod layers;
 mod replicate;
 mod support;
+mod tor;
 mod vectors;

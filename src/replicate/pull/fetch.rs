@@ -25,8 +25,6 @@ use crate::replicate::serve::blocking;
 
 /// Objects that are looked at at once.
 const WINDOW: usize = 4096;
-/// Streams from one peer at once.
-const STREAMS: usize = 2;
 /// Bytes in one batch, unless a single chunk is longer.
 const BATCH_BYTES: u64 = 16 << 20;
 /// Failures in a row, without anything sent, after which a peer is left alone.
@@ -179,7 +177,10 @@ impl Run {
         let window =
             Window { run: self, board: Mutex::new(board), changed: Notify::new(), done: CancellationToken::new() };
         window.finish_if_done();
-        let streams = (0..self.sources.len() * STREAMS).map(|n| window.serve(n / STREAMS));
+        let client = self.puller.caller.client();
+        let count = |at: usize| client.bulk_streams(&self.sources[at].line.callee.address);
+        let streams = (0..self.sources.len()).flat_map(|at| std::iter::repeat_n(at, count(at)));
+        let streams = streams.map(|at| window.serve(at));
         futures_util::future::join_all(streams).await;
         if let Some(error) = lock(&self.fatal).take() {
             return Err(error);

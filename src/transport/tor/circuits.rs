@@ -14,19 +14,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::domain::onion::OnionAddress;
 
-/// Circuits to one peer at once.
-const PLACES: usize = 4;
-
 /// The circuits of all peers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Circuits {
+    /// Places for one peer.
+    places: usize,
     peers: Mutex<HashMap<[u8; 32], Arc<Places>>>,
 }
 
 #[derive(Debug)]
 struct Places {
-    tokens: Mutex<[IsolationToken; PLACES]>,
-    used: Mutex<[usize; PLACES]>,
+    tokens: Mutex<Vec<IsolationToken>>,
+    used: Mutex<Vec<usize>>,
 }
 
 /// A place in use, until it is dropped.
@@ -37,19 +36,24 @@ pub(super) struct Place {
 }
 
 impl Circuits {
+    /// At most so many circuits to one peer.
+    pub(super) fn new(places: usize) -> Self {
+        Self { places: places.max(1), peers: Mutex::default() }
+    }
+
     /// The best place for one more connection to this peer.
     pub(super) fn take(&self, to: &OnionAddress) -> Place {
         let places = {
             let mut peers = self.peers.lock().expect("no holder of this lock can panic");
             let fresh = || {
-                let tokens = std::array::from_fn(|_| IsolationToken::new());
-                Arc::new(Places { tokens: Mutex::new(tokens), used: Mutex::default() })
+                let tokens = (0..self.places).map(|_| IsolationToken::new()).collect();
+                Arc::new(Places { tokens: Mutex::new(tokens), used: Mutex::new(vec![0; self.places]) })
             };
             Arc::clone(peers.entry(*to.key()).or_insert_with(fresh))
         };
         let at = {
             let mut used = places.used.lock().expect("no holder of this lock can panic");
-            let at = (0..PLACES).min_by_key(|at| used[*at]).expect("there are places");
+            let at = (0..self.places).min_by_key(|at| used[*at]).expect("there are places");
             used[at] += 1;
             at
         };
@@ -113,12 +117,12 @@ mod tests {
 
     #[test]
     fn one_after_the_other_share_a_circuit_and_many_at_once_spread() {
-        let circuits = Circuits::default();
+        let circuits = Circuits::new(4);
         let to = "pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryd.onion".parse().unwrap();
         let first = circuits.take(&to);
         let token = first.token();
         drop(first);
-        let held: Vec<Place> = (0..PLACES).map(|_| circuits.take(&to)).collect();
+        let held: Vec<Place> = (0..4).map(|_| circuits.take(&to)).collect();
         assert_eq!(held[0].token(), token);
         let again = circuits.take(&to);
         assert_eq!(again.token(), token);

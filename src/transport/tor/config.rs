@@ -72,7 +72,7 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             path
         });
-        let options = TorOptions { dir: dir.path().join("tor"), overlay: path };
+        let options = TorOptions { dir: dir.path().join("tor"), overlay: path, circuits: 4 };
         (dir, options)
     }
 
@@ -95,7 +95,7 @@ mod tests {
         assert!(matches!(arti(&garbage), Err(TorError::Malformed { .. })));
         let (_dir, wrong) = options(Some("[vanguards]\nmode = 7\n"));
         assert!(matches!(arti(&wrong), Err(TorError::Malformed { .. })));
-        let missing = TorOptions { dir: "/nowhere".into(), overlay: Some("/nowhere/at/all.toml".into()) };
+        let missing = TorOptions { overlay: Some("/nowhere/at/all.toml".into()), ..garbage };
         assert!(matches!(arti(&missing), Err(TorError::Read { .. })));
     }
 }

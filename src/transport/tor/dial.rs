@@ -17,6 +17,8 @@ use crate::transport::{BoxedStream, Dial, DialError};
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long Tor itself may take to come up, before who waits is told why it does not.
 const BOOTSTRAP: Duration = Duration::from_secs(90);
+/// The same once it says what blocks it.
+const BLOCKED: Duration = Duration::from_secs(30);
 /// One attempt. arti tries several introduction points and rendezvous circuits inside.
 const ATTEMPT: Duration = Duration::from_secs(60);
 /// Between attempts.
@@ -45,7 +47,7 @@ impl Tor {
     /// `patient`: what may pass is tried again. Otherwise once, on a circuit of its own, with a descriptor that was fetched for it.
     async fn dial_onion(&self, onion: &OnionAddress, patient: bool) -> Result<BoxedStream, OnionFault> {
         let deadline = Instant::now() + PATIENCE;
-        self.wait_for_bootstrap(Instant::now() + BOOTSTRAP).await?;
+        self.wait_for_bootstrap().await?;
         self.show_discovery_key(onion).map_err(|what| OnionFault::Failed { what })?;
         let place = self.inner.circuits.take(onion);
         loop {
@@ -62,7 +64,9 @@ impl Tor {
                 }
                 Err(_) => OnionFault::TooSlow { waited_s: ATTEMPT.as_secs() },
             };
-            if !patient || !fault.may_pass() || Instant::now() + PAUSE >= deadline {
+            // A key that we have may have become valid just now; without one there is nothing to wait for.
+            let hopeless = matches!(fault, OnionFault::KeyNeeded) && onion.discovery().is_none();
+            if !patient || hopeless || !fault.may_pass() || Instant::now() + PAUSE >= deadline {
                 return Err(fault);
             }
             // A circuit that has died, or leads to a relay that does not work, is not asked again.
@@ -78,17 +82,27 @@ impl Tor {
         self.inner.client.connect_with_prefs((onion.reveal(), onion.port()), &prefs).await
     }
 
-    async fn wait_for_bootstrap(&self, deadline: Instant) -> Result<(), OnionFault> {
-        loop {
-            let state = self.bootstrap();
-            if state.ready {
-                return Ok(());
-            }
-            if Instant::now() >= deadline {
-                return Err(OnionFault::NotReady { why: state.in_words() });
+    async fn wait_for_bootstrap(&self) -> Result<(), OnionFault> {
+        while !self.bootstrap().ready {
+            if self.is_overdue() {
+                return Err(OnionFault::NotReady { why: self.bootstrap().in_words() });
             }
             tokio::time::sleep(LOOK).await;
         }
+        Ok(())
+    }
+
+    /// Whether Tor has not been ready for so long that nobody should be kept waiting. It counts for all who wait together: a
+    /// command with ten requests does not wait ten times.
+    pub fn is_overdue(&self) -> bool {
+        let state = self.bootstrap();
+        let mut since = self.inner.unready_since.lock().expect("no holder of this lock can panic");
+        if state.ready {
+            *since = None;
+            return false;
+        }
+        let patience = if state.blocked.is_some() { BLOCKED } else { BOOTSTRAP };
+        since.get_or_insert_with(Instant::now).elapsed() >= patience
     }
 }
 

@@ -13,10 +13,11 @@ mod dial; // connecting to onion services, with patience
 mod onion; // hosting one
 mod state; // how far it is, for people
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arti_client::{KeystoreSelector, TorClient};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tor_hscrypto::pk::{HsClientDescEncSecretKey, HsId};
@@ -42,6 +43,8 @@ pub struct Tor {
 struct Inner {
     client: Client,
     circuits: Circuits,
+    /// Since when it is known not to be ready.
+    unready_since: Mutex<Option<Instant>>,
     _stop: DropGuard,
 }
 
@@ -64,7 +67,12 @@ impl Tor {
         let client = client.map_err(|error| TorError::Start(said(&error)))?;
         let stop = CancellationToken::new();
         TaskTracker::new().spawn(bootstrap(Arc::downgrade(&client), stop.clone()));
-        let inner = Inner { client, circuits: Circuits::default(), _stop: stop.drop_guard() };
+        let inner = Inner {
+            client,
+            circuits: Circuits::new(options.circuits),
+            unready_since: Mutex::default(),
+            _stop: stop.drop_guard(),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
