@@ -34,7 +34,7 @@ pub struct Global {
     /// A file whose first line is the passphrase of the keys
     #[arg(long, global = true, value_name = "FILE", env = "BULBIL_PASSPHRASE_FILE", hide_env = true)]
     pub passphrase_file: Option<PathBuf>,
-    /// An arti configuration (TOML) laid over ours: another Tor network, bridges
+    /// An arti configuration (TOML) laid over ours: another Tor network, for instance
     #[arg(long, global = true, value_name = "FILE", env = "BULBIL_TOR_CONFIG", hide_env = true)]
     pub tor_config: Option<PathBuf>,
     /// Dial through a tor that runs already, at this SOCKS address

@@ -138,7 +138,7 @@ fn progress_suspended(progress: &super::progress::Progress, ask: impl FnOnce() -
     answer
 }
 
-/// The home; made if there is none. A bad invite or a refusal leaves none behind.
+/// The home; made if there is none. A bad invite leaves none behind.
 async fn open_or_make(
     args: &CloneArgs,
     invite: &Invite,
@@ -264,7 +264,7 @@ fn next_steps(peer: &Peer, collections: &[(CollectionId, String)], context: &Con
             "What you may type next:\n  bulbil ls {name}\n  bulbil restore {name} --target ./{name}\n  bulbil sync     # what is new since"
         )),
         Some(_) => out.remark(
-            "This instance keeps and serves what it cannot read. What you may type next:\n  bulbil verify --data\n  bulbil serve --direct IP:PORT     # follows the other instance by itself",
+            "This instance keeps and serves what it cannot read. What you may type next:\n  bulbil verify --data\n  bulbil serve     # follows the other instance by itself",
         ),
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::domain::peer::PeerAddress;
-use crate::server::{socks_dial, tor_options};
+use crate::server::{socks_dial, tor_options, wait_for_tor_lock};
 use crate::store::{Store, TorLock};
 use crate::transport::direct::DirectDial;
 use crate::transport::door::DoorDial;
@@ -25,6 +25,8 @@ use super::output::Output;
 
 /// How often it is looked how far Tor is.
 const LOOK: Duration = Duration::from_millis(200);
+/// How often it is said that connecting goes on.
+const SAY_EVERY: Duration = Duration::from_secs(15);
 /// Without a terminal: at least so long between two lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
@@ -58,7 +60,18 @@ impl Dial for Onions {
         Box::pin(async move {
             let failed = |error: TorError| DialError::Onion(OnionFault::Failed { what: error.to_string() });
             let chosen = self.chosen.get_or_try_init(|| self.choose()).await.map_err(failed)?;
-            chosen.dial.dial(address).await
+            let started = Instant::now();
+            let mut dialling = std::pin::pin!(chosen.dial.dial(address));
+            loop {
+                match tokio::time::timeout(SAY_EVERY, &mut dialling).await {
+                    Ok(dialled) => return dialled,
+                    Err(_) if !self.output.quiet => self.output.remark(format!(
+                        "Still connecting over Tor ({} s): it may take two minutes if the other side has just started or is busy.",
+                        started.elapsed().as_secs()
+                    )),
+                    Err(_) => {}
+                }
+            }
         })
     }
 }
@@ -73,13 +86,20 @@ impl Onions {
         if let Some(proxy) = self.config.tor.socks {
             return Ok(Chosen { dial: Arc::new(socks_dial(proxy, &self.config)), _lock: None });
         }
-        // Another command may hold it: then this one reads Tor's state and writes none.
-        let lock = self.store.lock_tor().ok();
+        // Two clients on one state would not be safe: the second waits.
+        let output = self.output;
+        let say = move |pid: Option<u32>| {
+            let who = pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+            output.remark(format!(
+                "Another bulbil command{who} uses this home's Tor: waiting until it is done. While 'bulbil serve' runs, commands share its Tor."
+            ));
+        };
+        let lock = wait_for_tor_lock(&self.store, say).await.map_err(|error| TorError::Start(error.to_string()))?;
         let tor = Tor::start(&tor_options(&self.store, &self.config)).await?;
         if !self.output.quiet {
             show_bootstrap(&tor, self.output).await;
         }
-        Ok(Chosen { dial: Arc::new(tor), _lock: lock })
+        Ok(Chosen { dial: Arc::new(tor), _lock: Some(lock) })
     }
 }
 

@@ -1,6 +1,6 @@
 //! `bulbil doctor`: everything that is worth a look, one line each, with what to do about it.
 //!
-//! Exit code 2 if something is not as it should be. It changes nothing.
+//! Exit code 2 if something is not as it should be. It changes nothing but what Tor keeps for itself.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::config::Config;
 use crate::domain::peer::Trust;
 use crate::http::admin::network::NetworkStatus;
 use crate::monitor::Problem;
-use crate::server::tor_options;
-use crate::store::Store;
+use crate::server::{socks_dial, tor_options};
+use crate::store::{Store, StoreError};
 use crate::transport::tor::Tor;
 
 use super::admin::AdminClient;
@@ -52,9 +52,13 @@ pub async fn run(args: DoctorArgs, context: &Context) -> anyhow::Result<Outcome>
         findings.insert(0, room(context));
         match &server {
             Some(network) => clock(network, &mut findings),
-            None if config.tor.enabled && config.tor.socks.is_none() && !args.offline => {
-                tor(&store, &config, context, &mut findings).await;
-            }
+            None if config.tor.enabled && !args.offline => match config.tor.socks {
+                Some(proxy) => findings.push(match socks_dial(proxy, &config).probe().await {
+                    Ok(()) => good("Tor", format!("a SOCKS proxy answers at {proxy}")),
+                    Err(error) => bad("Tor", error.to_string(), "docs/tor.md says what [tor] socks needs"),
+                }),
+                None => tor(&store, &config, context, &mut findings).await,
+            },
             None => {}
         }
         let now = context.clock.now();
@@ -107,6 +111,14 @@ fn room(context: &Context) -> Finding {
 /// The server, and whether peers can come in.
 async fn server(store: &Store, findings: &mut Vec<Finding>) -> anyhow::Result<Option<NetworkStatus>> {
     let Some(server) = AdminClient::of_running(store)? else {
+        if store.running_server().is_some() {
+            findings.push(bad(
+                "server",
+                "is starting",
+                "it may be waiting for another command that uses this home's Tor",
+            ));
+            return Ok(None);
+        }
         findings.push(bad("server", "does not run", "'bulbil serve' lets peers in and follows those that are trusted"));
         return Ok(None);
     };
@@ -138,7 +150,17 @@ fn clock(network: &NetworkStatus, findings: &mut Vec<Finding>) {
 
 /// Without a server: whether Tor would come up.
 async fn tor(store: &Store, config: &Config, context: &Context, findings: &mut Vec<Finding>) {
-    let _lock = store.lock_tor().ok();
+    let _lock = match store.lock_tor() {
+        Ok(lock) => lock,
+        Err(StoreError::Busy { .. }) => {
+            findings.push(good("Tor", "in use by another command of this home; not tried"));
+            return;
+        }
+        Err(error) => {
+            findings.push(bad("Tor", error.to_string(), "is the home writable?"));
+            return;
+        }
+    };
     let started = Instant::now();
     let tor = match Tor::start(&tor_options(store, config)).await {
         Ok(tor) => tor,

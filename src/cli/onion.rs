@@ -62,6 +62,11 @@ fn import(args: &OnionImportArgs, store: &Store, context: &Context) -> anyhow::R
         store.running_server().is_none(),
         "a server runs in this home with the old address: stop it first, then run this again"
     );
+    let other = store.known_onion_key(name(!args.admin))?;
+    ensure!(
+        other.is_none_or(|other| other.public() != key.public()),
+        "this is the key of this instance's other onion service: peers and admin have an address each, and neither shows the other"
+    );
     if let Some(known) = store.known_onion_key(name(args.admin))? {
         ensure!(
             known.public() == key.public() || args.replace,

@@ -17,7 +17,7 @@ use super::remote::{DIRECT_GIVES_UP, words};
 pub async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<Outcome> {
     let store = context.store().await?;
     let config = context.config()?;
-    let options = ServerOptions { direct: args.direct, admin: args.admin, no_wait: false };
+    let options = ServerOptions { direct: args.direct, admin: args.admin };
     let cancel = context.cancellation();
     let log = std::sync::Arc::new(super::progress::Log);
     let manager = Manager::of_this_process();
@@ -59,12 +59,20 @@ pub async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<Outcome> 
     manager.ready();
     let done = CancellationToken::new();
     let telling = tell(reach, &manager, *out, is_onion, done.clone());
+    let stopping = cancel.clone();
     let running = async {
         let ended = server.run(cancel).await;
         done.cancel();
         ended
     };
-    let (ended, ()) = tokio::join!(running, telling);
+    let leaving = async {
+        tokio::select! {
+            () = stopping.cancelled() => {}
+            () = done.cancelled() => {}
+        }
+        manager.stopping();
+    };
+    let (ended, (), ()) = tokio::join!(running, telling, leaving);
     ended?;
     store.index.close().await;
     out.remark("stopped");
@@ -91,7 +99,6 @@ async fn tell(reach: Reach, manager: &Manager, out: Output, is_onion: bool, done
             () = done.cancelled() => break,
         }
     }
-    manager.stopping();
 }
 
 /// The same words, whatever time something took.

@@ -33,6 +33,9 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
             show_network(&server.network, &|at| age(now.duration_since(at).as_secs()), out);
         }
         Some(Err(error)) => out.line(format!("  server       running, and it does not answer: {error}")),
+        None if store.running_server().is_some() => {
+            out.line("  server       starting: it may wait for another command's Tor")
+        }
         None => out.line("  server       not running"),
     }
     let addresses = if args.show_address { Some(addresses(&store, context).await?) } else { None };

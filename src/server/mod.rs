@@ -28,20 +28,19 @@ use crate::replicate::call::PeerCaller;
 use crate::replicate::pull::Puller;
 use crate::replicate::serve::Serve;
 use crate::store::{ServerInfo, ServerLock, Store, StoreError, TorLock};
+use crate::transport::Listen;
 use crate::transport::client::{ClientLimits, HttpClient};
 use crate::transport::direct::DirectListener;
 use crate::transport::door::Door;
 use crate::transport::onions::TorError;
 use crate::worker::Worker;
 
-pub use network::{socks_dial, tor_options};
+pub use network::{socks_dial, tor_options, wait_for_tor_lock};
 pub use reach::Reach;
 use reach::Watched;
 
 /// Open answers may go on for so long after the server is told to stop.
 const FAREWELL: Duration = Duration::from_secs(4);
-/// Time for the head of a peer's request, and time that its unused connection is kept.
-const PEER_HEAD: Duration = Duration::from_secs(120);
 /// What is not done by then is cut.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -113,8 +112,6 @@ pub struct ServerOptions {
     pub direct: Option<SocketAddr>,
     /// Listen here for the admin.
     pub admin: Option<SocketAddr>,
-    /// Fail at once if another command uses this home's Tor.
-    pub no_wait: bool,
 }
 
 /// A running server. Dropped, it stops without waiting for anything.
@@ -154,6 +151,9 @@ impl Server {
         let early = ServerInfo { pid: std::process::id(), admin_address: None, peer_address: None };
         // Whoever is second hears it at once, not when Tor's state turns out to be in use.
         let lock = store.lock_server(&early)?;
+        // What a server that was killed left behind would keep commands from dialling.
+        Door::remove(&store.home.door());
+        let token = AdminToken::load_or_create(&store.home)?;
         let network = network::build(&store, config, &options, &*clock).await?;
         let info = ServerInfo {
             admin_address: Some(admin_address.to_string()),
@@ -161,7 +161,6 @@ impl Server {
             ..early
         };
         lock.tell(&store.home, &info)?;
-        let token = AdminToken::load_or_create(&store.home)?;
 
         let client = HttpClient::new(Arc::clone(&network.dial), ClientLimits::patient(config.tor.circuits()));
         let caller = PeerCaller::new(client, Arc::clone(&store.keys), Arc::clone(&clock));
@@ -182,6 +181,7 @@ impl Server {
         });
         let view: Arc<dyn NetworkView> = Arc::new(reach.clone());
         let admin_plane = AdminPlane::new(store.clone(), clock, token, following.clone(), view);
+        let admin_over_tor = network.admin.as_ref().map(|listener| admin_plane.clone().over_tor(&listener.address()));
 
         let stop = CancellationToken::new();
         let (tell, lost) = mpsc::unbounded_channel();
@@ -198,16 +198,15 @@ impl Server {
             _locks: (lock, network.lock),
         };
         let limits = ServeLimits { farewell: FAREWELL, ..ServeLimits::default() };
-        // Over Tor a head takes its time, and a kept connection saves seconds.
-        let peer_limits = ServeLimits { head: PEER_HEAD, ..limits };
         let (peer_plane, admin_plane) = (peer_router(plane), admin_router(admin_plane));
         for listener in network.listeners {
-            let serving = serve(listener, peer_plane.clone(), peer_limits, server.stop.clone());
+            let serving = serve(listener, peer_plane.clone(), limits, server.stop.clone());
             server.run_task("peer plane", serving, &tell);
         }
-        server.run_task("admin plane", serve(admins, admin_plane.clone(), limits, server.stop.clone()), &tell);
+        server.run_task("admin plane", serve(admins, admin_plane, limits, server.stop.clone()), &tell);
         if let Some(listener) = network.admin {
-            let serving = serve(listener, admin_plane, limits, server.stop.clone());
+            let plane = admin_over_tor.expect("it was made for this listener");
+            let serving = serve(listener, admin_router(plane), limits, server.stop.clone());
             server.run_task("admin plane over Tor", serving, &tell);
         }
         if network.onions {

@@ -97,8 +97,12 @@ pub(super) async fn build(
     }
     let (mut hosted, mut admin, mut lock) = (None, None, None);
     if tor_wanted && socks.is_none() {
-        lock = Some(wait_for_lock(store, options).await?);
-        let tor = Tor::start(&tor_options(store, config)).await?;
+        let say = |pid: Option<u32>| {
+            let pid = pid.unwrap_or_default();
+            tracing::warn!(pid, "another bulbil command uses this home's Tor: waiting until it is done");
+        };
+        lock = Some(wait_for_tor_lock(store, say).await?);
+        let tor = Tor::start(&TorOptions { hosts: true, ..tor_options(store, config) }).await?;
         let (listener, peers) = host(&tor, store, config, clock).await?;
         // The first listener's address is what is shown.
         listeners.insert(0, Box::new(listener));
@@ -134,7 +138,8 @@ pub fn socks_dial(proxy: SocketAddr, config: &Config) -> SocksDial {
 
 /// Where Tor's state is, and what is laid over its configuration.
 pub fn tor_options(store: &Store, config: &Config) -> TorOptions {
-    TorOptions { dir: store.home.tor(), overlay: config.tor.config.clone(), circuits: config.tor.circuits() }
+    let (dir, overlay) = (store.home.tor(), config.tor.config.clone());
+    TorOptions { dir, overlay, hosts: false, circuits: config.tor.circuits() }
 }
 
 /// Hosts the onion service for peers.
@@ -165,19 +170,22 @@ pub(super) async fn clients(
     Ok(std::iter::once(own.recipient()).chain(keys).collect())
 }
 
-/// A command that dials through Tor by itself holds the lock until it is done.
-async fn wait_for_lock(store: &Store, options: &ServerOptions) -> Result<TorLock, ServerError> {
-    let mut said = false;
+/// Takes the lock on Tor's state. Whoever dials through Tor by itself holds it until it is done; `say` is called once if somebody
+/// has to be waited for, with their process id.
+///
+/// # Errors
+/// [`StoreError`], but not that it is busy.
+pub async fn wait_for_tor_lock(store: &Store, say: impl FnOnce(Option<u32>)) -> Result<TorLock, StoreError> {
+    let mut say = Some(say);
     loop {
         match store.lock_tor() {
-            Err(StoreError::Busy { pid, .. }) if !options.no_wait => {
-                if !std::mem::replace(&mut said, true) {
-                    let pid = pid.unwrap_or_default();
-                    tracing::warn!(pid, "another bulbil command uses this home's Tor: waiting until it is done");
+            Err(StoreError::Busy { pid, .. }) => {
+                if let Some(say) = say.take() {
+                    say(pid);
                 }
                 tokio::time::sleep(LOOK).await;
             }
-            taken => return Ok(taken?),
+            taken => return taken,
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -29,10 +29,12 @@ use super::network::clients;
 
 /// How often the states are looked at.
 const STEP: Duration = Duration::from_millis(500);
-/// How often keys of restricted discovery are looked at, in steps.
-const KEYS_EVERY: u32 = 4;
+/// How often keys of restricted discovery are looked at.
+const KEYS_EVERY: Duration = Duration::from_secs(1);
+/// A service that is not published for so long is tried all the same: what then goes wrong says why.
+const UNPUBLISHED: Duration = Duration::from_secs(20);
 /// Between tests that went well.
-const TEST_EVERY: Duration = Duration::from_secs(600);
+const TEST_EVERY: Duration = Duration::from_secs(300);
 /// First and longest pause after a test that failed.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(60));
 /// How long a test may take.
@@ -105,25 +107,27 @@ impl Reach {
 
     /// Watches and tests until `stop`.
     pub(super) async fn run(self, following: Following, stop: CancellationToken) {
+        let watching = self.watch(following);
+        tokio::select! {
+            () = async { tokio::join!(watching, self.follow_keys()); } => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    async fn watch(&self, following: Following) {
         let mut steps = tokio::time::interval(STEP);
-        steps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut due, mut pause) = (Instant::now(), PAUSES.0);
-        let mut admitted: Option<Vec<DiscoveryRecipient>> = None;
-        for step in 0u32.. {
-            tokio::select! {
-                _ = steps.tick() => {}
-                () = stop.cancelled() => return,
-            }
-            if step % KEYS_EVERY == 0 {
-                self.admit(&mut admitted).await;
-            }
+        steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut due, mut pause, mut published_at) = (Instant::now(), PAUSES.0, Instant::now());
+        loop {
+            steps.tick().await;
             let published = self.look();
-            if published && Instant::now() >= due {
+            if published {
+                published_at = Instant::now();
+            }
+            self.tell();
+            if Instant::now() >= due && (published || published_at.elapsed() > UNPUBLISHED) {
                 let was_reachable = self.lock().reachable;
-                let tested = tokio::select! {
-                    tested = self.test() => tested,
-                    () = stop.cancelled() => return,
-                };
+                let tested = self.test().await;
                 (due, pause) = match tested {
                     true => (Instant::now() + TEST_EVERY, PAUSES.0),
                     false => (Instant::now() + pause, (pause * 2).min(PAUSES.1)),
@@ -131,16 +135,31 @@ impl Reach {
                 if tested && !was_reachable {
                     following.wake();
                 }
-            } else if !published {
+            } else if !published && published_at.elapsed() <= UNPUBLISHED {
                 // As soon as it is published again, it is tested.
                 (due, pause) = (Instant::now(), PAUSES.0);
             }
-            let status = self.network();
-            self.changes.send_if_modified(|last| {
-                let changed = *last != status;
-                *last = status;
-                changed
-            });
+            self.tell();
+        }
+    }
+
+    fn tell(&self) {
+        let status = self.network();
+        self.changes.send_if_modified(|last| {
+            let changed = *last != status;
+            *last = status;
+            changed
+        });
+    }
+
+    /// With restricted discovery: who may find the service follows the invites and peers that there are.
+    async fn follow_keys(&self) {
+        let mut steps = tokio::time::interval(KEYS_EVERY);
+        steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut admitted: Option<Vec<DiscoveryRecipient>> = None;
+        loop {
+            steps.tick().await;
+            self.admit(&mut admitted).await;
         }
     }
 
@@ -154,7 +173,8 @@ impl Reach {
             state.published_at = Some(self.watched.clock.now());
         }
         if !is {
-            state.reachable = false;
+            (state.published_at, state.reachable) = (None, false);
+        } else if state.published.state != OnionState::Published {
             state.failed = None;
         }
         state.published = published;
@@ -180,7 +200,8 @@ impl Reach {
             Err(_) => Some(format!("nothing came back within {} seconds", TEST_PATIENCE.as_secs())),
         };
         let mut state = self.lock();
-        state.reachable = failed.is_none();
+        // A circuit of before may still lead here although nobody else finds it any more.
+        state.reachable = failed.is_none() && (watched.tor.is_none() || state.published.state == OnionState::Published);
         if let Some(failed) = &failed {
             tracing::info!(why = failed, "a test through Tor did not reach this instance");
         } else {
@@ -191,7 +212,6 @@ impl Reach {
         state.reachable
     }
 
-    /// With restricted discovery: who may find the service follows the invites and peers that there are.
     async fn admit(&self, admitted: &mut Option<Vec<DiscoveryRecipient>>) {
         let (Some((_, service)), Some(own)) = (&self.watched.tor, &self.watched.own_key) else { return };
         let wanted = match clients(&self.watched.store, own, &*self.watched.clock).await {
@@ -231,7 +251,8 @@ impl NetworkView for Reach {
             restricted: watched.own_key.is_some(),
         });
         let mut status = NetworkStatus { open: true, why_not: None, direct: watched.direct, tor, onion };
-        if status.onion.as_ref().is_some_and(|onion| !onion.reachable) {
+        let no_tor = status.tor.as_ref().is_some_and(|tor| !tor.ready);
+        if no_tor || status.onion.as_ref().is_some_and(|onion| !onion.reachable) {
             (status.open, status.why_not) = (false, Some(status.in_words()));
         }
         status

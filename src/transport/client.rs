@@ -67,14 +67,9 @@ impl ClientLimits {
         Self {
             first_byte: Duration::from_secs(90),
             progress: Duration::from_secs(60),
-<<<<<<< HEAD
-            connections_per_peer: 8,
-            keep_alive: Duration::from_secs(90),
-=======
             connections_per_peer: onion_streams.max(DIRECT_STREAMS) + SPARE,
             onion_streams,
-            keep_alive: Duration::from_secs(240),
->>>>>>> tests
+            keep_alive: Duration::from_secs(25),
         }
     }
 }
@@ -181,19 +176,18 @@ impl HttpClient {
         }
     }
 
-<<<<<<< HEAD
     /// What the line to a peer has been like; nothing is known of one that was never called.
     pub fn quality(&self, peer: &PeerAddress) -> Quality {
         let pools = self.inner.pools.lock().expect("no holder of this lock can panic");
         pools.get(peer).map(|pool| pool.meter().quality()).unwrap_or_default()
-=======
+    }
+
     /// How many streams at once a bulk transfer from there shall have.
     pub fn bulk_streams(&self, peer: &PeerAddress) -> usize {
         match peer {
             PeerAddress::Onion(_) => self.inner.limits.onion_streams,
             PeerAddress::Direct(_) => DIRECT_STREAMS,
         }
->>>>>>> tests
     }
 
     /// Sends a request and reads the whole answer, of at most `max_bytes`. `patience` is added to the wait for the first byte:

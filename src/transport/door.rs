@@ -41,15 +41,17 @@ pub struct Door {
 }
 
 impl Door {
-    /// Opens the door. What an earlier server left there is replaced: the server's lock says that none runs.
+    /// Takes away what an earlier server left there; the server's lock says that none runs.
+    pub fn remove(path: &Path) {
+        let _ = std::fs::remove_file(path);
+    }
+
+    /// Opens the door.
     ///
     /// # Errors
     /// What the system says.
     pub fn open(path: &Path) -> io::Result<Self> {
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        Self::remove(path);
         let (short, _folder) = short(path)?;
         let listener = UnixListener::bind(short)?;
         Ok(Self { listener, path: path.to_owned() })
@@ -130,9 +132,11 @@ pub struct DoorDial {
 }
 
 impl DoorDial {
-    /// Through the server whose door this is; `None` if there is none.
+    /// Through the server whose door this is; `None` if nobody is behind it.
     pub fn through(path: &Path) -> Option<Self> {
-        path.exists().then(|| Self { path: path.to_owned() })
+        let (short, _folder) = short(path).ok()?;
+        // A knock without a word does no harm.
+        std::os::unix::net::UnixStream::connect(short).is_ok().then(|| Self { path: path.to_owned() })
     }
 
     async fn dial_onion(&self, address: &PeerAddress) -> Result<BoxedStream, OnionFault> {

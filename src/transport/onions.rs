@@ -19,6 +19,8 @@ pub struct TorOptions {
     pub dir: PathBuf,
     /// An arti configuration (TOML) that is laid over ours.
     pub overlay: Option<PathBuf>,
+    /// Whether onion services are going to be hosted: one process at a time may.
+    pub hosts: bool,
     /// Circuits to one peer at once.
     pub circuits: usize,
 }
@@ -88,7 +90,9 @@ pub enum OnionFault {
     )]
     NotFound,
     /// It hides, and we have no key, or no longer one.
-    #[error("the onion service shows itself only to those who have a key: ask for a new invite")]
+    #[error(
+        "the onion service shows itself only to those who have a key, and there is none here, not yet, or no longer: a new invite takes up to two minutes to be known; try again then, or ask for another"
+    )]
     KeyNeeded,
     /// The circuit stands, and nobody takes the connection.
     #[error("the onion service is there and takes no connections: is bulbil running behind it, on this port?")]

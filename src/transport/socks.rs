@@ -42,12 +42,25 @@ impl SocksDial {
         Self { proxy, user: HEXLOWER.encode(&secret), circuits: circuits.max(1), turns: Mutex::default() }
     }
 
-    async fn dial_onion(&self, onion: &OnionAddress) -> Result<BoxedStream, OnionFault> {
+    /// Looks whether somebody listens there.
+    ///
+    /// # Errors
+    /// [`OnionFault::NotReady`].
+    pub async fn probe(&self) -> Result<(), OnionFault> {
+        self.connect().await.map(drop)
+    }
+
+    async fn connect(&self) -> Result<TcpStream, OnionFault> {
         let proxy = self.proxy;
         #[expect(clippy::disallowed_methods, reason = "this is the transport that connects, to the proxy only")]
-        let stream = TcpStream::connect(proxy).await.map_err(|error| OnionFault::NotReady {
+        let connecting = TcpStream::connect(proxy);
+        connecting.await.map_err(|error| OnionFault::NotReady {
             why: format!("nobody answers at the SOCKS port {proxy} ({error}): is tor running there?"),
-        })?;
+        })
+    }
+
+    async fn dial_onion(&self, onion: &OnionAddress) -> Result<BoxedStream, OnionFault> {
+        let stream = self.connect().await?;
         let _ = stream.set_nodelay(true);
         let mut stream = Some(TokioIo::new(stream));
         let connected = tower::service_fn(move |_: Uri| {

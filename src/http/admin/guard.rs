@@ -6,11 +6,15 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, header};
 
 use super::AdminPlane;
+use crate::http::listener::Welcome;
 use crate::http::problem::Problem;
 
 /// Refuses requests that were meant for another name than loopback's, or than that of the admin's onion service.
 pub(super) async fn host(State(plane): State<AdminPlane>, request: Request, next: Next) -> Response {
-    let meant = is_loopback(request.headers()) || is_admin_onion(request.headers(), &plane);
+    let meant = match &plane.onion {
+        None => is_loopback(request.headers()),
+        Some(own) => is_onion(request.headers(), own),
+    };
     let mut response = if meant { next.run(request).await } else { Problem::not_loopback().into_response() };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -21,20 +25,19 @@ pub(super) async fn host(State(plane): State<AdminPlane>, request: Request, next
 /// Lets in who shows the token.
 pub(super) async fn token(State(plane): State<AdminPlane>, request: Request, next: Next) -> Response {
     if plane.token.is_shown(request.headers()) {
-        return next.run(request).await;
+        let mut response = next.run(request).await;
+        response.extensions_mut().insert(Welcome);
+        return response;
     }
     let mut response = Problem::no_token().into_response();
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
 }
 
-fn is_admin_onion(headers: &HeaderMap, plane: &AdminPlane) -> bool {
+/// Whether a request names the onion service, with its port or, if that is 80, without.
+fn is_onion(headers: &HeaderMap, own: &str) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let own = plane.network.addresses().admin_onion;
-    match (host, own.as_deref().and_then(|url| url.strip_prefix("http://"))) {
-        (Some(host), Some(own)) => host.strip_suffix(":80").unwrap_or(host).eq_ignore_ascii_case(own),
-        _ => false,
-    }
+    host.is_some_and(|host| host.strip_suffix(":80").unwrap_or(host).eq_ignore_ascii_case(own))
 }
 
 fn is_loopback(headers: &HeaderMap) -> bool {

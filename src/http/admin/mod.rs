@@ -29,6 +29,7 @@ pub use sync::SyncAnswer;
 
 use super::problem::Problem;
 use crate::clock::Clock;
+use crate::domain::peer::PeerAddress;
 use crate::store::Store;
 use network::NetworkView;
 use token::AdminToken;
@@ -42,6 +43,8 @@ pub struct AdminPlane {
     worker: Following,
     network: Arc<dyn NetworkView>,
     started_at: Timestamp,
+    /// The name that it answers to over Tor; on loopback there is none.
+    onion: Option<String>,
 }
 
 impl AdminPlane {
@@ -54,7 +57,14 @@ impl AdminPlane {
         network: Arc<dyn NetworkView>,
     ) -> Self {
         let started_at = clock.now();
-        Self { store, clock, token, worker, network, started_at }
+        Self { store, clock, token, worker, network, started_at, onion: None }
+    }
+}
+
+impl AdminPlane {
+    /// The same plane for an onion service of its own: it answers to that name alone, and to nobody without the token.
+    pub fn over_tor(self, address: &PeerAddress) -> Self {
+        Self { onion: Some(address.authority()), ..self }
     }
 }
 
@@ -97,8 +107,12 @@ pub fn openapi_admin() -> utoipa::openapi::OpenApi {
 
 /// The admin plane, to be served on a loopback listener, or an onion service, of its own (R9).
 pub fn admin_router(plane: AdminPlane) -> Router {
-    let guarded = guarded_routes().layer(from_fn_with_state(plane.clone(), guard::token));
-    let (router, _) = open_routes().merge(guarded).split_for_parts();
+    let with_token = from_fn_with_state(plane.clone(), guard::token);
+    let (router, _) = match plane.onion {
+        None => open_routes().merge(guarded_routes().layer(with_token)),
+        Some(_) => open_routes().merge(guarded_routes()).layer(with_token),
+    }
+    .split_for_parts();
     router
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::not_found())

@@ -97,7 +97,10 @@ impl NetworkStatus {
                 let problem = problem.map(|problem| format!("; {problem}")).unwrap_or_default();
                 match onion.state.as_str() {
                     "starting" => format!("publishing the onion service{problem}"),
-                    "published" | "foreign" => format!("onion service published, not reached by a test yet{problem}"),
+                    "published" => format!("onion service published, not reached by a test yet{problem}"),
+                    "foreign" => {
+                        format!("another tor hosts the onion service, and a test has not come through{problem}")
+                    }
                     state => format!("onion service {state}{problem}"),
                 }
             }

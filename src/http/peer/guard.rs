@@ -19,6 +19,7 @@ use crate::domain::wire::signature::{
     ADDRESSEE, CONTENT_DIGEST, RequestClaim, RequestHeaders, RequestParts, SIGNATURE, SIGNATURE_INPUT, SignatureFault,
     sign_answer,
 };
+use crate::http::listener::Welcome;
 use crate::http::problem::Problem;
 use crate::replicate::serve::Guest;
 
@@ -106,7 +107,9 @@ pub(super) async fn guard(State(plane): State<PeerPlane>, request: Request, next
         match admit(&plane, claim, body).await {
             Ok((peer, body)) => {
                 parts.extensions.insert(peer);
-                next.run(Request::from_parts(parts, Body::from(body))).await
+                let mut response = next.run(Request::from_parts(parts, Body::from(body))).await;
+                response.extensions_mut().insert(Welcome);
+                response
             }
             Err(problem) => problem.into_response(),
         }

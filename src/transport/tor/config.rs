@@ -2,7 +2,6 @@
 
 use arti_client::TorClientConfig;
 use arti_client::config::{CfgPath, TorClientConfigBuilder};
-use serde::Deserialize as _;
 use toml::{Table, Value};
 
 use super::{TorError, TorOptions, said};
@@ -24,11 +23,16 @@ pub(super) fn arti(options: &TorOptions) -> Result<TorClientConfig, TorError> {
     wish(&mut table, &["address_filter", "allow_onion_addrs"], true.into());
     // Keys come from the home, sealed; arti has them in memory.
     demand(&mut table, &["storage", "keystore", "primary", "kind"], "ephemeral".into());
-    let builder = TorClientConfigBuilder::deserialize(table);
+    let mut unknown = Vec::new();
+    let builder: Result<TorClientConfigBuilder, _> =
+        serde_ignored::deserialize(table, |path| unknown.push(path.to_string()));
     let mut builder = builder.map_err(|error| match &options.overlay {
         Some(path) => TorError::Malformed { path: path.clone(), what: error.to_string() },
         None => TorError::Unfit(error.to_string()),
     })?;
+    if let (Some(path), Some(what)) = (&options.overlay, unknown.first()) {
+        return Err(TorError::Malformed { path: path.clone(), what: format!("{what} is not known") });
+    }
     builder
         .storage()
         .state_dir(CfgPath::new_literal(options.dir.join("state")))
@@ -72,7 +76,7 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             path
         });
-        let options = TorOptions { dir: dir.path().join("tor"), overlay: path, circuits: 4 };
+        let options = TorOptions { dir: dir.path().join("tor"), overlay: path, hosts: false, circuits: 4 };
         (dir, options)
     }
 
@@ -95,6 +99,9 @@ mod tests {
         assert!(matches!(arti(&garbage), Err(TorError::Malformed { .. })));
         let (_dir, wrong) = options(Some("[vanguards]\nmode = 7\n"));
         assert!(matches!(arti(&wrong), Err(TorError::Malformed { .. })));
+        let (_dir, typo) = options(Some("[vangards]\nmode = \"full\"\n"));
+        let error = arti(&typo).unwrap_err().to_string();
+        assert!(error.contains("vangards"), "{error}");
         let missing = TorOptions { overlay: Some("/nowhere/at/all.toml".into()), ..garbage };
         assert!(matches!(arti(&missing), Err(TorError::Read { .. })));
     }

@@ -46,10 +46,14 @@ impl DialOnion for Tor {
 impl Tor {
     /// `patient`: what may pass is tried again. Otherwise once, on a circuit of its own, with a descriptor that was fetched for it.
     async fn dial_onion(&self, onion: &OnionAddress, patient: bool) -> Result<BoxedStream, OnionFault> {
-        let deadline = Instant::now() + PATIENCE;
+        let started = Instant::now();
+        let deadline = started + PATIENCE;
         self.wait_for_bootstrap().await?;
-        self.show_discovery_key(onion).map_err(|what| OnionFault::Failed { what })?;
+        let another_key = self.show_discovery_key(onion).map_err(|what| OnionFault::Failed { what })?;
         let place = self.inner.circuits.take(onion);
+        if another_key {
+            place.give_up_circuit();
+        }
         loop {
             if !patient {
                 place.give_up_circuit();
@@ -62,7 +66,7 @@ impl Tor {
                     tracing::debug!(error = said(&error), "no connection to an onion service");
                     fault
                 }
-                Err(_) => OnionFault::TooSlow { waited_s: ATTEMPT.as_secs() },
+                Err(_) => OnionFault::TooSlow { waited_s: started.elapsed().as_secs() },
             };
             // A key that we have may have become valid just now; without one there is nothing to wait for.
             let hopeless = matches!(fault, OnionFault::KeyNeeded) && onion.discovery().is_none();

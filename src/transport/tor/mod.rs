@@ -13,6 +13,7 @@ mod dial; // connecting to onion services, with patience
 mod onion; // hosting one
 mod state; // how far it is, for people
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ use arti_client::{KeystoreSelector, TorClient};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use tor_hscrypto::pk::{HsClientDescEncSecretKey, HsId};
+use tor_hscrypto::pk::{HsClientDescEncKey, HsClientDescEncSecretKey, HsId};
+use tor_llcrypto::pk::curve25519::{PublicKey, StaticSecret};
 use tor_rtcompat::PreferredRuntime;
 
 use super::onions::{OnionOptions, OnionService, TorError, TorOptions};
@@ -43,6 +45,9 @@ pub struct Tor {
 struct Inner {
     client: Client,
     circuits: Circuits,
+    /// It has come up once. Whether connections can be made is found out by making one: arti keeps none open for nothing.
+    came_up: Arc<AtomicBool>,
+    discovery: Mutex<()>,
     /// Since when it is known not to be ready.
     unready_since: Mutex<Option<Instant>>,
     _stop: DropGuard,
@@ -63,13 +68,25 @@ impl Tor {
         // Several may start in one process (a test): the first wins, and they are all the same.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let config = config::arti(options)?;
+        if options.hosts {
+            // What is left of the services of before names keys that were in memory only.
+            match std::fs::remove_dir_all(options.dir.join("state/hss")) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(TorError::Start(format!("cannot clear {}: {error}", options.dir.display())));
+                }
+                _ => {}
+            }
+        }
         let client = TorClient::builder().config(config).create_unbootstrapped_async().await;
-        let client = client.map_err(|error| TorError::Start(said(&error)))?;
+        let client = client.map_err(|error| TorError::Start(explained(said(&error))))?;
         let stop = CancellationToken::new();
-        TaskTracker::new().spawn(bootstrap(Arc::downgrade(&client), stop.clone()));
+        let came_up = Arc::new(AtomicBool::new(false));
+        TaskTracker::new().spawn(bootstrap(Arc::downgrade(&client), Arc::clone(&came_up), stop.clone()));
         let inner = Inner {
             client,
             circuits: Circuits::new(options.circuits),
+            came_up,
+            discovery: Mutex::default(),
             unready_since: Mutex::default(),
             _stop: stop.drop_guard(),
         };
@@ -85,23 +102,33 @@ impl Tor {
     }
 
     /// Hands over the key that a hidden service (restricted discovery) wants to be found with, if its address carries one.
-    fn show_discovery_key(&self, address: &OnionAddress) -> Result<(), String> {
-        let Some(key) = address.discovery() else { return Ok(()) };
+    /// Answers whether it is another one than before: then what was learnt with that is of no use.
+    fn show_discovery_key(&self, address: &OnionAddress) -> Result<bool, String> {
+        let Some(key) = address.discovery() else { return Ok(false) };
         let id = HsId::from(*address.key());
         let client = &self.inner.client;
-        // In memory only; a key that is there already was put there by an earlier call.
-        if client.get_service_discovery_key(id).map_err(|error| said(&error))?.is_none() {
-            let secret = tor_llcrypto::pk::curve25519::StaticSecret::from(*key.secret());
-            client
-                .insert_service_discovery_key(KeystoreSelector::Primary, id, HsClientDescEncSecretKey::from(secret))
-                .map_err(|error| said(&error))?;
+        let failed = |error: arti_client::Error| said(&error);
+        // In memory only. Several may dial at once: one of them changes it.
+        let _turn = self.inner.discovery.lock().expect("no holder of this lock can panic");
+        let known = client.get_service_discovery_key(id).map_err(failed)?;
+        let wanted = PublicKey::from(*key.recipient().as_bytes());
+        match known {
+            Some(known) if known == HsClientDescEncKey::from(wanted) => return Ok(false),
+            Some(_) => drop(client.remove_service_discovery_key(KeystoreSelector::Primary, id).map_err(failed)?),
+            None => {}
         }
-        Ok(())
+        let secret = HsClientDescEncSecretKey::from(StaticSecret::from(*key.secret()));
+        client.insert_service_discovery_key(KeystoreSelector::Primary, id, secret).map_err(failed)?;
+        Ok(true)
     }
 }
 
 /// Bootstraps until it has worked once; arti keeps the directory fresh from then on.
-async fn bootstrap(client: std::sync::Weak<TorClient<PreferredRuntime>>, stop: CancellationToken) {
+async fn bootstrap(
+    client: std::sync::Weak<TorClient<PreferredRuntime>>,
+    came_up: Arc<AtomicBool>,
+    stop: CancellationToken,
+) {
     let mut pause = PAUSES.0;
     loop {
         let Some(client) = client.upgrade() else { return };
@@ -110,13 +137,24 @@ async fn bootstrap(client: std::sync::Weak<TorClient<PreferredRuntime>>, stop: C
             () = stop.cancelled() => return,
         };
         drop(client);
-        let Err(error) = attempt else { return };
+        let Err(error) = attempt else {
+            came_up.store(true, Ordering::Relaxed);
+            return;
+        };
         tracing::info!(error = said(&error), "Tor did not come up; trying again");
         tokio::select! {
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSES.1),
             () = stop.cancelled() => return,
         }
     }
+}
+
+/// arti refuses folders that others may write to, and says it in its own words.
+fn explained(error: String) -> String {
+    if error.contains("g-w") || error.contains("o-w") {
+        return format!("{error}. Others may write to the home, or to a folder above it: chmod go-w takes that away");
+    }
+    error
 }
 
 /// An error with its causes, in one line. arti's errors hide addresses by themselves.

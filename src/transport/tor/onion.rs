@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use tor_cell::relaycell::msg::Connected;
 use tor_hscrypto::pk::{HsClientDescEncKey, HsIdKeypair};
 use tor_hsservice::config::restricted_discovery::HsClientNickname;
-use tor_hsservice::config::{OnionServiceConfig, OnionServiceConfigBuilder};
+use tor_hsservice::config::{OnionServiceConfig, OnionServiceConfigBuilder, TokenBucketConfig};
 use tor_hsservice::{RendRequest, RunningOnionService};
 use tor_llcrypto::pk::ed25519::ExpandedKeypair;
 use tor_proto::stream::IncomingStreamRequest;
@@ -30,7 +30,9 @@ use crate::transport::{BoxedStream, Listen};
 /// Connections that wait to be taken in.
 const WAITING: usize = 64;
 /// Streams of one circuit at once.
-const STREAMS_PER_CIRCUIT: u32 = 32;
+const STREAMS_PER_CIRCUIT: u32 = 8;
+/// How often clients may knock, in a second and at once; further ones are turned away before they cost a circuit here.
+const KNOCKS: (u32, u32) = (20, 200);
 /// A client that has not sent anything but its wish to meet is waited for so long.
 const RENDEZVOUS: Duration = Duration::from_secs(60);
 
@@ -87,6 +89,7 @@ fn config(nickname: &str, clients: Option<&[DiscoveryRecipient]>) -> Result<Onio
     let mut config = OnionServiceConfigBuilder::default();
     config.nickname(nickname.parse().expect("our names are good"));
     config.max_concurrent_streams_per_circuit(STREAMS_PER_CIRCUIT);
+    config.rate_limit_at_intro(Some(TokenBucketConfig::new(KNOCKS.0, KNOCKS.1)));
     if let Some(clients) = clients {
         config.restricted_discovery().enabled(true);
         for (n, key) in clients.iter().enumerate() {

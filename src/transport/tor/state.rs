@@ -1,5 +1,7 @@
 //! How far the client is, in words.
 
+use std::sync::atomic::Ordering;
+
 use super::Tor;
 use crate::transport::onions::Bootstrap;
 
@@ -10,7 +12,7 @@ impl Tor {
         let (doing, clock) = split(&status.to_string());
         Bootstrap {
             percent: (status.as_frac() * 100.0).round().clamp(0.0, 100.0) as u8,
-            ready: status.ready_for_traffic(),
+            ready: self.inner.came_up.load(Ordering::Relaxed) || status.ready_for_traffic(),
             doing,
             blocked: status.blocked().map(|blockage| blockage.to_string()),
             clock,
