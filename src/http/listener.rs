@@ -77,10 +77,15 @@ pub async fn serve(
             slot = guests.place(&slots) => slot,
             () = shutdown.cancelled() => break Ok(()),
         };
-        let (router, stop, guest) = (router.clone(), lost.child_token(), Arc::new(AtomicBool::new(false)));
-        guests.all.push_back(Guest { welcome: Arc::clone(&guest), leave: stop.clone() });
+        let (router, stop, leave) = (router.clone(), lost.clone(), CancellationToken::new());
+        let welcome = Arc::new(AtomicBool::new(false));
+        guests.all.push_back(Guest { welcome: Arc::clone(&welcome), leave: leave.clone() });
         connections.spawn(async move {
-            drive(stream, router, limits, stop, guest).await;
+            tokio::select! {
+                () = drive(stream, router, limits, stop, welcome) => {}
+                // Nobody waits for a stranger to finish.
+                () = leave.cancelled() => {}
+            }
             drop(slot);
         });
     };

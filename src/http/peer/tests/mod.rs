@@ -510,7 +510,18 @@ fn the_description_has_every_route() {
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
     let mut paths: Vec<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
     paths.sort_unstable();
-    let all = ["changes", "chunks", "chunks/{id}", "config", "envelopes", "have", "identity", "pair"];
+    let all = [
+        "changes",
+        "chunks",
+        "chunks/{id}",
+        "config",
+        "envelopes",
+        "have",
+        "identity",
+        "manifests",
+        "pair",
+        "reconcile",
+    ];
     assert_eq!(paths, all.map(|path| format!("/peer/v1/{path}")));
 }
 
