@@ -57,9 +57,8 @@ impl Context {
         };
         // At each start arti misses the keys of former introduction points, which are kept nowhere on purpose: no error.
         // arti hides addresses by itself, as long as nobody switches that off.
-        let tor = if self.verbose > 2 { ",arti_client=debug,tor_=debug" } else { "" };
-        let filter =
-            tracing_subscriber::EnvFilter::new(format!("error,tor_hsservice::ipt_mgr=off,bulbil={level}{tor}"));
+        let tor = if self.verbose > 2 { "arti_client=debug,tor_=debug" } else { "tor_hsservice::ipt_mgr=off" };
+        let filter = tracing_subscriber::EnvFilter::new(format!("error,bulbil={level},{tor}"));
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
         // A second start in one process (a test) changes nothing.
         let _ = log.with_ansi(std::io::stderr().is_terminal()).try_init();
