@@ -23,7 +23,7 @@ fn the_whole_way_ends_with_an_identical_tree_and_news_come_through_the_servers_d
     alpha.does(&["backup", "-q"]);
     let _serving = alpha.serves_reachably();
     let said = alpha.does(&["status"]);
-    assert!(said.contains("reachable: a test through Tor came in"), "{said}");
+    assert!(said.contains("reachable: a test through Tor came through"), "{said}");
     alpha.does(&["doctor"]);
 
     let beta = world.future("beta");
