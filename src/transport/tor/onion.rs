@@ -1,10 +1,12 @@
 //! Hosting an onion service: streams of any client become connections of one listener.
 //!
 //! There is no client address on Tor; a circuit is all that can be told apart, and it has a bounded number of streams.
+//!
+//! A service is launched when Tor has come up, and a moment later: arti tells its parts one after the other that there is a
+//! directory. An introduction point that is tried before the vanguards know it fails, and is tried again after minutes only.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -35,6 +37,10 @@ const STREAMS_PER_CIRCUIT: u32 = 8;
 const KNOCKS: (u32, u32) = (20, 200);
 /// A client that has not sent anything but its wish to meet is waited for so long.
 const RENDEZVOUS: Duration = Duration::from_secs(60);
+/// How often it is looked whether Tor has come up.
+const LOOK: Duration = Duration::from_millis(100);
+/// From then on until the service is launched.
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// Connections to an onion service.
 pub struct OnionListener {
@@ -63,22 +69,28 @@ impl Listen for OnionListener {
     }
 }
 
-/// Launches a service.
+/// Launches a service, as soon as that makes sense. What is wrong with it later is in its state.
 pub(super) fn host(client: &Client, options: OnionOptions) -> Result<(OnionListener, OnionService), TorError> {
     let failed = |error: &(dyn std::error::Error + 'static)| TorError::Host(said(error));
     let address = options.key.address(options.port).map_err(|error| failed(&error))?;
     let config = config(options.nickname, options.clients.as_deref())?;
     let keypair = ExpandedKeypair::from_secret_key_bytes(*options.key.secret().expose());
     let keypair = HsIdKeypair::from(keypair.ok_or_else(|| TorError::Host("its key is damaged".to_owned()))?);
-    let launched = client.launch_onion_service_with_hsid(config, keypair).map_err(|error| failed(&error))?;
-    let (service, rendezvous) = launched.ok_or_else(|| TorError::Host("the configuration disables it".to_owned()))?;
     let stop = CancellationToken::new();
     let (sender, streams) = mpsc::channel(WAITING);
-    let tasks = TaskTracker::new();
-    tasks.spawn(take_in(rendezvous.boxed(), options.port, sender, tasks.clone(), stop.clone()));
-    let control = Control { service, nickname: options.nickname, published: Mutex::default() };
-    let control = Arc::new(control);
-    tasks.spawn(note_state(Arc::downgrade(&control), stop.clone()));
+    let launch = Mutex::new(Launch::Waiting(Box::new(config)));
+    let control = Arc::new(Control { launch, nickname: options.nickname, published: Mutex::default() });
+    let (port, tasks) = (options.port, TaskTracker::new());
+    let (client, weak, stopped, tracker) = (Arc::clone(client), Arc::downgrade(&control), stop.clone(), tasks.clone());
+    tasks.spawn(async move {
+        let launched = tokio::select! {
+            launched = launch_when_ready(client, &weak, keypair) => launched,
+            () = stopped.cancelled() => return,
+        };
+        let Some((service, rendezvous)) = launched else { return };
+        tracker.spawn(note_state(service, weak, stopped.clone()));
+        take_in(rendezvous, port, sender, tracker, stopped).await;
+    });
     let service = OnionService::new(address, control);
     let address = PeerAddress::Onion(address);
     Ok((OnionListener { address, streams, _service: service.clone(), _stop: stop.drop_guard() }, service))
@@ -99,6 +111,30 @@ fn config(nickname: &str, clients: Option<&[DiscoveryRecipient]>) -> Result<Onio
         }
     }
     config.build().map_err(|error| unfit(said(&error)))
+}
+
+type Launched = (Arc<RunningOnionService>, BoxStream<'static, RendRequest>);
+
+/// Waits for Tor, and launches. Nothing if that failed, or nobody wants the service any more.
+async fn launch_when_ready(client: Client, control: &Weak<Control>, keypair: HsIdKeypair) -> Option<Launched> {
+    while !client.bootstrap_status().ready_for_traffic() {
+        tokio::time::sleep(LOOK).await;
+    }
+    tokio::time::sleep(SETTLE).await;
+    let control = control.upgrade()?;
+    let mut launch = control.launch.lock().expect("no holder of this lock can panic");
+    let Launch::Waiting(config) = &*launch else { return None };
+    let wrong = match client.launch_onion_service_with_hsid((**config).clone(), keypair) {
+        Ok(Some((service, rendezvous))) => {
+            *launch = Launch::Running(Arc::clone(&service));
+            return Some((service, rendezvous.boxed()));
+        }
+        Ok(None) => "the configuration disables it".to_owned(),
+        Err(error) => said(&error),
+    };
+    tracing::error!(error = wrong, "the onion service cannot be started");
+    control.published.lock().expect("no holder of this lock can panic").note(OnionState::Broken, Some(wrong));
+    None
 }
 
 /// Meets clients; each becomes a task that takes its streams in.
@@ -156,8 +192,14 @@ async fn meet(request: RendRequest, port: u16, sender: mpsc::Sender<BoxedStream>
     }
 }
 
+/// A service before and after it is launched.
+enum Launch {
+    Waiting(Box<OnionServiceConfig>),
+    Running(Arc<RunningOnionService>),
+}
+
 struct Control {
-    service: Arc<RunningOnionService>,
+    launch: Mutex<Launch>,
     nickname: &'static str,
     published: Mutex<Published>,
 }
@@ -176,13 +218,19 @@ impl OnionControl for Control {
     fn admit(&self, clients: &[DiscoveryRecipient]) -> Result<(), String> {
         let config = config(self.nickname, Some(clients)).map_err(|error| error.to_string())?;
         let how = arti_client::config::Reconfigure::AllOrNothing;
-        self.service.reconfigure(config, how).map_err(|error| said(&error))
+        match &mut *self.launch.lock().expect("no holder of this lock can panic") {
+            Launch::Waiting(waiting) => **waiting = config,
+            Launch::Running(service) => service.reconfigure(config, how).map_err(|error| said(&error))?,
+        }
+        Ok(())
     }
 }
 
 /// Keeps what arti says of the service.
-async fn note_state(control: std::sync::Weak<Control>, stop: CancellationToken) {
-    let Some(mut events) = control.upgrade().map(|control| control.service.status_events()) else { return };
+async fn note_state(service: Arc<RunningOnionService>, control: Weak<Control>, stop: CancellationToken) {
+    let mut events = service.status_events();
+    // It ends with the last one who holds it.
+    drop(service);
     loop {
         let status = tokio::select! {
             status = events.next() => status,
