@@ -98,7 +98,7 @@ impl Tor {
     /// # Errors
     /// [`TorError::Host`].
     pub fn host(&self, options: OnionOptions) -> Result<(OnionListener, OnionService), TorError> {
-        onion::host(&self.inner.client, options)
+        onion::host(&self.inner.client, Arc::clone(&self.inner.came_up), options)
     }
 
     /// Hands over the key that a hidden service (restricted discovery) wants to be found with, if its address carries one.

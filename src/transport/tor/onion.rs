@@ -6,6 +6,7 @@
 //! directory. An introduction point that is tried before the vanguards know it fails, and is tried again after minutes only.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -70,7 +71,11 @@ impl Listen for OnionListener {
 }
 
 /// Launches a service, as soon as that makes sense. What is wrong with it later is in its state.
-pub(super) fn host(client: &Client, options: OnionOptions) -> Result<(OnionListener, OnionService), TorError> {
+pub(super) fn host(
+    client: &Client,
+    came_up: Arc<AtomicBool>,
+    options: OnionOptions,
+) -> Result<(OnionListener, OnionService), TorError> {
     let failed = |error: &(dyn std::error::Error + 'static)| TorError::Host(said(error));
     let address = options.key.address(options.port).map_err(|error| failed(&error))?;
     let config = config(options.nickname, options.clients.as_deref())?;
@@ -84,7 +89,7 @@ pub(super) fn host(client: &Client, options: OnionOptions) -> Result<(OnionListe
     let (client, weak, stopped, tracker) = (Arc::clone(client), Arc::downgrade(&control), stop.clone(), tasks.clone());
     tasks.spawn(async move {
         let launched = tokio::select! {
-            launched = launch_when_ready(client, &weak, keypair) => launched,
+            launched = launch_when_ready(client, came_up, &weak, keypair) => launched,
             () = stopped.cancelled() => return,
         };
         let Some((service, rendezvous)) = launched else { return };
@@ -116,8 +121,14 @@ fn config(nickname: &str, clients: Option<&[DiscoveryRecipient]>) -> Result<Onio
 type Launched = (Arc<RunningOnionService>, BoxStream<'static, RendRequest>);
 
 /// Waits for Tor, and launches. Nothing if that failed, or nobody wants the service any more.
-async fn launch_when_ready(client: Client, control: &Weak<Control>, keypair: HsIdKeypair) -> Option<Launched> {
-    while !client.bootstrap_status().ready_for_traffic() {
+async fn launch_when_ready(
+    client: Client,
+    came_up: Arc<AtomicBool>,
+    control: &Weak<Control>,
+    keypair: HsIdKeypair,
+) -> Option<Launched> {
+    // Not whether there is a connection now: with a directory from the cache arti makes none before somebody wants one.
+    while !came_up.load(Ordering::Relaxed) {
         tokio::time::sleep(LOOK).await;
     }
     tokio::time::sleep(SETTLE).await;
