@@ -10,9 +10,11 @@
 
 mod error;
 mod feed; // pages of the feed
-mod fetch; // what to ask whom next
+mod fetch; // one fetch from some peers
+mod fill; // what is missing, and who has it
 mod keys; // envelopes
 mod line; // one peer, while work with it goes on
+mod parts; // what came of chunks whose streams broke
 mod receive; // one stream of chunks
 mod shared; // what concurrent pulls know of each other
 
@@ -25,7 +27,7 @@ pub use error::{Kind, Lie, PullError, Retry, Wrong};
 
 use super::call::PeerCaller;
 use crate::domain::id::{ChunkId, CollectionId, InstanceId, ManifestId};
-use crate::domain::peer::Role;
+use crate::domain::peer::{PeerAddress, Role};
 use crate::monitor::Monitor;
 use crate::store::Store;
 use crate::store::index::Peer;
@@ -40,7 +42,11 @@ pub struct Puller {
     caller: PeerCaller,
     monitor: Arc<dyn Monitor>,
     shared: Arc<Shared>,
+    max_circuits: Option<usize>,
 }
+
+/// Circuits to an onion service at once. Elsewhere there are none, and one "circuit" of two connections is enough.
+const ONION_CIRCUITS: usize = 4;
 
 impl std::fmt::Debug for Puller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -105,7 +111,18 @@ pub struct Quote {
 impl Puller {
     /// Pulls into `store` with the calls of `caller`.
     pub fn new(store: Store, caller: PeerCaller, monitor: Arc<dyn Monitor>) -> Self {
-        Self { store, caller, monitor, shared: Arc::default() }
+        Self { store, caller, monitor, shared: Arc::default(), max_circuits: None }
+    }
+
+    /// Uses at most so many circuits to a peer, of two streams each. By default 4 to an onion service, and 1 elsewhere.
+    pub fn with_max_circuits(mut self, circuits: usize) -> Self {
+        self.max_circuits = Some(circuits);
+        self
+    }
+
+    fn circuits_to(&self, address: &PeerAddress) -> usize {
+        let usual = if matches!(address, PeerAddress::Onion(_)) { ONION_CIRCUITS } else { 1 };
+        self.max_circuits.unwrap_or(usual)
     }
 
     /// The repository.
