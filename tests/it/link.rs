@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -33,12 +34,12 @@ use crate::replicate::{Instance, envelope_key, never, noise};
 
 const MIB: u64 = 1 << 20;
 
-/// Runs on a paused clock, which stands still while an index that was shown to [`Still::watch`] works.
+/// Runs on a paused clock, which stands still while an index that was opened with [`Still::open`] works.
 fn still<F: Future>(work: impl FnOnce(Still) -> F) -> F::Output {
     let (still, nudge) = (Still::default(), Arc::new(Notify::new()));
     let (seen, nudged) = (still.clone(), Arc::clone(&nudge));
     let before_parking = move || {
-        if seen.0.lock().unwrap().iter().any(Index::in_use) {
+        if seen.is_busy() {
             std::thread::sleep(Duration::from_micros(50));
             nudged.notify_one();
         }
@@ -57,11 +58,23 @@ fn still<F: Future>(work: impl FnOnce(Still) -> F) -> F::Output {
 }
 
 #[derive(Clone, Default)]
-struct Still(Arc<Mutex<Vec<Index>>>);
+struct Still {
+    indexes: Arc<Mutex<Vec<Index>>>,
+    opening: Arc<AtomicUsize>,
+}
 
 impl Still {
-    fn watch(&self, store: &Store) {
-        self.0.lock().unwrap().push(store.index.clone());
+    /// Opens a store; the clock stands still meanwhile.
+    async fn open(&self, opening: impl Future<Output = Store>) -> Store {
+        self.opening.fetch_add(1, Ordering::Relaxed);
+        let store = opening.await;
+        self.indexes.lock().unwrap().push(store.index.clone());
+        self.opening.fetch_sub(1, Ordering::Relaxed);
+        store
+    }
+
+    fn is_busy(&self) -> bool {
+        self.opening.load(Ordering::Relaxed) > 0 || self.indexes.lock().unwrap().iter().any(Index::in_use)
     }
 }
 
@@ -104,10 +117,10 @@ impl ChunkStore for Memory {
 async fn instance(still: &Still, net: &MemoryNet, name: &str, port: u16, thrifty: bool) -> Instance {
     let dir = tempfile::tempdir().unwrap();
     let options = CreateOptions { name: name.into(), passphrase: None };
-    let made = Store::create_with(&dir.path().join("home"), options, Some(envelope_key(0))).await;
-    let mut store = made.unwrap().0;
+    let home = dir.path().join("home");
+    let create = async { Store::create_with(&home, options, Some(envelope_key(0))).await.unwrap().0 };
+    let mut store = still.open(create).await;
     store.chunks = Arc::new(Memory { thrifty, ..Memory::default() });
-    still.watch(&store);
     Instance::around(net, dir, store, port)
 }
 
@@ -228,7 +241,9 @@ async fn original(shape: LinkShape, contents: Vec<Vec<u32>>) -> Duration {
         while let Ok(mut stream) = listener.accept().await {
             TaskTracker::new().spawn(async move {
                 let mut request = [0; REQUEST];
-                stream.read_exact(&mut request).await.unwrap();
+                if stream.read_exact(&mut request).await.is_err() {
+                    return;
+                }
                 let len = u32::from_be_bytes(request[..4].try_into().unwrap()) as usize;
                 let _ = stream.write_all(&vec![0; HEAD + len]).await;
             });

@@ -8,8 +8,8 @@
 //! - A peer begins with two circuits of two streams. Circuits are added while the total rises.
 //! - A stream that is much slower than its neighbours for a while is cut, and its rest goes back into the queue. So does what
 //!   was left when a stream broke.
-//! - When the queue is empty and one last batch takes long, an idle stream gets it too, from its end: the two meet, so that
-//!   about one object is sent twice.
+//! - When the queue is empty and one last batch takes long, an idle stream that would be faster gets it too, from its end: the
+//!   two meet, so that about one object is sent twice.
 //! - A peer that fails twice in a row without having sent anything is left alone.
 //!
 //! Invariants: what is here is not asked for again; nobody is asked for what it is not said to have, or said it has not; no

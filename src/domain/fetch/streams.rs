@@ -10,6 +10,9 @@ use crate::domain::id::ChunkId;
 /// A rate is compared with others when it was measured for so long.
 const SETTLED: Duration = Duration::from_secs(5);
 
+/// The last batch is given to a second stream when that would bring an object in such a part of the time that is left.
+const WORTH: f64 = 0.7;
+
 /// A place for a stream.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -32,6 +35,8 @@ pub(super) struct Ask {
     pub(super) cutting: Cutting,
     first_at: Option<Duration>,
     slow_since: Option<Duration>,
+    /// Bytes since an object was answered: of the next one.
+    of_next: u64,
     again: bool,
     /// Another stream was given the same.
     doubled: bool,
@@ -52,12 +57,13 @@ impl Stream {
 
     pub(super) fn heard(&mut self, bytes: u64, now: Duration) {
         let meter = self.meter.get_or_insert_with(|| Meter::new(now));
-        if let Some(ask) = &mut self.ask
-            && ask.first_at.is_none()
-        {
-            ask.first_at = Some(now);
-            self.latency = Some(now.saturating_sub(ask.started_at));
-            meter.resume(now);
+        if let Some(ask) = &mut self.ask {
+            ask.of_next += bytes;
+            if ask.first_at.is_none() {
+                ask.first_at = Some(now);
+                self.latency = Some(now.saturating_sub(ask.started_at));
+                meter.resume(now);
+            }
         }
         meter.add(bytes, now);
     }
@@ -85,6 +91,7 @@ impl Ask {
             cutting: Cutting::No,
             first_at: None,
             slow_since: None,
+            of_next: 0,
             again,
             doubled: false,
         }
@@ -102,6 +109,9 @@ impl Ask {
         let Some(at) = self.open.iter().position(|other| other == id) else { return false };
         self.open.remove(at);
         self.open_bytes -= u64::from(size_bytes);
+        if at == 0 {
+            self.of_next = self.of_next.saturating_sub(u64::from(size_bytes));
+        }
         true
     }
 }
@@ -184,11 +194,6 @@ impl Scheduler {
         if self.queue.len() > 0 || !late || ask.again || ask.doubled || ask.cutting != Cutting::No {
             return None;
         }
-        let left = self.expected_rate(stream, now).map(|rate| ask.open_bytes as f64 / rate.max(1.0));
-        let latency = self.streams.iter().filter_map(|stream| stream.latency).max().unwrap_or_default();
-        if left.is_some_and(|left| left < 2.0 * latency.as_secs_f64()) {
-            return None;
-        }
         let elsewhere = |at: &usize| {
             let other = &self.streams[*at];
             (other.peer == stream.peer, other.circuit == stream.circuit)
@@ -200,7 +205,17 @@ impl Scheduler {
         };
         let mut places: Vec<usize> = (0..self.streams.len()).filter(idle).collect();
         places.sort_by_key(elsewhere);
-        let (at, taken) = places.into_iter().map(|at| (at, held(at))).find(|(_, taken)| !taken.is_empty())?;
+        // Without a rate it has stalled, or never began.
+        let rate = stream.rate(now).filter(|rate| ask.first_at.is_some() && *rate >= 1.0);
+        let left = rate.map_or(f64::INFINITY, |rate| ask.open_bytes.saturating_sub(ask.of_next) as f64 / rate);
+        let sooner = |at: usize, taken: &[(ChunkId, u32)]| {
+            let Some((_, size)) = taken.first() else { return false };
+            let other = &self.streams[at];
+            let takes = self.expected_rate(other, now).or(rate).map_or(0.0, |rate| f64::from(*size) / rate.max(1.0));
+            other.latency.unwrap_or_default().as_secs_f64() + takes < left * WORTH
+        };
+        let mut offers = places.into_iter().map(|at| (at, held(at)));
+        let (at, taken) = offers.find(|(at, taken)| sooner(*at, taken))?;
         if let Some(ask) = &mut self.streams[last].ask {
             ask.doubled = true;
         }

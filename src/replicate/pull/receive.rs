@@ -204,7 +204,14 @@ impl Batch<'_> {
             return Ok(());
         }
         let call = self.puller.caller.rest_of_chunk(&self.line.callee, id, part.len());
-        let Some(mut body) = self.unless_cut(self.line.ask(call)).await?? else { return Ok(()) };
+        let mut body = match self.unless_cut(self.line.ask(call)).await {
+            Ok(Ok(Some(body))) => body,
+            Ok(Ok(None)) => return Ok(()),
+            failed => {
+                self.parts.keep(*id, part);
+                return failed?.map(|_| ()).map_err(Early::from);
+            }
+        };
         let result = loop {
             let piece = match self.unless_cut(self.line.cancel.run_until_cancelled(body.next())).await {
                 Err(cut) => break Err(cut),
