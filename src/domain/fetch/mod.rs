@@ -269,21 +269,20 @@ impl Scheduler {
     pub fn stored(&mut self, number: StreamNo, id: &ChunkId) -> bool {
         let Some(item) = self.items.remove(id) else { return false };
         let size = item.size_bytes;
-        if let Some(stream) = self.streams.get_mut(number.0) {
-            if let Some(ask) = &mut stream.ask {
-                ask.answered(id, size);
-            }
-            if let Some(peer) = self.peers.get_mut(&stream.peer) {
-                peer.fruitless = 0;
-            }
-        }
+        self.stored += 1;
         if item.in_hand == 0 {
             self.queue.remove(&item.holders, id);
         }
-        self.stored += 1;
-        for ask in self.streams.iter_mut().flat_map(|stream| &mut stream.ask) {
-            // What is left of a batch that another stream has brought is not worth waiting for.
-            if ask.answered(id, size) && ask.open.is_empty() {
+        let peer = self.streams.get(number.0).and_then(|stream| self.peers.get_mut(&stream.peer));
+        if let Some(peer) = peer {
+            peer.fruitless = 0;
+        }
+        for (at, stream) in self.streams.iter_mut().enumerate() {
+            let Some(ask) = stream.ask.as_mut() else { continue };
+            let open = ask.answered(id, size);
+            ask.overtaken |= open && at != number.0;
+            // What is left of such a batch is here: not worth waiting for.
+            if open && ask.overtaken && ask.open.is_empty() {
                 ask.cut();
             }
         }

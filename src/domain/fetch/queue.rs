@@ -8,10 +8,12 @@ use crate::domain::id::ChunkId;
 /// Rows by the number of holders, then by the holders.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    rows: BTreeMap<(usize, Vec<PeerNo>), VecDeque<(ChunkId, u32)>>,
+    rows: BTreeMap<(usize, Vec<PeerNo>), Row>,
     len: usize,
     bytes: u64,
 }
+
+type Row = VecDeque<(ChunkId, u32)>;
 
 /// How much to take at once.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +41,7 @@ impl Queue {
         self.row(holders, size_bytes).push_front((id, size_bytes));
     }
 
-    fn row(&mut self, holders: &[PeerNo], size_bytes: u32) -> &mut VecDeque<(ChunkId, u32)> {
+    fn row(&mut self, holders: &[PeerNo], size_bytes: u32) -> &mut Row {
         self.len += 1;
         self.bytes += u64::from(size_bytes);
         self.rows.entry((holders.len(), holders.to_vec())).or_default()

@@ -40,6 +40,8 @@ pub(super) struct Ask {
     again: bool,
     /// Another stream was given the same.
     doubled: bool,
+    /// Another stream has brought some of it.
+    pub(super) overtaken: bool,
 }
 
 /// Whether a stream is to be ended.
@@ -94,6 +96,7 @@ impl Ask {
             of_next: 0,
             again,
             doubled: false,
+            overtaken: false,
         }
     }
 
