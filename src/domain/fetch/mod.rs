@@ -278,12 +278,8 @@ impl Scheduler {
             peer.fruitless = 0;
         }
         for (at, stream) in self.streams.iter_mut().enumerate() {
-            let Some(ask) = stream.ask.as_mut() else { continue };
-            let open = ask.answered(id, size);
-            ask.overtaken |= open && at != number.0;
-            // What is left of such a batch is here: not worth waiting for.
-            if open && ask.overtaken && ask.open.is_empty() {
-                ask.cut();
+            if let Some(ask) = stream.ask.as_mut() {
+                ask.crossed_off(id, size, at != number.0);
             }
         }
         true
@@ -291,11 +287,20 @@ impl Scheduler {
 
     /// The peer does not have it.
     pub fn missing(&mut self, number: StreamNo, id: &ChunkId) {
-        let Some(stream) = self.streams.get_mut(number.0) else { return };
-        let (Some(item), Some(ask)) = (self.items.get_mut(id), stream.ask.as_mut()) else { return };
-        if ask.answered(id, item.size_bytes) {
-            item.in_hand -= 1;
-            item.holders.retain(|holder| *holder != stream.peer);
+        let Some(peer) = self.streams.get(number.0).map(|stream| stream.peer) else { return };
+        let Some(item) = self.items.get_mut(id) else { return };
+        let before = item.in_hand;
+        // Another stream of the same peer will say no better.
+        for (at, stream) in self.streams.iter_mut().enumerate().filter(|(_, stream)| stream.peer == peer) {
+            if let Some(ask) = stream.ask.as_mut()
+                && ask.crossed_off(id, item.size_bytes, at != number.0)
+            {
+                item.in_hand -= 1;
+            }
+        }
+        // It may have been said before, by the other stream: then it is in the queue already.
+        if item.in_hand < before {
+            item.holders.retain(|holder| *holder != peer);
             self.put_back(*id, true);
         }
     }

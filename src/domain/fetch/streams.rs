@@ -41,7 +41,7 @@ pub(super) struct Ask {
     /// Another stream was given the same.
     doubled: bool,
     /// Another stream has brought some of it.
-    pub(super) overtaken: bool,
+    overtaken: bool,
 }
 
 /// Whether a stream is to be ended.
@@ -104,6 +104,17 @@ impl Ask {
         if self.cutting == Cutting::No {
             self.cutting = Cutting::Due;
         }
+    }
+
+    /// Crosses off an object that this stream or another one has answered; whether it was open. What is left of a batch of which
+    /// others have answered the rest is not worth waiting for.
+    pub(super) fn crossed_off(&mut self, id: &ChunkId, size_bytes: u32, by_another: bool) -> bool {
+        let open = self.answered(id, size_bytes);
+        self.overtaken |= open && by_another;
+        if open && self.overtaken && self.open.is_empty() {
+            self.cut();
+        }
+        open
     }
 
     /// Crosses off an object; whether it was open.

@@ -157,8 +157,7 @@ impl Cluster {
                 for n in &asked {
                     assert!(!self.stored.contains(n), "{n} is here");
                     assert!(self.said[peer].contains(n) && !self.denied.contains(&(peer, *n)), "{peer} has no {n}");
-                    let in_hand = self.open.values().any(|open| open.left.contains(n));
-                    assert_eq!(in_hand, again, "{n} in hand, or not");
+                    assert_eq!(self.is_in_hand(*n), again, "{n} in hand, or not");
                 }
                 self.doubled.extend(asked.iter().filter(|_| again));
                 assert!(!again || self.open.len() == 1, "only the last batch is doubled");
@@ -178,8 +177,12 @@ impl Cluster {
         assert!(self.scheduler.in_flight_bytes() <= busy);
     }
 
+    /// Whether a stream may still bring it.
+    fn is_in_hand(&self, n: usize) -> bool {
+        self.open.values().any(|open| open.left.contains(&n) && !self.denied.contains(&(open.peer, n)))
+    }
+
     fn check_nobody_idles(&self) {
-        let in_hand: BTreeSet<usize> = self.open.values().flat_map(|open| open.left.iter().copied()).collect();
         for (at, stream) in self.scheduler.streams.iter().enumerate() {
             let peer = stream.peer.0;
             if self.open.contains_key(&StreamNo(at)) || self.scheduler.is_retired(stream.peer) {
@@ -187,7 +190,7 @@ impl Cluster {
             }
             let work = self.said[peer]
                 .iter()
-                .find(|n| !self.stored.contains(n) && !in_hand.contains(n) && !self.denied.contains(&(peer, **n)));
+                .find(|n| !self.stored.contains(n) && !self.is_in_hand(**n) && !self.denied.contains(&(peer, **n)));
             assert_eq!(work, None, "stream {at} idles");
         }
     }
