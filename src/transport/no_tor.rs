@@ -41,7 +41,7 @@ impl Tor {
 
     /// Never called.
     pub fn is_overdue(&self) -> bool {
-        match *self {}
+        match self.never {}
     }
 
     /// Never called.
