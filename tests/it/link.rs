@@ -190,7 +190,7 @@ impl Mirror {
         let instance = instance(still, net, "mirror", 99, true).await;
         let circuits = shape.circuits;
         let link = Link::new(net.clone(), shape);
-        let client = HttpClient::new(Arc::new(link.clone()), ClientLimits::patient());
+        let client = HttpClient::new(Arc::new(link.clone()), ClientLimits::patient(4));
         let caller = PeerCaller::new(client, instance.store.keys.clone(), instance.clock.clone());
         let puller = Puller::new(instance.store.clone(), caller, Arc::new(Tally::default()));
         let puller = puller.with_max_circuits(circuits);
