@@ -6,6 +6,7 @@ pub mod chunk; // sealed bytes that hold fragments
 pub mod crypto; // hash, aead, kdf, keywrap, sign, secret
 pub mod envelope; // a snapshot key wrapped for one recipient
 pub mod feed; // what changed, in order
+pub mod fetch; // what to ask whom next
 pub mod id; // one type for each kind of identifier
 pub mod identity; // the signed document by which an instance shows itself
 pub mod invite; // one line that lets another instance in

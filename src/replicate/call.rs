@@ -245,6 +245,28 @@ impl PeerCaller {
         Err(CallError::Malformed(None))
     }
 
+    /// `GET /chunks/{id}` from the `from`-th byte on: the rest of a chunk of which a part came. `None` if the peer does not
+    /// have it, or would send all of it. Compare the whole with its name.
+    ///
+    /// # Errors
+    /// [`CallError::Transport`].
+    pub async fn rest_of_chunk(
+        &self,
+        callee: &Callee,
+        id: &ChunkId,
+        from: usize,
+    ) -> Result<Option<AnswerBody>, CallError> {
+        let path = format!("/chunks/{id}");
+        let Sent { mut request, .. } = self.sign(&callee.address, &callee.instance(), "GET", &path, Bytes::new());
+        let range = format!("bytes={from}-").try_into().expect(PLAIN);
+        request.headers_mut().insert(http::header::RANGE, range);
+        let (head, body) = self.client.stream(&callee.address, request, Duration::ZERO).await?.into_parts();
+        let begins = format!("bytes {from}-");
+        let is_rest =
+            one_header(&head.headers, http::header::CONTENT_RANGE.as_str()).is_some_and(|r| r.starts_with(&begins));
+        Ok((head.status.as_u16() == 206 && is_rest).then_some(body))
+    }
+
     /// `POST /pair`: asks to be let in. The answer is the expected instance's.
     ///
     /// # Errors
@@ -361,7 +383,41 @@ pub struct ChunkStream {
     piece: Bytes,
 }
 
+/// What comes in a stream of chunks.
+#[derive(Debug)]
+pub enum Read {
+    /// So many bytes; they are not a whole chunk yet.
+    Bytes(usize),
+    /// A chunk (not yet compared with its name), or a missing one.
+    Event(Event),
+    /// The end: the stream is known to be whole.
+    End,
+}
+
 impl ChunkStream {
+    /// What comes next. May be dropped and called again.
+    ///
+    /// # Errors
+    /// [`CallError::Transport`], [`CallError::Frames`].
+    pub async fn read(&mut self) -> Result<Read, CallError> {
+        loop {
+            let mut rest = &self.piece[..];
+            let event = self.decoder.next(&mut rest)?;
+            self.piece = self.piece.slice(self.piece.len() - rest.len()..);
+            match event {
+                Some(Event::End) => {}
+                Some(event) => return Ok(Read::Event(event)),
+                None => match self.body.next().await? {
+                    Some(piece) => {
+                        self.piece = piece;
+                        return Ok(Read::Bytes(self.piece.len()));
+                    }
+                    None => return Ok(self.decoder.finish().map(|()| Read::End)?),
+                },
+            }
+        }
+    }
+
     /// The next chunk (not yet compared with its name) or missing one; `None` after the end, when the stream is known to be
     /// whole. May be dropped and called again.
     ///
@@ -369,17 +425,16 @@ impl ChunkStream {
     /// [`CallError::Transport`], [`CallError::Frames`].
     pub async fn next(&mut self) -> Result<Option<Event>, CallError> {
         loop {
-            let mut rest = &self.piece[..];
-            let event = self.decoder.next(&mut rest)?;
-            self.piece = self.piece.slice(self.piece.len() - rest.len()..);
-            match event {
-                Some(Event::End) => {}
-                Some(event) => return Ok(Some(event)),
-                None => match self.body.next().await? {
-                    Some(piece) => self.piece = piece,
-                    None => return Ok(self.decoder.finish().map(|()| None)?),
-                },
+            match self.read().await? {
+                Read::Bytes(_) => {}
+                Read::Event(event) => return Ok(Some(event)),
+                Read::End => return Ok(None),
             }
         }
+    }
+
+    /// Of a stream that broke off: the chunk that had begun, and the bytes of it that came.
+    pub fn into_part(self) -> Option<(ChunkId, Vec<u8>)> {
+        self.decoder.into_part()
     }
 }

@@ -5,6 +5,7 @@ mod backup_restore;
 mod cli;
 mod kill;
 mod layers;
+mod link;
 mod replicate;
 mod support;
 mod tor;

@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Making a key takes a second: two are enough for all tests.
-fn envelope_key(n: usize) -> EnvelopeKey {
+pub fn envelope_key(n: usize) -> EnvelopeKey {
     static KEYS: LazyLock<[Vec<u8>; 2]> =
         LazyLock::new(|| std::array::from_fn(|_| fresh_envelope_key().pkcs8_der().to_vec()));
     EnvelopeKey::from_pkcs8_der(&KEYS[n]).unwrap()
@@ -44,9 +44,9 @@ fn envelope_key(n: usize) -> EnvelopeKey {
 
 /// A chunk store that counts what is written.
 #[derive(Debug)]
-struct Counting {
-    inner: Arc<dyn ChunkStore>,
-    writes: Mutex<HashMap<ChunkId, u32>>,
+pub struct Counting {
+    pub inner: Arc<dyn ChunkStore>,
+    pub writes: Mutex<HashMap<ChunkId, u32>>,
 }
 
 impl ChunkStore for Counting {
@@ -76,31 +76,31 @@ impl ChunkStore for Counting {
 }
 
 /// An instance that serves on a net and pulls from it.
-struct Instance {
-    dir: TempDir,
-    store: Store,
-    puller: Puller,
-    serve: Serve,
-    address: PeerAddress,
-    written: Arc<Counting>,
+pub struct Instance {
+    pub dir: TempDir,
+    pub store: Store,
+    pub puller: Puller,
+    pub serve: Serve,
+    pub address: PeerAddress,
+    pub written: Arc<Counting>,
     net: MemoryNet,
-    clock: Arc<FixedClock>,
+    pub clock: Arc<FixedClock>,
     shutdown: CancellationToken,
     listening: TaskTracker,
 }
 
 /// Changes a page of the feed before it is signed.
-type Edit = Arc<dyn Fn(&mut serde_json::Value) + Send + Sync>;
+pub type Edit = Arc<dyn Fn(&mut serde_json::Value) + Send + Sync>;
 
 impl Instance {
-    async fn new(net: &MemoryNet, name: &str, port: u16) -> Self {
+    pub async fn new(net: &MemoryNet, name: &str, port: u16) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = CreateOptions { name: name.into(), passphrase: None };
         let made = Store::create_with(&dir.path().join("home"), options, Some(envelope_key(0))).await;
         Self::around(net, dir, made.unwrap().0, port)
     }
 
-    fn around(net: &MemoryNet, dir: TempDir, store: Store, port: u16) -> Self {
+    pub fn around(net: &MemoryNet, dir: TempDir, store: Store, port: u16) -> Self {
         Self::lying(net, dir, store, port, None)
     }
 
@@ -144,7 +144,7 @@ impl Instance {
     }
 
     /// A collection of one folder.
-    async fn collection(&self, name: &str) -> Collection {
+    pub async fn collection(&self, name: &str) -> Collection {
         let path = self.dir.path().join(name);
         std::fs::create_dir(&path).unwrap();
         let settings = CollectionSettings {
@@ -162,14 +162,14 @@ impl Instance {
         std::fs::write(self.dir.path().join(path), noise(seed, len)).unwrap();
     }
 
-    async fn backup(&self, collection: &Collection) -> ManifestId {
+    pub async fn backup(&self, collection: &Collection) -> ManifestId {
         let tally = Arc::new(Tally::default());
         let cancel = CancellationToken::new();
         create(&self.store, collection, &*self.clock, tally, &cancel).await.unwrap().id
     }
 
     /// Lets another instance in, which then knows this one as a peer.
-    async fn let_in(&self, other: &Instance, role: Role, onward: bool) -> Peer {
+    pub async fn let_in(&self, other: &Instance, role: Role, onward: bool) -> Peer {
         let rights = Rights { scope: Scope::All, role, onward, from: None };
         let expires_at = "2026-11-23T00:00:00Z".parse().unwrap();
         let invite = invite(&self.store, self.address.clone(), rights, expires_at).await.unwrap();
@@ -200,7 +200,7 @@ impl Instance {
     }
 
     /// No chunk was written more than once.
-    fn nothing_twice(&self) {
+    pub fn nothing_twice(&self) {
         for (id, times) in self.written.writes.lock().unwrap().iter() {
             assert_eq!(*times, 1, "{id} was fetched {times} times");
         }
@@ -211,7 +211,7 @@ impl Instance {
     }
 }
 
-fn noise(seed: u64, len: usize) -> Vec<u8> {
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(len + 8);
     while bytes.len() < len {
@@ -236,7 +236,7 @@ fn contents(dir: &Path) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-fn never() -> CancellationToken {
+pub fn never() -> CancellationToken {
     CancellationToken::new()
 }
 

@@ -170,6 +170,14 @@ impl FrameDecoder {
         }
     }
 
+    /// The chunk that had begun when the peer stopped: its name, and the bytes that came. Nothing of it was checked.
+    pub fn into_part(self) -> Option<(ChunkId, Vec<u8>)> {
+        match self.state {
+            State::Body { id, bytes, .. } => Some((id, bytes)),
+            State::Head { .. } | State::Ended | State::Failed(_) => None,
+        }
+    }
+
     /// Call it when the peer sends no more.
     ///
     /// # Errors
@@ -349,6 +357,16 @@ mod tests {
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&head(CHUNK, &[0; 32], u32::MAX));
         assert_eq!(decode(&bytes, 100, 1), Err(FrameError::TooLong(u32::MAX)));
+    }
+
+    #[test]
+    fn of_a_stream_that_breaks_off_the_part_is_left() {
+        let (bytes, _) = stream(&[Some(b"first".to_vec()), Some(b"second".to_vec())]);
+        let mut decoder = FrameDecoder::new(2);
+        let mut input = &bytes[..MAGIC.len() + 2 * HEAD_LEN + 5 + 3];
+        while decoder.next(&mut input).unwrap().is_some() {}
+        assert_eq!(decoder.into_part(), Some((ChunkId::of(b"second"), b"sec".to_vec())));
+        assert_eq!(FrameDecoder::new(1).into_part(), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::extract::{PeerJson, bounded};
 use super::guard::SelfChecking;
@@ -121,9 +122,10 @@ fn frames(
     peer: TrustedPeer,
     wanted: Vec<(ChunkId, Option<u32>)>,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    // On a task of its own: a stream that nobody takes is not polled, and must not hold a connection of the index meanwhile.
     let read = move |(id, size): (ChunkId, Option<u32>)| {
         let (plane, peer) = (plane.clone(), peer.clone());
-        async move {
+        let work = async move {
             if !plane.serve.still_welcome(&peer.guest).await.map_err(io::Error::other)? {
                 tracing::info!(peer.id = %peer.guest.id, "a stream was cut: the peer's rights have changed");
                 return Err(io::Error::from(io::ErrorKind::PermissionDenied));
@@ -132,7 +134,9 @@ fn frames(
             let bytes = plane.serve.read_chunk(id, size).await;
             let bytes = bytes.inspect_err(|error| tracing::error!(chunk.id = %id, %error, "a stream was cut"));
             Ok((id, bytes.map_err(io::Error::other)?))
-        }
+        };
+        let task = AbortOnDropHandle::new(TaskTracker::new().spawn(work));
+        async move { task.await.map_err(io::Error::other)? }
     };
     let magic = stream::iter([Ok(Bytes::from_static(frame::MAGIC))]);
     let read = stream::iter(wanted).map(read).buffered(READ_AHEAD);

@@ -1,45 +1,51 @@
-//! What to ask whom next: a queue of missing objects, served by all peers that have them, over a few streams each.
+//! One fetch from some peers: does what the [`Scheduler`] says, and tells it what came of it.
 //!
-//! The queue is filled window by window from the index, so that memory does not grow with what is missing. A batch is
-//! requeued when its stream breaks, and given to another peer too when it takes too long. A peer that fails twice without
-//! having sent anything is left alone for the rest of the run.
+//! Which object is asked of whom, in what batches, over how many streams, and when a stream is too slow, is decided there.
+//! Here are the streams themselves; what other runs are fetching at this moment, which is left to them; and who is to blame.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
-use tokio::sync::Notify;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{Notify, OnceCell};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::error::Retry;
+use super::fill::{Summaries, What};
 use super::line::Line;
-use super::receive::{End, Wanted, adopt, receive};
-use super::shared::{CLAIM, Claims};
+use super::parts::Parts;
+use super::receive::{Batch, End, Wanted, Watch, adopt};
+use super::shared::Claims;
 use super::{Lie, PullError, Puller, Wrong};
+use crate::domain::fetch::{Action, Ending, PeerNo, Policy, Scheduler, StreamNo};
 use crate::domain::id::{ChunkId, CollectionId, InstanceId};
-use crate::domain::manifest::SegmentSummary;
 use crate::domain::wire::messages::MAX_IDS;
 use crate::monitor::Counter;
-use crate::replicate::serve::blocking;
 
-/// Objects that are looked at at once.
-const WINDOW: usize = 4096;
-/// Bytes in one batch, unless a single chunk is longer.
-const BATCH_BYTES: u64 = 16 << 20;
-/// Failures in a row, without anything sent, after which a peer is left alone.
-const FAILURES: u32 = 2;
+/// The queue is filled again when there is less in it.
+const FEW: usize = 2048;
 
 /// One fetch from some peers.
 pub(super) struct Run {
-    puller: Puller,
-    sources: Vec<Source>,
+    pub(super) puller: Puller,
+    /// By [`PeerNo`].
+    pub(super) sources: Vec<Source>,
     /// Leave out what a peer did not have a short time ago.
-    quiet: bool,
+    pub(super) quiet: bool,
+    pub(super) said: OnceCell<Summaries>,
+    scheduler: Mutex<Scheduler>,
+    /// What the scheduler knows by name only.
+    wanted: Mutex<HashMap<ChunkId, Wanted>>,
+    parts: Parts,
+    started_at: Instant,
+    /// Something has happened that may give the scheduler ideas.
+    changed: Notify,
     bad: Mutex<Vec<(usize, ChunkId, Wrong)>>,
-    /// What cannot be had from these peers in this run.
-    lost: Mutex<HashSet<ChunkId>>,
-    fatal: Mutex<Option<PullError>>,
     chunks: AtomicU64,
     bytes: AtomicU64,
     segments: AtomicU64,
@@ -53,55 +59,37 @@ pub(super) struct Totals {
     pub(super) requests: u64,
 }
 
-struct Source {
-    line: Line,
-    state: Mutex<SourceState>,
+pub(super) struct Source {
+    pub(super) line: Line,
+    error: Mutex<Option<PullError>>,
 }
 
-#[derive(Default)]
-struct SourceState {
-    failures: u32,
-    retired: bool,
-    error: Option<PullError>,
+/// What goes on side by side.
+enum Done {
+    Filled { all: bool },
+    Ended,
 }
 
-/// The objects of a window.
-#[derive(Default)]
-struct Board {
-    pending: VecDeque<Item>,
-    busy: HashMap<ChunkId, Busy>,
-}
-
-/// Something wanted, and the peers that may have it.
-#[derive(Clone)]
-struct Item {
-    wanted: Wanted,
-    sources: Vec<usize>,
-}
-
-struct Busy {
-    item: Item,
-    holder: usize,
-    since: Instant,
-}
-
-enum Take {
-    Batch(Vec<Wanted>, Claims),
-    /// Others are at it: look again when they are done, or when they have taken too long.
-    Later,
-    Nothing,
-}
+type Work<'a> = FuturesUnordered<BoxFuture<'a, Result<Done, PullError>>>;
 
 impl Run {
     pub(super) fn new(puller: &Puller, lines: Vec<Line>, quiet: bool) -> Self {
-        let source = |line| Source { line, state: Mutex::default() };
+        let mut scheduler = Scheduler::new(Policy { batch_ids: MAX_IDS, ..Policy::default() });
+        for (at, line) in lines.iter().enumerate() {
+            let circuits = puller.circuits_to(&line.callee.address);
+            scheduler.add_peer(PeerNo(at), circuits, puller.shared.circuits(&line.id));
+        }
         Self {
             puller: puller.clone(),
-            sources: lines.into_iter().map(source).collect(),
+            sources: lines.into_iter().map(|line| Source { line, error: Mutex::default() }).collect(),
             quiet,
+            said: OnceCell::new(),
+            scheduler: Mutex::new(scheduler),
+            wanted: Mutex::default(),
+            parts: Parts::default(),
+            started_at: Instant::now(),
+            changed: Notify::new(),
             bad: Mutex::default(),
-            lost: Mutex::default(),
-            fatal: Mutex::default(),
             chunks: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             segments: AtomicU64::new(0),
@@ -110,24 +98,7 @@ impl Run {
 
     /// Fetches all segments that are missing.
     pub(super) async fn segments(&self) -> Result<(), PullError> {
-        let mut said = None;
-        loop {
-            let skipped = lock(&self.lost).len();
-            let mut missing = self.puller.store.index.missing_segments(WINDOW + skipped).await?;
-            missing.retain(|(id, _)| !lock(&self.lost).contains(id));
-            if missing.is_empty() || !self.anybody_left() {
-                return Ok(());
-            }
-            let said = match &said {
-                Some(said) => said,
-                None => said.insert(self.summaries().await?),
-            };
-            let wanted = missing.into_iter().map(|(id, size_bytes)| {
-                let segment = Some(said.get(&id).cloned().unwrap_or_default());
-                Wanted { id, size_bytes, segment }
-            });
-            self.window(wanted.collect()).await?;
-        }
+        self.work(What::Segments).await
     }
 
     /// Fetches all chunks that are missing, of one collection or of all.
@@ -136,142 +107,189 @@ impl Run {
         if number > 0 {
             self.puller.monitor.task("fetching", Counter::ChunkBytes, Some(bytes));
         }
-        loop {
-            let skipped = lock(&self.lost).len();
-            let mut missing = self.puller.store.index.missing_chunks(collection, WINDOW + skipped).await?;
-            missing.retain(|(id, _)| !lock(&self.lost).contains(id));
-            if missing.is_empty() || !self.anybody_left() {
-                return Ok(());
-            }
-            let wanted = missing.into_iter().map(|(id, size_bytes)| Wanted { id, size_bytes, segment: None });
-            self.window(wanted.collect()).await?;
-        }
+        self.work(What::Chunks(collection)).await
     }
 
-    /// What manifests of incomplete snapshots say of their segments.
-    async fn summaries(&self) -> Result<HashMap<ChunkId, Vec<SegmentSummary>>, PullError> {
-        let mut snapshots = self.puller.store.index.snapshots(None).await?;
-        snapshots.retain(|snapshot| !snapshot.complete);
-        let files = self.puller.store.manifests.clone();
-        let read = move || {
-            let mut said: HashMap<ChunkId, Vec<SegmentSummary>> = HashMap::new();
-            for snapshot in snapshots {
-                // One that is damaged here is 'bulbil verify's concern.
-                let Ok((signed, _)) = files.load(&snapshot.id) else { continue };
-                for summary in signed.manifest.segments {
-                    let known = said.entry(summary.id).or_default();
-                    if !known.contains(&summary) {
-                        known.push(summary);
+    /// Works until everything is here, or lost to this run.
+    async fn work(&self, what: What<'_>) -> Result<(), PullError> {
+        let mut work = Work::new();
+        let mut cuts: HashMap<StreamNo, CancellationToken> = HashMap::new();
+        let (mut all, mut filling, mut fatal) = (false, false, None);
+        loop {
+            while fatal.is_none()
+                && let Some(action) = self.next_action()
+            {
+                match action {
+                    Action::Ask { stream, peer, ids, again, .. } => {
+                        let cut = CancellationToken::new();
+                        cuts.insert(stream, cut.clone());
+                        work.push(Box::pin(self.ask(stream, peer.0, ids, again, cut)));
                     }
+                    Action::Cut { stream } => cuts.get(&stream).into_iter().for_each(CancellationToken::cancel),
                 }
             }
-            said
-        };
-        Ok(blocking(read).await)
-    }
-
-    /// Gets the objects of one window. Afterwards each of them is here, or lost to this run.
-    async fn window(&self, wanted: Vec<Wanted>) -> Result<(), PullError> {
-        let absent = self.adopt(wanted).await?;
-        let board = self.ask_who_has(absent).await?;
-        let window =
-            Window { run: self, board: Mutex::new(board), changed: Notify::new(), done: CancellationToken::new() };
-        window.finish_if_done();
-        let client = self.puller.caller.client();
-        let count = |at: usize| client.bulk_streams(&self.sources[at].line.callee.address);
-        let streams = (0..self.sources.len()).flat_map(|at| std::iter::repeat_n(at, count(at)));
-        let streams = streams.map(|at| window.serve(at));
-        futures_util::future::join_all(streams).await;
-        if let Some(error) = lock(&self.fatal).take() {
-            return Err(error);
-        }
-        let board = window.board.into_inner().expect("no holder of this lock can panic");
-        let mut lost = lock(&self.lost);
-        lost.extend(board.pending.into_iter().map(|item| item.wanted.id));
-        lost.extend(board.busy.into_keys());
-        Ok(())
-    }
-
-    /// Takes over what is here already. What is here and cannot be right is nobody's to send.
-    async fn adopt(&self, wanted: Vec<Wanted>) -> Result<Vec<Wanted>, PullError> {
-        let (absent, wrong) = adopt(&self.puller, wanted).await?;
-        for (wanted, wrong) in wrong {
-            let text =
-                format!("chunk {} is of no use: {wrong}. Its snapshot cannot become complete", wanted.id.short());
-            if let [source] = &self.sources[..] {
-                source.line.problem(text);
-            } else {
-                self.puller.monitor.problem(crate::monitor::Problem { subject: wanted.id.to_string(), message: text });
+            if !all && !filling && fatal.is_none() && self.scheduler().queued() < FEW {
+                filling = true;
+                work.push(Box::pin(async move { Ok(Done::Filled { all: self.fill(what).await? }) }));
             }
-            lock(&self.lost).insert(wanted.id);
-        }
-        Ok(absent)
-    }
-
-    /// Asks each of several peers which objects it has; a single one is asked for the objects themselves.
-    async fn ask_who_has(&self, wanted: Vec<Wanted>) -> Result<Board, PullError> {
-        let answers = (0..self.sources.len()).map(|at| self.has(at, &wanted));
-        let answers = futures_util::future::join_all(answers).await;
-        let mut sources: HashMap<ChunkId, Vec<usize>> = HashMap::new();
-        for (at, ids) in answers.into_iter().enumerate() {
-            for id in ids? {
-                sources.entry(id).or_default().push(at);
-            }
-        }
-        let mut board = Board::default();
-        for wanted in wanted {
-            match sources.remove(&wanted.id) {
-                Some(sources) => board.pending.push_back(Item { wanted, sources }),
-                None => drop(lock(&self.lost).insert(wanted.id)),
-            }
-        }
-        Ok(board)
-    }
-
-    /// What a peer may have of this.
-    async fn has(&self, at: usize, wanted: &[Wanted]) -> Result<Vec<ChunkId>, PullError> {
-        let (line, shared) = (&self.sources[at].line, &self.puller.shared);
-        let mut ids: Vec<ChunkId> = wanted.iter().map(|wanted| wanted.id).collect();
-        if self.quiet {
-            shared.retain_present_objects(&line.id, &mut ids);
-        }
-        if self.sources.len() == 1 {
-            return Ok(ids);
-        }
-        let mut found = Vec::new();
-        for batch in ids.chunks(MAX_IDS) {
-            if self.source(at).retired {
+            if work.is_empty() {
                 break;
             }
-            match line.ask(self.puller.caller.have(&line.callee, batch)).await {
-                Ok(bits) => found.extend(batch.iter().zip(bits).filter(|(_, has)| *has).map(|(id, _)| *id)),
-                Err(error) => self.failed(at, error, false)?,
+            let wake_at = self.scheduler().wake_at(self.now()).filter(|_| fatal.is_none());
+            let wait = tokio::time::sleep_until(self.started_at + wake_at.unwrap_or_default());
+            let done = tokio::select! {
+                done = work.next() => done,
+                () = self.changed.notified() => continue,
+                () = wait, if wake_at.is_some() => continue,
+            };
+            match done {
+                Some(Ok(Done::Filled { all: that_was_all })) => (all, filling) = (that_was_all, false),
+                Some(Ok(Done::Ended)) | None => {}
+                // Streams are cut, not dropped: what they have brought is noted.
+                Some(Err(error)) => {
+                    cuts.values().for_each(CancellationToken::cancel);
+                    fatal.get_or_insert(error);
+                }
             }
         }
-        Ok(found)
+        self.note_circuits();
+        lock(&self.wanted).clear();
+        fatal.map_or(Ok(()), Err)
     }
 
-    /// Remembers that a peer failed. What is not the peer's trouble ends the run.
-    fn failed(&self, at: usize, error: PullError, progress: bool) -> Result<(), PullError> {
+    fn next_action(&self) -> Option<Action> {
+        self.scheduler().next(self.now())
+    }
+
+    fn now(&self) -> Duration {
+        self.started_at.elapsed()
+    }
+
+    pub(super) fn scheduler(&self) -> MutexGuard<'_, Scheduler> {
+        lock(&self.scheduler)
+    }
+
+    pub(super) fn want(&self, wanted: Wanted, holders: &[PeerNo]) {
+        self.scheduler().want(wanted.id, wanted.size_bytes, holders.iter().copied());
+        if !holders.is_empty() {
+            lock(&self.wanted).insert(wanted.id, wanted);
+        }
+    }
+
+    /// One batch, from beginning to end.
+    async fn ask(
+        &self,
+        stream: StreamNo,
+        at: usize,
+        ids: Vec<ChunkId>,
+        again: bool,
+        cut: CancellationToken,
+    ) -> Result<Done, PullError> {
+        let result = self.batch(stream, at, ids, again, &cut).await;
+        let ending = match &result {
+            Ok(true) => Ending::Whole,
+            Ok(false) | Err(_) => Ending::Broken,
+        };
+        self.scheduler().ended(stream, ending, self.now());
+        result.map(|_| Done::Ended)
+    }
+
+    /// Answers whether the stream was whole. What is not the peer's trouble is an error.
+    async fn batch(
+        &self,
+        stream: StreamNo,
+        at: usize,
+        mut ids: Vec<ChunkId>,
+        again: bool,
+        cut: &CancellationToken,
+    ) -> Result<bool, PullError> {
+        let (line, shared) = (&self.sources[at].line, &self.puller.shared);
+        // What was given to a second stream is claimed by the first one.
+        if !again {
+            ids.retain(|id| {
+                let ours = shared.claim(id);
+                if !ours {
+                    self.scheduler().give_up(id);
+                }
+                ours
+            });
+        }
+        let claimed = if again { Vec::new() } else { ids.clone() };
+        let _claims = Claims { shared: Arc::clone(shared), ids: claimed };
+        let wanted: Vec<Wanted> = {
+            let all = lock(&self.wanted);
+            ids.iter().filter_map(|id| all.get(id).cloned()).collect()
+        };
+        // Another run may have stored some of it since the queue was filled.
+        let adopted = adopt(&self.puller, wanted).await?;
+        adopted.here.iter().for_each(|id| self.here(stream, id));
+        adopted.wrong.iter().for_each(|(wanted, _)| self.scheduler().give_up(&wanted.id));
+        if adopted.absent.is_empty() {
+            return Ok(true);
+        }
+        let watch = StreamWatch { run: self, stream };
+        let batch = Batch { puller: &self.puller, line, cut, parts: &self.parts, watch: &watch };
+        let end = batch.receive(adopted.absent).await;
+        self.settle(stream, at, end)
+    }
+
+    fn here(&self, stream: StreamNo, id: &ChunkId) {
+        self.scheduler().stored(stream, id);
+        lock(&self.wanted).remove(id);
+        self.changed.notify_one();
+    }
+
+    /// Tells what did not come, and counts what did. Answers whether the stream was whole.
+    fn settle(&self, stream: StreamNo, at: usize, end: End) -> Result<bool, PullError> {
+        let line = &self.sources[at].line;
+        self.chunks.fetch_add(end.stored.chunks.len() as u64, Ordering::Relaxed);
+        self.bytes.fetch_add(end.stored.bytes(), Ordering::Relaxed);
+        self.segments.fetch_add(end.stored.segments.len() as u64, Ordering::Relaxed);
+        self.puller.shared.note_absent_objects(&line.id, end.missing.iter().map(|wanted| wanted.id));
+        for wanted in &end.missing {
+            self.scheduler().missing(stream, &wanted.id);
+        }
+        for (wanted, wrong) in &end.bad {
+            line.problem(Lie::Object { id: wanted.id, wrong: *wrong }.to_string());
+            lock(&self.bad).push((at, wanted.id, *wrong));
+            self.scheduler().bad(stream, &wanted.id);
+        }
+        match end.error {
+            Some(error) => self.failed(at, error, false)?,
+            None if end.whole && !self.scheduler().is_retired(PeerNo(at)) => *lock(&self.sources[at].error) = None,
+            None => {}
+        }
+        Ok(end.whole)
+    }
+
+    /// Remembers that a peer failed, and leaves it alone if there is no hope. What is not the peer's trouble ends the run.
+    pub(super) fn failed(&self, at: usize, error: PullError, hopeless: bool) -> Result<(), PullError> {
         if !matches!(error, PullError::Call { .. } | PullError::Lied { .. }) {
             return Err(error);
         }
-        let mut state = self.source(at);
-        state.failures = if progress { 1 } else { state.failures + 1 };
-        let hopeless =
-            matches!(error.retry(), Retry::Never | Retry::After(_)) || matches!(error, PullError::Lied { .. });
-        state.retired |= hopeless || state.failures >= FAILURES;
-        tracing::info!(peer.id = %self.sources[at].line.id, %error, retired = state.retired, "a stream failed");
-        state.error = Some(error);
+        let hopeless = hopeless
+            || matches!(error.retry(), Retry::Never | Retry::After(_))
+            || matches!(error, PullError::Lied { .. });
+        tracing::info!(peer.id = %self.sources[at].line.id, %error, hopeless, "a stream failed");
+        *lock(&self.sources[at].error) = Some(error);
+        if hopeless {
+            self.scheduler().retire(PeerNo(at));
+        }
         Ok(())
     }
 
-    fn source(&self, at: usize) -> MutexGuard<'_, SourceState> {
-        lock(&self.sources[at].state)
+    pub(super) fn anybody_left(&self) -> bool {
+        let scheduler = self.scheduler();
+        (0..self.sources.len()).any(|at| !scheduler.is_retired(PeerNo(at)))
     }
 
-    fn anybody_left(&self) -> bool {
-        (0..self.sources.len()).any(|at| !self.source(at).retired)
+    fn note_circuits(&self) {
+        let scheduler = self.scheduler();
+        for (at, source) in self.sources.iter().enumerate() {
+            if !scheduler.is_retired(PeerNo(at)) {
+                self.puller.shared.note_circuits(&source.line.id, scheduler.circuits(PeerNo(at)));
+            }
+        }
     }
 
     /// Who sent what was wrong.
@@ -287,7 +305,7 @@ impl Run {
 
     /// The error of the first peer that failed for good; it is given away.
     pub(super) fn first_failure(&self) -> Option<PullError> {
-        (0..self.sources.len()).find_map(|at| self.source(at).error.take())
+        self.sources.iter().find_map(|source| lock(&source.error).take())
     }
 
     /// Remembers with each peer what came of the contact.
@@ -297,7 +315,7 @@ impl Run {
         for (at, source) in self.sources.iter().enumerate() {
             let text = match bad.get(&at) {
                 Some((id, wrong)) => Some(source.line.lied(Lie::Object { id: *id, wrong: *wrong }).to_string()),
-                None => self.source(at).error.as_ref().map(ToString::to_string),
+                None => lock(&source.error).as_ref().map(ToString::to_string),
             };
             if text.is_some() || source.line.requests() > 0 {
                 let now = self.puller.caller.now();
@@ -317,156 +335,23 @@ impl Run {
     }
 }
 
-/// A window while it is worked on.
-struct Window<'a> {
+/// Tells the scheduler what comes in one stream.
+struct StreamWatch<'a> {
     run: &'a Run,
-    board: Mutex<Board>,
-    changed: Notify,
-    /// Everything is settled: who is still at something is late.
-    done: CancellationToken,
+    stream: StreamNo,
 }
 
-impl Window<'_> {
-    /// One stream: takes batches for a peer until there is nothing for it.
-    async fn serve(&self, at: usize) {
-        while !self.done.is_cancelled() {
-            let changed = self.changed.notified();
-            match self.take(at) {
-                Take::Nothing => return,
-                // Wakes up for a change, or when a claim is old.
-                Take::Later => drop(tokio::time::timeout(CLAIM, changed).await),
-                Take::Batch(batch, claims) => {
-                    let ids = claims.ids.clone();
-                    let work = self.done.run_until_cancelled(self.batch(at, batch));
-                    let Some(end) = work.await else { return };
-                    match end {
-                        Ok(end) => self.settle(at, &ids, end),
-                        Err(error) => self.stop(error),
-                    }
-                    drop(claims);
-                    self.finish_if_done();
-                    self.changed.notify_waiters();
-                }
-            }
-        }
+impl Watch for StreamWatch<'_> {
+    fn received(&self, bytes: usize) {
+        self.run.scheduler().progress(self.stream, bytes as u64, self.run.now());
     }
 
-    async fn batch(&self, at: usize, batch: Vec<Wanted>) -> Result<End, PullError> {
-        // Another run may have stored some of it since the window was filled.
-        let absent = self.run.adopt(batch).await?;
-        if absent.is_empty() {
-            return Ok(End::default());
-        }
-        Ok(receive(&self.run.puller, &self.run.sources[at].line, absent).await)
+    fn is_wanted(&self, id: &ChunkId) -> bool {
+        self.run.scheduler().is_wanted(id)
     }
 
-    fn take(&self, at: usize) -> Take {
-        if self.run.source(at).retired {
-            return Take::Nothing;
-        }
-        let shared = &self.run.puller.shared;
-        let mut board = lock(&self.board);
-        let (mut batch, mut bytes, mut rest) = (Vec::new(), 0, VecDeque::new());
-        let mut elsewhere = Vec::new();
-        while let Some(item) = board.pending.pop_front() {
-            let size = u64::from(item.wanted.size_bytes);
-            let full = batch.len() == MAX_IDS || (!batch.is_empty() && bytes + size > BATCH_BYTES);
-            if full {
-                board.pending.push_front(item);
-                break;
-            }
-            if !item.sources.contains(&at) {
-                rest.push_back(item);
-            } else if shared.claim(&item.wanted.id) {
-                bytes += size;
-                batch.push(item);
-            } else {
-                elsewhere.push(item.wanted.id);
-            }
-        }
-        rest.append(&mut board.pending);
-        board.pending = rest;
-        lock(&self.run.lost).extend(elsewhere);
-        let late = |busy: &Busy| busy.holder != at && busy.item.sources.contains(&at);
-        if batch.is_empty() {
-            let old = board.busy.values().filter(|busy| late(busy) && busy.since.elapsed() >= CLAIM);
-            for item in old.map(|busy| busy.item.clone()) {
-                let size = u64::from(item.wanted.size_bytes);
-                if batch.len() == MAX_IDS || (!batch.is_empty() && bytes + size > BATCH_BYTES) {
-                    break;
-                }
-                shared.claim(&item.wanted.id);
-                bytes += size;
-                batch.push(item);
-            }
-        }
-        if batch.is_empty() {
-            return if board.busy.values().any(late) { Take::Later } else { Take::Nothing };
-        }
-        let wanted: Vec<Wanted> = batch.iter().map(|item| item.wanted.clone()).collect();
-        let ids = wanted.iter().map(|wanted| wanted.id).collect();
-        for item in batch {
-            board.busy.insert(item.wanted.id, Busy { item, holder: at, since: Instant::now() });
-        }
-        Take::Batch(wanted, Claims { shared: Arc::clone(shared), ids })
-    }
-
-    /// Puts back what did not come, and crosses off what did.
-    fn settle(&self, at: usize, ids: &[ChunkId], end: End) {
-        let (run, line) = (self.run, &self.run.sources[at].line);
-        let progress = end.stored.len() > 0;
-        run.chunks.fetch_add(end.stored.chunks.len() as u64, Ordering::Relaxed);
-        run.bytes.fetch_add(end.stored.bytes(), Ordering::Relaxed);
-        run.segments.fetch_add(end.stored.segments.len() as u64, Ordering::Relaxed);
-        run.puller.shared.note_absent_objects(&line.id, end.missing.iter().map(|wanted| wanted.id));
-        for (wanted, wrong) in &end.bad {
-            line.problem(Lie::Object { id: wanted.id, wrong: *wrong }.to_string());
-            lock(&run.bad).push((at, wanted.id, *wrong));
-        }
-        let mut board = lock(&self.board);
-        let left: HashSet<ChunkId> = end.left.iter().map(|wanted| wanted.id).collect();
-        let not_from_here: HashSet<ChunkId> =
-            end.missing.iter().chain(end.bad.iter().map(|(wanted, _)| wanted)).map(|wanted| wanted.id).collect();
-        for id in ids {
-            if !left.contains(id) && !not_from_here.contains(id) {
-                board.busy.remove(id);
-                continue;
-            }
-            // Somebody else may have it in hand, or have brought it, meanwhile.
-            if board.busy.get(id).is_none_or(|busy| busy.holder != at) {
-                continue;
-            }
-            let Some(Busy { mut item, .. }) = board.busy.remove(id) else { continue };
-            if not_from_here.contains(id) {
-                item.sources.retain(|source| *source != at);
-            }
-            if item.sources.is_empty() {
-                lock(&run.lost).insert(*id);
-            } else {
-                board.pending.push_front(item);
-            }
-        }
-        drop(board);
-        match end.error {
-            Some(error) => {
-                if let Err(error) = run.failed(at, error, progress) {
-                    self.stop(error);
-                }
-            }
-            None => *run.source(at) = SourceState::default(),
-        }
-    }
-
-    fn stop(&self, error: PullError) {
-        lock(&self.run.fatal).get_or_insert(error);
-        self.done.cancel();
-    }
-
-    fn finish_if_done(&self) {
-        let board = lock(&self.board);
-        if board.pending.is_empty() && board.busy.is_empty() {
-            self.done.cancel();
-        }
+    fn stored(&self, id: &ChunkId) {
+        self.run.here(self.stream, id);
     }
 }
 

@@ -10,10 +10,12 @@
 
 mod error;
 mod feed; // pages of the feed
-mod fetch; // what to ask whom next
+mod fetch; // one fetch from some peers
+mod fill; // what is missing, and who has it
 mod holes; // what the feed does not tell any more
 mod keys; // envelopes
 mod line; // one peer, while work with it goes on
+mod parts; // what came of chunks whose streams broke
 mod receive; // one stream of chunks
 mod shared; // what concurrent pulls know of each other
 
@@ -26,7 +28,7 @@ pub use error::{Kind, Lie, PullError, Retry, Wrong};
 
 use super::call::PeerCaller;
 use crate::domain::id::{ChunkId, CollectionId, InstanceId, ManifestId};
-use crate::domain::peer::Role;
+use crate::domain::peer::{PeerAddress, Role};
 use crate::monitor::Monitor;
 use crate::store::Store;
 use crate::store::index::Peer;
@@ -41,7 +43,11 @@ pub struct Puller {
     caller: PeerCaller,
     monitor: Arc<dyn Monitor>,
     shared: Arc<Shared>,
+    max_circuits: Option<usize>,
 }
+
+/// As the scheduler has it: so many connections make a circuit, also where there are no circuits.
+const STREAMS_PER_CIRCUIT: usize = 2;
 
 impl std::fmt::Debug for Puller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -106,7 +112,18 @@ pub struct Quote {
 impl Puller {
     /// Pulls into `store` with the calls of `caller`.
     pub fn new(store: Store, caller: PeerCaller, monitor: Arc<dyn Monitor>) -> Self {
-        Self { store, caller, monitor, shared: Arc::default() }
+        Self { store, caller, monitor, shared: Arc::default(), max_circuits: None }
+    }
+
+    /// Uses at most so many circuits to a peer, of two streams each. By default as many as the client was made for.
+    pub fn with_max_circuits(mut self, circuits: usize) -> Self {
+        self.max_circuits = Some(circuits);
+        self
+    }
+
+    fn circuits_to(&self, address: &PeerAddress) -> usize {
+        let usual = || self.caller.client().bulk_streams(address).div_ceil(STREAMS_PER_CIRCUIT);
+        self.max_circuits.unwrap_or_else(usual)
     }
 
     /// The repository.

@@ -1,17 +1,23 @@
 //! One stream of chunks: each is compared with its name before it is stored (R13), all are durable before the index knows
 //! them (R8), and of a stream that breaks off what came before is kept.
 //!
-//! In memory there is one chunk at a time, however long the stream is.
+//! In memory there is one chunk at a time, however long the stream is; when it breaks within a chunk, what came of that is
+//! kept, and the next time only the rest is fetched.
 
 use std::collections::HashMap;
+use std::future::Future;
+
+use tokio_util::sync::CancellationToken;
 
 use super::line::Line;
+use super::parts::Parts;
 use super::{Lie, PullError, Puller, Wrong};
 use crate::domain::id::ChunkId;
 use crate::domain::manifest::SegmentSummary;
 use crate::domain::segment::Segment;
 use crate::domain::wire::frame::Event;
 use crate::monitor::Counter;
+use crate::replicate::call::{ChunkStream, Read};
 use crate::replicate::serve::blocking;
 use crate::store::{ChunkStore, ChunkStoreError, IndexError, Store};
 
@@ -24,18 +30,28 @@ pub(super) struct Wanted {
     pub(super) segment: Option<Vec<SegmentSummary>>,
 }
 
-/// What became of a batch.
+/// Who wants to know what comes, while it comes.
+pub(super) trait Watch: Sync {
+    /// So many bytes came.
+    fn received(&self, bytes: usize);
+    /// Whether an object is still wanted: another stream may have brought it.
+    fn is_wanted(&self, id: &ChunkId) -> bool;
+    /// An object is in the chunk store.
+    fn stored(&self, id: &ChunkId);
+}
+
+/// What became of a batch. Of what is named nowhere nothing came.
 #[derive(Default)]
 pub(super) struct End {
-    /// Not answered: to be asked for again.
-    pub(super) left: Vec<Wanted>,
+    /// The stream is whole: what did not come the peer does not have.
+    pub(super) whole: bool,
     /// The peer does not have it.
     pub(super) missing: Vec<Wanted>,
     /// The peer sent something else.
     pub(super) bad: Vec<(Wanted, Wrong)>,
     /// What is here now.
     pub(super) stored: Stored,
-    /// Why it ended early.
+    /// Why it ended early, unless it was cut.
     pub(super) error: Option<PullError>,
 }
 
@@ -63,75 +79,196 @@ impl Stored {
     }
 }
 
-/// Fetches a batch from a peer. Dropped before its end, what came is adopted the next time.
-pub(super) async fn receive(puller: &Puller, line: &Line, batch: Vec<Wanted>) -> End {
-    let ids: Vec<ChunkId> = batch.iter().map(|wanted| wanted.id).collect();
-    let mut open: HashMap<ChunkId, Wanted> = batch.into_iter().map(|wanted| (wanted.id, wanted)).collect();
-    let mut end = End::default();
-    if let Err(error) = stream(puller, line, &ids, &mut open, &mut end).await {
-        end.error = Some(error);
-        end.left = open.into_values().collect();
-    } else {
-        // The stream is whole and says nothing of these.
-        end.missing.extend(open.into_values());
-    }
-    match note(puller, &end.stored).await {
-        Ok(contradictions) => {
-            let (bad, good) =
-                end.stored.segments.drain(..).partition(|(wanted, _)| contradictions.contains(&wanted.id));
-            end.stored.segments = good;
-            let bad: Vec<(Wanted, Segment)> = bad;
-            end.bad.extend(bad.into_iter().map(|(wanted, _)| (wanted, Wrong::Contradiction)));
-        }
-        Err(error) => {
-            end.stored = Stored::default();
-            end.error = Some(error);
-        }
-    }
-    end
+/// One batch, while it is fetched.
+pub(super) struct Batch<'a> {
+    pub(super) puller: &'a Puller,
+    pub(super) line: &'a Line,
+    /// Ends the stream; what came until then is kept.
+    pub(super) cut: &'a CancellationToken,
+    pub(super) parts: &'a Parts,
+    pub(super) watch: &'a dyn Watch,
 }
 
-async fn stream(
-    puller: &Puller,
-    line: &Line,
-    ids: &[ChunkId],
-    open: &mut HashMap<ChunkId, Wanted>,
-    end: &mut End,
-) -> Result<(), PullError> {
-    let mut stream = line.ask(puller.caller.chunks(&line.callee, ids)).await?;
-    loop {
-        let event = line.cancel.run_until_cancelled(stream.next()).await.ok_or(PullError::Cancelled)?;
-        let (id, bytes) = match event.map_err(|cause| line.failed(cause))? {
-            None => return Ok(()),
-            Some(Event::Chunk { id, bytes }) => (id, Some(bytes)),
-            Some(Event::Missing { id }) => (id, None),
-            Some(Event::End) => continue,
+/// Not answered yet, and what was.
+struct Open {
+    wanted: HashMap<ChunkId, Wanted>,
+    end: End,
+}
+
+/// Why a stream ended early.
+enum Early {
+    Cut,
+    Failed(PullError),
+}
+
+impl Early {
+    fn error(self) -> Option<PullError> {
+        match self {
+            Early::Cut => None,
+            Early::Failed(error) => Some(error),
+        }
+    }
+}
+
+impl<E: Into<PullError>> From<E> for Early {
+    fn from(error: E) -> Self {
+        Early::Failed(error.into())
+    }
+}
+
+impl Batch<'_> {
+    /// Fetches a batch. Dropped before its end, what came is adopted the next time.
+    pub(super) async fn receive(&self, batch: Vec<Wanted>) -> End {
+        let mut ids: Vec<ChunkId> = batch.iter().map(|wanted| wanted.id).collect();
+        let wanted = batch.into_iter().map(|wanted| (wanted.id, wanted)).collect();
+        let mut open = Open { wanted, end: End::default() };
+        match self.streams(&mut ids, &mut open).await {
+            Ok(()) => {
+                open.end.whole = true;
+                // The stream is whole and says nothing of these.
+                open.end.missing.extend(open.wanted.into_values());
+            }
+            Err(early) => open.end.error = early.error(),
+        }
+        let mut end = open.end;
+        match note(self.puller, &end.stored).await {
+            Ok(contradictions) => {
+                let (bad, good): (Vec<_>, Vec<_>) =
+                    end.stored.segments.drain(..).partition(|(wanted, _)| contradictions.contains(&wanted.id));
+                good.iter().for_each(|(wanted, _)| self.watch.stored(&wanted.id));
+                end.stored.segments = good;
+                end.bad.extend(bad.into_iter().map(|(wanted, _)| (wanted, Wrong::Contradiction)));
+            }
+            Err(error) => {
+                end.stored = Stored::default();
+                end.error = Some(error);
+            }
+        }
+        end
+    }
+
+    /// First the rests of chunks that had begun to come, then everything else in one stream.
+    async fn streams(&self, ids: &mut Vec<ChunkId>, open: &mut Open) -> Result<(), Early> {
+        for id in ids.iter() {
+            if let Some(part) = self.parts.take(id) {
+                self.rest(id, part, open).await?;
+            }
+        }
+        ids.retain(|id| open.wanted.contains_key(id));
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let call = self.puller.caller.chunks(&self.line.callee, ids);
+        let mut stream = self.unless_cut(self.line.ask(call)).await??;
+        let result = self.stream(&mut stream, open).await;
+        if result.is_err()
+            && let Some((id, part)) = stream.into_part()
+            && open.wanted.contains_key(&id)
+        {
+            self.parts.keep(id, part);
+        }
+        result
+    }
+
+    async fn stream(&self, stream: &mut ChunkStream, open: &mut Open) -> Result<(), Early> {
+        loop {
+            let read = self.line.cancel.run_until_cancelled(stream.read());
+            let read = self.unless_cut(read).await?.ok_or(PullError::Cancelled)?;
+            let (id, bytes) = match read.map_err(|cause| self.line.failed(cause))? {
+                Read::End => return Ok(()),
+                Read::Bytes(bytes) => {
+                    self.watch.received(bytes);
+                    continue;
+                }
+                Read::Event(Event::Chunk { id, bytes }) => (id, Some(bytes)),
+                Read::Event(Event::Missing { id }) => (id, None),
+                Read::Event(Event::End) => continue,
+            };
+            let wanted = open.wanted.remove(&id).ok_or_else(|| self.line.lied(Lie::NotAskedFor(id)))?;
+            match bytes {
+                None => open.end.missing.push(wanted),
+                Some(bytes) => {
+                    if let Err((wanted, wrong)) = self.keep(wanted, bytes, open).await? {
+                        open.end.bad.push((wanted, wrong));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Fetches what is lacking of a chunk. What does not become right that way stays open.
+    async fn rest(&self, id: &ChunkId, mut part: Vec<u8>, open: &mut Open) -> Result<(), Early> {
+        let Some(wanted) = open.wanted.get(id) else { return Ok(()) };
+        let len = wanted.size_bytes as usize;
+        if part.len() >= len {
+            return Ok(());
+        }
+        let call = self.puller.caller.rest_of_chunk(&self.line.callee, id, part.len());
+        let mut body = match self.unless_cut(self.line.ask(call)).await {
+            Ok(Ok(Some(body))) => body,
+            Ok(Ok(None)) => return Ok(()),
+            failed => {
+                self.parts.keep(*id, part);
+                return failed?.map(|_| ()).map_err(Early::from);
+            }
         };
-        let wanted = open.remove(&id).ok_or_else(|| line.lied(Lie::NotAskedFor(id)))?;
-        let Some(bytes) = bytes else {
-            end.missing.push(wanted);
-            continue;
+        let result = loop {
+            let piece = match self.unless_cut(self.line.cancel.run_until_cancelled(body.next())).await {
+                Err(cut) => break Err(cut),
+                Ok(None) => break Err(PullError::Cancelled.into()),
+                Ok(Some(Err(cause))) => break Err(self.line.failed(cause.into()).into()),
+                Ok(Some(Ok(None))) => break Ok(()),
+                Ok(Some(Ok(Some(piece)))) => piece,
+            };
+            self.watch.received(piece.len());
+            if part.len() + piece.len() > len {
+                return Ok(());
+            }
+            part.extend_from_slice(&piece);
         };
-        let store = puller.store.clone();
+        if result.is_err() {
+            self.parts.keep(*id, part);
+            return result;
+        }
+        let Some(wanted) = open.wanted.remove(id) else { return Ok(()) };
+        if let Err((wanted, _)) = self.keep(wanted, part, open).await? {
+            open.wanted.insert(*id, wanted);
+        }
+        Ok(())
+    }
+
+    /// Stores what is right, and gives back what is not.
+    async fn keep(
+        &self,
+        wanted: Wanted,
+        bytes: Vec<u8>,
+        open: &mut Open,
+    ) -> Result<Result<(), (Wanted, Wrong)>, PullError> {
+        if !self.watch.is_wanted(&wanted.id) {
+            return Ok(Ok(()));
+        }
+        let store = self.puller.store.clone();
         let (wanted, kept) = blocking(move || {
             let kept = keep(&store, &wanted, &bytes);
             (wanted, kept)
         })
         .await;
-        match kept {
-            Ok(Ok(segment)) => {
+        match kept? {
+            Err(wrong) => return Ok(Err((wanted, wrong))),
+            Ok(segment) => {
                 if segment.is_none() {
-                    puller.monitor.add(Counter::Chunks, 1);
-                    puller.monitor.add(Counter::ChunkBytes, u64::from(wanted.size_bytes));
+                    self.puller.monitor.add(Counter::Chunks, 1);
+                    self.puller.monitor.add(Counter::ChunkBytes, u64::from(wanted.size_bytes));
+                    self.watch.stored(&wanted.id);
                 }
-                end.stored.push(wanted, segment);
-            }
-            Ok(Err(wrong)) => end.bad.push((wanted, wrong)),
-            Err(error) => {
-                end.left.push(wanted);
-                return Err(error.into());
+                open.end.stored.push(wanted, segment);
             }
         }
+        Ok(Ok(()))
+    }
+
+    async fn unless_cut<T>(&self, work: impl Future<Output = T>) -> Result<T, Early> {
+        self.cut.run_until_cancelled(work).await.ok_or(Early::Cut)
     }
 }
 
@@ -161,18 +298,30 @@ fn check(wanted: &Wanted, bytes: &[u8]) -> Result<Option<Segment>, Wrong> {
     Ok(Some(segment))
 }
 
-/// What is here already, from a run that was killed: verified, and noted. What does not hold is put aside. Answers what is
-/// still to be fetched, and what is here and cannot be right.
-pub(super) async fn adopt(
-    puller: &Puller,
-    wanted: Vec<Wanted>,
-) -> Result<(Vec<Wanted>, Vec<(Wanted, Wrong)>), PullError> {
+/// What became of objects that may be here already.
+pub(super) struct Adopted {
+    /// Still to be fetched.
+    pub(super) absent: Vec<Wanted>,
+    /// Here now.
+    pub(super) here: Vec<ChunkId>,
+    /// Here, and cannot be right.
+    pub(super) wrong: Vec<(Wanted, Wrong)>,
+}
+
+/// What is here already, from a run that was killed: verified, and noted. What does not hold is put aside.
+pub(super) async fn adopt(puller: &Puller, wanted: Vec<Wanted>) -> Result<Adopted, PullError> {
     let chunks = puller.store.chunks.clone();
     let (absent, stored, mut wrong) = blocking(move || look(&*chunks, wanted)).await?;
     let contradictions = note(puller, &stored).await?;
-    let contradicting = stored.segments.into_iter().filter(|(wanted, _)| contradictions.contains(&wanted.id));
-    wrong.extend(contradicting.map(|(wanted, _)| (wanted, Wrong::Contradiction)));
-    Ok((absent, wrong))
+    let mut here: Vec<ChunkId> = stored.chunks.iter().map(|(id, _)| *id).collect();
+    for (wanted, _) in stored.segments {
+        if contradictions.contains(&wanted.id) {
+            wrong.push((wanted, Wrong::Contradiction));
+        } else {
+            here.push(wanted.id);
+        }
+    }
+    Ok(Adopted { absent, here, wrong })
 }
 
 type Looked = (Vec<Wanted>, Stored, Vec<(Wanted, Wrong)>);

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::domain::id::{ChunkId, InstanceId, ManifestId};
 
 /// After this time a chunk may be fetched by somebody else too: whoever began is stuck.
-pub(super) const CLAIM: Duration = Duration::from_secs(60);
+const CLAIM: Duration = Duration::from_secs(60);
 /// What a peer did not have is asked for again after this time.
 const ABSENT: Duration = Duration::from_secs(3600);
 
@@ -19,6 +19,8 @@ pub(super) struct Shared {
     pub(super) pages: tokio::sync::Mutex<()>,
     claims: Mutex<HashMap<ChunkId, Instant>>,
     absent: Mutex<HashMap<InstanceId, Absent>>,
+    /// Circuits that were worth while the last time.
+    circuits: Mutex<HashMap<InstanceId, usize>>,
 }
 
 /// What a peer did not have.
@@ -52,6 +54,14 @@ impl Shared {
         let mut all = self.lock_absent();
         let known = absent(&mut all, peer);
         ids.retain(|id| !known.keys.contains(id));
+    }
+
+    pub(super) fn circuits(&self, peer: &InstanceId) -> Option<usize> {
+        self.circuits.lock().expect("no holder of this lock can panic").get(peer).copied()
+    }
+
+    pub(super) fn note_circuits(&self, peer: &InstanceId, circuits: usize) {
+        self.circuits.lock().expect("no holder of this lock can panic").insert(*peer, circuits);
     }
 
     /// Claims a chunk for a fetch, unless somebody else is at it.

@@ -233,6 +233,12 @@ impl Index {
         Self { pool, ledger, nonces_since_purge: Arc::default() }
     }
 
+    /// Whether somebody works with it at this moment. Where the clock is simulated it has to stand still meanwhile: SQLite
+    /// works on threads of its own, of which the runtime knows nothing.
+    pub fn in_use(&self) -> bool {
+        self.pool.size() as usize > self.pool.num_idle()
+    }
+
     /// Closes all connections; the last one folds the write-ahead log into the file.
     pub async fn close(&self) {
         self.pool.close().await;
