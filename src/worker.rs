@@ -300,7 +300,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_an_hour() {
+    fn pauses_grow_to_a_quarter_of_an_hour() {
         let pauses: Vec<u64> = (1..=10).map(|n| pause(n, Retry::Backoff).as_secs()).collect();
         assert_eq!(pauses, [15, 30, 60, 120, 240, 480, 900, 900, 900, 900]);
         assert_eq!(pause(u32::MAX, Retry::Backoff), LONGEST_PAUSE);

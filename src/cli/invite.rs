@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::json;
 
 use crate::clock::Clock;
-use crate::domain::crypto::discovery::DiscoveryKey;
+use crate::domain::crypto::discovery::{DiscoveryKey, MAX_RECIPIENTS};
 use crate::domain::peer::PeerAddress;
 use crate::replicate::pair;
 use crate::store::{OnionName, Store, entropy};
@@ -25,6 +25,14 @@ pub async fn run(args: InviteArgs, context: &Context) -> anyhow::Result<Outcome>
     let store = context.store().await?;
     let rights = rights(&store, &args.rights).await?;
     let address = address(&store, args.address, context)?;
+    if matches!(&address, PeerAddress::Onion(onion) if onion.discovery().is_some()) {
+        let keys = store.index.discovery_keys(context.clock.now()).await?.len();
+        ensure!(
+            // One is this instance's own, one is for the guest.
+            keys + 2 <= MAX_RECIPIENTS,
+            "{keys} peers and invites have a key to find this hidden service, and there is no room for more: remove peers, or wait until invites have expired"
+        );
+    }
     let expires_at = context.clock.now().checked_add(args.expires).context("the invite would never expire")?;
     let words = rights_in_words(&store, &rights).await?;
     let invite = pair::invite(&store, address.clone(), rights, expires_at).await?;

@@ -35,7 +35,7 @@ pub async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<Outcome> 
     let (peers, admin, instance) = (server.peer_address().clone(), server.admin_address(), store.keys.instance());
     let is_onion = matches!(peers, PeerAddress::Onion(_));
     let shown = match args.show_address {
-        true => peers.authority_url(),
+        true => peers.reveal_plain(),
         false if is_onion => "an onion address (--show-address shows it)".to_owned(),
         false => peers.to_string(),
     };
@@ -51,7 +51,7 @@ pub async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<Outcome> 
     out.line("ready; Ctrl-C stops");
     let document = json!({
         "name": store.keys.name, "instance": instance, "fingerprint": words(&instance),
-        "peer_address": if args.show_address { peers.authority_url() } else { peers.to_string() },
+        "peer_address": if args.show_address { peers.reveal_plain() } else { peers.to_string() },
         "admin_address": format!("http://{admin}"),
         "addresses": args.show_address.then_some(addresses),
     });

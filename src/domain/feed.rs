@@ -106,6 +106,14 @@ impl Change {
             Change::Manifest { id, .. } | Change::Tombstone { id } => *id,
         }
     }
+
+    /// Bytes of its manifest: what counts against [`MAX_PAGE_BYTES`].
+    pub fn manifest_bytes(&self) -> usize {
+        match self {
+            Change::Manifest { manifest, .. } => manifest.len(),
+            Change::Tombstone { .. } => 0,
+        }
+    }
 }
 
 /// Fingerprint of a set of snapshots: the sum of their ids as 256-bit big-endian numbers, modulo 2²⁵⁶, and their number.

@@ -57,7 +57,7 @@ impl PeerAddress {
     }
 
     /// The address as people write it, without a key to find it: shown to its owner on request.
-    pub fn authority_url(&self) -> String {
+    pub fn reveal_plain(&self) -> String {
         format!("http://{}", self.authority())
     }
 

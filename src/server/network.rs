@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::domain::crypto::discovery::{DiscoveryKey, DiscoveryRecipient};
+use crate::domain::crypto::discovery::{DiscoveryKey, DiscoveryRecipient, MAX_RECIPIENTS};
 use crate::domain::onion::DEFAULT_PORT;
 use crate::domain::peer::PeerAddress;
 use crate::http::admin::network::Addresses;
@@ -58,10 +58,10 @@ pub(super) struct Hosted {
 impl Network {
     /// The addresses in full.
     pub(super) fn addresses(&self) -> Addresses {
-        let mut peer = vec![self.shown.authority_url()];
-        peer.extend(self.listeners.iter().map(|listener| listener.address().authority_url()));
+        let mut peer = vec![self.shown.reveal_plain()];
+        peer.extend(self.listeners.iter().map(|listener| listener.address().reveal_plain()));
         peer.dedup();
-        Addresses { peer, admin_onion: self.admin.as_ref().map(|listener| listener.address().authority_url()) }
+        Addresses { peer, admin_onion: self.admin.as_ref().map(|listener| listener.address().reveal_plain()) }
     }
 
     /// What a test of the own onion service dials with: as a stranger would.
@@ -160,14 +160,14 @@ async fn host(
     Ok((listener, Hosted { tor: tor.clone(), service, own_key }))
 }
 
-/// Who may find the hidden service: peers, invited ones, and this instance itself.
+/// Who may find the hidden service: this instance itself, peers, and invited ones, as many as there is room for.
 pub(super) async fn clients(
     store: &Store,
     own: &DiscoveryKey,
     clock: &dyn Clock,
 ) -> Result<Vec<DiscoveryRecipient>, ServerError> {
     let keys = store.index.discovery_keys(clock.now()).await.map_err(StoreError::from)?;
-    Ok(std::iter::once(own.recipient()).chain(keys).collect())
+    Ok(std::iter::once(own.recipient()).chain(keys).take(MAX_RECIPIENTS).collect())
 }
 
 /// Takes the lock on Tor's state. Whoever dials through Tor by itself holds it until it is done; `say` is called once if somebody

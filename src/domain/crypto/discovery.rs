@@ -10,6 +10,8 @@ use data_encoding::BASE32_NOPAD;
 use serde::{Deserialize, Serialize};
 use x25519_dalek::{PublicKey, StaticSecret};
 
+/// So many may find one service (the limit of a descriptor, as arti has it).
+pub const MAX_RECIPIENTS: usize = 160;
 /// Length of the text form.
 pub const TEXT_LEN: usize = 52;
 

@@ -11,10 +11,10 @@ use jiff::SignedDuration;
 
 use super::feed::apply;
 use super::line::Line;
-use super::{PullError, Puller};
-use crate::domain::feed::{Cursor, Fingerprint, Page};
+use super::{Lie, PullError, Puller};
+use crate::domain::feed::{Change, Cursor, Fingerprint, MAX_PAGE_BYTES, Page};
 use crate::domain::id::{CollectionId, ManifestId};
-use crate::domain::reconcile::{MAX_ROUNDS, Salt, SaltedId, SaltedSet};
+use crate::domain::reconcile::{MAX_MESSAGE_BYTES, MAX_ROUNDS, Salt, SaltedId, SaltedSet};
 use crate::domain::wire::messages::{MAX_IDS, ReconcileAnswer};
 use crate::replicate::call::CallError;
 use crate::replicate::serve::blocking;
@@ -107,16 +107,22 @@ async fn reconcile(
     let ours = ids(puller, scope).await?;
     let set = blocking(move || SaltedSet::new(salt, &ours)).await;
     let malformed = |_| line.failed(CallError::Malformed(None));
-    let (wanted, head) = {
+    let (mut left, head) = {
         let (mut asking, first) = set.ask().map_err(malformed)?;
-        let (mut wanted, mut head, mut next) = (Vec::<SaltedId>::new(), None, Some(first));
-        for _ in 0..MAX_ROUNDS {
-            let Some(message) = next.take() else { break };
+        let (mut wanted, mut head, mut next) = (HashSet::<SaltedId>::new(), None, Some(first));
+        let mut rounds = 0;
+        while let Some(message) = next.take() {
+            rounds += 1;
+            // So what is noted stays bounded, too (R13): a message has room for so many ids.
+            if rounds > MAX_ROUNDS {
+                return Err(line.lied(Lie::Circles));
+            }
             let ReconcileAnswer { cursor, message } =
                 line.ask(puller.caller.reconcile(&line.callee, salt, &message)).await?;
             head.get_or_insert(cursor);
-            let answer = data_encoding::BASE64.decode(message.as_bytes());
-            let answer = answer.map_err(|_| line.failed(CallError::Malformed(None)))?;
+            let answer = data_encoding::BASE64.decode(message.as_bytes()).ok();
+            let answer = answer.filter(|answer| answer.len() <= MAX_MESSAGE_BYTES);
+            let answer = answer.ok_or_else(|| line.failed(CallError::Malformed(None)))?;
             let (more, then) = asking.take(&answer).map_err(malformed)?;
             wanted.extend(more);
             next = then;
@@ -124,20 +130,17 @@ async fn reconcile(
         (wanted, head)
     };
     let mut new = Vec::new();
-    let mut left: HashSet<SaltedId> = wanted.into_iter().collect();
-    while !left.is_empty() {
-        let batch: Vec<SaltedId> = left.iter().take(MAX_IDS).copied().collect();
-        let changes = line.ask(puller.caller.manifests(&line.callee, salt, &batch)).await?;
+    while let Some(next) = cursor.or(head).filter(|_| !left.is_empty()) {
+        let batch: HashSet<SaltedId> = left.iter().take(MAX_IDS).copied().collect();
+        let asked: Vec<SaltedId> = batch.iter().copied().collect();
+        let mut changes = line.ask(puller.caller.manifests(&line.callee, salt, &asked)).await?;
+        changes.retain(|change| batch.contains(&salt.hide(&change.id())));
         let got: HashSet<SaltedId> = changes.iter().map(|change| salt.hide(&change.id())).collect();
-        // What does not come in an answer that is not full is gone meanwhile.
-        let full = !got.is_empty() && got.len() < batch.len();
-        left.retain(|id| !got.contains(id) && (full || !batch.contains(id)));
-        let Some(next) = cursor.or(head) else { break };
+        // Only a long answer is cut short. What does not come in another one is gone meanwhile.
+        let cut_short = changes.iter().map(Change::manifest_bytes).sum::<usize>() >= MAX_PAGE_BYTES;
+        left.retain(|id| if cut_short { !got.contains(id) } else { !batch.contains(id) });
         let page = Page { changes, next, more: true, fingerprint: Fingerprint::default() };
         new.extend(apply(puller, line, page, cursor).await?);
-        if got.is_empty() {
-            break;
-        }
     }
     Ok((new, head))
 }

@@ -87,15 +87,16 @@ impl Index {
     }
 
     /// With which keys this instance's hidden onion service may be found now: those of invites that are still good, and those
-    /// of peers that are let in. In a fixed order.
+    /// of peers that are let in. Peers come first, in a fixed order.
     ///
     /// # Errors
     /// [`IndexError`].
     pub async fn discovery_keys(&self, now: Timestamp) -> Result<Vec<DiscoveryRecipient>, IndexError> {
         let rows = sqlx::query(
-            "SELECT discovery FROM invite WHERE discovery IS NOT NULL AND used_at IS NULL AND expires_at > ?1
-             UNION SELECT discovery FROM peer WHERE discovery IS NOT NULL AND json_extract(trust, '$.state') = 'trusted'
-             ORDER BY discovery",
+            "SELECT discovery, 1 AS turn FROM invite WHERE discovery IS NOT NULL AND used_at IS NULL AND expires_at > ?1
+             UNION SELECT discovery, 0 AS turn FROM peer
+               WHERE discovery IS NOT NULL AND json_extract(trust, '$.state') = 'trusted'
+             ORDER BY turn, discovery",
         )
         .bind(nanos(now))
         .fetch_all(&self.pool)

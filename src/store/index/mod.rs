@@ -37,14 +37,17 @@ use super::ledger::{Ledger, LedgerFile};
 use crate::domain::id::{ChunkId, CollectionId, FeedId, InstanceId, ManifestId, ParseIdError};
 use crate::domain::peer::Rights;
 
-/// The schema that this program makes and reads: `PRAGMA user_version`.
-const SCHEMA: i64 = 1;
 /// Connections: a writer and some readers.
 const CONNECTIONS: u32 = 4;
 /// Rows in one statement.
 const BATCH: usize = 500;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// The schema that this program makes and reads, `PRAGMA user_version`: the number of the last migration.
+fn schema() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().expect("there are migrations")
+}
 
 /// What went wrong with the index.
 #[derive(Debug, thiserror::Error)]
@@ -196,7 +199,7 @@ impl Index {
     /// Makes an index at `path`, where there is none, with a fresh feed.
     pub(super) async fn create(path: &Path, ledger: Option<LedgerFile>) -> Result<Self, IndexError> {
         let index = Self::connect(options(path).create_if_missing(true), ledger);
-        MIGRATIONS.run(&index.pool).await.map_err(migration)?;
+        index.migrate().await?;
         let feed = FeedId::random(&mut entropy());
         sqlx::query("INSERT INTO feed_name (only_row, id) VALUES (1, ?1)")
             .bind(feed.as_bytes().to_vec())
@@ -212,16 +215,24 @@ impl Index {
         }
         let index = Self::connect(options(path), ledger);
         let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&index.pool).await?;
-        if version > SCHEMA {
+        if version > schema() {
             return Err(IndexError::Newer);
         }
         if version < 1 {
             return Err(IndexError::Damaged(None));
         }
-        if version < SCHEMA {
-            MIGRATIONS.run(&index.pool).await.map_err(migration)?;
+        if version < schema() {
+            index.migrate().await?;
         }
         Ok(index)
+    }
+
+    /// Brings the schema up to date. The version comes last: cut before, it is done again, and what was done is passed over.
+    async fn migrate(&self) -> Result<(), IndexError> {
+        MIGRATIONS.run(&self.pool).await.map_err(migration)?;
+        let version = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {}", schema()));
+        sqlx::query(version).execute(&self.pool).await?;
+        Ok(())
     }
 
     fn connect(options: SqliteConnectOptions, ledger: Option<LedgerFile>) -> Self {

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::domain::crypto::discovery::DiscoveryRecipient;
 use crate::domain::crypto::sign::IdentityKey;
 use crate::domain::id::{ChunkId, InviteId};
-use crate::domain::peer::Scope;
+use crate::domain::peer::{Scope, Trust};
 use crate::store::testing::{MakeSnapshot, TestStore, cursor, everything, peer};
 
 fn at(text: &str) -> Timestamp {
@@ -14,6 +15,27 @@ fn at(text: &str) -> Timestamp {
 
 fn only(collections: &[CollectionId]) -> Rights {
     Rights { scope: Scope::Only(collections.iter().copied().collect::<BTreeSet<_>>()), ..everything() }
+}
+
+/// The schema as SQLite tells it.
+async fn told(index: &Index) -> (i64, Vec<String>) {
+    let text = "SELECT type || ' ' || name || ': ' || coalesce(sql, '') FROM sqlite_schema ORDER BY 1";
+    let version = sqlx::query_scalar("PRAGMA user_version").fetch_one(&index.pool).await.unwrap();
+    (version, sqlx::query_scalar(text).fetch_all(&index.pool).await.unwrap())
+}
+
+#[tokio::test]
+async fn an_index_of_any_earlier_version_becomes_a_fresh_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let fresh = told(&Index::create(&dir.path().join("fresh"), None).await.unwrap()).await;
+    for last in 1..schema() {
+        let path = dir.path().join(format!("{last}"));
+        let earlier = MIGRATIONS.iter().filter(|migration| migration.version <= last).cloned().collect();
+        let old = Index::connect(options(&path).create_if_missing(true), None);
+        sqlx::migrate::Migrator::with_migrations(earlier).run(&old.pool).await.unwrap();
+        old.close().await;
+        assert_eq!(told(&Index::open(&path, None).await.unwrap()).await, fresh, "version {last}");
+    }
 }
 
 #[tokio::test]
@@ -301,6 +323,30 @@ async fn an_invite_is_used_once() {
     assert_eq!(uses.into_iter().filter(|used| *used.as_ref().unwrap()).count(), 1);
     let row = index.invite(&id).await.unwrap().unwrap();
     assert_eq!((row.used_at, row.sealed_secret, row.expires_at), (Some(now), vec![1, 2, 3], expires_at));
+}
+
+#[tokio::test]
+async fn a_hidden_service_is_found_by_peers_that_are_let_in_and_by_open_invites() {
+    let test = TestStore::new().await;
+    let index = &test.store.index;
+    let key = |n: u8| DiscoveryRecipient::from_slice(&[n; 32]);
+    let (now, later) = (at("2026-11-22T00:00:00Z"), at("2026-11-23T00:00:00Z"));
+    for (n, expires_at) in [(1, later), (2, later), (3, now)] {
+        let id = InviteId::random(&mut entropy());
+        let new = NewInvite { id, sealed_secret: vec![], rights: everything(), expires_at, discovery: key(n) };
+        index.add_invite(&new).await.unwrap();
+        if n == 2 {
+            assert!(index.use_invite(&id, now).await.unwrap());
+        }
+    }
+    let trusted = Peer { discovery: key(9), trust: Trust::Trusted(everything()), ..peer("a") };
+    let revoked = Peer { discovery: key(8), trust: Trust::Revoked, ..peer("b") };
+    for peer in [&trusted, &revoked, &peer("c")] {
+        index.save_peer(peer).await.unwrap();
+    }
+    assert_eq!(index.peer(&trusted.id).await.unwrap().unwrap().discovery, key(9));
+    let keys = index.discovery_keys(now).await.unwrap();
+    assert_eq!(keys.into_iter().map(Some).collect::<Vec<_>>(), [key(9), key(1)]);
 }
 
 #[tokio::test]

@@ -45,8 +45,8 @@ pub fn get(onion: &str, path: &str) -> Option<(u16, String)> {
 
 /// Lets a C tor without a network make a service's folder; the service's name.
 ///
-/// A name that C tor has published in this network cannot be taken over at once: the directories keep the newest descriptor
-/// by a counter of the seconds since a moment that C tor and arti reckon otherwise in a network that is younger than a day.
+/// A name that C tor has published in this network is not taken over at once: the directories were seen to refuse the other
+/// program's descriptor for minutes. Why was not found out.
 pub fn make_service(world: &World, folder: &Path) -> String {
     let (mut tor, nothing) = (Command::new("tor"), world.path("torrc"));
     std::fs::write(&nothing, "").unwrap();
