@@ -33,7 +33,7 @@ use crate::transport::client::{ClientLimits, HttpClient};
 use crate::transport::direct::DirectListener;
 use crate::transport::door::Door;
 use crate::transport::onions::TorError;
-use crate::worker::Worker;
+use crate::worker::follow::Worker;
 
 pub use network::{socks_dial, tor_options, wait_for_tor_lock};
 pub use reach::Reach;

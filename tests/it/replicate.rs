@@ -30,7 +30,7 @@ use bulbil::store::index::{Collection, CollectionSettings, NewChunk, NewCollecti
 use bulbil::store::{ChunkStore, ChunkStoreError, CreateOptions, IndexError, Keys, Store, entropy, fresh_envelope_key};
 use bulbil::transport::client::{ClientLimits, HttpClient};
 use bulbil::transport::memory::{Fault, MemoryNet};
-use bulbil::worker::Worker;
+use bulbil::worker::follow::Worker;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::domain::peer::{PeerAddress, Trust};
 use crate::store::{IndexError, Store};
 use crate::transport::quality::Quality;
-use crate::worker::Worker;
+use crate::worker::follow::Worker;
 
 /// How often a round that somebody waits for is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -74,7 +74,7 @@ impl Following {
 
     /// How it stands with each followed peer, by name.
     pub fn status(&self) -> Vec<FollowStatus> {
-        let shown = |peer: crate::worker::PeerStatus| {
+        let shown = |peer: crate::worker::follow::PeerStatus| {
             let last = peer.last.as_ref();
             FollowStatus {
                 name: peer.name,

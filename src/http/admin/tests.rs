@@ -18,7 +18,7 @@ use crate::replicate::serve::Serve;
 use crate::store::testing::TestStore;
 use crate::transport::client::{ClientLimits, HttpClient};
 use crate::transport::memory::MemoryNet;
-use crate::worker::Worker;
+use crate::worker::follow::Worker;
 
 struct Planes {
     _home: TestStore,

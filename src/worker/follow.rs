@@ -1,4 +1,4 @@
-//! What runs by itself inside a server: following peers.
+//! Following peers.
 //!
 //! Each trusted peer that is followed and has an address is visited in turn: its feed, keys, lists, then missing chunks. A visit
 //! that went well is repeated after the interval, give or take a tenth; after a failure the pause doubles up to a quarter of an
