@@ -110,6 +110,10 @@ id!(
     FeedId, 16, "a feed id"
 );
 id!(
+    /// SHA-256 of the text of a statement of succession.
+    StatementId, 32, "the id of a statement"
+);
+id!(
     /// Random name of an invite.
     InviteId, 16, "an invite id"
 );
@@ -125,6 +129,13 @@ impl ManifestId {
     /// The id of these manifest bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+}
+
+impl StatementId {
+    /// The id of the statement with this text.
+    pub fn of(text: &[u8]) -> Self {
+        Self(Sha256::digest(text).into())
     }
 }
 

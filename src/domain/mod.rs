@@ -16,4 +16,5 @@ pub mod onion; // onion addresses
 pub mod peer; // addresses, trust, rights
 pub mod reconcile; // which snapshots the other side has
 pub mod segment; // plain lists of chunks
+pub mod succession; // who leads a collection, and who took over from whom
 pub mod wire; // signed requests, frames of a chunk stream
