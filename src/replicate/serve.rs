@@ -372,6 +372,7 @@ mod tests {
     use crate::domain::chunk::Padding;
     use crate::domain::crypto::secret::Secret;
     use crate::domain::crypto::sign::IdentityKey;
+    use crate::domain::succession::Reign;
     use crate::store::index::{CollectionSettings, Granted, Root};
 
     fn instance(n: u8) -> InstanceId {
@@ -386,7 +387,7 @@ mod tests {
             padding: Padding::None,
         });
         let id = CollectionId::from_slice(&[n; 16]).unwrap();
-        Collection { no: i64::from(n), id, name: format!("c{n}"), origin, settings }
+        Collection { no: i64::from(n), id, name: format!("c{n}"), origin, line: vec![Reign::founder(origin)], settings }
     }
 
     fn source(id: InstanceId, onward: bool) -> Peer {

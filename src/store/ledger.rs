@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::index::{Collection, Peer};
 use super::{Home, Keys, StoreError, entropy, files};
 use crate::domain::id::FeedId;
+use crate::domain::succession::SignedStatement;
 
 const FORMAT: &str = "bulbil-ledger/1";
 const PLACE: &[u8] = b"ledger";
@@ -28,11 +29,19 @@ pub(super) struct Ledger {
     pub collections: Vec<Collection>,
     /// All peers.
     pub peers: Vec<Peer>,
+    /// Who leads which collection.
+    #[serde(default)]
+    pub statements: Vec<SignedStatement>,
 }
 
 impl Ledger {
-    pub(super) fn new(feed: FeedId, collections: Vec<Collection>, peers: Vec<Peer>) -> Self {
-        Self { format: FORMAT.to_owned(), feed, collections, peers }
+    pub(super) fn new(
+        feed: FeedId,
+        collections: Vec<Collection>,
+        peers: Vec<Peer>,
+        statements: Vec<SignedStatement>,
+    ) -> Self {
+        Self { format: FORMAT.to_owned(), feed, collections, peers, statements }
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::chunks::{ChunkFiles, ChunkStore};
-use super::index::{Contents, Index, NewCollection};
+use super::index::{Contents, Index, NewCollection, founder};
 use super::ledger::LedgerFile;
 use super::secrets::seal_chunk_secret;
 use super::tree::TreeReader;
@@ -18,6 +18,7 @@ use crate::domain::envelope::{Envelope, SnapshotKey, VAULT};
 use crate::domain::id::{ChunkId, CollectionId};
 use crate::domain::manifest::SignedManifest;
 use crate::domain::segment::Segment;
+use crate::domain::succession::SignedStatement;
 
 /// Chunks that are opened before their secrets are written.
 const BATCH: usize = 512;
@@ -65,9 +66,15 @@ async fn fill(
     let mut contents = index.fill().await?;
     if let Some(ledger) = LedgerFile::new(home, keys.clone()).load()? {
         for collection in ledger.collections {
-            let (id, name, origin, settings) = (collection.id, collection.name, collection.origin, collection.settings);
+            let origin = founder(&collection);
+            let (id, name, settings) = (collection.id, collection.name, collection.settings);
             contents.add_collection(&NewCollection { id, name, origin, settings }).await?;
             report.collections += 1;
+        }
+        let statements = ledger.statements.iter().map(SignedStatement::verify).collect::<Result<Vec<_>, _>>();
+        match statements {
+            Ok(statements) => contents.add_statements(&statements).await?,
+            Err(error) => report.problems.push(format!("who leads which collection is not known any more: {error}")),
         }
         for peer in &ledger.peers {
             contents.add_peer(peer).await?;

@@ -7,10 +7,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
+use super::succession::read_line;
 use super::{Index, IndexError, id, json, to_json};
 use crate::domain::chunk::Padding;
 use crate::domain::id::{CollectionId, InstanceId};
 use crate::domain::peer::is_plain_name;
+use crate::domain::succession::Reign;
 
 /// A collection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,9 +24,12 @@ pub struct Collection {
     pub id: CollectionId,
     /// Its name here. That of another's collection is the beginning of its id until a key tells the real one.
     pub name: String,
-    /// The instance that makes its snapshots.
+    /// The instance that makes its snapshots now.
     pub origin: InstanceId,
-    /// How it is backed up; only for our own.
+    /// Who made them, one after the other; the last one is the origin. In a ledger of before there is none.
+    #[serde(default)]
+    pub line: Vec<Reign>,
+    /// How it is backed up; only for our own. It stays when somebody else takes over.
     pub settings: Option<CollectionSettings>,
 }
 
@@ -175,10 +180,15 @@ pub(in crate::store) async fn free_name(connection: &mut SqliteConnection, name:
     Ok(free)
 }
 
+/// All columns of a collection.
+macro_rules! select {
+    () => {
+        "SELECT no, id, name, origin, reigns, settings FROM collection LEFT JOIN collection_line ON collection_no = no"
+    };
+}
+
 pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Collection>, IndexError> {
-    let rows = sqlx::query("SELECT no, id, name, origin, settings FROM collection ORDER BY name")
-        .fetch_all(connection)
-        .await?;
+    let rows = sqlx::query(concat!(select!(), " ORDER BY name")).fetch_all(connection).await?;
     rows.iter().map(read).collect()
 }
 
@@ -186,7 +196,7 @@ pub(in crate::store) async fn by_id(
     connection: &mut SqliteConnection,
     id: &CollectionId,
 ) -> Result<Option<Collection>, IndexError> {
-    let row = sqlx::query("SELECT no, id, name, origin, settings FROM collection WHERE id = ?1")
+    let row = sqlx::query(concat!(select!(), " WHERE id = ?1"))
         .bind(id.as_bytes().to_vec())
         .fetch_optional(connection)
         .await?;
@@ -194,10 +204,8 @@ pub(in crate::store) async fn by_id(
 }
 
 async fn by_name(connection: &mut SqliteConnection, name: &str) -> Result<Option<Collection>, IndexError> {
-    let row = sqlx::query("SELECT no, id, name, origin, settings FROM collection WHERE name = ?1")
-        .bind(name.to_owned())
-        .fetch_optional(connection)
-        .await?;
+    let row =
+        sqlx::query(concat!(select!(), " WHERE name = ?1")).bind(name.to_owned()).fetch_optional(connection).await?;
     row.as_ref().map(read).transpose()
 }
 
@@ -217,6 +225,7 @@ pub(in crate::store) async fn insert(
         id: new.id,
         name: new.name.clone(),
         origin: new.origin,
+        line: vec![Reign::founder(new.origin)],
         settings: new.settings.clone(),
     })
 }
@@ -236,11 +245,14 @@ fn check_name(name: &str) -> Result<(), IndexError> {
 
 fn read(row: &SqliteRow) -> Result<Collection, IndexError> {
     let settings: Option<String> = row.try_get("settings")?;
+    let reigns: Option<String> = row.try_get("reigns")?;
+    let origin = id(row, "origin", InstanceId::from_slice)?;
     Ok(Collection {
         no: row.try_get("no")?,
         id: id(row, "id", CollectionId::from_slice)?,
         name: row.try_get("name")?,
-        origin: id(row, "origin", InstanceId::from_slice)?,
+        origin,
+        line: read_line(reigns.as_deref(), origin)?,
         settings: settings.as_deref().map(json).transpose()?,
     })
 }

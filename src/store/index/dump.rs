@@ -16,6 +16,7 @@ impl Index {
                FROM collection
              UNION ALL SELECT 'snapshot ' || hex(s.id) || ' ' || hex(c.id) || ' ' || sequence || ' ' || created_at || ' ' || partial
                || ' ' || chunks || ' ' || chunk_bytes || ' ' || coalesce(hex(parent), '-') || ' ' || has_key || ' ' || complete
+               || ' ' || hex(maker) || ' ' || beside
                FROM snapshot s JOIN collection c ON c.no = s.collection_no WHERE deleted = 0
              UNION ALL SELECT 'segment ' || hex(o.id) || ' ' || o.size || ' ' || o.state || ' ' || hex(c.id)
                FROM chunk o JOIN collection c ON c.no = o.collection_no WHERE kind = 1
@@ -30,6 +31,8 @@ impl Index {
              UNION ALL SELECT 'peer ' || hex(id) || ' ' || name || ' ' || coalesce(address, '-') || ' ' || trust || ' ' || identity
                || ' ' || follow || ' ' || coalesce(granted, '-') || ' ' || added_at || ' ' || coalesce(hex(discovery), '-')
                FROM peer
+             UNION ALL SELECT 'line ' || hex(c.id) || ' ' || reigns FROM collection_line JOIN collection c ON c.no = collection_no
+             UNION ALL SELECT 'statement ' || hex(id) || ' ' || text FROM statement
              ORDER BY 1",
         )
         .fetch_all(&self.pool)

@@ -4,11 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use sqlx::{Sqlite, Transaction};
 
-use super::{Index, IndexError, NewCollection, Peer, chunks, collections, peers, snapshots};
+use super::snapshots::Standing;
+use super::{Index, IndexError, NewCollection, Peer, chunks, collections, peers, snapshots, succession};
 use crate::domain::id::ChunkId;
 use crate::domain::manifest::SignedManifest;
 use crate::domain::peer::is_plain_name;
 use crate::domain::segment::Segment;
+use crate::domain::succession::Verified;
 
 /// An index that is being filled. Nothing of it counts before [`finish`](Self::finish).
 pub(in crate::store) struct Contents {
@@ -35,6 +37,11 @@ impl Contents {
         peers::upsert(&mut self.tx, peer).await
     }
 
+    /// Adds statements of succession from the ledger.
+    pub(in crate::store) async fn add_statements(&mut self, statements: &[Verified]) -> Result<(), IndexError> {
+        succession::add(&mut self.tx, statements).await.map(drop)
+    }
+
     /// Adds a snapshot, its segments missing. `name` tells the collection's name, should the ledger not know it. Answers
     /// whether its collection was new.
     pub(in crate::store) async fn add_snapshot(
@@ -55,10 +62,9 @@ impl Contents {
                 collections::insert(&mut self.tx, &NewCollection { id, name, origin, settings: None }).await?
             }
         };
-        if collection.origin != manifest.instance {
-            return Err(IndexError::Foreign { manifest: signed.id, collection: collection.id });
-        }
-        if let Some(no) = snapshots::insert(&mut self.tx, collection.no, signed, has_key).await? {
+        let beside = succession::place(&mut self.tx, &collection, signed).await?;
+        let standing = Standing { has_key, beside };
+        if let Some(no) = snapshots::insert(&mut self.tx, collection.no, signed, standing).await? {
             snapshots::name_segments(&mut self.tx, no, collection.no, manifest).await?;
             self.snapshots.push(no);
         }

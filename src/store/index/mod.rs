@@ -13,6 +13,7 @@ mod invites;
 mod nonces;
 mod peers;
 mod snapshots;
+mod succession;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,8 @@ pub(super) use fill::Contents;
 pub use invites::{InviteRow, NewInvite};
 pub use peers::{Compared, Granted, Peer};
 pub use snapshots::{NewChunk, NewSnapshot, Snapshot};
+pub use succession::Succeeded;
+pub(super) use succession::founder;
 
 use super::entropy;
 use super::ledger::{Ledger, LedgerFile};
@@ -127,7 +130,7 @@ pub enum IndexError {
         /// Which one.
         id: ChunkId,
     },
-    /// A manifest claims a collection that another instance began.
+    /// A manifest claims a collection that other instances led.
     #[error("manifest {manifest} claims collection {collection}, which belongs to another instance")]
     Foreign {
         /// The manifest.
@@ -135,6 +138,9 @@ pub enum IndexError {
         /// The collection.
         collection: CollectionId,
     },
+    /// Whoever takes over was not named as an heir.
+    #[error("nobody who leads this collection has appointed this instance: nothing was changed")]
+    NotEntitled,
     /// Two manifests claim the same place in a collection's history.
     #[error(
         "manifest {manifest} claims number {sequence} of collection {collection}, which another manifest has already"
@@ -271,7 +277,8 @@ impl Index {
         let feed = feed::feed_id(connection).await?;
         let collections = collections::all(connection).await?;
         let peers = peers::all(connection).await?;
-        let ledger = Ledger::new(feed, collections, peers);
+        let statements = succession::all(connection).await?.into_iter().map(|statement| statement.signed).collect();
+        let ledger = Ledger::new(feed, collections, peers, statements);
         tokio::task::spawn_blocking(move || file.save(&ledger))
             .await
             .expect("writing the ledger does not panic")

@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::collections::{self, NewCollection};
-use super::{Index, IndexError, chunks, feed, id, moment, nanos, peers, to_json};
+use super::{Index, IndexError, chunks, feed, id, moment, nanos, peers, succession, to_json};
 use crate::domain::feed::Cursor;
 use crate::domain::id::{ChunkId, CollectionId, InstanceId, ManifestId};
 use crate::domain::manifest::{Manifest, SignedManifest};
@@ -20,6 +20,8 @@ pub struct Snapshot {
     pub collection: CollectionId,
     /// Who made it.
     pub instance: InstanceId,
+    /// A former leader of the collection made it, not knowing that another one led already: it is kept, beside the line.
+    pub beside: bool,
     /// Its number in the collection.
     pub sequence: u64,
     /// When it was begun.
@@ -86,7 +88,10 @@ impl Index {
             return Err(IndexError::Foreign { manifest: new.signed.id, collection: collection.id });
         }
         chunks::insert_own(&mut tx, collection.no, new.new_chunks).await?;
-        let Some(no) = insert(&mut tx, collection.no, new.signed, true).await? else { return Ok(()) };
+        let Some(no) = insert(&mut tx, collection.no, new.signed, Standing { has_key: true, beside: false }).await?
+        else {
+            return Ok(());
+        };
         name_segments(&mut tx, no, collection.no, manifest).await?;
         for segment in new.segments {
             chunks::fill_segment(&mut tx, segment).await?;
@@ -131,10 +136,9 @@ impl Index {
                     collections::insert(&mut tx, &NewCollection { id, name, origin, settings: None }).await?
                 }
             };
-            if collection.origin != manifest.instance {
-                return Err(IndexError::Foreign { manifest: signed.id, collection: collection.id });
-            }
-            let Some(no) = insert(&mut tx, collection.no, signed, false).await? else { continue };
+            let beside = succession::place(&mut tx, &collection, signed).await?;
+            let standing = Standing { has_key: false, beside };
+            let Some(no) = insert(&mut tx, collection.no, signed, standing).await? else { continue };
             name_segments(&mut tx, no, collection.no, manifest).await?;
             new.push(signed.id);
             numbers.push(no);
@@ -154,7 +158,7 @@ impl Index {
     /// [`IndexError`].
     pub async fn snapshots(&self, collection: Option<&CollectionId>) -> Result<Vec<Snapshot>, IndexError> {
         let rows = sqlx::query(
-            "SELECT s.*, c.id AS collection, c.origin FROM snapshot s JOIN collection c ON c.no = s.collection_no
+            "SELECT s.*, c.id AS collection FROM snapshot s JOIN collection c ON c.no = s.collection_no
              WHERE s.deleted = 0 AND (?1 IS NULL OR c.id = ?1) ORDER BY c.name, s.sequence",
         )
         .bind(collection.map(|id| id.as_bytes().to_vec()))
@@ -169,7 +173,7 @@ impl Index {
     /// [`IndexError`].
     pub async fn snapshot(&self, id: &ManifestId) -> Result<Option<Snapshot>, IndexError> {
         let row = sqlx::query(
-            "SELECT s.*, c.id AS collection, c.origin FROM snapshot s JOIN collection c ON c.no = s.collection_no
+            "SELECT s.*, c.id AS collection FROM snapshot s JOIN collection c ON c.no = s.collection_no
              WHERE s.deleted = 0 AND s.id = ?1",
         )
         .bind(id.as_bytes().to_vec())
@@ -188,8 +192,8 @@ impl Index {
         include_partial: bool,
     ) -> Result<Option<Snapshot>, IndexError> {
         let row = sqlx::query(
-            "SELECT s.*, c.id AS collection, c.origin FROM snapshot s JOIN collection c ON c.no = s.collection_no
-             WHERE c.id = ?1 AND s.deleted = 0 AND (s.partial = 0 OR ?2) ORDER BY s.sequence DESC LIMIT 1",
+            "SELECT s.*, c.id AS collection FROM snapshot s JOIN collection c ON c.no = s.collection_no
+             WHERE c.id = ?1 AND s.deleted = 0 AND s.beside = 0 AND (s.partial = 0 OR ?2) ORDER BY s.sequence DESC LIMIT 1",
         )
         .bind(collection.as_bytes().to_vec())
         .bind(include_partial)
@@ -242,7 +246,7 @@ impl Index {
     pub async fn without_key(&self, source: &InstanceId) -> Result<Vec<ManifestId>, IndexError> {
         let rows = sqlx::query(
             "SELECT s.id FROM snapshot s JOIN collection c ON c.no = s.collection_no
-             WHERE c.origin = ?1 AND s.has_key = 0 AND s.deleted = 0 ORDER BY s.created_at DESC, s.sequence DESC",
+             WHERE s.maker = ?1 AND s.has_key = 0 AND s.deleted = 0 ORDER BY s.created_at DESC, s.sequence DESC",
         )
         .bind(source.as_bytes().to_vec())
         .fetch_all(&self.pool)
@@ -251,17 +255,26 @@ impl Index {
     }
 }
 
+/// What a manifest does not say of its snapshot.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) struct Standing {
+    /// Its key is here.
+    pub has_key: bool,
+    /// It stands beside the line.
+    pub beside: bool,
+}
+
 /// Adds a row; `None` if the manifest is known, deleted or not.
 pub(in crate::store) async fn insert(
     connection: &mut SqliteConnection,
     collection_no: i64,
     signed: &SignedManifest,
-    has_key: bool,
+    standing: Standing,
 ) -> Result<Option<i64>, IndexError> {
     let manifest = &signed.manifest;
     let done = sqlx::query(
-        "INSERT INTO snapshot (id, collection_no, sequence, created_at, partial, chunks, chunk_bytes, parent, has_key, complete)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO snapshot (id, collection_no, sequence, created_at, partial, chunks, chunk_bytes, parent, has_key, complete,
+         maker, beside) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?11) ON CONFLICT (id) DO NOTHING",
     )
     .bind(signed.id.as_bytes().to_vec())
     .bind(collection_no)
@@ -271,7 +284,9 @@ pub(in crate::store) async fn insert(
     .bind(manifest.chunks as i64)
     .bind(manifest.chunk_bytes as i64)
     .bind(manifest.parent.map(|parent| parent.as_bytes().to_vec()))
-    .bind(has_key)
+    .bind(standing.has_key)
+    .bind(manifest.instance.as_bytes().to_vec())
+    .bind(standing.beside)
     .execute(connection)
     .await;
     match done {
@@ -363,7 +378,8 @@ fn read(row: &SqliteRow) -> Result<Snapshot, IndexError> {
     Ok(Snapshot {
         id: id(row, "id", ManifestId::from_slice)?,
         collection: id(row, "collection", CollectionId::from_slice)?,
-        instance: id(row, "origin", InstanceId::from_slice)?,
+        instance: id(row, "maker", InstanceId::from_slice)?,
+        beside: row.try_get("beside")?,
         sequence: row.try_get::<i64, _>("sequence")? as u64,
         created_at: moment(row, "created_at")?,
         partial: row.try_get("partial")?,

@@ -1,0 +1,256 @@
+//! Who leads which collection: signed statements, and the lines that follow from them.
+//!
+//! Lines are derived: whenever a statement comes, all are followed anew, and a collection's origin becomes whoever leads it now.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::{Row, SqliteConnection};
+
+use super::collections::{self, Collection};
+use super::{Index, IndexError, id, json, to_json};
+use crate::domain::id::{CollectionId, FeedId, InstanceId, StatementId};
+use crate::domain::manifest::SignedManifest;
+use crate::domain::succession::{Reign, SignedStatement, Statement, Verified, line, stands_beside};
+use crate::store::entropy;
+use crate::store::index::CollectionSettings;
+
+/// Most statements that are kept of one collection, and most renewals.
+const MAX_KEPT: usize = 512;
+
+/// What changed because of new statements.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Succeeded {
+    /// Statements that were new and matter.
+    pub new: Vec<StatementId>,
+    /// Collections that somebody else leads now, and who.
+    pub led_by: Vec<(CollectionId, InstanceId)>,
+}
+
+impl Index {
+    /// All statements that are kept, by id.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn statements(&self) -> Result<Vec<Verified>, IndexError> {
+        all(&mut *self.pool.acquire().await?).await
+    }
+
+    /// Takes statements over, as far as they are new and matter to a collection that is known here, and follows all lines anew;
+    /// in one transaction, and the ledger knows it too.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn add_statements(&self, statements: &[Verified]) -> Result<Succeeded, IndexError> {
+        let known: BTreeSet<StatementId> = self.statements().await?.iter().map(|statement| statement.id).collect();
+        if statements.iter().all(|statement| known.contains(&statement.id)) {
+            return Ok(Succeeded::default());
+        }
+        let mut tx = self.begin().await?;
+        let succeeded = add(&mut tx, statements).await?;
+        self.commit_with_ledger(tx).await?;
+        Ok(succeeded)
+    }
+
+    /// This instance takes over: records its statement and how the collection is backed up from now on, and begins a new feed,
+    /// in one transaction.
+    ///
+    /// # Errors
+    /// [`IndexError::NoSuchCollection`]; [`IndexError::NotEntitled`] if the statement does not make it the leader: then nothing is
+    /// changed.
+    pub async fn take_over(
+        &self,
+        takeover: &Verified,
+        settings: &CollectionSettings,
+    ) -> Result<Collection, IndexError> {
+        let Statement::Takeover { collection, by, .. } = &takeover.statement else {
+            return Err(IndexError::NotEntitled);
+        };
+        let mut tx = self.begin().await?;
+        add(&mut tx, std::slice::from_ref(takeover)).await?;
+        let known = collections::by_id(&mut tx, collection).await?;
+        let known = known.ok_or(IndexError::NoSuchCollection { id: *collection })?;
+        if known.origin != by.instance() {
+            return Err(IndexError::NotEntitled);
+        }
+        sqlx::query("UPDATE collection SET settings = ?2 WHERE no = ?1")
+            .bind(known.no)
+            .bind(to_json(settings))
+            .execute(&mut *tx)
+            .await?;
+        let feed = FeedId::random(&mut entropy());
+        sqlx::query("UPDATE feed_name SET id = ?1").bind(feed.as_bytes().to_vec()).execute(&mut *tx).await?;
+        self.commit_with_ledger(tx).await?;
+        Ok(Collection { settings: Some(settings.clone()), ..known })
+    }
+
+    /// What was remembered by [`note_told`](Self::note_told).
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn told(&self, peer: &InstanceId) -> Result<Option<String>, IndexError> {
+        let row = sqlx::query_scalar("SELECT what FROM told WHERE peer = ?1");
+        Ok(row.bind(peer.to_string()).fetch_optional(&self.pool).await?)
+    }
+
+    /// Remembers which statements and which identity were exchanged with a peer, so that it is not done again before something
+    /// changes.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn note_told(&self, peer: &InstanceId, what: &str) -> Result<(), IndexError> {
+        sqlx::query("INSERT INTO told (peer, what) VALUES (?1, ?2) ON CONFLICT (peer) DO UPDATE SET what = ?2")
+            .bind(peer.to_string())
+            .bind(what.to_owned())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+}
+
+pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Verified>, IndexError> {
+    let rows = sqlx::query("SELECT text FROM statement ORDER BY id").fetch_all(connection).await?;
+    let read = |row: &sqlx::sqlite::SqliteRow| {
+        let signed: SignedStatement = json(row.try_get("text")?)?;
+        signed.verify().map_err(|_| IndexError::Damaged(None))
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Adds what matters, and follows all lines anew.
+pub(super) async fn add(connection: &mut SqliteConnection, new: &[Verified]) -> Result<Succeeded, IndexError> {
+    let mut kept: BTreeMap<StatementId, Verified> =
+        all(connection).await?.into_iter().map(|statement| (statement.id, statement)).collect();
+    let known: BTreeSet<StatementId> = kept.keys().copied().collect();
+    let collections = collections::all(connection).await?;
+    let mut candidates = kept.clone();
+    candidates.extend(new.iter().map(|statement| (statement.id, statement.clone())));
+    let mut matters = BTreeSet::new();
+    for collection in &collections {
+        matters.extend(relevant(collection, &candidates));
+    }
+    let mut succeeded = Succeeded::default();
+    for (id, statement) in candidates {
+        let about = statement.statement.collection();
+        let alike = kept.values().filter(|other| other.statement.collection() == about).count();
+        if known.contains(&id) || !matters.contains(&id) || alike >= MAX_KEPT {
+            continue;
+        }
+        sqlx::query("INSERT INTO statement (id, text) VALUES (?1, ?2)")
+            .bind(id.as_bytes().to_vec())
+            .bind(to_json(&statement.signed))
+            .execute(&mut *connection)
+            .await?;
+        succeeded.new.push(id);
+        kept.insert(id, statement);
+    }
+    for collection in collections {
+        let reigns = line(&collection.id, founder(&collection), kept.values());
+        if reigns != collection.line {
+            follow(connection, &collection, &reigns).await?;
+            let head = reigns.last().expect("a line has a founder").instance;
+            if head != collection.origin {
+                succeeded.led_by.push((collection.id, head));
+            }
+        }
+    }
+    Ok(succeeded)
+}
+
+/// Statements of somebody in the collection's line, and of heirs that one of those named.
+fn relevant(collection: &Collection, statements: &BTreeMap<StatementId, Verified>) -> Vec<StatementId> {
+    let reigns = line(&collection.id, founder(collection), statements.values());
+    let members: BTreeSet<InstanceId> = reigns.iter().map(|reign| reign.instance).collect();
+    let mut heirs = BTreeSet::new();
+    for verified in statements.values() {
+        if let Statement::Appointment { collection: about, by, heirs: named, .. } = &verified.statement
+            && *about == collection.id
+            && members.contains(&by.instance())
+        {
+            heirs.extend(named.iter().copied());
+        }
+    }
+    let matters = |statement: &Statement| match statement {
+        Statement::Appointment { collection: about, by, .. } => {
+            *about == collection.id && members.contains(&by.instance())
+        }
+        Statement::Takeover { collection: about, from, by, .. } => {
+            *about == collection.id && members.contains(from) && heirs.contains(&by.instance())
+        }
+        Statement::Renewal { from, .. } => members.contains(&from.instance()),
+    };
+    statements.values().filter(|verified| matters(&verified.statement)).map(|verified| verified.id).collect()
+}
+
+/// Who made a collection's first snapshots.
+pub(in crate::store) fn founder(collection: &Collection) -> InstanceId {
+    collection.line.first().map_or(collection.origin, |reign| reign.instance)
+}
+
+/// Records a line: who leads now, and which snapshots stand beside it.
+async fn follow(
+    connection: &mut SqliteConnection,
+    collection: &Collection,
+    reigns: &[Reign],
+) -> Result<(), IndexError> {
+    let head = reigns.last().expect("a line has a founder").instance;
+    sqlx::query("UPDATE collection SET origin = ?2 WHERE no = ?1")
+        .bind(collection.no)
+        .bind(head.as_bytes().to_vec())
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(
+        "INSERT INTO collection_line (collection_no, reigns) VALUES (?1, ?2)
+         ON CONFLICT (collection_no) DO UPDATE SET reigns = ?2",
+    )
+    .bind(collection.no)
+    .bind(to_json(&reigns))
+    .execute(&mut *connection)
+    .await?;
+    let rows = sqlx::query("SELECT no, id, maker, sequence, beside FROM snapshot WHERE collection_no = ?1")
+        .bind(collection.no)
+        .fetch_all(&mut *connection)
+        .await?;
+    for row in &rows {
+        let maker = id(row, "maker", InstanceId::from_slice)?;
+        let sequence = row.try_get::<i64, _>("sequence")? as u64;
+        // Of a maker that is not in the line any more (an earlier takeover came to light) all stand beside it.
+        let beside = stands_beside(reigns, &maker, sequence).unwrap_or(true);
+        if beside != row.try_get::<bool, _>("beside")? {
+            sqlx::query("UPDATE snapshot SET beside = ?2 WHERE no = ?1")
+                .bind(row.try_get::<i64, _>("no")?)
+                .bind(beside)
+                .execute(&mut *connection)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a snapshot stands beside the line. So do all of an heir who took over later than another one: they are kept.
+///
+/// # Errors
+/// [`IndexError::Foreign`] if its maker has no business in the collection.
+pub(super) async fn place(
+    connection: &mut SqliteConnection,
+    collection: &Collection,
+    signed: &SignedManifest,
+) -> Result<bool, IndexError> {
+    let maker = signed.manifest.instance;
+    if let Some(beside) = stands_beside(&collection.line, &maker, signed.manifest.sequence) {
+        return Ok(beside);
+    }
+    let claims = |verified: &Verified| match &verified.statement {
+        Statement::Takeover { collection: about, by, .. } => *about == collection.id && by.instance() == maker,
+        _ => false,
+    };
+    match all(connection).await?.iter().any(claims) {
+        true => Ok(true),
+        false => Err(IndexError::Foreign { manifest: signed.id, collection: collection.id }),
+    }
+}
+
+/// A collection's line as it is kept; one that never changed has only its founder.
+pub(super) fn read_line(reigns: Option<&str>, origin: InstanceId) -> Result<Vec<Reign>, IndexError> {
+    let reigns: Vec<Reign> = reigns.map(json).transpose()?.unwrap_or_default();
+    Ok(if reigns.is_empty() { vec![Reign::founder(origin)] } else { reigns })
+}
