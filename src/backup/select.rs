@@ -59,11 +59,12 @@ pub async fn snapshot(store: &Store, text: &str) -> Result<Snapshot, SelectError
     let collection = collection(store, name).await?;
     let snapshots = store.index.snapshots(Some(&collection.id)).await?;
     if which == "latest" {
-        let best = |s: &&Snapshot| (s.complete && s.has_key && !s.partial, s.complete, s.sequence);
+        let best = |s: &&Snapshot| (!s.beside, s.complete && s.has_key && !s.partial, s.complete, s.sequence);
         return snapshots.iter().max_by_key(best).cloned().ok_or_else(|| SelectError::NoSnapshots(name.to_owned()));
     }
     if let Ok(sequence) = which.parse::<u64>()
-        && let Some(found) = snapshots.iter().find(|snapshot| snapshot.sequence == sequence)
+        && let Some(found) =
+            snapshots.iter().filter(|snapshot| snapshot.sequence == sequence).min_by_key(|snapshot| snapshot.beside)
     {
         return Ok(found.clone());
     }

@@ -195,7 +195,7 @@ impl Run {
         users: &mut HashMap<ChunkId, Vec<ManifestId>>,
     ) -> bool {
         let mut hold = true;
-        let own = signed.manifest.instance == self.store.keys.instance();
+        let own = self.store.keys.is_ours(&signed.manifest.instance);
         for summary in &signed.manifest.segments {
             users.entry(summary.id).or_default().push(signed.id);
             items.entry(summary.id).or_insert(Item { id: summary.id, size_bytes: None, own, opens: None });

@@ -29,6 +29,9 @@ pub async fn run(args: SnapshotsArgs, context: &Context) -> anyhow::Result<Outco
             if snapshot.partial {
                 remarks.push("partial");
             }
+            if snapshot.beside {
+                remarks.push("beside the line");
+            }
             if !snapshot.complete {
                 remarks.push("chunks missing");
             }
@@ -50,7 +53,7 @@ pub async fn run(args: SnapshotsArgs, context: &Context) -> anyhow::Result<Outco
             ]);
             documents.push(json!({
                 "collection": collection.name, "sequence": snapshot.sequence, "id": snapshot.id,
-                "instance": snapshot.instance, "created_at": snapshot.created_at, "partial": snapshot.partial,
+                "instance": snapshot.instance, "beside": snapshot.beside, "created_at": snapshot.created_at, "partial": snapshot.partial,
                 "complete": snapshot.complete, "has_key": snapshot.has_key, "chunks": snapshot.chunks,
                 "chunk_bytes": snapshot.chunk_bytes, "statistics": statistics,
             }));

@@ -73,6 +73,10 @@ pub struct Page {
     pub more: bool,
     /// Fingerprint of everything the reader may see: see [`Fingerprint`].
     pub fingerprint: Fingerprint,
+    /// Stands for the statements of succession that the reader may be told; absent if there are none. When it changes, the
+    /// reader asks with `POST /succession`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub succession: Option<String>,
 }
 
 /// Something that happened.

@@ -20,11 +20,12 @@ use crate::domain::id::{ChunkId, InstanceId, ManifestId};
 use crate::domain::identity::{Identity, IdentityError, SignedIdentity};
 use crate::domain::peer::PeerAddress;
 use crate::domain::reconcile::{Salt, SaltedId};
+use crate::domain::succession::SignedStatement;
 use crate::domain::wire::frame::{Event, FrameDecoder, FrameError};
 use crate::domain::wire::messages::{
     BASE_PATH, ChunksRequest, ConfigAnswer, EnvelopeAnswer, EnvelopesAnswer, EnvelopesRequest, HaveAnswer,
     MAX_ANSWER_BYTES, ManifestsAnswer, ManifestsRequest, PairAnswer, PairInvite, PairRequest, ProblemDocument,
-    ReconcileAnswer, ReconcileRequest,
+    ReconcileAnswer, ReconcileRequest, StatementsMessage,
 };
 use crate::domain::wire::signature::{
     ANSWERED_NONCE, AnswerHeaders, CONTENT_DIGEST, Nonce, RequestParts, SIGNATURE, SIGNATURE_INPUT, SignatureFault,
@@ -209,6 +210,20 @@ impl PeerCaller {
         let body = encode(&ManifestsRequest { salt, ids: ids.to_vec() });
         let answer: ManifestsAnswer = self.call(callee, "POST", "/manifests", body, Duration::ZERO).await?;
         Ok(answer.changes)
+    }
+
+    /// `POST /succession`: tells what we know of who leads which collection, and hears what the peer knows.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn succession(
+        &self,
+        callee: &Callee,
+        statements: Vec<SignedStatement>,
+    ) -> Result<Vec<SignedStatement>, CallError> {
+        let body = encode(&StatementsMessage { statements });
+        let answer: StatementsMessage = self.call(callee, "POST", "/succession", body, Duration::ZERO).await?;
+        Ok(answer.statements)
     }
 
     /// `GET /config`: what may be known of the peer's configuration.

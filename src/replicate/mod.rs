@@ -5,3 +5,4 @@ pub mod pair; // letting an instance in, and joining one
 pub mod pull; // feed, keys and chunks of peers, brought here
 pub mod rekey; // envelopes, just in time
 pub mod serve; // what a peer may see
+pub mod succession; // who leads a collection: heirs, taking over, telling each other

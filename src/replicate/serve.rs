@@ -11,12 +11,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
+use super::succession;
 use crate::domain::envelope::HPKE_X25519;
 use crate::domain::feed::{Change, Cursor, MAX_CHANGES, MAX_PAGE_BYTES, Page};
 use crate::domain::id::{ChunkId, CollectionId, InstanceId, ManifestId};
 use crate::domain::identity::{Identity, SignedIdentity};
 use crate::domain::peer::{Rights, Role, Scope, Trust};
 use crate::domain::reconcile::{MAX_MESSAGE_BYTES, Salt, SaltedId, SaltedSet, unhide};
+use crate::domain::succession::SignedStatement;
 use crate::domain::wire::messages::{
     CollectionConfig, CollectionName, CollectionPolicy, ConfigAnswer, ReconcileAnswer, ReconcileRequest, RightsSummary,
 };
@@ -158,8 +160,10 @@ impl Serve {
     ///
     /// # Errors
     /// [`ServeError`].
-    pub async fn changes(&self, rights: &Rights, cursor: Option<Cursor>, limit: usize) -> Result<Page, ServeError> {
-        let limit = limit.clamp(1, MAX_CHANGES);
+    pub async fn changes(&self, guest: &Guest, cursor: Option<Cursor>, limit: usize) -> Result<Page, ServeError> {
+        let (rights, limit) = (&guest.rights, limit.clamp(1, MAX_CHANGES));
+        let told = succession::visible(&self.store, rights, &guest.id).await?;
+        let succession = succession::digest(told.iter().map(|statement| statement.id));
         let index = &self.store.index;
         // In this order: what is added meanwhile is told the next time.
         let (feed, head) = (index.feed_id().await?, index.feed_head().await?);
@@ -193,7 +197,7 @@ impl Serve {
         };
         let (changes, reached, more) = blocking(load).await?;
         let position = if more { reached } else { reached.max(head) };
-        Ok(Page { changes, next: Cursor { feed, position }, more, fingerprint })
+        Ok(Page { changes, next: Cursor { feed, position }, more, fingerprint, succession })
     }
 
     /// One message of a set reconciliation over all that may be seen.
@@ -254,6 +258,22 @@ impl Serve {
         Ok(blocking(load).await?)
     }
 
+    /// Hears what a guest knows of succession, and tells it what is known here.
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub async fn exchange_statements(
+        &self,
+        guest: &Guest,
+        told: &[SignedStatement],
+    ) -> Result<Vec<SignedStatement>, ServeError> {
+        let collections = self.store.index.collections().await?;
+        let about = succession::may_tell(&collections, &guest.rights, &guest.id);
+        succession::hear(&self.store, told, |collection| about.contains(collection), &guest.id).await?;
+        let known = succession::visible(&self.store, &guest.rights, &guest.id).await?;
+        Ok(known.into_iter().map(|statement| statement.signed).collect())
+    }
+
     /// For each chunk or segment its size, if it is here and may be seen.
     ///
     /// # Errors
@@ -308,8 +328,8 @@ impl Serve {
     }
 }
 
-/// Narrows what was granted to what may leave: own collections; the guest's own; and those of others whose origin said
-/// that we may serve them onward. The scope is spelled out.
+/// Narrows what was granted to what may leave: collections that are or were led from here; and those of others whose origin said
+/// that we may serve them onward. What the guest itself leads or led it may always have back. The scope is spelled out.
 pub fn effective(
     granted: &Rights,
     guest: &InstanceId,
@@ -321,8 +341,12 @@ pub fn effective(
         let of_origin = peers.iter().find(|peer| peer.id == *origin);
         of_origin.and_then(|peer| peer.granted.as_ref()).is_some_and(|granted| granted.onward)
     };
-    let may_leave = |c: &&Collection| c.origin == *here || c.origin == *guest || origin_allows(&c.origin);
-    let ids = collections.iter().filter(may_leave).map(|c| c.id).filter(|id| granted.scope.includes(id)).collect();
+    let led = |c: &Collection, instance: &InstanceId| c.line.iter().any(|reign| reign.instance == *instance);
+    let may_leave = |c: &&Collection| match led(c, guest) {
+        true => true,
+        false => granted.scope.includes(&c.id) && (led(c, here) || origin_allows(&c.origin)),
+    };
+    let ids = collections.iter().filter(may_leave).map(|c| c.id).collect();
     Rights { scope: Scope::Only(ids), ..granted.clone() }
 }
 

@@ -86,6 +86,11 @@ impl Keys {
         self.identity.public().instance()
     }
 
+    /// Whether an instance is this one.
+    pub fn is_ours(&self, instance: &InstanceId) -> bool {
+        self.instance() == *instance
+    }
+
     /// How this instance shows itself.
     pub fn identity_document(&self) -> SignedIdentity {
         let identity = Identity {

@@ -102,7 +102,7 @@ async fn fill(
             continue;
         }
         report.snapshots += 1;
-        if signed.manifest.instance == keys.instance()
+        if keys.is_ours(&signed.manifest.instance)
             && let Some(key) = key
         {
             own.push(Own { signed, key });

@@ -7,6 +7,7 @@ mod kill;
 mod layers;
 mod link;
 mod replicate;
+mod succession;
 mod support;
 mod tor;
 mod vectors;

@@ -128,7 +128,7 @@ impl Instance {
     }
 
     /// Ends the process; the home stays.
-    async fn ended(self) -> (TempDir, MemoryNet) {
+    pub async fn ended(self) -> (TempDir, MemoryNet) {
         let Self { dir, store, net, shutdown, listening, .. } = self;
         shutdown.cancel();
         listening.wait().await;
@@ -141,6 +141,11 @@ impl Instance {
         let (dir, net) = self.ended().await;
         let store = Store::open(&dir.path().join("home"), None).await.unwrap();
         Self::around(&net, dir, store, port)
+    }
+
+    /// What its clock shows.
+    pub fn clock_now(&self) -> jiff::Timestamp {
+        self.clock.now()
     }
 
     /// A collection of one folder.
@@ -158,7 +163,7 @@ impl Instance {
         self.store.index.add_collection(&new).await.unwrap()
     }
 
-    fn put(&self, path: &str, seed: u64, len: usize) {
+    pub fn put(&self, path: &str, seed: u64, len: usize) {
         std::fs::write(self.dir.path().join(path), noise(seed, len)).unwrap();
     }
 
@@ -178,7 +183,7 @@ impl Instance {
         peer
     }
 
-    async fn sync(&self, peer: &Peer) -> Result<SyncReport, PullError> {
+    pub async fn sync(&self, peer: &Peer) -> Result<SyncReport, PullError> {
         self.puller.sync(peer, Duration::ZERO, &CancellationToken::new()).await
     }
 
@@ -187,7 +192,7 @@ impl Instance {
     }
 
     /// Restores a snapshot and compares it with a folder.
-    async fn restores(&self, id: &ManifestId, like: &Path) {
+    pub async fn restores(&self, id: &ManifestId, like: &Path) {
         let into = tempfile::tempdir().unwrap();
         let open = OpenSnapshot::open(&self.store, id).unwrap();
         let options = RestoreOptions { paths: vec![], overwrite: Overwrite::Always, delete: false, dry_run: false };

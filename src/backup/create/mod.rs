@@ -36,7 +36,7 @@ use crate::domain::chunk::ChunkRef;
 use crate::domain::crypto::hash::FragmentKey;
 use crate::domain::crypto::keywrap::KeyError;
 use crate::domain::crypto::recovery::RecoveryError;
-use crate::domain::id::{ChunkId, ManifestId};
+use crate::domain::id::{ChunkId, InstanceId, ManifestId};
 use crate::domain::manifest::Statistics;
 use crate::domain::metadata::entry::{Entry, FileEntry};
 use crate::domain::metadata::path::TreePath;
@@ -65,6 +65,16 @@ pub enum CreateError {
     /// The collection is somebody else's.
     #[error("collection {0:?} belongs to another instance: it can be mirrored and restored here, but not backed up")]
     NotOurs(String),
+    /// Another instance has taken it over.
+    #[error(
+        "collection {name:?} is led by instance {} now, which has taken it over: no snapshots of it are made here any more. What this one has stays, and can be restored; let the other one appoint this one ('bulbil peer appoint') to take it back with 'bulbil promote'", leader.short()
+    )]
+    LedBy {
+        /// Which collection.
+        name: String,
+        /// Who leads it.
+        leader: InstanceId,
+    },
     /// A root cannot be walked.
     #[error(transparent)]
     Walk(#[from] WalkError),
@@ -140,10 +150,14 @@ pub async fn create(
 ) -> Result<Created, CreateError> {
     let started = Instant::now();
     let settings = collection.settings.clone().ok_or_else(|| CreateError::NotOurs(collection.name.clone()))?;
+    if collection.origin != store.keys.instance() {
+        return Err(CreateError::LedBy { name: collection.name.clone(), leader: collection.origin });
+    }
     let _lock = store.lock_backup()?;
     let created_at = clock.now();
     let snapshots = store.index.snapshots(Some(&collection.id)).await?;
-    let earlier = earlier_snapshots(store, &snapshots);
+    let line: Vec<Snapshot> = snapshots.iter().filter(|snapshot| !snapshot.beside).cloned().collect();
+    let earlier = earlier_snapshots(store, &line);
     let secrets = store.index.chunk_secrets(&collection.id).await?;
     let sparse = store.index.sparse_chunks(&collection.id).await?;
     let lost = lost_chunks(store, collection, &secrets).await?;
@@ -156,7 +170,7 @@ pub async fn create(
         created_at,
         earlier.first().map(|open| &open.signed),
         last_sequence,
-        superseded(&snapshots),
+        superseded(&line, &store.keys.instance()),
     );
     let run = Run {
         store: store.clone(),
@@ -215,15 +229,16 @@ async fn lost_chunks(
 fn earlier_snapshots(store: &Store, snapshots: &[Snapshot]) -> Vec<OpenSnapshot> {
     let newest = |partial: bool| snapshots.iter().filter(|s| s.partial == partial).max_by_key(|s| s.sequence);
     let whole = newest(false);
-    let partial = superseded(snapshots);
+    let partial = superseded(snapshots, &store.keys.instance());
     let ids = partial.into_iter().chain(whole.map(|snapshot| snapshot.id));
     // One that cannot be opened costs time, not data: everything is read again.
     ids.filter_map(|id| OpenSnapshot::open(store, &id).ok()).collect()
 }
 
-/// A partial snapshot that is newer than every complete one: the next snapshot takes its place.
-fn superseded(snapshots: &[Snapshot]) -> Option<ManifestId> {
-    snapshots.iter().max_by_key(|snapshot| snapshot.sequence).filter(|newest| newest.partial).map(|newest| newest.id)
+/// A partial snapshot of our own that is newer than every complete one: the next snapshot takes its place.
+fn superseded(snapshots: &[Snapshot], here: &InstanceId) -> Option<ManifestId> {
+    let newest = snapshots.iter().max_by_key(|snapshot| snapshot.sequence);
+    newest.filter(|newest| newest.partial && newest.instance == *here).map(|newest| newest.id)
 }
 
 /// One run, on its own threads.

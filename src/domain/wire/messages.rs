@@ -15,6 +15,7 @@ use crate::domain::id::{ChunkId, CollectionId, InviteId, ManifestId};
 use crate::domain::identity::SignedIdentity;
 use crate::domain::peer::Role;
 use crate::domain::reconcile::{Salt, SaltedId};
+use crate::domain::succession::SignedStatement;
 
 /// Every path begins with this.
 pub const BASE_PATH: &str = "/peer/v1";
@@ -28,6 +29,14 @@ pub const MAX_ANSWER_BYTES: usize = 24 << 20;
 pub const MAX_WAIT_SECONDS: u64 = 60;
 /// Most collections in one answer.
 pub const MAX_COLLECTIONS: usize = 10_000;
+
+/// Body and answer of `POST /succession`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct StatementsMessage {
+    /// What is known, at most [`MAX_STATEMENTS`](crate::domain::succession::MAX_STATEMENTS).
+    #[schema(max_items = 256)]
+    pub statements: Vec<SignedStatement>,
+}
 
 /// Body of `POST /envelopes`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -54,7 +54,7 @@ pub(super) async fn get_changes(
     let until = Instant::now() + Duration::from_secs(query.wait.min(MAX_WAIT_SECONDS));
     let mut cursor = query.cursor;
     loop {
-        let page = plane.serve.changes(&peer.guest.rights, cursor, query.limit).await.map_err(internal)?;
+        let page = plane.serve.changes(&peer.guest, cursor, query.limit).await.map_err(internal)?;
         let nothing_new = page.changes.is_empty() && cursor.is_some_and(|cursor| cursor.feed == page.next.feed);
         let left = until.saturating_duration_since(Instant::now());
         if !nothing_new || left.is_zero() {

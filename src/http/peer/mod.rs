@@ -15,6 +15,7 @@ mod identity; // GET /identity
 mod pair; // POST /pair
 mod range; // Range headers
 mod reconcile; // POST /reconcile, POST /manifests
+mod succession; // POST /succession
 
 #[cfg(test)]
 mod tests;
@@ -88,6 +89,7 @@ fn routes() -> OpenApiRouter<PeerPlane> {
         .routes(routes!(have::post_have))
         .routes(routes!(reconcile::post_reconcile))
         .routes(routes!(reconcile::post_manifests))
+        .routes(routes!(succession::post_succession))
         .routes(routes!(config::get_config))
         .routes(routes!(pair::post_pair))
 }

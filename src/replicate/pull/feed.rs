@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::holes::{self, When};
 use super::line::Line;
-use super::{Lie, PullError, Puller};
+use super::{Lie, PullError, Puller, succession};
 use crate::domain::envelope::{Envelope, HPKE_X25519};
 use crate::domain::feed::{Change, Cursor, MAX_CHANGES, Page};
 use crate::domain::id::ManifestId;
@@ -40,6 +40,8 @@ pub(super) async fn pull(puller: &Puller, line: &Line, mut wait: Duration) -> Re
         let page = line.ask(puller.caller.changes(&line.callee, cursor, MAX_CHANGES, wait)).await?;
         wait = Duration::ZERO;
         let (next, more, fingerprint) = (page.next, page.more, page.fingerprint);
+        // First of all: whose snapshots count follows from it.
+        succession::exchange(puller, line, page.succession.as_deref()).await?;
         // A new feed (a restored or promoted peer) begins at its beginning: unless it is short, what we have is not read again.
         if let Some(known) = cursor.filter(|cursor| cursor.feed != next.feed && more) {
             tracing::info!(peer.id = %line.id, "the peer begins a new feed: comparing sets");

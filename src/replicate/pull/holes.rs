@@ -139,7 +139,7 @@ async fn reconcile(
         // Only a long answer is cut short. What does not come in another one is gone meanwhile.
         let cut_short = changes.iter().map(Change::manifest_bytes).sum::<usize>() >= MAX_PAGE_BYTES;
         left.retain(|id| if cut_short { !got.contains(id) } else { !batch.contains(id) });
-        let page = Page { changes, next, more: true, fingerprint: Fingerprint::default() };
+        let page = Page { changes, next, more: true, fingerprint: Fingerprint::default(), succession: None };
         new.extend(apply(puller, line, page, cursor).await?);
     }
     Ok((new, head))

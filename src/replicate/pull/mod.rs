@@ -17,6 +17,7 @@ mod keys; // envelopes
 mod line; // one peer, while work with it goes on
 mod parts; // what came of chunks whose streams broke
 mod receive; // one stream of chunks
+mod succession; // who leads a collection
 mod shared; // what concurrent pulls know of each other
 
 use std::sync::Arc;
@@ -254,9 +255,8 @@ impl Puller {
         all: bool,
     ) -> Result<RekeyReport, PullError> {
         let line = Line::open(self, peer, &CancellationToken::new())?;
-        let here = self.store.keys.instance();
         let mut wanted = self.store.index.snapshots(collection).await?;
-        wanted.retain(|snapshot| !snapshot.has_key || (all && snapshot.instance != here));
+        wanted.retain(|snapshot| !snapshot.has_key || (all && !self.store.keys.is_ours(&snapshot.instance)));
         let ids: Vec<ManifestId> = wanted.iter().map(|snapshot| snapshot.id).collect();
         let result = keys::pull(self, &line, &ids).await;
         self.note(&peer.id, result.as_ref().err()).await?;

@@ -59,7 +59,7 @@ impl Contents {
                 let name = name().filter(|name| is_plain_name(name)).unwrap_or_else(|| manifest.collection.short());
                 let name = collections::free_name(&mut self.tx, &name).await?;
                 let (id, origin) = (manifest.collection, manifest.instance);
-                collections::insert(&mut self.tx, &NewCollection { id, name, origin, settings: None }).await?
+                succession::begin(&mut self.tx, NewCollection { id, name, origin, settings: None }).await?
             }
         };
         let beside = succession::place(&mut self.tx, &collection, signed).await?;

@@ -133,7 +133,7 @@ impl Index {
                     new_collection = true;
                     let name = collections::free_name(&mut tx, &manifest.collection.short()).await?;
                     let (id, origin) = (manifest.collection, manifest.instance);
-                    collections::insert(&mut tx, &NewCollection { id, name, origin, settings: None }).await?
+                    succession::begin(&mut tx, NewCollection { id, name, origin, settings: None }).await?
                 }
             };
             let beside = succession::place(&mut tx, &collection, signed).await?;

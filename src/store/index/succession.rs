@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{Row, SqliteConnection};
 
-use super::collections::{self, Collection};
+use super::collections::{self, Collection, NewCollection};
 use super::{Index, IndexError, id, json, to_json};
 use crate::domain::id::{CollectionId, FeedId, InstanceId, StatementId};
 use crate::domain::manifest::SignedManifest;
@@ -16,6 +16,9 @@ use crate::store::index::CollectionSettings;
 
 /// Most statements that are kept of one collection, and most renewals.
 const MAX_KEPT: usize = 512;
+
+/// Most statements that are kept of collections that are not known here.
+const MAX_STRANGE: usize = 128;
 
 /// What changed because of new statements.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -124,7 +127,7 @@ pub(super) async fn add(connection: &mut SqliteConnection, new: &[Verified]) -> 
     let collections = collections::all(connection).await?;
     let mut candidates = kept.clone();
     candidates.extend(new.iter().map(|statement| (statement.id, statement.clone())));
-    let mut matters = BTreeSet::new();
+    let mut matters = strange(&collections, &candidates);
     for collection in &collections {
         matters.extend(relevant(collection, &candidates));
     }
@@ -156,6 +159,13 @@ pub(super) async fn add(connection: &mut SqliteConnection, new: &[Verified]) -> 
     Ok(succeeded)
 }
 
+/// Some statements about collections that are not known here yet: their snapshots are about to come.
+fn strange(collections: &[Collection], statements: &BTreeMap<StatementId, Verified>) -> BTreeSet<StatementId> {
+    let unknown = |about: CollectionId| collections.iter().all(|collection| collection.id != about);
+    let about_unknown = |verified: &&Verified| verified.statement.collection().is_some_and(unknown);
+    statements.values().filter(about_unknown).map(|verified| verified.id).take(MAX_STRANGE).collect()
+}
+
 /// Statements of somebody in the collection's line, and of heirs that one of those named.
 fn relevant(collection: &Collection, statements: &BTreeMap<StatementId, Verified>) -> Vec<StatementId> {
     let reigns = line(&collection.id, founder(collection), statements.values());
@@ -176,9 +186,33 @@ fn relevant(collection: &Collection, statements: &BTreeMap<StatementId, Verified
         Statement::Takeover { collection: about, from, by, .. } => {
             *about == collection.id && members.contains(from) && heirs.contains(&by.instance())
         }
-        Statement::Renewal { from, .. } => members.contains(&from.instance()),
+        Statement::Renewal { .. } => true,
     };
     statements.values().filter(|verified| matters(&verified.statement)).map(|verified| verified.id).collect()
+}
+
+/// Begins the line of a collection of which the first snapshot came, made by `maker`: it may be a later leader's.
+pub(super) async fn begin(connection: &mut SqliteConnection, new: NewCollection) -> Result<Collection, IndexError> {
+    let statements = all(connection).await?;
+    let about = |verified: &&Verified| verified.statement.collection().is_none_or(|about| about == new.id);
+    let steps = statements.iter().filter(about).filter_map(|verified| match &verified.statement {
+        Statement::Takeover { from, by, .. } => Some((*from, by.instance())),
+        Statement::Renewal { from, to, .. } => Some((from.instance(), to.instance())),
+        Statement::Appointment { .. } => None,
+    });
+    let before: BTreeMap<InstanceId, InstanceId> = steps.map(|(from, to)| (to, from)).collect();
+    let mut founder = new.origin;
+    // No longer than the chain can be: it might be a circle.
+    for _ in 0..before.len() {
+        founder = before.get(&founder).copied().unwrap_or(founder);
+    }
+    let collection = collections::insert(connection, &NewCollection { origin: founder, ..new }).await?;
+    let reigns = line(&collection.id, founder, &statements);
+    if reigns != collection.line {
+        follow(connection, &collection, &reigns).await?;
+    }
+    let again = collections::by_id(connection, &collection.id).await?;
+    again.ok_or(IndexError::NoSuchCollection { id: collection.id })
 }
 
 /// Who made a collection's first snapshots.

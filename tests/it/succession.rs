@@ -1,0 +1,198 @@
+//! Somebody takes over: heirs, followers, the former leader that comes back, and those who join later.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bulbil::backup::create::{CreateError, create};
+use bulbil::backup::select;
+use bulbil::domain::id::ManifestId;
+use bulbil::domain::peer::Role;
+use bulbil::monitor::Tally;
+use bulbil::replicate::pull::PullError;
+use bulbil::replicate::succession::{SuccessionError, appoint, promote, withdraw};
+use bulbil::store::Store;
+use bulbil::store::index::{Collection, CollectionSettings, Peer, Root};
+use bulbil::transport::memory::{Fault, MemoryNet};
+
+use crate::replicate::{Instance, never};
+
+/// alpha leads, beta is its heir, gamma follows both.
+struct Three {
+    net: MemoryNet,
+    a: Instance,
+    b: Instance,
+    c: Instance,
+    /// alpha, as beta and gamma know it.
+    a_of_b: Peer,
+    a_of_c: Peer,
+    /// beta, as gamma knows it.
+    b_of_c: Peer,
+    first: ManifestId,
+}
+
+impl Three {
+    async fn new() -> Self {
+        let net = MemoryNet::new();
+        let (a, b) = (Instance::new(&net, "alpha", 1).await, Instance::new(&net, "beta", 2).await);
+        let c = Instance::new(&net, "gamma", 3).await;
+        let notes = a.collection("notes").await;
+        a.put("notes/one", 1, 200_000);
+        let first = a.backup(&notes).await;
+        let a_of_b = a.let_in(&b, Role::Reader, true).await;
+        let a_of_c = a.let_in(&c, Role::Reader, false).await;
+        let b_of_c = b.let_in(&c, Role::Reader, false).await;
+        let heirs = BTreeSet::from([b.store.keys.instance()]);
+        appoint(&a.store, &notes, heirs, a.clock_now()).await.unwrap();
+        pull(&b, &a_of_b).await;
+        pull(&c, &a_of_c).await;
+        Self { net, a, b, c, a_of_b, a_of_c, b_of_c, first }
+    }
+}
+
+/// Syncs and fetches.
+async fn pull(instance: &Instance, peer: &Peer) {
+    tries_to_pull(instance, peer).await.unwrap();
+}
+
+async fn tries_to_pull(instance: &Instance, peer: &Peer) -> Result<(), PullError> {
+    instance.sync(peer).await?;
+    instance.puller.fetch(None, std::slice::from_ref(peer), &never()).await.map(drop)
+}
+
+async fn notes(store: &Store) -> Collection {
+    select::collection(store, "notes").await.unwrap()
+}
+
+/// A folder with something new in it, to be backed up by whoever takes over.
+fn folder(instance: &Instance, seed: u64) -> CollectionSettings {
+    let path = instance.dir.path().join("laid-out");
+    std::fs::create_dir_all(&path).unwrap();
+    instance.put("laid-out/two", seed, 100_000);
+    CollectionSettings {
+        roots: vec![Root { name: "notes".into(), path }],
+        excludes: vec![],
+        level: 3,
+        padding: Default::default(),
+    }
+}
+
+async fn take_over(instance: &Instance, seed: u64) -> ManifestId {
+    let settings = folder(instance, seed);
+    promote(&instance.store, &notes(&instance.store).await, &settings, instance.clock_now()).await.unwrap();
+    instance.backup(&notes(&instance.store).await).await
+}
+
+/// Number and id of all snapshots, whether they stand beside the line, and whether they are whole.
+async fn told(instance: &Instance) -> Vec<(u64, ManifestId, bool, bool)> {
+    let snapshots = instance.store.index.snapshots(None).await.unwrap();
+    let mut told: Vec<_> = snapshots.iter().map(|s| (s.sequence, s.id, s.beside, s.complete)).collect();
+    told.sort();
+    told
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_heir_takes_over_peers_follow_and_the_former_leader_goes_read_only_without_losing_anything() {
+    let Three { net, a, b, c, a_of_b, a_of_c, b_of_c, first } = Three::new().await;
+    // alpha dies.
+    let alpha = a.store.keys.instance();
+    let (dir, _) = a.ended().await;
+    assert!(b.sync(&a_of_b).await.is_err());
+    let feed_before = b.store.index.feed_id().await.unwrap();
+    let second = take_over(&b, 2).await;
+    assert_ne!(b.store.index.feed_id().await.unwrap(), feed_before);
+    pull(&c, &b_of_c).await;
+    assert_eq!(notes(&c.store).await.origin, b.store.keys.instance());
+    assert_eq!(told(&c).await, [(1, first, false, true), (2, second, false, true)]);
+    c.restores(&second, &b.dir.path().join("laid-out")).await;
+
+    // alpha wakes up, knows nothing, and goes on. gamma takes what it made, too.
+    let store = Store::open(&dir.path().join("home"), None).await.unwrap();
+    let a = Instance::around(&net, dir, store, 1);
+    a.put("notes/three", 3, 50_000);
+    let astray = a.backup(&notes(&a.store).await).await;
+    pull(&c, &a_of_c).await;
+    let mut all = vec![(1, first, false, true), (2, second, false, true), (2, astray, true, true)];
+    all.sort();
+    assert_eq!(told(&c).await, all);
+    c.restores(&astray, &a.dir.path().join("notes")).await;
+    // gamma has told it already.
+    assert_eq!(notes(&a.store).await.origin, b.store.keys.instance());
+    let refused = create(&a.store, &notes(&a.store).await, &*a.clock, Arc::new(Tally::default()), &never()).await;
+    assert!(matches!(refused, Err(CreateError::LedBy { .. })), "{refused:?}");
+    // Its heir has what it made meanwhile, and what is newest is the heir's.
+    pull(&b, &a_of_b).await;
+    assert_eq!(told(&b).await, all);
+    assert_eq!(select::snapshot(&c.store, "notes").await.unwrap().id, second);
+    assert_eq!(select::snapshot(&c.store, "notes@2").await.unwrap().id, second);
+
+    // The way back: beta appoints alpha, which follows it and takes over again.
+    let b_of_a = b.let_in(&a, Role::Reader, false).await;
+    appoint(&b.store, &notes(&b.store).await, BTreeSet::from([alpha]), b.clock_now()).await.unwrap();
+    pull(&a, &b_of_a).await;
+    let fourth = take_over(&a, 4).await;
+    pull(&b, &a_of_b).await;
+    pull(&c, &a_of_c).await;
+    for instance in [&a, &b, &c] {
+        assert_eq!(notes(&instance.store).await.origin, alpha);
+        assert_eq!(select::snapshot(&instance.store, "notes").await.unwrap().id, fourth);
+        assert_eq!(told(instance).await.len(), 4);
+    }
+    // R7: a rebuilt index says the same.
+    let live = c.store.index.dump().await.unwrap();
+    let (dir, _) = c.ended().await;
+    let (rebuilt, report) = Store::rebuild(&dir.path().join("home"), None).await.unwrap();
+    assert_eq!(report.problems, Vec::<String>::new());
+    assert_eq!(rebuilt.index.dump().await.unwrap(), live);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_joins_after_a_takeover_gets_everything_and_an_idle_sync_stays_one_request() {
+    let Three { net, b, c, b_of_c, first, .. } = Three::new().await;
+    let second = take_over(&b, 2).await;
+    let d = Instance::new(&net, "delta", 4).await;
+    let b_of_d = b.let_in(&d, Role::Reader, false).await;
+    pull(&d, &b_of_d).await;
+    assert_eq!(told(&d).await, [(1, first, false, true), (2, second, false, true)]);
+    pull(&c, &b_of_c).await;
+    // Now that delta knows the collection, it tells beta once what it has heard of it.
+    d.sync(&b_of_d).await.unwrap();
+    for (instance, peer) in [(&d, &b_of_d), (&c, &b_of_c)] {
+        assert_eq!(instance.sync(peer).await.unwrap().requests, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_takes_over_who_was_not_appointed_or_is_no_more() {
+    let Three { a, b, c, a_of_b, .. } = Three::new().await;
+    let settings = folder(&c, 2);
+    let refused = promote(&c.store, &notes(&c.store).await, &settings, c.clock_now()).await;
+    assert!(matches!(refused, Err(SuccessionError::NotAppointed(_))), "{refused:?}");
+    let own = promote(&a.store, &notes(&a.store).await, &settings, a.clock_now()).await;
+    assert!(matches!(own, Err(SuccessionError::LeadsAlready(_))), "{own:?}");
+    assert_eq!(withdraw(&a.store, &b.store.keys.instance(), a.clock_now()).await.unwrap(), 1);
+    b.sync(&a_of_b).await.unwrap();
+    let refused = promote(&b.store, &notes(&b.store).await, &settings, b.clock_now()).await;
+    assert!(matches!(refused, Err(SuccessionError::NotAppointed(_))), "{refused:?}");
+    assert_eq!(notes(&b.store).await.origin, a.store.keys.instance());
+}
+
+/// The heir dies at any byte of its telling: in the end both know, and neither has lost a snapshot.
+#[tokio::test(flavor = "multi_thread")]
+async fn cut_anywhere_while_the_news_spread_both_sides_know_in_the_end() {
+    for at in [1u64, 300, 700, 1500, 2500, 4000, 9000, 20_000, 60_000] {
+        let Three { net, a, b, c, a_of_b, b_of_c, first, .. } = Three::new().await;
+        a.put("notes/three", 3, 50_000);
+        let astray = a.backup(&notes(&a.store).await).await;
+        let second = take_over(&b, 2).await;
+        net.reset();
+        net.strike(Fault::Cut, at);
+        while tries_to_pull(&b, &a_of_b).await.is_err() {}
+        while tries_to_pull(&c, &b_of_c).await.is_err() {}
+        assert!(!net.has_faults_left());
+        let mut all = vec![(1, first, false, true), (2, second, false, true), (2, astray, true, true)];
+        all.sort();
+        assert_eq!(told(&b).await, all, "cut at {at}");
+        assert_eq!(told(&c).await.len(), 3, "cut at {at}");
+        assert_eq!(notes(&a.store).await.origin, b.store.keys.instance(), "cut at {at}");
+    }
+}
