@@ -45,11 +45,13 @@ CREATE TABLE statement (
     text TEXT NOT NULL                             -- JSON: the statement and its signatures
 ) WITHOUT ROWID;
 
--- What was told to a peer, and by it, the last time (JSON).
+-- What was told to a peer, and by it, the last time: so that it is not told again before something changes.
 DROP TABLE IF EXISTS told;
 CREATE TABLE told (
-    peer TEXT PRIMARY KEY,
-    what TEXT NOT NULL
+    peer  BLOB NOT NULL,
+    topic TEXT NOT NULL,
+    what  TEXT NOT NULL,
+    PRIMARY KEY (peer, topic)
 ) WITHOUT ROWID;
 
 COMMIT;

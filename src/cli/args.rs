@@ -104,6 +104,14 @@ pub enum Command {
     /// Join the instance that made an invite, and fetch what it lets this one have
     #[command(after_help = "Example:\n  bulbil clone 'bulbil:pnrgc…'")]
     Clone(CloneArgs),
+    /// Take a collection over whose leader is gone: back it up here from now on
+    #[command(
+        after_help = "Example:\n  bulbil restore notes --target /srv/notes\n  bulbil promote notes --data /srv/notes"
+    )]
+    Promote(PromoteArgs),
+    /// Replace keys of this instance; trusted peers follow by themselves
+    #[command(after_help = "Example:\n  bulbil rotate-key envelope\n  bulbil rotate-key identity envelope")]
+    RotateKey(RotateKeyArgs),
     /// Add, trust, revoke and look at peers
     #[command(subcommand)]
     Peer(PeerCommand),

@@ -23,11 +23,13 @@ mod onion;
 mod openapi;
 mod output; // text or JSON
 mod peer;
+mod promote;
 mod progress; // the bar on a terminal
 mod rebuild;
 mod remote; // what commands that talk to peers have in common
 mod rescue;
 mod restore;
+mod rotate_key;
 mod serve;
 mod snapshots;
 mod status;
@@ -83,6 +85,8 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Serve(args) => serve::run(args, context).await,
         Command::Invite(args) => invite::run(args, context).await,
         Command::Clone(args) => clone::run(args, context).await,
+        Command::Promote(args) => promote::run(args, context).await,
+        Command::RotateKey(args) => rotate_key::run(args, context).await,
         Command::Peer(command) => peer::run(command, context).await,
         Command::Sync(args) => sync::run(args, context).await,
         Command::Fetch(args) => fetch::fetch(args, context).await,

@@ -6,6 +6,7 @@ use super::crypto::keywrap::EnvelopeRecipient;
 use super::crypto::sign::{IdentityKey, PublicKey, SignatureBytes, SignatureError};
 use super::id::InstanceId;
 use super::peer::is_plain_name;
+use super::succession::{SignedStatement, Verified, renewed};
 
 /// The format's name and version.
 pub const FORMAT: &str = "bulbil-identity/1";
@@ -29,6 +30,9 @@ pub struct Identity {
     pub envelope_key: EnvelopeRecipient,
     /// Counts the changes of `envelope_key`: the higher number wins.
     pub key_version: u64,
+    /// How it went on under other keys: signed renewals, oldest first; absent if it never did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub renewals: Vec<SignedStatement>,
     /// What it can do beyond the first version of the protocol.
     #[serde(default)]
     pub features: Vec<String>,
@@ -72,6 +76,18 @@ impl Identity {
         let document = serde_json::to_string(self).expect("an identity has no maps with odd keys");
         let signature = key.sign(PURPOSE, document.as_bytes());
         SignedIdentity { document, signature }
+    }
+}
+
+impl Identity {
+    /// Whether this is the instance `known`, under another key: its renewals lead from that one here.
+    pub fn continues(&self, known: &InstanceId) -> bool {
+        *known != self.instance && renewed(*known, &self.verified_renewals()) == self.instance
+    }
+
+    /// Its renewals, as far as they hold.
+    pub fn verified_renewals(&self) -> Vec<Verified> {
+        self.renewals.iter().filter_map(|signed| signed.verify().ok()).collect()
     }
 }
 

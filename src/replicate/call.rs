@@ -24,8 +24,8 @@ use crate::domain::succession::SignedStatement;
 use crate::domain::wire::frame::{Event, FrameDecoder, FrameError};
 use crate::domain::wire::messages::{
     BASE_PATH, ChunksRequest, ConfigAnswer, EnvelopeAnswer, EnvelopesAnswer, EnvelopesRequest, HaveAnswer,
-    MAX_ANSWER_BYTES, ManifestsAnswer, ManifestsRequest, PairAnswer, PairInvite, PairRequest, ProblemDocument,
-    ReconcileAnswer, ReconcileRequest, StatementsMessage,
+    IdentityMessage, MAX_ANSWER_BYTES, ManifestsAnswer, ManifestsRequest, PairAnswer, PairInvite, PairRequest,
+    ProblemDocument, ReconcileAnswer, ReconcileRequest, StatementsMessage,
 };
 use crate::domain::wire::signature::{
     ANSWERED_NONCE, AnswerHeaders, CONTENT_DIGEST, Nonce, RequestParts, SIGNATURE, SIGNATURE_INPUT, SignatureFault,
@@ -154,6 +154,22 @@ impl PeerCaller {
         let signed: SignedIdentity = parse(answer.body())?;
         let identity = signed.verify(expected)?;
         Ok((signed, identity))
+    }
+
+    /// `POST /identity`: shows our identity document, after our keys have changed.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn show_identity(&self, callee: &Callee) -> Result<(), CallError> {
+        let body = encode(&IdentityMessage { identity: self.keys.identity_document() });
+        let answer: IdentityMessage = self.call(callee, "POST", "/identity", body, Duration::ZERO).await?;
+        answer.identity.verify(Some(&callee.instance())).map(drop).map_err(CallError::Identity)
+    }
+
+    /// How our keys stand: it changes whenever one of them does. `None` if they are the first ones.
+    pub fn generation(&self) -> Option<String> {
+        let (version, renewals) = (self.keys.key_version, self.keys.renewals.len());
+        (version > 1 || renewals > 0).then(|| format!("{version}.{renewals}"))
     }
 
     /// `GET /changes`: the next page of the feed. `wait`: how long the peer may wait for something to tell.

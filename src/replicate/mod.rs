@@ -4,5 +4,6 @@ pub mod call; // signed calls to a peer, checked answers
 pub mod pair; // letting an instance in, and joining one
 pub mod pull; // feed, keys and chunks of peers, brought here
 pub mod rekey; // envelopes, just in time
+pub mod renew; // peers whose keys have changed
 pub mod serve; // what a peer may see
 pub mod succession; // who leads a collection: heirs, taking over, telling each other

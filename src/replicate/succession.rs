@@ -110,6 +110,24 @@ pub async fn withdraw(store: &Store, heir: &InstanceId, now: Timestamp) -> Resul
     Ok(withdrawn)
 }
 
+/// Appoints the same heirs anew, after this instance's identity has changed from `former`: what the old key said counts no more.
+/// Answers for how many collections.
+///
+/// # Errors
+/// [`SuccessionError`].
+pub async fn renew_appointments(store: &Store, former: &InstanceId, now: Timestamp) -> Result<u64, SuccessionError> {
+    let statements = store.index.statements().await?;
+    let mut renewed = 0;
+    for collection in store.index.collections().await? {
+        let heirs = appointed(&collection.id, former, &statements).map(|(_, heirs)| heirs.clone()).unwrap_or_default();
+        if collection.origin == store.keys.instance() && !heirs.is_empty() {
+            appoint(store, &collection, heirs, now).await?;
+            renewed += 1;
+        }
+    }
+    Ok(renewed)
+}
+
 /// Makes this instance the leader of a collection: it backs up `settings` from now on, under a new feed, and its snapshots follow
 /// the last one of its predecessor that is known here. In one transaction.
 ///

@@ -4,6 +4,7 @@
 //!   stretched passphrase.
 //! - `identity`: the Ed25519 seed. `envelope`: its version (u64 BE) ‖ the RSA key as PKCS#8.
 //! - `onion`, `onion-admin`: expanded Ed25519 keys, 64 bytes; made when they are first needed (module `onion`).
+//! - `renewals`: signed renewals (JSON), if the identity was ever changed.
 //! - `recovery`: JSON with the instance's name and the public recovery key.
 //!
 //! Permissions are checked each time they are opened: a key that others can read is no secret.
@@ -12,6 +13,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -24,9 +26,11 @@ use crate::domain::crypto::sign::IdentityKey;
 use crate::domain::crypto::vault::MasterKey;
 use crate::domain::id::InstanceId;
 use crate::domain::identity::{self, Identity, SignedIdentity};
+use crate::domain::succession::{self, SignedStatement, Statement, Verified};
 
 const FORMAT: &str = "bulbil-keys/1";
 const MAX_BYTES: usize = 64 << 10;
+const RENEWALS: &str = "renewals";
 
 /// What a person types to open the keys. Wiped when dropped, never shown.
 pub struct Passphrase(Zeroizing<Vec<u8>>);
@@ -60,6 +64,8 @@ pub struct Keys {
     pub envelope: EnvelopeKey,
     /// Counts the changes of `envelope`.
     pub key_version: u64,
+    /// How the identity went on under other keys, oldest first.
+    pub renewals: Vec<Verified>,
     /// The public half of the recovery key.
     pub recovery: RecoveryRecipient,
     /// Seals everything private at rest.
@@ -88,7 +94,16 @@ impl Keys {
 
     /// Whether an instance is this one.
     pub fn is_ours(&self, instance: &InstanceId) -> bool {
-        self.instance() == *instance
+        self.own_ids().any(|own| own == *instance)
+    }
+
+    /// The instance's id, and those that it had before.
+    pub fn own_ids(&self) -> impl Iterator<Item = InstanceId> {
+        let former = self.renewals.iter().filter_map(|renewal| match &renewal.statement {
+            Statement::Renewal { from, .. } => Some(from.instance()),
+            _ => None,
+        });
+        std::iter::once(self.instance()).chain(former)
     }
 
     /// How this instance shows itself.
@@ -100,6 +115,7 @@ impl Keys {
             identity_key: self.identity.public(),
             envelope_key: self.envelope.recipient().clone(),
             key_version: self.key_version,
+            renewals: self.renewals.iter().map(|renewal| renewal.signed.clone()).collect(),
             features: Vec::new(),
         };
         identity.sign(&self.identity)
@@ -119,17 +135,16 @@ impl Keys {
             identity: IdentityKey::random(rng),
             envelope,
             key_version: 1,
+            renewals: Vec::new(),
             recovery: recovery.recipient(),
             master: MasterKey::new(Secret::random(rng)),
         };
-        let seed = keys.identity.seed();
-        let versioned = Zeroizing::new([keys.key_version.to_be_bytes().as_slice(), keys.envelope.pkcs8_der()].concat());
         let instance =
             InstanceFile { format: FORMAT.to_owned(), name: keys.name.clone(), recovery: keys.recovery.clone() };
         let instance = serde_json::to_vec(&instance).expect("names and keys are JSON strings");
         write(home, "master", &master_file(&keys.master, passphrase)?)?;
-        write(home, "identity", &keys.master.seal(rng, b"key/identity", seed.expose()))?;
-        write(home, "envelope", &keys.master.seal(rng, b"key/envelope", &versioned))?;
+        keys.save_identity(home)?;
+        keys.save_envelope(home)?;
         write(home, "recovery", &keys.master.seal(rng, b"key/recovery", &instance))?;
         Ok((keys, recovery))
     }
@@ -147,9 +162,15 @@ impl Keys {
         let envelope = open("envelope")?;
         let (version, der) = envelope.split_first_chunk::<8>().ok_or_else(|| damaged("envelope"))?;
         let instance: InstanceFile = serde_json::from_slice(&open("recovery")?).map_err(|_| damaged("recovery"))?;
+        let identity = IdentityKey::from_seed(&seed);
+        let renewals = match home.keys().join(RENEWALS).exists() {
+            true => renewals(&open(RENEWALS)?, identity.public().instance()).ok_or_else(|| damaged(RENEWALS))?,
+            false => Vec::new(),
+        };
         Ok(Self {
             name: instance.name,
-            identity: IdentityKey::from_seed(&seed),
+            identity,
+            renewals,
             envelope: EnvelopeKey::from_pkcs8_der(der).map_err(|_| damaged("envelope"))?,
             key_version: u64::from_be_bytes(*version),
             recovery: instance.recovery,
@@ -159,6 +180,37 @@ impl Keys {
 }
 
 impl Keys {
+    /// Takes another envelope key; durable on return.
+    pub(super) fn renew_envelope(self, home: &Home, envelope: EnvelopeKey) -> Result<Self, StoreError> {
+        let keys = Self { envelope, key_version: self.key_version + 1, ..self };
+        keys.save_envelope(home)?;
+        Ok(keys)
+    }
+
+    /// Takes another identity, and keeps the proof that it is the same instance; durable on return. The proof is written first:
+    /// without the key that it leads to, it counts for nothing.
+    pub(super) fn renew_identity(self, home: &Home, at: Timestamp) -> Result<Self, StoreError> {
+        let identity = IdentityKey::random(&mut entropy());
+        let renewal = succession::renewal(&self.identity, &identity, at).verify().expect("it was signed just now");
+        let mut renewals = self.renewals.clone();
+        renewals.push(renewal);
+        let signed: Vec<&SignedStatement> = renewals.iter().map(|renewal| &renewal.signed).collect();
+        let text = serde_json::to_vec(&signed).expect("statements are JSON");
+        self.save_sealed(home, RENEWALS, &text)?;
+        let keys = Self { identity, renewals, ..self };
+        keys.save_identity(home)?;
+        Ok(keys)
+    }
+
+    fn save_identity(&self, home: &Home) -> Result<(), StoreError> {
+        self.save_sealed(home, "identity", self.identity.seed().expose())
+    }
+
+    fn save_envelope(&self, home: &Home) -> Result<(), StoreError> {
+        let versioned = Zeroizing::new([self.key_version.to_be_bytes().as_slice(), self.envelope.pkcs8_der()].concat());
+        self.save_sealed(home, "envelope", &versioned)
+    }
+
     /// Seals something into a file of its own; durable on return.
     pub(super) fn save_sealed(&self, home: &Home, file: &str, plain: &[u8]) -> Result<(), StoreError> {
         write(home, file, &self.master.seal(&mut entropy(), place(file).as_bytes(), plain))
@@ -173,6 +225,18 @@ impl Keys {
         let damaged = |_| StoreError::KeysDamaged { path: home.keys().join(file) };
         self.master.open(place(file).as_bytes(), &sealed).map(|plain| Some(Zeroizing::new(plain))).map_err(damaged)
     }
+}
+
+/// Reads renewals; a last one that does not lead to `here` was never finished.
+fn renewals(text: &[u8], here: InstanceId) -> Option<Vec<Verified>> {
+    let signed: Vec<SignedStatement> = serde_json::from_slice(text).ok()?;
+    let mut renewals = signed.iter().map(SignedStatement::verify).collect::<Result<Vec<_>, _>>().ok()?;
+    let leads_here =
+        |renewal: &Verified| matches!(&renewal.statement, Statement::Renewal { to, .. } if to.instance() == here);
+    while renewals.last().is_some_and(|last| !leads_here(last)) {
+        renewals.pop();
+    }
+    Some(renewals)
 }
 
 fn place(file: &str) -> String {

@@ -41,6 +41,8 @@ pub use tree::{TreeError, TreeReader};
 use chunks::ChunkFiles;
 use ledger::LedgerFile;
 
+use jiff::Timestamp;
+
 use crate::domain::crypto::keywrap::EnvelopeKey;
 use crate::domain::crypto::recovery::RecoveryKey;
 use crate::domain::peer::is_plain_name;
@@ -172,6 +174,15 @@ pub struct CreateOptions {
     pub passphrase: Option<Passphrase>,
 }
 
+/// Which keys are replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rotate {
+    /// The key for which peers wrap envelopes.
+    pub envelope: bool,
+    /// The key that signs; the instance gets another id.
+    pub identity: bool,
+}
+
 /// An open repository. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -234,8 +245,16 @@ impl Store {
     pub async fn open(home: &Path, passphrase: Option<Passphrase>) -> Result<Self, StoreError> {
         let home = Home::open(home)?;
         let keys = Arc::new(open_keys(&home, passphrase).await?);
+        Self::with_keys(home, keys).await
+    }
+
+    async fn with_keys(home: Home, keys: Arc<Keys>) -> Result<Self, StoreError> {
         let ledger = LedgerFile::new(&home, keys.clone());
         let index = Index::open(&home.index(), Some(ledger)).await?;
+        // What is known already costs a look; after a kill in a rotation the index does not know it yet.
+        if !keys.renewals.is_empty() {
+            index.add_statements(&keys.renewals).await?;
+        }
         Self::assemble(home, keys, index)
     }
 
@@ -262,6 +281,37 @@ impl Store {
         let index = Index::open(&home.index(), Some(ledger)).await?;
         index.save_ledger().await?;
         Ok((Self::assemble(home, keys, index)?, report))
+    }
+
+    /// Gives a home another envelope key, another identity, or both. Nobody else may be at work in it. Peers are told with the next
+    /// sync.
+    ///
+    /// Killed in between, the instance has the old key or the new one, and is the same instance for its peers in either case.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`], [`StoreError::Io`], and what [`open`](Self::open) says.
+    pub async fn rotate_keys(
+        home: &Path,
+        passphrase: Option<Passphrase>,
+        which: Rotate,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let home = Home::open(home)?;
+        let _backup = lock::lock_backup(&home)?;
+        let _server = lock::lock_server(&home, None)?;
+        let mut keys = open_keys(&home, passphrase).await?;
+        let at = home.clone();
+        let rotate = move || {
+            if which.envelope {
+                keys = keys.renew_envelope(&at, fresh_envelope_key())?;
+            }
+            if which.identity {
+                keys = keys.renew_identity(&at, now)?;
+            }
+            Ok::<_, StoreError>(keys)
+        };
+        let keys = Arc::new(tokio::task::spawn_blocking(rotate).await.expect("making keys does not panic")?);
+        Self::with_keys(home, keys).await
     }
 
     /// Rewrites the ledger. Every change of collections and peers does it by itself.

@@ -64,6 +64,7 @@ async fn fill(
     report: &mut RebuildReport,
 ) -> Result<(), StoreError> {
     let mut contents = index.fill().await?;
+    contents.add_statements(&keys.renewals).await?;
     if let Some(ledger) = LedgerFile::new(home, keys.clone()).load()? {
         for collection in ledger.collections {
             let origin = founder(&collection);

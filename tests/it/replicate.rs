@@ -463,6 +463,7 @@ async fn r3_a_reader_whose_key_has_changed_gets_new_envelopes() {
     b.sync(&peer).await.unwrap();
     let old = &b.store.keys;
     let keys = Arc::new(Keys {
+        renewals: vec![],
         name: old.name.clone(),
         identity: IdentityKey::from_seed(&old.identity.seed()),
         envelope: envelope_key(1),

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use bulbil::backup::create::{CreateError, create};
 use bulbil::backup::select;
 use bulbil::domain::id::ManifestId;
-use bulbil::domain::peer::Role;
+use bulbil::domain::peer::{Role, Trust};
 use bulbil::monitor::Tally;
-use bulbil::replicate::pull::PullError;
-use bulbil::replicate::succession::{SuccessionError, appoint, promote, withdraw};
-use bulbil::store::Store;
+use bulbil::replicate::pull::{PullError, Retry};
+use bulbil::replicate::succession::{SuccessionError, appoint, promote, renew_appointments, withdraw};
 use bulbil::store::index::{Collection, CollectionSettings, Peer, Root};
+use bulbil::store::{Rotate, Store};
 use bulbil::transport::memory::{Fault, MemoryNet};
 
 use crate::replicate::{Instance, never};
@@ -195,4 +195,69 @@ async fn cut_anywhere_while_the_news_spread_both_sides_know_in_the_end() {
         assert_eq!(told(&c).await.len(), 3, "cut at {at}");
         assert_eq!(notes(&a.store).await.origin, b.store.keys.instance(), "cut at {at}");
     }
+}
+
+/// The same home under other keys, in another process.
+async fn rotated(instance: Instance, port: u16, which: Rotate) -> Instance {
+    let now = instance.clock_now();
+    let (dir, net) = instance.ended().await;
+    let store = Store::rotate_keys(&dir.path().join("home"), None, which, now).await.unwrap();
+    Instance::around(&net, dir, store, port)
+}
+
+const IDENTITY: Rotate = Rotate { envelope: false, identity: true };
+const BOTH: Rotate = Rotate { envelope: true, identity: true };
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_goes_on_under_another_key_is_followed_by_its_peers() {
+    let Three { a, b, a_of_b, first, .. } = Three::new().await;
+    let former = a.store.keys.instance();
+    let a = rotated(a, 1, IDENTITY).await;
+    assert_ne!(a.store.keys.instance(), former);
+    let collection = notes(&a.store).await;
+    assert_eq!(collection.origin, a.store.keys.instance());
+    a.put("notes/two", 2, 50_000);
+    let second = a.backup(&collection).await;
+    // beta knows it under its former id.
+    let report = b.sync(&a_of_b).await.unwrap();
+    assert_eq!((report.new_snapshots, report.keys), (vec![second], 1));
+    assert!(b.store.index.peer(&former).await.unwrap().is_none());
+    let peer = b.store.index.peer(&a.store.keys.instance()).await.unwrap().unwrap();
+    assert_eq!((peer.name.as_str(), &peer.address), ("alpha", &a_of_b.address));
+    b.puller.fetch(None, std::slice::from_ref(&peer), &never()).await.unwrap();
+    assert_eq!(told(&b).await, [(1, first, false, true), (2, second, false, true)]);
+    b.restores(&second, &a.dir.path().join("notes")).await;
+    assert_eq!(b.sync(&peer).await.unwrap().requests, 1);
+    // What the former key said counts no more, unless it is said anew.
+    let refused = promote(&b.store, &notes(&b.store).await, &folder(&b, 9), b.clock_now()).await;
+    assert!(matches!(refused, Err(SuccessionError::NotAppointed(_))), "{refused:?}");
+    assert_eq!(renew_appointments(&a.store, &former, a.clock_now()).await.unwrap(), 1);
+    b.sync(&peer).await.unwrap();
+    take_over(&b, 9).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r3_a_reader_with_other_keys_shows_them_by_itself_and_goes_on_reading() {
+    let Three { a, b, a_of_b, .. } = Three::new().await;
+    let former = b.store.keys.instance();
+    let b = rotated(b, 2, BOTH).await;
+    a.put("notes/two", 2, 50_000);
+    let second = a.backup(&notes(&a.store).await).await;
+    let report = b.sync(&a_of_b).await.unwrap();
+    assert_eq!((report.new_snapshots, report.keys), (vec![second], 1));
+    let known = a.store.index.peer(&b.store.keys.instance()).await.unwrap().unwrap();
+    assert_eq!(known.identity.verify(None).unwrap().key_version, 2);
+    assert!(a.store.index.peer(&former).await.unwrap().is_none());
+    assert_eq!(b.sync(&a_of_b).await.unwrap().requests, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r6_whoever_was_revoked_stays_out_under_another_key() {
+    let Three { a, b, a_of_b, .. } = Three::new().await;
+    let known = a.store.index.peer(&b.store.keys.instance()).await.unwrap().unwrap();
+    a.store.index.save_peer(&Peer { trust: Trust::Revoked, ..known }).await.unwrap();
+    let b = rotated(b, 2, IDENTITY).await;
+    let refused = b.sync(&a_of_b).await;
+    assert!(matches!(&refused, Err(error) if error.retry() == Retry::Never), "{refused:?}");
+    assert!(a.store.index.peer(&b.store.keys.instance()).await.unwrap().is_none());
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Subcommand};
+use clap::{ArgAction, Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 use crate::domain::peer::{PeerAddress, Role};
@@ -119,6 +119,39 @@ pub struct CloneArgs {
     pub yes: bool,
 }
 
+/// `bulbil promote`
+#[derive(Debug, Args)]
+pub struct PromoteArgs {
+    /// Which collection
+    pub collection: String,
+    /// The folder in which its data is now: what 'bulbil restore' laid out, or where the application has it
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `bulbil rotate-key`
+#[derive(Debug, Args)]
+pub struct RotateKeyArgs {
+    /// Which keys
+    #[arg(value_enum, required = true)]
+    pub keys: Vec<RotateArg>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// A key that can be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum RotateArg {
+    /// The RSA key for which peers wrap the keys of snapshots.
+    Envelope,
+    /// The Ed25519 key that signs; this instance gets another id.
+    Identity,
+}
+
 /// `bulbil peer …`
 #[derive(Debug, Subcommand)]
 pub enum PeerCommand {
@@ -135,6 +168,11 @@ pub enum PeerCommand {
     #[command(after_help = "Example:\n  bulbil peer trust nas --words \"one two three four five six seven eight\"\n  \
 bulbil peer trust nas --yes --role mirror --collections notes")]
     Trust(PeerTrustArgs),
+    /// Name a peer an heir: it may take over with 'bulbil promote' when this instance is gone
+    #[command(
+        after_help = "Example:\n  bulbil peer appoint nas --collections notes\n  bulbil peer appoint nas --withdraw"
+    )]
+    Appoint(PeerAppointArgs),
     /// Shut a peer out, and show what it has already
     #[command(after_help = "Example:\n  bulbil peer revoke nas")]
     Revoke(PeerArg),
@@ -189,6 +227,19 @@ pub struct PeerTrustArgs {
     /// Do not pull from it
     #[arg(long, overrides_with = "follow", action = ArgAction::SetTrue)]
     pub no_follow: bool,
+}
+
+/// `bulbil peer appoint`
+#[derive(Debug, Args)]
+pub struct PeerAppointArgs {
+    /// Its name, or the beginning of its id
+    pub peer: String,
+    /// Which collections, with commas in between [default: all that are led from here]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub collections: Vec<String>,
+    /// It may not take over any more
+    #[arg(long)]
+    pub withdraw: bool,
 }
 
 /// `bulbil sync`

@@ -2,8 +2,10 @@
 
 use serde_json::json;
 
+use crate::clock::Clock;
 use crate::domain::peer::{Role, Trust};
 use crate::replicate::serve::effective;
+use crate::replicate::succession::withdraw;
 use crate::store::Store;
 use crate::store::index::{Peer, Snapshot};
 
@@ -15,11 +17,15 @@ pub async fn revoke(peer: Peer, store: &Store, context: &Context) -> anyhow::Res
     let visible = visible(&peer, store).await?;
     let collections = store.index.collections().await?;
     store.index.save_peer(&Peer { trust: Trust::Revoked, follow: false, ..peer.clone() }).await?;
+    let withdrawn = withdraw(store, &peer.id, context.clock.now()).await?;
     let out = &context.output;
     out.line(format!(
         "peer {} is revoked: its next request is refused, and what it is fetching now is cut off",
         peer.name
     ));
+    if withdrawn > 0 {
+        out.line("It was an heir, and may not take over any more: peers hear of it with their next sync.");
+    }
     let mut lists = Vec::new();
     match &peer.trust {
         Trust::Trusted(rights) if !visible.is_empty() => {

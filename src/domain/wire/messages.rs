@@ -30,6 +30,14 @@ pub const MAX_WAIT_SECONDS: u64 = 60;
 /// Most collections in one answer.
 pub const MAX_COLLECTIONS: usize = 10_000;
 
+/// Body and answer of `POST /identity`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct IdentityMessage {
+    /// The sender's identity document.
+    #[schema(value_type = Object)]
+    pub identity: SignedIdentity,
+}
+
 /// Body and answer of `POST /succession`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StatementsMessage {

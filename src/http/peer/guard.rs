@@ -9,11 +9,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, header};
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 use super::PeerPlane;
 use crate::domain::id::InstanceId;
+use crate::domain::identity::{Identity, SignedIdentity};
 use crate::domain::wire::messages::{BASE_PATH, MAX_ANSWER_BYTES, MAX_REQUEST_BYTES};
 use crate::domain::wire::signature::{
     ADDRESSEE, CONTENT_DIGEST, RequestClaim, RequestHeaders, RequestParts, SIGNATURE, SIGNATURE_INPUT, SignatureFault,
@@ -33,7 +35,7 @@ pub struct TrustedPeer {
     _slot: Arc<Slot>,
 }
 
-/// What an instance that wants to pair claims, for the handler to check with the key that the body shows.
+/// What an instance that introduces itself claims, for the handler to check with the key that the body shows.
 #[derive(Debug, Clone)]
 pub(super) struct Stranger(pub(super) RequestClaim);
 
@@ -91,16 +93,18 @@ impl Drop for Slot {
 /// The middleware.
 pub(super) async fn guard(State(plane): State<PeerPlane>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    if path.strip_prefix(BASE_PATH) == Some("/identity") {
+    let shows_itself = path.strip_prefix(BASE_PATH) == Some("/identity");
+    if shows_itself && request.method() != Method::POST {
         return next.run(request).await;
     }
-    let pairing = path.strip_prefix(BASE_PATH) == Some("/pair");
+    let introduces = shows_itself || path.strip_prefix(BASE_PATH) == Some("/pair");
     let (mut parts, body) = request.into_parts();
-    let Ok(claim) = claim(&parts, &plane.serve.store().keys.instance()) else {
+    // Whoever has not heard yet that this instance goes on under another key calls it by a former id.
+    let Some(claim) = plane.serve.store().keys.own_ids().find_map(|own| claim(&parts, &own).ok()) else {
         return Problem::unauthorized().into_response();
     };
     let nonce = *claim.nonce();
-    let response = if pairing {
+    let response = if introduces {
         parts.extensions.insert(Stranger(claim));
         next.run(Request::from_parts(parts, body)).await
     } else {
@@ -157,6 +161,25 @@ async fn admit(plane: &PeerPlane, claim: RequestClaim, body: Body) -> Result<(Tr
         return Err(Problem::unauthorized());
     }
     Ok((TrustedPeer { guest, _slot: slot }, body))
+}
+
+/// Reads a body that shows who sent it, and checks that the request is signed with the key that it shows.
+pub(super) async fn introduced<T: DeserializeOwned>(
+    plane: &PeerPlane,
+    Stranger(claim): Stranger,
+    body: Body,
+    shown: impl Fn(&T) -> &SignedIdentity,
+) -> Result<(T, Identity), Problem> {
+    let body = read_body(plane, body).await?;
+    let message: T = serde_json::from_slice(&body).map_err(|error| Problem::malformed(error.to_string()))?;
+    let identity = shown(&message).verify(Some(claim.caller())).map_err(|_| Problem::unauthorized())?;
+    let now = plane.clock.now();
+    let head = claim.verify(Some(&identity.identity_key), now).map_err(|fault| match fault {
+        SignatureFault::ClockSkew { .. } => Problem::clock_skew(now),
+        _ => Problem::unauthorized(),
+    })?;
+    head.check_body(&body).map_err(|_| Problem::unauthorized())?;
+    Ok((message, identity))
 }
 
 /// Reads a body within its bounds of size and time (R13).

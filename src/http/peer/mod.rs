@@ -11,7 +11,7 @@ mod envelopes; // POST /envelopes
 mod extract; // checked input
 mod guard; // who may come in
 mod have; // POST /have
-mod identity; // GET /identity
+mod identity; // GET, POST /identity
 mod pair; // POST /pair
 mod range; // Range headers
 mod reconcile; // POST /reconcile, POST /manifests
@@ -81,7 +81,7 @@ struct Document;
 
 fn routes() -> OpenApiRouter<PeerPlane> {
     OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(identity::get_identity))
+        .routes(routes!(identity::get_identity, identity::post_identity))
         .routes(routes!(changes::get_changes))
         .routes(routes!(envelopes::post_envelopes))
         .routes(routes!(chunks::post_chunks))

@@ -5,9 +5,8 @@ use axum::body::Body;
 use axum::extract::State;
 
 use super::PeerPlane;
-use super::guard::{Stranger, read_body};
+use super::guard::{Stranger, introduced};
 use crate::domain::wire::messages::{PairAnswer, PairRequest, ProblemDocument};
-use crate::domain::wire::signature::SignatureFault;
 use crate::http::problem::Problem;
 use crate::replicate::pair::PairError;
 
@@ -25,19 +24,12 @@ use crate::replicate::pair::PairError;
     )
 )]
 pub(super) async fn post_pair(
-    Stranger(claim): Stranger,
+    stranger: Stranger,
     State(plane): State<PeerPlane>,
     body: Body,
 ) -> Result<Json<PairAnswer>, Problem> {
-    let body = read_body(&plane, body).await?;
-    let request: PairRequest = serde_json::from_slice(&body).map_err(|error| Problem::malformed(error.to_string()))?;
-    let identity = request.identity.verify(Some(claim.caller())).map_err(|_| Problem::unauthorized())?;
+    let (request, identity) = introduced(&plane, stranger, body, |request: &PairRequest| &request.identity).await?;
     let now = plane.clock.now();
-    let head = claim.verify(Some(&identity.identity_key), now).map_err(|fault| match fault {
-        SignatureFault::ClockSkew { .. } => Problem::clock_skew(now),
-        _ => Problem::unauthorized(),
-    })?;
-    head.check_body(&body).map_err(|_| Problem::unauthorized())?;
     plane.pairing.pair(&request, &identity, now).await.map(Json).map_err(|error| match error {
         PairError::Refused(_) => Problem::invite_refused(),
         PairError::TooManyPending => Problem::too_many_pending(),

@@ -18,6 +18,7 @@ mod line; // one peer, while work with it goes on
 mod parts; // what came of chunks whose streams broke
 mod receive; // one stream of chunks
 mod succession; // who leads a collection
+mod renew; // keys that have changed
 mod shared; // what concurrent pulls know of each other
 
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::{Kind, Lie, PullError, Retry, Wrong};
 
-use super::call::PeerCaller;
+use super::call::{CallError, PeerCaller};
 use crate::domain::id::{ChunkId, CollectionId, InstanceId, ManifestId};
 use crate::domain::peer::{PeerAddress, Role};
 use crate::monitor::Monitor;
@@ -144,8 +145,15 @@ impl Puller {
     /// # Errors
     /// [`PullError`]; what was brought here until then stays. Dropped at any point, it can be done again.
     pub async fn sync(&self, peer: &Peer, wait: Duration, cancel: &CancellationToken) -> Result<SyncReport, PullError> {
-        let result = self.sync_unnoted(peer, wait, cancel).await;
-        self.note(&peer.id, result.as_ref().err()).await?;
+        let mut result = self.sync_unnoted(peer, wait, cancel).await;
+        let mut id = peer.id;
+        if let Err(PullError::Call { cause: CallError::NotThePeer(_), .. }) = &result
+            && let Some(renewed) = renew::follow(self, peer).await?
+        {
+            id = renewed.id;
+            result = self.sync_unnoted(&renewed, wait, cancel).await;
+        }
+        self.note(&id, result.as_ref().err()).await?;
         result
     }
 
@@ -156,6 +164,7 @@ impl Puller {
         cancel: &CancellationToken,
     ) -> Result<SyncReport, PullError> {
         let line = Line::open(self, peer, cancel)?;
+        renew::show(self, &line).await?;
         let news = feed::pull(self, &line, wait).await?;
         if !news.new.is_empty() {
             self.shared.forget_absent(&peer.id);

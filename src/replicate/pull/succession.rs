@@ -8,6 +8,7 @@ use crate::domain::succession::SignedStatement;
 use crate::replicate::call::CallError;
 use crate::replicate::serve::effective;
 use crate::replicate::succession::{digest, hear, nothing, visible};
+use crate::store::index::Topic;
 
 /// `theirs` stands for what the peer could tell. A peer of an earlier version knows nothing of it, and is not asked again.
 pub(super) async fn exchange(puller: &Puller, line: &Line, theirs: Option<&str>) -> Result<(), PullError> {
@@ -22,14 +23,14 @@ pub(super) async fn exchange(puller: &Puller, line: &Line, theirs: Option<&str>)
     let ours = visible(store, &rights, &line.id).await?;
     let what = |theirs: Option<&str>, ours: Option<&str>| format!("{}/{}", theirs.unwrap_or("-"), ours.unwrap_or("-"));
     let now = what(theirs, digest(ours.iter().map(|statement| statement.id)).as_deref());
-    if now == "-/-" || store.index.told(&line.id).await?.as_ref() == Some(&now) {
+    if now == "-/-" || store.index.told(&line.id, Topic::Succession).await?.as_ref() == Some(&now) {
         return Ok(());
     }
     let statements = ours.into_iter().map(|statement| statement.signed).collect();
     let heard = match line.ask(puller.caller.succession(&line.callee, statements)).await {
         Ok(heard) => heard,
         Err(PullError::Call { cause: CallError::NotFound, .. }) => {
-            return Ok(store.index.note_told(&line.id, &now).await?);
+            return Ok(store.index.note_told(&line.id, Topic::Succession, &now).await?);
         }
         Err(error) => return Err(error),
     };
@@ -37,5 +38,6 @@ pub(super) async fn exchange(puller: &Puller, line: &Line, theirs: Option<&str>)
     // As it stands when both have heard: that is what the next page will show, if nothing else happens.
     let theirs = digest(heard.iter().map(SignedStatement::id));
     let ours = digest(visible(store, &rights, &line.id).await?.iter().map(|statement| statement.id));
-    Ok(store.index.note_told(&line.id, &what(theirs.as_deref(), ours.as_deref())).await?)
+    let told = what(theirs.as_deref(), ours.as_deref());
+    Ok(store.index.note_told(&line.id, Topic::Succession, &told).await?)
 }

@@ -32,8 +32,8 @@ pub(super) use fill::Contents;
 pub use invites::{InviteRow, NewInvite};
 pub use peers::{Compared, Granted, Peer};
 pub use snapshots::{NewChunk, NewSnapshot, Snapshot};
-pub use succession::Succeeded;
 pub(super) use succession::founder;
+pub use succession::{Succeeded, Topic};
 
 use super::entropy;
 use super::ledger::{Ledger, LedgerFile};

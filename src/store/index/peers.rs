@@ -133,6 +133,29 @@ impl Index {
         Ok(done.rows_affected() == 1)
     }
 
+    /// A peer goes on under another id: it keeps its name, rights and cursor. The ledger knows it too.
+    ///
+    /// # Errors
+    /// [`IndexError::NoSuchPeer`].
+    pub async fn renew_peer(
+        &self,
+        known: &InstanceId,
+        id: &InstanceId,
+        identity: &SignedIdentity,
+    ) -> Result<(), IndexError> {
+        let mut tx = self.begin().await?;
+        let done = sqlx::query("UPDATE peer SET id = ?2, identity = ?3 WHERE id = ?1")
+            .bind(known.as_bytes().to_vec())
+            .bind(id.as_bytes().to_vec())
+            .bind(to_json(identity))
+            .execute(&mut *tx)
+            .await?;
+        if done.rows_affected() == 0 {
+            return Err(IndexError::NoSuchPeer { id: *known });
+        }
+        self.commit_with_ledger(tx).await
+    }
+
     /// Remembers that a peer was reached at `at`; or, with an error, that an attempt failed: then the last contact stays.
     ///
     /// # Errors

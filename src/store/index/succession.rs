@@ -17,8 +17,26 @@ use crate::store::index::CollectionSettings;
 /// Most statements that are kept of one collection, and most renewals.
 const MAX_KEPT: usize = 512;
 
-/// Most statements that are kept of collections that are not known here.
+/// Most statements that are kept of collections and instances that are not known here.
 const MAX_STRANGE: usize = 128;
+
+/// What peers tell each other now and then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// Who leads which collection.
+    Succession,
+    /// That keys have changed.
+    Keys,
+}
+
+impl Topic {
+    fn word(self) -> &'static str {
+        match self {
+            Topic::Succession => "succession",
+            Topic::Keys => "keys",
+        }
+    }
+}
 
 /// What changed because of new statements.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,22 +108,24 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexError`].
-    pub async fn told(&self, peer: &InstanceId) -> Result<Option<String>, IndexError> {
-        let row = sqlx::query_scalar("SELECT what FROM told WHERE peer = ?1");
-        Ok(row.bind(peer.to_string()).fetch_optional(&self.pool).await?)
+    pub async fn told(&self, peer: &InstanceId, topic: Topic) -> Result<Option<String>, IndexError> {
+        let row = sqlx::query_scalar("SELECT what FROM told WHERE peer = ?1 AND topic = ?2");
+        Ok(row.bind(peer.as_bytes().to_vec()).bind(topic.word()).fetch_optional(&self.pool).await?)
     }
 
-    /// Remembers which statements and which identity were exchanged with a peer, so that it is not done again before something
-    /// changes.
+    /// Remembers what was exchanged with a peer, so that it is not done again before something changes.
     ///
     /// # Errors
     /// [`IndexError`].
-    pub async fn note_told(&self, peer: &InstanceId, what: &str) -> Result<(), IndexError> {
-        sqlx::query("INSERT INTO told (peer, what) VALUES (?1, ?2) ON CONFLICT (peer) DO UPDATE SET what = ?2")
-            .bind(peer.to_string())
-            .bind(what.to_owned())
-            .execute(&self.pool)
-            .await?;
+    pub async fn note_told(&self, peer: &InstanceId, topic: Topic, what: &str) -> Result<(), IndexError> {
+        sqlx::query(
+            "INSERT INTO told (peer, topic, what) VALUES (?1, ?2, ?3) ON CONFLICT (peer, topic) DO UPDATE SET what = ?3",
+        )
+        .bind(peer.as_bytes().to_vec())
+        .bind(topic.word())
+        .bind(what.to_owned())
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 }
@@ -159,10 +179,10 @@ pub(super) async fn add(connection: &mut SqliteConnection, new: &[Verified]) -> 
     Ok(succeeded)
 }
 
-/// Some statements about collections that are not known here yet: their snapshots are about to come.
+/// Some statements about collections and instances that are not known here yet: their snapshots are about to come.
 fn strange(collections: &[Collection], statements: &BTreeMap<StatementId, Verified>) -> BTreeSet<StatementId> {
     let unknown = |about: CollectionId| collections.iter().all(|collection| collection.id != about);
-    let about_unknown = |verified: &&Verified| verified.statement.collection().is_some_and(unknown);
+    let about_unknown = |verified: &&Verified| verified.statement.collection().is_none_or(unknown);
     statements.values().filter(about_unknown).map(|verified| verified.id).take(MAX_STRANGE).collect()
 }
 
@@ -186,7 +206,7 @@ fn relevant(collection: &Collection, statements: &BTreeMap<StatementId, Verified
         Statement::Takeover { collection: about, from, by, .. } => {
             *about == collection.id && members.contains(from) && heirs.contains(&by.instance())
         }
-        Statement::Renewal { .. } => true,
+        Statement::Renewal { from, .. } => members.contains(&from.instance()),
     };
     statements.values().filter(|verified| matters(&verified.statement)).map(|verified| verified.id).collect()
 }
