@@ -17,6 +17,7 @@ use crate::store::{Store, entropy};
 use super::args::{CollectionAddArgs, CollectionCommand, CollectionSetArgs};
 use super::context::Context;
 use super::output::Outcome;
+use super::remote::leader;
 
 /// Adds, lists or changes collections.
 pub async fn run(command: CollectionCommand, context: &Context) -> anyhow::Result<Outcome> {
@@ -112,7 +113,13 @@ async fn list(store: &Store, context: &Context) -> anyhow::Result<Outcome> {
     for collection in &collections {
         match &collection.settings {
             Some(settings) => {
-                context.output.line(&collection.name);
+                let leader = match collection.origin == store.keys.instance() {
+                    true => String::new(),
+                    false => {
+                        format!("  (led by {}: no snapshots are made here)", leader(store, &collection.origin).await?)
+                    }
+                };
+                context.output.line(format!("{}{leader}", collection.name));
                 for root in &settings.roots {
                     context.output.line(format!("  {}", root.path.display()));
                 }

@@ -11,13 +11,13 @@ use crate::clock::Clock;
 use crate::domain::manifest::PrivatePart;
 use crate::domain::metadata::entry::EntryKind;
 use crate::replicate::succession::promote;
-use crate::store::index::{Collection, CollectionSettings, Root, Snapshot};
+use crate::store::index::{CollectionSettings, Root, Snapshot};
 use crate::store::{ChunkStore, Store};
 
 use super::args::PromoteArgs;
 use super::context::Context;
 use super::output::{Outcome, count};
-use super::remote::{confirm, words};
+use super::remote::{confirm, leader};
 
 /// zstd level of a collection that was taken over; 'bulbil collection set' changes it.
 const LEVEL: i32 = 3;
@@ -38,7 +38,7 @@ pub async fn run(args: PromoteArgs, context: &Context) -> anyhow::Result<Outcome
     let open = OpenSnapshot::open(&store, &newest.id)?;
     let settings = settings(&store, &open, &args.data)?;
     let out = &context.output;
-    let leader = leader(&store, &collection).await?;
+    let leader = leader(&store, &collection.origin).await?;
     if !args.yes {
         out.warning(format!("Collection {} is led by {leader}.", collection.name));
         out.warning("If it is still at work, what it backs up from now on stands beside the line, and it stops when it hears of this.");
@@ -75,12 +75,6 @@ pub async fn run(args: PromoteArgs, context: &Context) -> anyhow::Result<Outcome
     });
     out.document("promote", document, &[]);
     Ok(Outcome::Done)
-}
-
-/// Who leads a collection, for people.
-async fn leader(store: &Store, collection: &Collection) -> anyhow::Result<String> {
-    let peer = store.index.peer(&collection.origin).await?;
-    Ok(peer.map_or_else(|| words(&collection.origin), |peer| peer.name))
 }
 
 /// Backs up what 'bulbil restore' lays out: one folder comes directly into the target, several roots get a folder each.

@@ -194,6 +194,15 @@ fn phrase(what: &str, role: Role, onward: bool, from: Option<Timestamp>) -> Stri
     format!("{what} {can}{onward}{from}")
 }
 
+/// Who leads a collection, for people: the name of a peer, or fingerprint words.
+///
+/// # Errors
+/// If the index cannot be read.
+pub async fn leader(store: &Store, instance: &InstanceId) -> anyhow::Result<String> {
+    let peer = store.index.peer(instance).await?;
+    Ok(peer.map_or_else(|| words(instance), |peer| peer.name))
+}
+
 /// The fingerprint words of an instance in one line.
 pub fn words(id: &InstanceId) -> String {
     fingerprint_words(id).join(" ")

@@ -15,6 +15,7 @@ use super::admin::AdminClient;
 use super::args::StatusArgs;
 use super::context::Context;
 use super::output::{Outcome, Output, age, bytes, count};
+use super::remote::leader;
 
 /// Shows what is here, and how old it is.
 pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome> {
@@ -52,8 +53,11 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
         let snapshots = store.index.snapshots(Some(&collection.id)).await?;
         let newest = snapshots.iter().filter(|s| s.complete && !s.partial).max_by_key(|s| s.created_at);
         let (_, missing) = store.index.count_missing(Some(&collection.id)).await?;
-        let whose =
-            if collection.settings.is_some() { String::new() } else { format!(", of {}", collection.origin.short()) };
+        let whose = match (&collection.settings, store.keys.is_ours(&collection.origin)) {
+            (_, true) => String::new(),
+            (Some(_), false) => format!(", led by {} now", leader(&store, &collection.origin).await?),
+            (None, false) => format!(", of {}", collection.origin.short()),
+        };
         let state = match newest {
             Some(s) => format!("newest {}", age(now.duration_since(s.created_at).as_secs())),
             None => "no complete snapshot yet".to_owned(),

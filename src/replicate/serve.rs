@@ -451,7 +451,7 @@ mod tests {
         assert_eq!(scope(false), only(&[0, 3]));
         assert_eq!(scope(true), only(&[0, 1, 3]));
         let narrow = Rights { scope: only(&[1]), ..all(Role::Reader) };
-        assert_eq!(effective(&narrow, &guest, &here, &collections, &[source(origin, false)]).scope, only(&[]));
+        assert_eq!(effective(&narrow, &guest, &here, &collections, &[source(origin, false)]).scope, only(&[3]));
     }
 
     #[test]

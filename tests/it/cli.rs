@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
 
+mod succession; // heirs and keys
+
 use bulbil::domain::invite::Invite;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -113,7 +115,11 @@ struct Served {
 
 impl Served {
     fn start(home: &Path) -> Self {
-        let mut command = command(home, &["serve", "--direct", "127.0.0.1:0"]);
+        Self::start_at(home, "127.0.0.1:0")
+    }
+
+    fn start_at(home: &Path, address: &str) -> Self {
+        let mut command = command(home, &["serve", "--direct", address]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut peers = None;
         for line in BufReader::new(child.stdout.take().unwrap()).lines() {

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::backup::select;
 use crate::clock::Clock;
 use crate::domain::peer::{Role, Trust};
-use crate::replicate::succession::{appoint as name_heirs, heirs};
+use crate::replicate::succession::{SuccessionError, appoint as name_heirs, heirs};
 use crate::store::Store;
 use crate::store::index::Collection;
 
@@ -20,6 +20,9 @@ pub async fn appoint(args: PeerAppointArgs, store: &Store, context: &Context) ->
     let peer = peer(store, &args.peer).await?;
     let collections = wanted(&args.collections, store).await?;
     let mut names = Vec::new();
+    if let Some(other) = collections.iter().find(|collection| collection.origin != store.keys.instance()) {
+        return Err(SuccessionError::NotOurs(other.name.clone()).into());
+    }
     for collection in &collections {
         let mut named = heirs(store, collection).await?;
         if args.withdraw {

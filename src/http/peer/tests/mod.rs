@@ -521,6 +521,7 @@ fn the_description_has_every_route() {
         "manifests",
         "pair",
         "reconcile",
+        "succession",
     ];
     assert_eq!(paths, all.map(|path| format!("/peer/v1/{path}")));
 }

@@ -1,0 +1,54 @@
+//! An heir takes over, and keys are replaced: as an admin does it, with real processes.
+
+use super::*;
+
+#[test]
+fn the_heir_takes_over_the_former_leader_goes_read_only_and_keys_are_replaced() {
+    let place = Place::with_snapshot();
+    let (a, b, out) = (place.home(), place.path("b"), place.path("out"));
+    let at_a = Served::start(&a);
+    let line = good(&a, &["invite", "--collections", "notes", "--onward"]).trim().to_owned();
+    good(&b, &["clone", &line, "--name", "beta"]);
+    good(&b, &["restore", "notes", "--target", out.to_str().unwrap()]);
+    let data = out.to_str().unwrap();
+    fails(&b, &["promote", "notes", "--data", data, "--yes"], &["has not appointed", "peer appoint"]);
+    fails(&b, &["peer", "appoint", "alpha", "--collections", "notes"], &["only who leads"]);
+    fails(&a, &["promote", "notes", "--data", data, "--yes"], &["leads collection"]);
+    assert_eq!(json(&a, &["peer", "appoint", "beta"])["collections"][0], "notes");
+    good(&b, &["sync"]);
+    assert_eq!(at_a.stop(), Some(0));
+
+    fails(&b, &["promote", "notes", "--data", "/no/such/folder", "--yes"], &["/no/such/folder"]);
+    fails(&b, &["promote", "notes", "--data", data], &["--yes"]);
+    let promoted = json(&b, &["promote", "notes", "--data", data, "--yes"]);
+    assert_eq!(promoted["after"], 1);
+    fs::write(out.join("four.md"), "the fourth note\n").unwrap();
+    assert_eq!(json(&b, &["backup"])[0]["sequence"], 2);
+
+    // The former leader comes back, and knows nothing yet.
+    fs::write(place.data().join("three.md"), "the third note\n").unwrap();
+    good(&a, &["backup"]);
+    // At the port of before, so that beta finds it.
+    let address = Invite::parse(&line).unwrap().address.authority();
+    let at_a = Served::start_at(&a, &address);
+    good(&b, &["sync"]);
+    fails(&a, &["backup"], &["has taken it over", "stays"]);
+    assert!(good(&a, &["collection", "list"]).contains("led by beta"));
+    let beside = |home: &Path| {
+        let snapshots = json(home, &["snapshots"]);
+        let snapshots = snapshots.as_array().unwrap().clone();
+        snapshots.iter().filter(|s| s["beside"] == true).map(|s| s["sequence"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!((beside(&a), beside(&b)), (vec![2.into()], vec![2.into()]));
+
+    fails(&a, &["rotate-key", "envelope"], &["stop it"]);
+    assert_eq!(at_a.stop(), Some(0));
+    let before = json(&a, &["status"])["instance"].clone();
+    let rotated = json(&a, &["rotate-key", "identity", "envelope", "--yes"]);
+    assert_eq!((&rotated["former"], &rotated["envelope_key"]["version"]), (&before, &2.into()));
+    assert_eq!(json(&a, &["status"])["instance"], rotated["instance"]);
+    good(&a, &["verify", "--data"]);
+    let _at_a = Served::start_at(&a, &address);
+    good(&b, &["sync"]);
+    assert_eq!(json(&b, &["peer", "show", "alpha"])["instance"], rotated["instance"]);
+}
