@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::chunks::{ChunkFiles, ChunkStore};
-use super::index::{Contents, Index, NewCollection};
+use super::index::{Contents, Index};
 use super::ledger::LedgerFile;
 use super::secrets::seal_chunk_secret;
 use super::tree::TreeReader;
@@ -65,8 +65,7 @@ async fn fill(
     let mut contents = index.fill().await?;
     if let Some(ledger) = LedgerFile::new(home, keys.clone()).load()? {
         for collection in ledger.collections {
-            let (id, name, origin, settings) = (collection.id, collection.name, collection.origin, collection.settings);
-            contents.add_collection(&NewCollection { id, name, origin, settings }).await?;
+            contents.add_collection(collection).await?;
             report.collections += 1;
         }
         for peer in &ledger.peers {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
+use super::standbys::StandbySettings;
 use super::{Index, IndexError, id, json, to_json};
 use crate::domain::chunk::Padding;
 use crate::domain::id::{CollectionId, InstanceId};
@@ -26,6 +27,9 @@ pub struct Collection {
     pub origin: InstanceId,
     /// How it is backed up; only for our own.
     pub settings: Option<CollectionSettings>,
+    /// Where its newest snapshot is kept laid out; only for those of others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby: Option<StandbySettings>,
 }
 
 /// A collection to be.
@@ -176,7 +180,7 @@ pub(in crate::store) async fn free_name(connection: &mut SqliteConnection, name:
 }
 
 pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Collection>, IndexError> {
-    let rows = sqlx::query("SELECT no, id, name, origin, settings FROM collection ORDER BY name")
+    let rows = sqlx::query("SELECT no, id, name, origin, settings, standby FROM collection ORDER BY name")
         .fetch_all(connection)
         .await?;
     rows.iter().map(read).collect()
@@ -186,7 +190,7 @@ pub(in crate::store) async fn by_id(
     connection: &mut SqliteConnection,
     id: &CollectionId,
 ) -> Result<Option<Collection>, IndexError> {
-    let row = sqlx::query("SELECT no, id, name, origin, settings FROM collection WHERE id = ?1")
+    let row = sqlx::query("SELECT no, id, name, origin, settings, standby FROM collection WHERE id = ?1")
         .bind(id.as_bytes().to_vec())
         .fetch_optional(connection)
         .await?;
@@ -194,7 +198,7 @@ pub(in crate::store) async fn by_id(
 }
 
 async fn by_name(connection: &mut SqliteConnection, name: &str) -> Result<Option<Collection>, IndexError> {
-    let row = sqlx::query("SELECT no, id, name, origin, settings FROM collection WHERE name = ?1")
+    let row = sqlx::query("SELECT no, id, name, origin, settings, standby FROM collection WHERE name = ?1")
         .bind(name.to_owned())
         .fetch_optional(connection)
         .await?;
@@ -218,6 +222,7 @@ pub(in crate::store) async fn insert(
         name: new.name.clone(),
         origin: new.origin,
         settings: new.settings.clone(),
+        standby: None,
     })
 }
 
@@ -236,16 +241,18 @@ fn check_name(name: &str) -> Result<(), IndexError> {
 
 fn read(row: &SqliteRow) -> Result<Collection, IndexError> {
     let settings: Option<String> = row.try_get("settings")?;
+    let standby: Option<String> = row.try_get("standby")?;
     Ok(Collection {
         no: row.try_get("no")?,
         id: id(row, "id", CollectionId::from_slice)?,
         name: row.try_get("name")?,
         origin: id(row, "origin", InstanceId::from_slice)?,
         settings: settings.as_deref().map(json).transpose()?,
+        standby: standby.as_deref().map(json).transpose()?,
     })
 }
 
-fn write_path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn write_path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     let mut text = String::new();
     for chunk in path.as_os_str().as_bytes().utf8_chunks() {
         text.push_str(&chunk.valid().replace('%', "%25"));
@@ -256,7 +263,7 @@ fn write_path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Err
     serializer.serialize_str(&text)
 }
 
-fn read_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+pub(super) fn read_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let text = String::deserialize(deserializer)?;
     let mut bytes = Vec::with_capacity(text.len());
     let mut parts = text.split('%');

@@ -13,6 +13,7 @@ mod invites;
 mod nonces;
 mod peers;
 mod snapshots;
+mod standbys;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,7 @@ pub(super) use fill::Contents;
 pub use invites::{InviteRow, NewInvite};
 pub use peers::{Compared, Granted, Peer};
 pub use snapshots::{NewChunk, NewSnapshot, Snapshot};
+pub use standbys::{StandbyRecord, StandbySettings};
 
 use super::entropy;
 use super::ledger::{Ledger, LedgerFile};
