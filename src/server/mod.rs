@@ -166,7 +166,7 @@ impl Server {
         let caller = PeerCaller::new(client, Arc::clone(&store.keys), Arc::clone(&clock));
         let puller = Puller::new(store.clone(), caller, monitor);
         let serving = Serve::new(store.clone());
-        let worker = Worker::new(puller, serving.clone(), config.sync.interval());
+        let worker = Worker::new(puller, serving.clone(), config.sync.interval()).with_push(config.sync.push);
         let (following, wake) = Following::new(worker.clone());
         let plane = PeerPlane::new(serving, Arc::clone(&clock), PeerLimits::default());
         let reach = Reach::new(Watched {

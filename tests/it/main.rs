@@ -6,6 +6,7 @@ mod cli;
 mod kill;
 mod layers;
 mod link;
+mod push;
 mod replicate;
 mod support;
 mod tor;
