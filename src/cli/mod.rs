@@ -18,6 +18,7 @@ mod init;
 mod inspect;
 mod invite;
 mod ls;
+mod mirror;
 mod notify; // telling the service manager
 mod onion;
 mod openapi;
@@ -30,6 +31,7 @@ mod rescue;
 mod restore;
 mod serve;
 mod snapshots;
+mod standby;
 mod status;
 mod sync;
 mod verify;
@@ -84,6 +86,8 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Invite(args) => invite::run(args, context).await,
         Command::Clone(args) => clone::run(args, context).await,
         Command::Peer(command) => peer::run(command, context).await,
+        Command::Mirror(args) => mirror::run(args, context).await,
+        Command::Standby(command) => standby::run(command, context).await,
         Command::Sync(args) => sync::run(args, context).await,
         Command::Fetch(args) => fetch::fetch(args, context).await,
         Command::Rekey(args) => fetch::rekey(args, context).await,

@@ -280,7 +280,7 @@ impl Worker {
                 }
             }
             if self.push && visits.may_listen(now) && work.waits.len() < WAITS {
-                let cancel = visits.ear.open(now, &cancel);
+                let cancel = visits.ear.open(now, cancel);
                 let (puller, id) = (self.puller.clone(), peer.id);
                 work.waits.push(Box::pin(async move { Ended::Wait(id, listen(&puller, &peer, &cancel).await) }));
             }

@@ -8,6 +8,7 @@ mod layers;
 mod link;
 mod push;
 mod replicate;
+mod standby;
 mod support;
 mod tor;
 mod vectors;

@@ -158,7 +158,7 @@ impl Instance {
         self.store.index.add_collection(&new).await.unwrap()
     }
 
-    fn put(&self, path: &str, seed: u64, len: usize) {
+    pub fn put(&self, path: &str, seed: u64, len: usize) {
         std::fs::write(self.dir.path().join(path), noise(seed, len)).unwrap();
     }
 
@@ -895,7 +895,7 @@ async fn is_whole(b: &Instance, id: &ManifestId) -> bool {
     b.store.index.snapshot(id).await.unwrap().is_some_and(|snapshot| snapshot.complete && snapshot.has_key)
 }
 
-async fn wait_for(mut condition: impl AsyncFnMut() -> bool) {
+pub async fn wait_for(mut condition: impl AsyncFnMut() -> bool) {
     let waiting = async {
         let mut looks = tokio::time::interval(Duration::from_millis(10));
         while !condition().await {
