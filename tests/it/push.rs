@@ -143,7 +143,7 @@ fn without_push_a_peer_is_asked_at_the_interval_alone() {
 }
 
 #[test]
-fn a_peer_that_is_gone_is_asked_less_and_less_often_and_listened_to_when_it_is_back() {
+fn a_peer_that_is_gone_is_asked_less_and_less_often() {
     following(true, async |it| {
         until(async || it.is_listening()).await;
         let address = it.source.address.clone();
