@@ -121,11 +121,13 @@ impl TorConfig {
 pub struct SyncConfig {
     /// Seconds between two questions for news, give or take a tenth; 5 to 86,400.
     pub interval_s: u64,
+    /// Whether a request stays open at each peer in between, which it answers when it has news.
+    pub push: bool,
 }
 
 impl Default for SyncConfig {
     fn default() -> Self {
-        Self { interval_s: 300 }
+        Self { interval_s: 300, push: true }
     }
 }
 

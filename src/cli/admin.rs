@@ -14,7 +14,7 @@ use crate::domain::peer::PeerAddress;
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::admin::network::Addresses;
 use crate::http::admin::token::AdminToken;
-use crate::http::admin::{StatusAnswer, SyncAnswer};
+use crate::http::admin::{FeedAnswer, StatusAnswer, SyncAnswer};
 use crate::store::Store;
 use crate::transport::client::{ClientLimits, HttpClient};
 use crate::transport::direct::DirectDial;
@@ -23,6 +23,8 @@ use crate::transport::direct::DirectDial;
 const MAX_ANSWER_BYTES: usize = 8 << 20;
 /// How long a round of syncing may take while somebody waits for it.
 const PATIENCE: Duration = Duration::from_secs(1800);
+/// How long it may take to tell the server what it would find out soon.
+const BRIEFLY: Duration = Duration::from_secs(2);
 
 /// The admin plane of the server that runs in this home.
 #[derive(Debug)]
@@ -69,6 +71,23 @@ impl AdminClient {
     /// If it does not answer.
     pub async fn sync(&self) -> anyhow::Result<SyncAnswer> {
         self.call("POST", "/admin/v1/sync?wait=true", PATIENCE).await
+    }
+
+    /// Tells it that this process has added to the feed: waiting peers hear of it at once. It would notice by itself within
+    /// two seconds, so that nothing is lost if this fails.
+    pub async fn feed_changed(store: &Store) {
+        let telling = async {
+            match Self::of_running(store)? {
+                Some(server) => {
+                    server.call::<FeedAnswer>("POST", "/admin/v1/feed-changed", Duration::ZERO).await.map(drop)
+                }
+                None => Ok(()),
+            }
+        };
+        let told = tokio::time::timeout(BRIEFLY, telling).await.context("the server takes its time");
+        if let Err(error) = told.and_then(|told| told) {
+            tracing::debug!(%error, "the running server was not told of the new snapshot");
+        }
     }
 
     async fn call<T: DeserializeOwned>(&self, method: &str, path: &str, patience: Duration) -> anyhow::Result<T> {

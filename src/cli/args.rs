@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 mod network; // other instances: serve, invite, clone, peer, sync, fetch
+mod standby; // mirror, standby
 
 pub use network::*;
+pub use standby::*;
 
 /// Back up an application's data, serve it to the instances you trust, clone it, mirror it, take over.
 #[derive(Debug, Parser)]
@@ -115,6 +117,14 @@ pub enum Command {
     /// Add, trust, revoke and look at peers
     #[command(subcommand)]
     Peer(PeerCommand),
+    /// Say which collections of a peer are kept following, or show it
+    #[command(
+        after_help = "Example:\n  bulbil mirror alpha --all\n  bulbil mirror alpha --collections notes,wiki\n  bulbil mirror alpha --off"
+    )]
+    Mirror(MirrorArgs),
+    /// Keep the newest snapshot of another's collection laid out in a folder
+    #[command(subcommand)]
+    Standby(StandbyCommand),
     /// Ask peers what is new: manifests, keys and lists of chunks
     #[command(after_help = "Example:\n  bulbil sync\n  bulbil sync --peer nas")]
     Sync(SyncArgs),

@@ -9,6 +9,7 @@ use crate::monitor::{Monitor, Problem};
 use crate::store::Store;
 use crate::store::index::Collection;
 
+use super::admin::AdminClient;
 use super::args::BackupArgs;
 use super::context::Context;
 use super::output::{Outcome, bytes, count, took};
@@ -41,6 +42,7 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
             }
             Err(error) => return Err(error.into()),
         };
+        AdminClient::feed_changed(&store).await;
         progress.suspend(|| {
             for notice in &progress.notices()[before..] {
                 context.output.remark(format!("note: {notice}"));

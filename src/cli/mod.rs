@@ -18,6 +18,7 @@ mod init;
 mod inspect;
 mod invite;
 mod ls;
+mod mirror;
 mod notify; // telling the service manager
 mod onion;
 mod openapi;
@@ -32,6 +33,7 @@ mod restore;
 mod rotate_key;
 mod serve;
 mod snapshots;
+mod standby;
 mod status;
 mod sync;
 mod verify;
@@ -88,6 +90,8 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Promote(args) => promote::run(args, context).await,
         Command::RotateKey(args) => rotate_key::run(args, context).await,
         Command::Peer(command) => peer::run(command, context).await,
+        Command::Mirror(args) => mirror::run(args, context).await,
+        Command::Standby(command) => standby::run(command, context).await,
         Command::Sync(args) => sync::run(args, context).await,
         Command::Fetch(args) => fetch::fetch(args, context).await,
         Command::Rekey(args) => fetch::rekey(args, context).await,

@@ -36,7 +36,16 @@ pub async fn run(args: PromoteArgs, context: &Context) -> anyhow::Result<Outcome
         )
     })?;
     let open = OpenSnapshot::open(&store, &newest.id)?;
-    let settings = settings(&store, &open, &args.data)?;
+    // Whoever lays it out at this moment finishes first; afterwards nobody does.
+    let _standby = store.lock_standby()?;
+    let laid_out = collection.standby.as_ref().map(|standby| standby.into.clone());
+    let data = args.data.or(laid_out).with_context(|| {
+        format!(
+            "in which folder is the data of collection {} now? Give it with --data; 'bulbil restore' lays it out",
+            collection.name
+        )
+    })?;
+    let settings = settings(&store, &open, &data)?;
     let out = &context.output;
     let leader = leader(&store, &collection.origin).await?;
     if !args.yes {

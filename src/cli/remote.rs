@@ -216,7 +216,7 @@ pub fn document(peer: &Peer) -> Value {
     };
     json!({
         "name": peer.name, "instance": peer.id, "fingerprint": words(&peer.id), "address": peer.address.as_ref().map(ToString::to_string),
-        "state": peer.trust.word(), "rights": rights, "granted": peer.granted, "follow": peer.follow,
+        "state": peer.trust.word(), "rights": rights, "granted": peer.granted, "follow": peer.follow, "mirror": peer.mirror,
         "added_at": peer.added_at, "last_contact_at": peer.last_contact_at, "last_error": peer.last_error,
     })
 }

@@ -79,20 +79,27 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
         let contact = peer.last_contact_at.map(|at| age(now.duration_since(at).as_secs()));
         let error = peer.last_error.as_ref().map(|error| format!("; last error: {error}")).unwrap_or_default();
         out.line(format!(
-            "peer {}: {}, last contact {}{}{error}",
+            "peer {}: {}, mirrors {}, last contact {}{}{error}",
             peer.name,
             peer.trust.word(),
+            super::mirror::in_words(&store, &peer).await?,
             contact.as_deref().unwrap_or("never"),
             line_to(&peer.id.to_string(), &server),
         ));
         peers.push(json!({
             "name": peer.name, "instance": peer.id, "state": peer.trust.word(), "last_contact_at": peer.last_contact_at,
-            "last_error": peer.last_error,
+            "last_error": peer.last_error, "follow": peer.follow, "mirror": peer.mirror,
         }));
     }
+    let standbys = crate::worker::standby::status(&store).await?;
+    for standby in &standbys {
+        out.line(super::standby::in_words(standby, context));
+    }
+    let standbys: Vec<_> = standbys.iter().map(super::standby::document).collect();
     let document = json!({
         "name": store.keys.name, "instance": instance, "fingerprint": fingerprint_words(&instance).join(" "),
         "addresses": addresses, "server": server.is_some(), "live": server.and_then(Result::ok), "collections": collections, "peers": peers,
+        "standbys": standbys,
     });
     out.document("status", document, &[]);
     Ok(Outcome::Done)

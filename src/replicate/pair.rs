@@ -17,7 +17,7 @@ use crate::domain::crypto::discovery::{DiscoveryKey, DiscoveryRecipient};
 use crate::domain::id::{InstanceId, InviteId};
 use crate::domain::identity::Identity;
 use crate::domain::invite::{Invite, InviteSecret};
-use crate::domain::peer::{PeerAddress, Rights, Trust};
+use crate::domain::peer::{PeerAddress, Rights, Scope, Trust};
 use crate::domain::wire::messages::{PairAnswer, PairInvite, PairOutcome, PairRequest, Proof, RightsSummary};
 use crate::store::index::{Granted, InviteRow, NewInvite, Peer};
 use crate::store::{IndexError, Store, entropy};
@@ -236,6 +236,7 @@ impl Pairing {
                     trust,
                     identity: request.identity.clone(),
                     follow: false,
+                    mirror: Scope::All,
                     granted: None,
                     cursor: None,
                     added_at: now,
@@ -303,6 +304,7 @@ pub async fn join(caller: &PeerCaller, invite: &Invite) -> Result<Peer, JoinErro
                 trust: Trust::Trusted(Rights::none()),
                 identity: answer.identity,
                 follow: true,
+                mirror: Scope::All,
                 granted: Some(granted(&rights)),
                 cursor: None,
                 added_at: caller.now(),

@@ -411,7 +411,15 @@ mod tests {
             padding: Padding::None,
         });
         let id = CollectionId::from_slice(&[n; 16]).unwrap();
-        Collection { no: i64::from(n), id, name: format!("c{n}"), origin, line: vec![Reign::founder(origin)], settings }
+        Collection {
+            no: i64::from(n),
+            id,
+            name: format!("c{n}"),
+            origin,
+            line: vec![Reign::founder(origin)],
+            settings,
+            standby: None,
+        }
     }
 
     fn source(id: InstanceId, onward: bool) -> Peer {
@@ -423,6 +431,7 @@ mod tests {
             trust: Trust::Trusted(Rights::none()),
             identity: SignedIdentity { document: String::new(), signature },
             follow: true,
+            mirror: Scope::All,
             granted: Some(Granted { role: Role::Mirror, onward, collections: None }),
             cursor: None,
             added_at: jiff::Timestamp::UNIX_EPOCH,

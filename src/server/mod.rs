@@ -34,6 +34,7 @@ use crate::transport::direct::DirectListener;
 use crate::transport::door::Door;
 use crate::transport::onions::TorError;
 use crate::worker::follow::Worker;
+use crate::worker::standby::Standbys;
 
 pub use network::{socks_dial, tor_options, wait_for_tor_lock};
 pub use reach::Reach;
@@ -164,9 +165,10 @@ impl Server {
 
         let client = HttpClient::new(Arc::clone(&network.dial), ClientLimits::patient(config.tor.circuits()));
         let caller = PeerCaller::new(client, Arc::clone(&store.keys), Arc::clone(&clock));
+        let standbys = Standbys::new(store.clone(), Arc::clone(&clock), Arc::clone(&monitor));
         let puller = Puller::new(store.clone(), caller, monitor);
         let serving = Serve::new(store.clone());
-        let worker = Worker::new(puller, serving.clone(), config.sync.interval());
+        let worker = Worker::new(puller, serving.clone(), config.sync.interval()).with_push(config.sync.push);
         let (following, wake) = Following::new(worker.clone());
         let plane = PeerPlane::new(serving, Arc::clone(&clock), PeerLimits::default());
         let reach = Reach::new(Watched {
@@ -221,6 +223,12 @@ impl Server {
             Ok(())
         };
         server.run_task("sync worker", work, &tell);
+        let stopped = server.stop.clone();
+        let laying_out = async move {
+            standbys.run(stopped).await;
+            Ok(())
+        };
+        server.run_task("standbys", laying_out, &tell);
         let stopped = server.stop.clone();
         let watching = async move {
             reach.run(following, stopped).await;

@@ -31,6 +31,10 @@ pub struct ServerLock(#[expect(dead_code, reason = "it is held, not read")] File
 #[derive(Debug)]
 pub struct TorLock(#[expect(dead_code, reason = "it is held, not read")] File);
 
+/// Held while snapshots are laid out.
+#[derive(Debug)]
+pub struct StandbyLock(#[expect(dead_code, reason = "it is held, not read")] File);
+
 /// What a running server tells the command line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerInfo {
@@ -62,6 +66,11 @@ pub(super) fn lock_backup(home: &Home) -> Result<BackupLock, StoreError> {
 /// Takes the lock on Tor's state, or says who has it.
 pub(super) fn lock_tor(home: &Home) -> Result<TorLock, StoreError> {
     take(&home.lock("tor")).map(TorLock)
+}
+
+/// Takes the lock on standbys, or says who has it.
+pub(super) fn lock_standby(home: &Home) -> Result<StandbyLock, StoreError> {
+    take(&home.lock("standby")).map(StandbyLock)
 }
 
 /// Waits for the turn to add a key: it takes a moment only.

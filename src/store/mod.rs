@@ -31,7 +31,7 @@ pub use entropy::{entropy, fresh_envelope_key};
 pub use home::Home;
 pub use index::{Index, IndexError};
 pub use keys::{Keys, Passphrase};
-pub use lock::{BackupLock, ServerInfo, ServerLock, TorLock};
+pub use lock::{BackupLock, ServerInfo, ServerLock, StandbyLock, TorLock};
 pub use manifests::{ManifestFileError, ManifestFiles};
 pub use onion::OnionName;
 pub use rebuild::RebuildReport;
@@ -344,6 +344,14 @@ impl Store {
     /// [`StoreError::Busy`].
     pub fn lock_tor(&self) -> Result<TorLock, StoreError> {
         lock::lock_tor(&self.home)
+    }
+
+    /// Makes this process the one that lays out snapshots here.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`].
+    pub fn lock_standby(&self) -> Result<StandbyLock, StoreError> {
+        lock::lock_standby(&self.home)
     }
 
     /// The server that runs in this home now.

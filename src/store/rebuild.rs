@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::chunks::{ChunkFiles, ChunkStore};
-use super::index::{Contents, Index, NewCollection, founder};
+use super::index::{Collection, Contents, Index, founder};
 use super::ledger::LedgerFile;
 use super::secrets::seal_chunk_secret;
 use super::tree::TreeReader;
@@ -68,8 +68,7 @@ async fn fill(
     if let Some(ledger) = LedgerFile::new(home, keys.clone()).load()? {
         for collection in ledger.collections {
             let origin = founder(&collection);
-            let (id, name, settings) = (collection.id, collection.name, collection.settings);
-            contents.add_collection(&NewCollection { id, name, origin, settings }).await?;
+            contents.add_collection(Collection { origin, ..collection }).await?;
             report.collections += 1;
         }
         let statements = ledger.statements.iter().map(SignedStatement::verify).collect::<Result<Vec<_>, _>>();

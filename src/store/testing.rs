@@ -256,6 +256,7 @@ pub(crate) fn peer(name: &str) -> Peer {
         trust: Trust::Trusted(everything()),
         identity: SignedIdentity { document: "{}".into(), signature: key.sign("test", b"{}") },
         follow: true,
+        mirror: Scope::All,
         granted: None,
         cursor: None,
         added_at: "2026-11-22T00:00:00Z".parse().unwrap(),

@@ -1,18 +1,20 @@
 //! Homes: made, opened, damaged, locked, and their index made anew.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::index::{IndexError, Peer};
+use super::index::{IndexError, Peer, StandbySettings};
 use super::testing::{Made, MakeSnapshot, TestStore, cursor, envelope_key, everything, peer};
 use super::*;
 use crate::domain::crypto::sign::IdentityKey;
 use crate::domain::feed::Fingerprint;
 use crate::domain::id::{ChunkId, CollectionId};
 use crate::domain::metadata::path::TreePath;
+use crate::domain::peer::Scope;
 
 fn options(passphrase: Option<&str>) -> CreateOptions {
     let passphrase = passphrase.map(|text| Passphrase::new(text.as_bytes().to_vec()));
@@ -234,6 +236,7 @@ enum Step {
     Pull { collection: usize, files: Vec<(u8, u8)>, arrived: usize },
     Peer,
     Rename,
+    Standby,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -245,6 +248,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(collection, files, arrived)| Step::Pull { collection, files, arrived }),
         1 => Just(Step::Peer),
         1 => Just(Step::Rename),
+        1 => Just(Step::Standby),
     ]
 }
 
@@ -291,8 +295,15 @@ async fn replay(test: &TestStore, steps: &[Step]) {
                     store.index.chunks_arrived(&[(*id, bytes.len() as u32)]).await.unwrap();
                 }
             }
-            Step::Peer => store.index.save_peer(&Peer { follow: false, ..peer(&format!("peer{at}")) }).await.unwrap(),
+            Step::Peer => {
+                let mirror = Scope::Only(BTreeSet::from([theirs[at % 2]]));
+                store.index.save_peer(&Peer { follow: false, mirror, ..peer(&format!("peer{at}")) }).await.unwrap();
+            }
             Step::Rename => store.index.rename(&own[0], &format!("name{at}")).await.unwrap(),
+            Step::Standby => {
+                let settings = StandbySettings { into: format!("/srv/{at}%\u{e4}").into(), hook: None };
+                store.index.set_standby(&own[at % 2], Some(&settings)).await.unwrap();
+            }
         }
     }
 }

@@ -4,11 +4,15 @@
 //! that went well is repeated after the interval, give or take a tenth; after a failure the pause doubles up to a quarter of an
 //! hour. Visits run side by side, a bounded number of them, so that one peer's trouble never delays another's.
 //!
+//! In between a peer is listened to (see [`super::push`]): one request stays open at it, which it answers when it has news,
+//! and then it is visited at once. While that goes well and nothing is missing here, the interval brings no visits.
+//!
 //! There is no list of peers in here: the index is read at each step, so that what the command line adds, revokes or forgets takes
 //! effect within seconds, and a visit to a peer that is no longer followed is broken off. What another process adds to our own
 //! feed is noticed in the same step, and waiting readers are told.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -20,8 +24,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::push::{Ear, Heard, WAITS, listen};
 use crate::domain::id::InstanceId;
-use crate::domain::peer::{PeerAddress, Trust};
+use crate::domain::peer::{PeerAddress, Scope, Trust};
 use crate::replicate::pull::{FetchReport, PullError, Puller, Retry, SyncReport};
 use crate::replicate::serve::Serve;
 use crate::store::index::Peer;
@@ -46,6 +51,7 @@ pub struct Worker {
     puller: Puller,
     serve: Serve,
     interval: Duration,
+    push: bool,
     jitter: Jitter,
     visits: Arc<Mutex<HashMap<InstanceId, Visits>>>,
 }
@@ -65,6 +71,8 @@ pub struct PeerStatus {
     pub name: String,
     /// Whether it is visited now.
     pub busy: bool,
+    /// Whether a request is open at it that it answers when it has news.
+    pub listening: bool,
     /// Failures in a row.
     pub failures: u32,
     /// How the last visit ended.
@@ -88,6 +96,12 @@ pub struct Visit {
     pub error: Option<String>,
 }
 
+impl Visit {
+    fn failed(ended_at: Timestamp, error: &PullError) -> Self {
+        Self { ended_at, new_snapshots: 0, chunks: 0, bytes: 0, error: Some(error.to_string()) }
+    }
+}
+
 /// What the worker remembers of a peer.
 #[derive(Debug)]
 struct Visits {
@@ -95,13 +109,52 @@ struct Visits {
     failures: u32,
     last: Option<Visit>,
     due: Instant,
-    /// Breaks off the visit that is under way.
-    under_way: Option<CancellationToken>,
+    under_way: Option<UnderWay>,
     /// Asked for while a visit was under way.
     again: bool,
+    /// Somebody waits for the next visit.
+    asked: bool,
+    /// What a peer that was listened to has told already; the next visit need not ask.
+    told: Option<SyncReport>,
+    ear: Ear,
 }
 
-type Ended = (InstanceId, Result<(SyncReport, FetchReport), PullError>);
+/// A visit that is under way.
+#[derive(Debug)]
+struct UnderWay {
+    /// Breaks it off.
+    cancel: CancellationToken,
+    /// The feed has been read; from now on chunks are fetched.
+    synced: Arc<AtomicBool>,
+}
+
+/// What has ended.
+enum Ended {
+    Visit(InstanceId, Result<(SyncReport, FetchReport), PullError>),
+    Wait(InstanceId, Heard),
+}
+
+/// What goes on side by side, at most one of each for a peer.
+#[derive(Default)]
+struct Work {
+    visits: FuturesUnordered<BoxFuture<'static, Ended>>,
+    waits: FuturesUnordered<BoxFuture<'static, Ended>>,
+}
+
+impl Work {
+    /// What ends next; pending if there is nothing.
+    async fn next(&mut self) -> Ended {
+        tokio::select! {
+            Some(ended) = self.visits.next(), if !self.visits.is_empty() => ended,
+            Some(ended) = self.waits.next(), if !self.waits.is_empty() => ended,
+            else => std::future::pending().await,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.visits.is_empty() && self.waits.is_empty()
+    }
+}
 
 impl Worker {
     /// A worker that visits each peer every `interval`, give or take a tenth.
@@ -110,7 +163,18 @@ impl Worker {
             let bits = rand_core::Rng::next_u32(&mut entropy());
             f64::from(bits) / f64::from(u32::MAX)
         };
-        Self { puller, serve, interval, jitter: Arc::new(random), visits: Arc::default() }
+        Self { puller, serve, interval, push: true, jitter: Arc::new(random), visits: Arc::default() }
+    }
+
+    /// Whether peers are listened to between visits; they are by default.
+    #[must_use]
+    pub fn with_push(self, push: bool) -> Self {
+        Self { push, ..self }
+    }
+
+    /// Tells waiting peers that something was added to our own feed. What nobody tells of is noticed a moment later.
+    pub fn feed_changed(&self) {
+        self.serve.feed_changed();
     }
 
     /// What the line to a peer has been like.
@@ -132,6 +196,7 @@ impl Worker {
             id: *id,
             name: visits.name.clone(),
             busy: visits.under_way.is_some(),
+            listening: visits.ear.is_open(),
             failures: visits.failures,
             last: visits.last.clone(),
             next_at: visits.under_way.is_none().then(|| {
@@ -149,35 +214,36 @@ impl Worker {
     ///
     /// May be dropped at any point: what was pulled until then stays.
     pub async fn run(self, mut wake: watch::Receiver<u64>, cancel: CancellationToken) {
-        let mut under_way: FuturesUnordered<BoxFuture<'static, Ended>> = FuturesUnordered::new();
+        let mut work = Work::default();
         let mut steps = tokio::time::interval(STEP);
         steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut feed_head, mut wakeable) = (None, true);
         loop {
             tokio::select! {
                 () = cancel.cancelled() => break,
-                Some(ended) = under_way.next(), if !under_way.is_empty() => self.ended(ended),
+                ended = work.next() => self.ended(ended),
                 woken = wake.changed(), if wakeable => match woken {
                     Ok(()) => self.bring_forward(),
                     Err(_) => wakeable = false,
                 },
                 _ = steps.tick() => {}
             }
-            if let Err(error) = self.step(&mut feed_head, &mut under_way, &cancel).await {
+            if let Err(error) = self.step(&mut feed_head, &mut work, &cancel).await {
                 tracing::error!(%error, "the worker cannot read the index; it tries again");
             }
         }
-        // The visits hear of it too.
-        while let Some(ended) = under_way.next().await {
+        // The visits and waits hear of it too.
+        while !work.is_empty() {
+            let ended = work.next().await;
             self.ended(ended);
         }
     }
 
-    /// Looks at the index: tells readers of what is new, and begins and breaks off visits.
+    /// Looks at the index: tells readers of what is new, and begins and breaks off visits and waits.
     async fn step(
         &self,
         feed_head: &mut Option<u64>,
-        under_way: &mut FuturesUnordered<BoxFuture<'static, Ended>>,
+        work: &mut Work,
         cancel: &CancellationToken,
     ) -> Result<(), IndexError> {
         let index = &self.puller.store().index;
@@ -188,29 +254,109 @@ impl Worker {
         }
         let mut followed = index.peers().await?;
         followed.retain(|peer| peer.follow && peer.address.is_some() && matches!(peer.trust, Trust::Trusted(_)));
+        let silent = self.silent(&followed).await?;
         let now = Instant::now();
         let mut all = self.visits();
         all.retain(|id, visits| {
             let stays = followed.iter().any(|peer| peer.id == *id);
-            if !stays && let Some(visit) = &visits.under_way {
-                visit.cancel();
+            if !stays {
+                visits.under_way.iter().for_each(|visit| visit.cancel.cancel());
+                visits.ear.close();
             }
-            stays || visits.under_way.is_some()
+            stays || visits.under_way.is_some() || visits.ear.is_open()
         });
         for peer in followed {
             let visits = all.entry(peer.id).or_insert_with(|| Visits::new(now));
             visits.name.clone_from(&peer.name);
-            if visits.under_way.is_none() && visits.due <= now && under_way.len() < VISITS {
-                let token = cancel.child_token();
-                visits.under_way = Some(token.clone());
-                under_way.push(Box::pin(visit(self.puller.clone(), peer, token)));
+            if visits.under_way.is_none() && visits.due <= now {
+                if silent.contains(&peer.id) {
+                    visits.due = now + self.spread(self.interval);
+                } else if work.visits.len() < VISITS {
+                    let (cancel, synced) = (cancel.child_token(), Arc::new(AtomicBool::new(false)));
+                    visits.under_way = Some(UnderWay { cancel: cancel.clone(), synced: Arc::clone(&synced) });
+                    visits.asked = false;
+                    let told = visits.told.take();
+                    work.visits.push(Box::pin(visit(self.puller.clone(), peer.clone(), told, synced, cancel)));
+                }
+            }
+            if self.push && visits.may_listen(now) && work.waits.len() < WAITS {
+                let cancel = visits.ear.open(now, cancel);
+                let (puller, id) = (self.puller.clone(), peer.id);
+                work.waits.push(Box::pin(async move { Ended::Wait(id, listen(&puller, &peer, &cancel).await) }));
             }
         }
         Ok(())
     }
 
+    /// Peers whose visit is due and brings nothing: they are listened to and would tell of news, and nothing is missing here.
+    async fn silent(&self, followed: &[Peer]) -> Result<HashSet<InstanceId>, IndexError> {
+        let now = Instant::now();
+        let is_due = |visits: &Visits| visits.ear.is_open() && visits.due <= now && !visits.asked;
+        let due: Vec<&Peer> = {
+            let all = self.visits();
+            followed.iter().filter(|peer| all.get(&peer.id).is_some_and(is_due)).collect()
+        };
+        let mut silent = HashSet::new();
+        for peer in due {
+            if !self.lacks(&peer.mirror).await? {
+                silent.insert(peer.id);
+            }
+        }
+        Ok(silent)
+    }
+
+    /// Whether something of these collections is missing here.
+    async fn lacks(&self, mirrored: &Scope) -> Result<bool, IndexError> {
+        let index = &self.puller.store().index;
+        let chunks = match mirrored {
+            Scope::All => !index.missing_chunks(None, 1).await?.is_empty(),
+            Scope::Only(collections) => {
+                let mut any = false;
+                for collection in collections {
+                    any |= !index.missing_chunks(Some(collection), 1).await?.is_empty();
+                }
+                any
+            }
+        };
+        Ok(chunks || !index.missing_segments(1).await?.is_empty())
+    }
+
+    fn ended(&self, ended: Ended) {
+        match ended {
+            Ended::Visit(id, result) => self.visited(id, result),
+            Ended::Wait(id, heard) => self.heard(id, heard),
+        }
+    }
+
+    /// Remembers what a peer that was listened to has told: with news it is visited now, after a failure later.
+    fn heard(&self, id: InstanceId, heard: Heard) {
+        let ended_at = self.puller.caller().now();
+        let mut all = self.visits();
+        let Some(visits) = all.get_mut(&id) else { return };
+        let now = Instant::now();
+        visits.ear.heard(&heard, now, |pause| self.spread(pause));
+        match heard {
+            Ok(report) if report.new_snapshots.is_empty() => {}
+            Ok(report) if visits.under_way.is_some() => {
+                tracing::debug!(peer.id = %id, snapshots = report.new_snapshots.len(), "told of news during a visit");
+                visits.again = true;
+            }
+            Ok(report) => {
+                (visits.due, visits.asked, visits.told) = (now, true, Some(report));
+            }
+            Err(PullError::Cancelled) => {}
+            // A visit that is under way finds out by itself.
+            Err(_) if visits.under_way.is_some() => {}
+            Err(error) => {
+                visits.failures = visits.failures.saturating_add(1);
+                visits.due = now + self.spread(pause(visits.failures, error.retry()));
+                visits.last = Some(Visit::failed(ended_at, &error));
+            }
+        }
+    }
+
     /// Remembers how a visit ended, and when the next one is due.
-    fn ended(&self, (id, result): Ended) {
+    fn visited(&self, id: InstanceId, result: Result<(SyncReport, FetchReport), PullError>) {
         let ended_at = self.puller.caller().now();
         let mut all = self.visits();
         let Some(visits) = all.get_mut(&id) else { return };
@@ -225,6 +371,7 @@ impl Worker {
                 self.spread(pause(visits.failures, error.retry()))
             }
         };
+        visits.asked |= visits.again;
         visits.due = Instant::now() + if std::mem::take(&mut visits.again) { Duration::ZERO } else { pause };
         visits.last = Some(match result {
             Ok((synced, fetched)) => Visit {
@@ -234,13 +381,14 @@ impl Worker {
                 bytes: fetched.bytes,
                 error: (!fetched.bad.is_empty()).then(|| format!("it sent {} wrong chunks", fetched.bad.len())),
             },
-            Err(error) => Visit { ended_at, new_snapshots: 0, chunks: 0, bytes: 0, error: Some(error.to_string()) },
+            Err(error) => Visit::failed(ended_at, &error),
         });
     }
 
     fn bring_forward(&self) {
         for visits in self.visits().values_mut() {
             visits.due = Instant::now();
+            visits.asked = true;
             visits.again = visits.under_way.is_some();
         }
     }
@@ -257,7 +405,24 @@ impl Worker {
 
 impl Visits {
     fn new(due: Instant) -> Self {
-        Self { name: String::new(), failures: 0, last: None, due, under_way: None, again: false }
+        Self {
+            name: String::new(),
+            failures: 0,
+            last: None,
+            due,
+            under_way: None,
+            again: false,
+            asked: false,
+            told: None,
+            ear: Ear::default(),
+        }
+    }
+
+    /// Whether the peer is worth listening to: the feed was read to its end, and nobody is reading it now.
+    fn may_listen(&self, now: Instant) -> bool {
+        let was_reached = self.last.is_some() && self.failures == 0 && self.told.is_none();
+        let is_read = self.under_way.as_ref().is_none_or(|visit| visit.synced.load(Ordering::Relaxed));
+        was_reached && is_read && self.ear.may_open(now)
     }
 }
 
@@ -273,11 +438,21 @@ fn pause(failures: u32, retry: Retry) -> Duration {
     }
 }
 
-/// One visit: the feed first, then what is missing.
-async fn visit(puller: Puller, peer: Peer, cancel: CancellationToken) -> Ended {
+/// One visit: the feed first, unless it has `told` already, then what is missing.
+async fn visit(
+    puller: Puller,
+    peer: Peer,
+    told: Option<SyncReport>,
+    is_synced: Arc<AtomicBool>,
+    cancel: CancellationToken,
+) -> Ended {
     let work = async {
-        let synced = puller.sync(&peer, Duration::ZERO, &cancel).await?;
-        let fetched = puller.fetch_again(&peer, &cancel).await?;
+        let synced = match told {
+            Some(told) => told,
+            None => puller.sync(&peer, Duration::ZERO, &cancel).await?,
+        };
+        is_synced.store(true, Ordering::Relaxed);
+        let fetched = fetch(&puller, &peer, &cancel).await?;
         if !synced.new_snapshots.is_empty() || fetched.chunks > 0 {
             tracing::info!(
                 peer.id = %peer.id,
@@ -292,7 +467,23 @@ async fn visit(puller: Puller, peer: Peer, cancel: CancellationToken) -> Ended {
         Ok((synced, fetched))
     };
     let result = work.await;
-    (peer.id, result)
+    Ended::Visit(peer.id, result)
+}
+
+/// Fetches what is missing of the collections that are mirrored from the peer.
+async fn fetch(puller: &Puller, peer: &Peer, cancel: &CancellationToken) -> Result<FetchReport, PullError> {
+    let Scope::Only(collections) = &peer.mirror else { return puller.fetch_again(None, peer, cancel).await };
+    let mut all = FetchReport::default();
+    for collection in collections {
+        let fetched = puller.fetch_again(Some(collection), peer, cancel).await?;
+        all.chunks += fetched.chunks;
+        all.bytes += fetched.bytes;
+        all.requests += fetched.requests;
+        all.bad.extend(fetched.bad);
+        // Lists of chunks are fetched for all of them.
+        all.still_missing = all.still_missing.max(fetched.still_missing);
+    }
+    Ok(all)
 }
 
 #[cfg(test)]

@@ -1,3 +1,6 @@
 //! What runs by itself inside a server. Each part reads the index at each step, so that a restart takes the same path.
 
 pub mod follow; // visits peers: their feed, keys, lists, chunks
+mod hook; // a command that an admin wants to be run
+mod push; // listens to peers between visits
+pub mod standby; // keeps snapshots of others laid out

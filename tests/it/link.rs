@@ -35,7 +35,7 @@ use crate::replicate::{Instance, envelope_key, never, noise};
 const MIB: u64 = 1 << 20;
 
 /// Runs on a paused clock, which stands still while an index that was opened with [`Still::open`] works.
-fn still<F: Future>(work: impl FnOnce(Still) -> F) -> F::Output {
+pub fn still<F: Future>(work: impl FnOnce(Still) -> F) -> F::Output {
     let (still, nudge) = (Still::default(), Arc::new(Notify::new()));
     let (seen, nudged) = (still.clone(), Arc::clone(&nudge));
     let before_parking = move || {
@@ -58,7 +58,7 @@ fn still<F: Future>(work: impl FnOnce(Still) -> F) -> F::Output {
 }
 
 #[derive(Clone, Default)]
-struct Still {
+pub struct Still {
     indexes: Arc<Mutex<Vec<Index>>>,
     opening: Arc<AtomicUsize>,
 }
@@ -114,7 +114,7 @@ impl ChunkStore for Memory {
 }
 
 /// An instance with its chunks in memory.
-async fn instance(still: &Still, net: &MemoryNet, name: &str, port: u16, thrifty: bool) -> Instance {
+pub async fn instance(still: &Still, net: &MemoryNet, name: &str, port: u16, thrifty: bool) -> Instance {
     let dir = tempfile::tempdir().unwrap();
     let options = CreateOptions { name: name.into(), passphrase: None };
     let home = dir.path().join("home");
@@ -125,10 +125,10 @@ async fn instance(still: &Still, net: &MemoryNet, name: &str, port: u16, thrifty
 }
 
 /// Gives an instance snapshots of these chunks.
-async fn fill(a: &Instance, collection: &CollectionId, snapshots: u64, sizes: &[u32]) {
+pub async fn fill(a: &Instance, collection: &CollectionId, snapshots: u64, sizes: &[u32]) {
     let origin = a.store.keys.instance();
     if a.store.index.collection(collection).await.unwrap().is_none() {
-        let new = NewCollection { id: *collection, name: "data".into(), origin, settings: None };
+        let new = NewCollection { id: *collection, name: collection.short(), origin, settings: None };
         a.store.index.add_collection(&new).await.unwrap();
     }
     let mut new_chunks = Vec::new();
@@ -168,11 +168,11 @@ async fn fill(a: &Instance, collection: &CollectionId, snapshots: u64, sizes: &[
 }
 
 /// Somebody who mirrors sources over a link.
-struct Mirror {
-    instance: Instance,
-    link: Link,
-    puller: Puller,
-    peers: Vec<Peer>,
+pub struct Mirror {
+    pub instance: Instance,
+    pub link: Link,
+    pub puller: Puller,
+    pub peers: Vec<Peer>,
 }
 
 /// What a fetch took.
@@ -186,7 +186,7 @@ struct Took {
 
 impl Mirror {
     /// Pairs with the sources and syncs with them; no chunk is here yet.
-    async fn new(still: &Still, net: &MemoryNet, shape: LinkShape, sources: &[&Instance]) -> Self {
+    pub async fn new(still: &Still, net: &MemoryNet, shape: LinkShape, sources: &[&Instance]) -> Self {
         let instance = instance(still, net, "mirror", 99, true).await;
         let circuits = shape.circuits;
         let link = Link::new(net.clone(), shape);

@@ -901,7 +901,7 @@ async fn is_whole(b: &Instance, id: &ManifestId) -> bool {
     b.store.index.snapshot(id).await.unwrap().is_some_and(|snapshot| snapshot.complete && snapshot.has_key)
 }
 
-async fn wait_for(mut condition: impl AsyncFnMut() -> bool) {
+pub async fn wait_for(mut condition: impl AsyncFnMut() -> bool) {
     let waiting = async {
         let mut looks = tokio::time::interval(Duration::from_millis(10));
         while !condition().await {

@@ -69,6 +69,8 @@ pub struct RestoreStats {
     pub skipped: u64,
     /// What was removed, or would be.
     pub deleted: u64,
+    /// What could not be restored at all; each is a problem.
+    pub failed: u64,
 }
 
 /// Why nothing, or not everything, was restored.
@@ -189,6 +191,7 @@ fn fill(
             return Err(RestoreError::Cancelled);
         }
         let mut stats = plan.finish()?;
+        stats.failed += failed.0.load(Ordering::Relaxed);
         stats.files -= failed.0.load(Ordering::Relaxed);
         stats.bytes -= failed.1.load(Ordering::Relaxed);
         Ok(stats)

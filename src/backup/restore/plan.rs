@@ -337,11 +337,14 @@ impl<'a> Plan<'a> {
     }
 
     /// Reports problems; only what makes going on pointless is an error.
-    fn handle(&self, path: &TreePath, done: Result<Vec<Problem>, TargetError>) -> Result<(), RestoreError> {
+    fn handle(&mut self, path: &TreePath, done: Result<Vec<Problem>, TargetError>) -> Result<(), RestoreError> {
         match done {
             Ok(problems) => problems.into_iter().for_each(|problem| self.monitor.problem(problem)),
             Err(error) if error.stops_all() => return Err(error.into()),
-            Err(error) => self.monitor.problem(error.into_problem(path)),
+            Err(error) => {
+                self.stats.failed += 1;
+                self.monitor.problem(error.into_problem(path));
+            }
         }
         Ok(())
     }

@@ -36,6 +36,7 @@ use self::scratch::Scratch;
 
 pub use self::error::TargetError;
 pub use self::file::StagedFile;
+pub(super) use self::remove::remove_all;
 
 /// A folder that is restored into. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -22,7 +22,7 @@ struct Emptying {
 /// Removes `name` in `dir` and everything below; it is fine if nothing is there.
 ///
 /// Only one folder is open at a time; the way up is `..`, taken only if it leads where we came from.
-pub(super) fn remove_all(dir: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+pub(in crate::backup) fn remove_all(dir: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
     match unlinkat(dir, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
         // What the systems say about folders.

@@ -124,9 +124,10 @@ pub struct CloneArgs {
 pub struct PromoteArgs {
     /// Which collection
     pub collection: String,
-    /// The folder in which its data is now: what 'bulbil restore' laid out, or where the application has it
+    /// The folder in which its data is now: what 'bulbil restore' laid out, or where the application has it [default: that of the
+    /// standby]
     #[arg(long, value_name = "DIR")]
-    pub data: PathBuf,
+    pub data: Option<PathBuf>,
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,

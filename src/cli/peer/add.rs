@@ -4,7 +4,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::json;
 
 use crate::clock::Clock;
-use crate::domain::peer::Trust;
+use crate::domain::peer::{Scope, Trust};
 use crate::replicate::call::Callee;
 use crate::replicate::pair::{free_name, knock};
 use crate::store::Store;
@@ -43,6 +43,7 @@ pub async fn add(args: PeerAddArgs, store: &Store, context: &Context) -> anyhow:
                 trust: Trust::Pending,
                 identity: signed,
                 follow: false,
+                mirror: Scope::All,
                 granted,
                 cursor: None,
                 added_at: context.clock.now(),

@@ -44,6 +44,7 @@ async fn list(store: &Store, context: &Context) -> anyhow::Result<Outcome> {
             peer.id.short(),
             peer.trust.word().to_owned(),
             peer.address.as_ref().map_or_else(|| "calls us".to_owned(), ToString::to_string),
+            super::mirror::in_words(store, peer).await?,
             contact.unwrap_or_else(|| "never".to_owned()),
             peer.last_error.clone().unwrap_or_default(),
         ]);
@@ -53,7 +54,9 @@ async fn list(store: &Store, context: &Context) -> anyhow::Result<Outcome> {
             "There are no peers yet: 'bulbil invite' lets one in, 'bulbil clone INVITE' joins one, 'bulbil peer add URL' notes one.",
         );
     } else {
-        context.output.table(&["peer", "id", "state", "address", "last pull", ""].map(str::to_owned), &rows);
+        context
+            .output
+            .table(&["peer", "id", "state", "address", "mirrored", "last pull", ""].map(str::to_owned), &rows);
     }
     context.output.document("peer list", peers.iter().map(document).collect::<Vec<_>>(), &[]);
     Ok(Outcome::Done)

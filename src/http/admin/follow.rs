@@ -32,6 +32,9 @@ pub struct FollowStatus {
     pub instance: String,
     /// Whether it is visited now.
     pub busy: bool,
+    /// Whether a request is open at it that it answers when it has news.
+    #[serde(default)]
+    pub listening: bool,
     /// Failures in a row.
     pub failures: u32,
     /// When the last visit ended.
@@ -62,6 +65,11 @@ impl Following {
         self.bell.send_modify(|rings| *rings += 1);
     }
 
+    /// Tells waiting peers that another process of this home has added to its feed.
+    pub fn feed_changed(&self) {
+        self.worker.feed_changed();
+    }
+
     /// Whether the worker runs no more.
     pub fn has_stopped(&self) -> bool {
         self.bell.is_closed()
@@ -80,6 +88,7 @@ impl Following {
                 name: peer.name,
                 instance: peer.id.to_string(),
                 busy: peer.busy,
+                listening: peer.listening,
                 failures: peer.failures,
                 last_at: last.map(|visit| visit.ended_at),
                 new_snapshots: last.map_or(0, |visit| visit.new_snapshots),

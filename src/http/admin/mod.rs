@@ -10,7 +10,7 @@ mod guard; // whose request, and for which name
 mod health; // GET /healthz, GET /readyz
 pub mod network; // how peers come in
 mod status; // GET /admin/v1/status
-mod sync; // POST /admin/v1/sync
+mod sync; // POST /admin/v1/sync, POST /admin/v1/feed-changed
 pub mod token; // the bearer token
 
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use utoipa_axum::routes;
 
 pub use follow::{FollowStatus, Following};
 pub use status::{CollectionStatus, PeerStatus, StatusAnswer};
-pub use sync::SyncAnswer;
+pub use sync::{FeedAnswer, SyncAnswer};
 
 use super::problem::Problem;
 use crate::clock::Clock;
@@ -98,6 +98,7 @@ fn guarded_routes() -> OpenApiRouter<AdminPlane> {
         .routes(routes!(status::get_status))
         .routes(routes!(status::get_addresses))
         .routes(routes!(sync::post_sync))
+        .routes(routes!(sync::post_feed_changed))
 }
 
 /// The description of the admin plane, from the very routes that are served.

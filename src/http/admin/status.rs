@@ -9,6 +9,7 @@ use super::network::{Addresses, NetworkStatus};
 use super::{AdminPlane, FollowStatus};
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::problem::Problem;
+use crate::worker::standby;
 
 /// What the running server knows.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
@@ -30,6 +31,9 @@ pub struct StatusAnswer {
     pub peers: Vec<PeerStatus>,
     /// How it stands with each followed peer.
     pub following: Vec<FollowStatus>,
+    /// Collections of others that are kept laid out in a folder.
+    #[serde(default)]
+    pub standbys: Vec<StandbyStatus>,
 }
 
 /// A collection.
@@ -48,6 +52,44 @@ pub struct CollectionStatus {
     pub missing_chunks: u64,
     /// Their bytes.
     pub missing_bytes: u64,
+}
+
+/// A collection that is kept laid out in a folder.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct StandbyStatus {
+    /// What it is called here.
+    pub collection: String,
+    /// The folder.
+    pub into: String,
+    /// The snapshot that is laid out.
+    pub snapshot: Option<String>,
+    /// Its number.
+    pub sequence: Option<u64>,
+    /// When it was laid out.
+    #[schema(value_type = Option<String>)]
+    pub laid_out_at: Option<Timestamp>,
+    /// The number of the newest snapshot that could be laid out.
+    pub newest_sequence: Option<u64>,
+    /// Why the newest one is not laid out.
+    pub error: Option<String>,
+    /// What was wrong with the hook the last time.
+    pub hook_error: Option<String>,
+}
+
+impl StandbyStatus {
+    fn of(standby: standby::StandbyStatus) -> Self {
+        let laid_out = standby.laid_out.as_ref();
+        Self {
+            collection: standby.name,
+            into: standby.settings.into.display().to_string(),
+            snapshot: laid_out.map(|laid_out| laid_out.snapshot.to_string()),
+            sequence: laid_out.map(|laid_out| laid_out.sequence),
+            laid_out_at: laid_out.map(|laid_out| laid_out.laid_out_at),
+            newest_sequence: standby.newest.map(|newest| newest.sequence),
+            error: standby.error,
+            hook_error: standby.hook_error,
+        }
+    }
 }
 
 /// A peer.
@@ -117,6 +159,7 @@ pub(super) async fn get_status(State(plane): State<AdminPlane>) -> Result<Json<S
         }
     };
     let peers = index.peers().await.map_err(internal)?.into_iter().map(peer).collect();
+    let standbys = standby::status(&plane.store).await.map_err(internal)?;
     Ok(Json(StatusAnswer {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         instance: plane.store.keys.instance().to_string(),
@@ -126,6 +169,7 @@ pub(super) async fn get_status(State(plane): State<AdminPlane>) -> Result<Json<S
         collections,
         peers,
         following: plane.worker.status(),
+        standbys: standbys.into_iter().map(StandbyStatus::of).collect(),
     }))
 }
 

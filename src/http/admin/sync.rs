@@ -1,4 +1,4 @@
-//! `POST /admin/v1/sync`: asks all peers now instead of when it is time.
+//! `POST /admin/v1/sync`: asks all peers now instead of when it is time. `POST /admin/v1/feed-changed`: tells them that there is news.
 
 use std::time::Duration;
 
@@ -32,6 +32,13 @@ pub struct SyncAnswer {
     pub following: Vec<FollowStatus>,
 }
 
+/// Our own feed.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FeedAnswer {
+    /// Changes in it.
+    pub length: u64,
+}
+
 /// Asks all peers now
 #[utoipa::path(
     post,
@@ -56,4 +63,20 @@ pub(super) async fn post_sync(State(plane): State<AdminPlane>, uri: Uri) -> Resu
         false
     };
     Ok(Json(SyncAnswer { done, following: plane.worker.status() }))
+}
+
+/// Tells waiting peers at once that there is a new snapshot, instead of within two seconds
+#[utoipa::path(
+    post,
+    path = "/admin/v1/feed-changed",
+    responses(
+        (status = 200, description = "They are being told", body = FeedAnswer),
+        (status = 401, description = "No token, or a wrong one", body = ProblemDocument)
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn post_feed_changed(State(plane): State<AdminPlane>) -> Result<Json<FeedAnswer>, Problem> {
+    plane.worker.feed_changed();
+    let length = plane.store.index.feed_head().await.map_err(|error| Problem::internal(&error))?;
+    Ok(Json(FeedAnswer { length }))
 }

@@ -62,8 +62,13 @@ async fn ask(
     (head.status, String::from_utf8(body.to_vec()).unwrap())
 }
 
-const PATHS: [(&str, &str); 4] =
-    [("GET", "/readyz"), ("GET", "/admin/v1/status"), ("GET", "/admin/v1/addresses"), ("POST", "/admin/v1/sync")];
+const PATHS: [(&str, &str); 5] = [
+    ("GET", "/readyz"),
+    ("GET", "/admin/v1/status"),
+    ("GET", "/admin/v1/addresses"),
+    ("POST", "/admin/v1/sync"),
+    ("POST", "/admin/v1/feed-changed"),
+];
 const HERE: &str = "127.0.0.1:7002";
 
 #[tokio::test]

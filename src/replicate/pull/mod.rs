@@ -205,13 +205,18 @@ impl Puller {
         self.fetch_with(collection, peers, cancel, false).await
     }
 
-    /// Like [`fetch`](Self::fetch) of everything from one peer, but does not ask again for what the peer did not have a
-    /// short time ago: for who does it over and over.
+    /// Like [`fetch`](Self::fetch) from one peer, but does not ask again for what the peer did not have a short time ago: for
+    /// who does it over and over.
     ///
     /// # Errors
     /// See [`fetch`](Self::fetch).
-    pub async fn fetch_again(&self, peer: &Peer, cancel: &CancellationToken) -> Result<FetchReport, PullError> {
-        self.fetch_with(None, std::slice::from_ref(peer), cancel, true).await
+    pub async fn fetch_again(
+        &self,
+        collection: Option<&CollectionId>,
+        peer: &Peer,
+        cancel: &CancellationToken,
+    ) -> Result<FetchReport, PullError> {
+        self.fetch_with(collection, std::slice::from_ref(peer), cancel, true).await
     }
 
     async fn fetch_with(

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
+use super::standbys::StandbySettings;
 use super::succession::read_line;
 use super::{Index, IndexError, id, json, to_json};
 use crate::domain::chunk::Padding;
@@ -31,6 +32,9 @@ pub struct Collection {
     pub line: Vec<Reign>,
     /// How it is backed up; only for our own. It stays when somebody else takes over.
     pub settings: Option<CollectionSettings>,
+    /// Where its newest snapshot is kept laid out; only for those of others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby: Option<StandbySettings>,
 }
 
 /// A collection to be.
@@ -183,7 +187,7 @@ pub(in crate::store) async fn free_name(connection: &mut SqliteConnection, name:
 /// All columns of a collection.
 macro_rules! select {
     () => {
-        "SELECT no, id, name, origin, reigns, settings FROM collection LEFT JOIN collection_line ON collection_no = no"
+        "SELECT no, id, name, origin, reigns, settings, standby FROM collection LEFT JOIN collection_line ON collection_no = no"
     };
 }
 
@@ -227,6 +231,7 @@ pub(in crate::store) async fn insert(
         origin: new.origin,
         line: vec![Reign::founder(new.origin)],
         settings: new.settings.clone(),
+        standby: None,
     })
 }
 
@@ -247,6 +252,7 @@ fn read(row: &SqliteRow) -> Result<Collection, IndexError> {
     let settings: Option<String> = row.try_get("settings")?;
     let reigns: Option<String> = row.try_get("reigns")?;
     let origin = id(row, "origin", InstanceId::from_slice)?;
+    let standby: Option<String> = row.try_get("standby")?;
     Ok(Collection {
         no: row.try_get("no")?,
         id: id(row, "id", CollectionId::from_slice)?,
@@ -254,10 +260,11 @@ fn read(row: &SqliteRow) -> Result<Collection, IndexError> {
         origin,
         line: read_line(reigns.as_deref(), origin)?,
         settings: settings.as_deref().map(json).transpose()?,
+        standby: standby.as_deref().map(json).transpose()?,
     })
 }
 
-fn write_path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn write_path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     let mut text = String::new();
     for chunk in path.as_os_str().as_bytes().utf8_chunks() {
         text.push_str(&chunk.valid().replace('%', "%25"));
@@ -268,7 +275,7 @@ fn write_path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Err
     serializer.serialize_str(&text)
 }
 
-fn read_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+pub(super) fn read_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let text = String::deserialize(deserializer)?;
     let mut bytes = Vec::with_capacity(text.len());
     let mut parts = text.split('%');

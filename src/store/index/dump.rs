@@ -12,7 +12,8 @@ impl Index {
     /// [`IndexError`].
     pub async fn dump(&self) -> Result<String, IndexError> {
         let rows = sqlx::query(
-            "SELECT 'collection ' || hex(id) || ' ' || name || ' ' || hex(origin) || ' ' || coalesce(settings, '-') AS line
+            "SELECT 'collection ' || hex(id) || ' ' || name || ' ' || hex(origin) || ' ' || coalesce(settings, '-')
+               || ' ' || coalesce(standby, '-') AS line
                FROM collection
              UNION ALL SELECT 'snapshot ' || hex(s.id) || ' ' || hex(c.id) || ' ' || sequence || ' ' || created_at || ' ' || partial
                || ' ' || chunks || ' ' || chunk_bytes || ' ' || coalesce(hex(parent), '-') || ' ' || has_key || ' ' || complete
@@ -30,6 +31,7 @@ impl Index {
                FROM snapshot_segment l JOIN snapshot s ON s.no = l.snapshot_no JOIN chunk g ON g.no = l.segment_no
              UNION ALL SELECT 'peer ' || hex(id) || ' ' || name || ' ' || coalesce(address, '-') || ' ' || trust || ' ' || identity
                || ' ' || follow || ' ' || coalesce(granted, '-') || ' ' || added_at || ' ' || coalesce(hex(discovery), '-')
+               || ' ' || coalesce(mirror, '-')
                FROM peer
              UNION ALL SELECT 'line ' || hex(c.id) || ' ' || reigns FROM collection_line JOIN collection c ON c.no = collection_no
              UNION ALL SELECT 'statement ' || hex(id) || ' ' || text FROM statement

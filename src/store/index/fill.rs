@@ -5,7 +5,9 @@ use std::collections::{HashMap, HashSet};
 use sqlx::{Sqlite, Transaction};
 
 use super::snapshots::Standing;
-use super::{Index, IndexError, NewCollection, Peer, chunks, collections, peers, snapshots, succession};
+use super::{
+    Collection, Index, IndexError, NewCollection, Peer, chunks, collections, peers, snapshots, standbys, succession,
+};
 use crate::domain::id::ChunkId;
 use crate::domain::manifest::SignedManifest;
 use crate::domain::peer::is_plain_name;
@@ -28,8 +30,10 @@ impl Index {
 
 impl Contents {
     /// Adds a collection from the ledger.
-    pub(in crate::store) async fn add_collection(&mut self, new: &NewCollection) -> Result<(), IndexError> {
-        collections::insert(&mut self.tx, new).await.map(drop)
+    pub(in crate::store) async fn add_collection(&mut self, known: Collection) -> Result<(), IndexError> {
+        let Collection { id, name, origin, settings, standby, .. } = known;
+        collections::insert(&mut self.tx, &NewCollection { id, name, origin, settings }).await?;
+        standbys::set(&mut self.tx, &id, standby.as_ref()).await
     }
 
     /// Adds a peer from the ledger.

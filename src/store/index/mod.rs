@@ -13,6 +13,7 @@ mod invites;
 mod nonces;
 mod peers;
 mod snapshots;
+mod standbys;
 mod succession;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ pub(super) use fill::Contents;
 pub use invites::{InviteRow, NewInvite};
 pub use peers::{Compared, Granted, Peer};
 pub use snapshots::{NewChunk, NewSnapshot, Snapshot};
+pub use standbys::{StandbyRecord, StandbySettings};
 pub(super) use succession::founder;
 pub use succession::{Succeeded, Topic};
 

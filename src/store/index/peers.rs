@@ -12,7 +12,7 @@ use crate::domain::crypto::discovery::DiscoveryRecipient;
 use crate::domain::feed::{Cursor, Fingerprint};
 use crate::domain::id::{CollectionId, InstanceId};
 use crate::domain::identity::SignedIdentity;
-use crate::domain::peer::{PeerAddress, Role, Trust, is_plain_name};
+use crate::domain::peer::{PeerAddress, Role, Scope, Trust, is_plain_name};
 
 /// Another instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct Peer {
     pub identity: SignedIdentity,
     /// Whether we keep pulling from it.
     pub follow: bool,
+    /// Of which collections we then fetch the chunks.
+    #[serde(default = "all_of_them", skip_serializing_if = "is_all_of_them")]
+    pub mirror: Scope,
     /// What it let us have.
     pub granted: Option<Granted>,
     /// With which key it finds our onion service, if that hides.
@@ -45,6 +48,14 @@ pub struct Peer {
     /// What went wrong the last time. Set by [`Index::note_contact`] only.
     #[serde(skip)]
     pub last_error: Option<String>,
+}
+
+fn all_of_them() -> Scope {
+    Scope::All
+}
+
+fn is_all_of_them(scope: &Scope) -> bool {
+    *scope == Scope::All
 }
 
 /// What a peer let us have.
@@ -215,10 +226,10 @@ impl Index {
 pub(in crate::store) async fn upsert(connection: &mut SqliteConnection, peer: &Peer) -> Result<(), IndexError> {
     let done = sqlx::query(
         "INSERT INTO peer (id, name, address, trust, identity, follow, granted, cursor, added_at, last_contact_at, last_error,
-         discovery)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+         discovery, mirror)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
          ON CONFLICT (id) DO UPDATE SET name = ?2, address = ?3, trust = ?4, identity = ?5, follow = ?6, granted = ?7,
-         discovery = ?12",
+         discovery = ?12, mirror = ?13",
     )
     .bind(peer.id.as_bytes().to_vec())
     .bind(peer.name.clone())
@@ -232,6 +243,7 @@ pub(in crate::store) async fn upsert(connection: &mut SqliteConnection, peer: &P
     .bind(peer.last_contact_at.map(nanos))
     .bind(peer.last_error.clone())
     .bind(peer.discovery.map(|key| key.as_bytes().to_vec()))
+    .bind((peer.mirror != Scope::All).then(|| to_json(&peer.mirror)))
     .execute(connection)
     .await;
     match done {
@@ -271,6 +283,7 @@ fn read(row: &SqliteRow) -> Result<Peer, IndexError> {
     let address: Option<String> = row.try_get("address")?;
     let granted: Option<String> = row.try_get("granted")?;
     let cursor: Option<String> = row.try_get("cursor")?;
+    let mirror: Option<String> = row.try_get("mirror")?;
     Ok(Peer {
         id: id(row, "id", InstanceId::from_slice)?,
         name: row.try_get("name")?,
@@ -278,6 +291,7 @@ fn read(row: &SqliteRow) -> Result<Peer, IndexError> {
         trust: json(row.try_get("trust")?)?,
         identity: json(row.try_get("identity")?)?,
         follow: row.try_get("follow")?,
+        mirror: mirror.as_deref().map(json).transpose()?.unwrap_or(Scope::All),
         granted: granted.as_deref().map(json).transpose()?,
         cursor: cursor.map(|text| text.parse()).transpose().map_err(|_| IndexError::Damaged(None))?,
         added_at: moment(row, "added_at")?,

@@ -372,7 +372,7 @@ async fn supersede(
     chunks::unlink_snapshot(connection, no).await
 }
 
-fn read(row: &SqliteRow) -> Result<Snapshot, IndexError> {
+pub(super) fn read(row: &SqliteRow) -> Result<Snapshot, IndexError> {
     let parent: Option<Vec<u8>> = row.try_get("parent")?;
     let parent = parent.map(|bytes| ManifestId::from_slice(&bytes)).transpose();
     Ok(Snapshot {

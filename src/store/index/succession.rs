@@ -93,7 +93,8 @@ impl Index {
         if known.origin != by.instance() {
             return Err(IndexError::NotEntitled);
         }
-        sqlx::query("UPDATE collection SET settings = ?2 WHERE no = ?1")
+        // Its folder is the application's now: nothing is laid out there any more.
+        sqlx::query("UPDATE collection SET settings = ?2, standby = NULL, standby_record = NULL WHERE no = ?1")
             .bind(known.no)
             .bind(to_json(settings))
             .execute(&mut *tx)
@@ -101,7 +102,7 @@ impl Index {
         let feed = FeedId::random(&mut entropy());
         sqlx::query("UPDATE feed_name SET id = ?1").bind(feed.as_bytes().to_vec()).execute(&mut *tx).await?;
         self.commit_with_ledger(tx).await?;
-        Ok(Collection { settings: Some(settings.clone()), ..known })
+        Ok(Collection { settings: Some(settings.clone()), standby: None, ..known })
     }
 
     /// What was remembered by [`note_told`](Self::note_told).
