@@ -138,6 +138,9 @@ bulbil peer trust nas --yes --role mirror --collections notes")]
     /// Shut a peer out, and show what it has already
     #[command(after_help = "Example:\n  bulbil peer revoke nas")]
     Revoke(PeerArg),
+    /// Show what a peer was given: keys and chunks, by snapshot and date
+    #[command(after_help = "Example:\n  bulbil peer exposure nas")]
+    Exposure(PeerArg),
     /// Forget a peer; what was pulled from it stays
     #[command(after_help = "Example:\n  bulbil peer remove nas")]
     Remove(PeerArg),

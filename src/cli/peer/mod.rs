@@ -1,6 +1,7 @@
 //! `bulbil peer …`: the step-by-step way to know, trust and shut out other instances.
 
 mod add; // note one by its address, ask it for its key again
+mod exposure; // what one has got from here
 mod revoke; // shut one out, and say what it has
 mod trust; // let one in
 
@@ -25,6 +26,7 @@ pub async fn run(command: PeerCommand, context: &Context) -> anyhow::Result<Outc
         PeerCommand::Show(args) => show(&peer(&store, &args.peer).await?, &store, context).await,
         PeerCommand::Trust(args) => trust::trust(args, &store, context).await,
         PeerCommand::Revoke(args) => revoke::revoke(peer(&store, &args.peer).await?, &store, context).await,
+        PeerCommand::Exposure(args) => exposure::show(peer(&store, &args.peer).await?, &store, context).await,
         PeerCommand::Remove(args) => remove(&peer(&store, &args.peer).await?, &store, context).await,
         PeerCommand::RefreshKey(args) => add::refresh_key(peer(&store, &args.peer).await?, &store, context).await,
         PeerCommand::ResetSync(args) => reset_sync(&peer(&store, &args.peer).await?, &store, context).await,
