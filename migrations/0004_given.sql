@@ -25,3 +25,11 @@ CREATE TABLE given_chunk (
     first_at INTEGER NOT NULL,
     PRIMARY KEY (peer_no, chunk)
 ) STRICT, WITHOUT ROWID;
+
+-- Bytes of chunks that were sent in a month (years times twelve, and the months of this one): for quotas.
+CREATE TABLE sent_month (
+    peer_no INTEGER NOT NULL REFERENCES given_peer (no),
+    month   INTEGER NOT NULL,
+    bytes   INTEGER NOT NULL,
+    PRIMARY KEY (peer_no, month)
+) STRICT, WITHOUT ROWID;

@@ -33,7 +33,7 @@ impl Serve {
     /// [`ServeError::Index`]. When the future is dropped, what was being recorded may be forgotten.
     pub async fn save_given(&self) -> Result<(), ServeError> {
         let pending = std::mem::take(&mut *self.given.0.lock().expect("no holder of this lock can panic"));
-        let mut result = Ok(());
+        let mut result = self.save_sent().await;
         for (peer, chunks) in pending {
             if let Err(error) = self.store().index.note_given_chunks(&peer, &chunks).await {
                 self.given.0.lock().expect("no holder of this lock can panic").entry(peer).or_default().extend(chunks);

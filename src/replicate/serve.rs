@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
+use super::allowance::Allowances;
 use super::exposure::Pending;
 use crate::domain::envelope::HPKE_X25519;
 use crate::domain::feed::{Change, Cursor, MAX_CHANGES, MAX_PAGE_BYTES, Page};
@@ -73,6 +74,7 @@ pub struct Serve {
     pub(super) cores: Arc<Semaphore>,
     /// What was given and is not recorded yet (R6).
     pub(super) given: Arc<Pending>,
+    pub(super) allowances: Arc<Allowances>,
 }
 
 /// A peer that is let in, as it is now.
@@ -92,7 +94,7 @@ impl Serve {
     pub fn new(store: Store) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let (changed, cores) = (Arc::new(watch::Sender::new(0)), Arc::new(Semaphore::new(cores)));
-        Self { store, changed, cores, given: Arc::default() }
+        Self { store, changed, cores, given: Arc::default(), allowances: Arc::default() }
     }
 
     /// The repository.
@@ -412,7 +414,7 @@ mod tests {
     }
 
     fn all(role: Role) -> Rights {
-        Rights { scope: Scope::All, role, onward: false, from: None }
+        Rights { scope: Scope::All, role, onward: false, from: None, limits: Default::default() }
     }
 
     #[test]

@@ -33,7 +33,9 @@ const READ_AHEAD: usize = 2;
         (status = 304, description = "The caller has it"),
         (status = 401, description = "Anything wrong with the caller", body = ProblemDocument),
         (status = 404, description = "Not here, or not for the caller", body = ProblemDocument),
-        (status = 416, description = "The range lies outside", body = ProblemDocument)
+        (status = 416, description = "The range lies outside", body = ProblemDocument),
+        (status = 429, description = "The caller's quota is used up", body = ProblemDocument),
+        (status = 503, description = "Not at this time of the day", body = ProblemDocument)
     )
 )]
 pub(super) async fn get_chunk(
@@ -54,6 +56,7 @@ pub(super) async fn get_chunk(
     if wanted == Some(None) {
         return Err(Problem::range_not_satisfiable(u64::from(size)));
     }
+    open(&plane, &peer).await?;
     let read = plane.serve.read_chunk(id, size).await.map_err(|error| Problem::internal(&error))?;
     let bytes = read.ok_or_else(Problem::not_found)?;
     let send = |bytes: Bytes| {
@@ -105,7 +108,9 @@ pub(super) async fn head_chunk(
         (status = 200, description = "Frames, one for each id in order, and a trailer; without it the stream was cut off",
             content_type = "application/vnd.bulbil.chunks"),
         (status = 400, description = "Malformed, or too many ids", body = ProblemDocument),
-        (status = 401, description = "Anything wrong with the caller", body = ProblemDocument)
+        (status = 401, description = "Anything wrong with the caller", body = ProblemDocument),
+        (status = 429, description = "The caller's quota is used up", body = ProblemDocument),
+        (status = 503, description = "Not at this time of the day", body = ProblemDocument)
     )
 )]
 pub(super) async fn post_chunks(
@@ -114,6 +119,7 @@ pub(super) async fn post_chunks(
     PeerJson(request): PeerJson<ChunksRequest>,
 ) -> Result<Response, Problem> {
     let ids = bounded(request.ids)?;
+    open(&plane, &peer).await?;
     let sizes = plane.serve.sizes(&peer.guest.rights, &ids).await.map_err(|error| Problem::internal(&error))?;
     let wanted: Vec<_> = ids.into_iter().zip(sizes).collect();
     let pieces = frames(plane.clone(), peer.clone(), wanted);
@@ -164,6 +170,12 @@ fn frames(
         std::future::ready(pieces)
     });
     magic.chain(encoded.flat_map(stream::iter))
+}
+
+/// Refuses when the peer's hours or its quota say so.
+async fn open(plane: &PeerPlane, peer: &TrustedPeer) -> Result<(), Problem> {
+    let refusal = plane.serve.may_send(&peer.guest, plane.clock.now()).await;
+    refusal.map_err(|error| Problem::internal(&error))?.map_or(Ok(()), |refusal| Err(Problem::no_chunks_now(refusal)))
 }
 
 async fn find(plane: &PeerPlane, peer: &TrustedPeer, id: &str) -> Result<(ChunkId, u32), Problem> {

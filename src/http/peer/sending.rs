@@ -13,6 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{PeerPlane, TrustedPeer};
 use crate::domain::id::ChunkId;
+use crate::domain::limits::piece_bytes;
 use crate::http::listener::Leave;
 use crate::replicate::serve::Guest;
 
@@ -76,7 +77,17 @@ impl<S: Stream<Item = io::Result<Piece>> + Unpin> Sending<S> {
         if self.cut.is_cancelled() {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        Ok(Some(self.rest.split_to(self.rest.len().min(PIECE_BYTES))))
+        let (guest, rate) = (&self.peer.guest, self.peer.guest.rights.limits.rate);
+        let piece = self.rest.split_to(self.rest.len().min(rate.map_or(PIECE_BYTES, piece_bytes)));
+        let now = self.plane.clock.now();
+        if let Some(refusal) = self.plane.serve.refusal(guest, now) {
+            tracing::info!(peer.id = %guest.id, ?refusal, "a stream was cut");
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        let wait = self.plane.serve.take(guest, piece.len(), now);
+        let waited = self.cut.run_until_cancelled(tokio::time::sleep(wait)).await;
+        waited.ok_or(io::ErrorKind::PermissionDenied)?;
+        Ok(Some(piece))
     }
 }
 

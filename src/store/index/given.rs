@@ -102,6 +102,42 @@ impl Index {
         Ok(tx.commit().await?)
     }
 
+    /// Bytes of chunks that a peer was sent in a month.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn sent_in_month(&self, peer: &InstanceId, month: i64) -> Result<u64, IndexError> {
+        let bytes: Option<i64> = sqlx::query_scalar(
+            "SELECT bytes FROM sent_month JOIN given_peer ON no = peer_no WHERE id = ?1 AND month = ?2",
+        )
+        .bind(peer.as_bytes().to_vec())
+        .bind(month)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(bytes.unwrap_or(0).unsigned_abs())
+    }
+
+    /// Adds to what peers were sent, each in a month.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn note_sent(&self, sent: &[(InstanceId, i64, u64)]) -> Result<(), IndexError> {
+        let mut tx = self.begin().await?;
+        for (peer, month, bytes) in sent {
+            let peer_no = number(&mut tx, peer).await?;
+            sqlx::query(
+                "INSERT INTO sent_month (peer_no, month, bytes) VALUES (?1, ?2, ?3)
+                 ON CONFLICT DO UPDATE SET bytes = bytes + ?3",
+            )
+            .bind(peer_no)
+            .bind(month)
+            .bind(i64::try_from(*bytes).unwrap_or(i64::MAX))
+            .execute(&mut *tx)
+            .await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
     /// What a peer was given of each snapshot that is or was here, by collection and number; of most it is nothing.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The peer plane through its router, and through connections in memory.
 
 mod pairing; // how instances come in
+mod sending; // how long, how fast and how much chunks are sent
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,6 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderMap, Request, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -20,6 +20,7 @@ use crate::clock::FixedClock;
 use crate::domain::crypto::sign::IdentityKey;
 use crate::domain::feed::Change;
 use crate::domain::id::{ChunkId, ManifestId};
+use crate::domain::limits::Limits;
 use crate::domain::peer::{PeerAddress, Rights, Role, Scope, Trust};
 use crate::domain::wire::frame::{Event, FrameDecoder, FrameError};
 use crate::domain::wire::messages::{ChunksRequest, EnvelopeStatus, MAX_IDS, MAX_REQUEST_BYTES, ProblemDocument};
@@ -31,7 +32,6 @@ use crate::store::testing::{Made, MakeSnapshot, TestStore};
 use crate::store::{Keys, entropy};
 use crate::transport::client::{ClientLimits, HttpClient};
 use crate::transport::memory::{Fault, MemoryNet};
-use crate::transport::{BoxedStream, Dial};
 
 const NOW: &str = "2026-11-22T06:00:00Z";
 
@@ -63,14 +63,21 @@ impl World {
         let router = peer_router(plane.clone());
         let world = Self { host, guest, seen, hidden, clock, plane, router };
         world
-            .trust(Trust::Trusted(Rights { scope: Scope::Only([a.id].into()), role, onward: false, from: None }))
+            .trust(Trust::Trusted(Rights {
+                scope: Scope::Only([a.id].into()),
+                role,
+                onward: false,
+                from: None,
+                limits: Default::default(),
+            }))
             .await;
         world
     }
 
-    async fn readmit(&self) {
+    /// Lets the guest in, with limits.
+    async fn admit(&self, limits: Limits) {
         let scope = Scope::Only([self.seen.signed.manifest.collection].into());
-        self.trust(Trust::Trusted(Rights { scope, role: Role::Reader, onward: false, from: None })).await;
+        self.trust(Trust::Trusted(Rights { scope, role: Role::Reader, onward: false, from: None, limits })).await;
     }
 
     async fn trust(&self, trust: Trust) {
@@ -424,99 +431,6 @@ async fn r6_revoking_cuts_an_open_stream() {
     }
     assert!(cut);
     assert_eq!(decode(ids.len(), &got), Err(FrameError::Truncated));
-}
-
-/// A connection on which the guest has asked for chunks, and of which it has read nothing.
-async fn asked(net: &MemoryNet, request: Request<Body>) -> BoxedStream {
-    let mut head = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri());
-    for (name, value) in request.headers() {
-        head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
-    }
-    let body = to_bytes(request.into_body(), usize::MAX).await.unwrap();
-    head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
-    let mut stream = net.dial(&"http://127.0.0.1:7001".parse().unwrap()).await.unwrap();
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(&body).await.unwrap();
-    stream
-}
-
-#[tokio::test]
-async fn r6_revoking_ends_the_stream_of_a_peer_that_reads_slowly_within_five_seconds() {
-    let world = World::new(Role::Reader).await;
-    let long: Vec<u8> =
-        std::iter::successors(Some(1u32), |n| Some(n.wrapping_mul(1_664_525).wrapping_add(1_013_904_223)))
-            .take(1 << 20)
-            .map(|n| (n >> 24) as u8)
-            .collect();
-    let collection = world.seen.signed.manifest.collection;
-    let made = world.host.snapshot(MakeSnapshot::new(collection, 2, &[("long", &long)])).await;
-    let (id, stored) = made.stored.iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
-    assert!(stored.len() > 500_000);
-    let (net, _, _) = world.online();
-    let body = serde_json::to_vec(&chunks(&[*id])).unwrap();
-    for request in ["POST", "GET"] {
-        let request = match request {
-            "POST" => world.signed("POST", "/chunks", &body),
-            _ => world.signed("GET", &format!("/chunks/{id}"), b""),
-        };
-        let mut stream = asked(&net, request).await;
-        let mut first = [0; 100];
-        stream.read_exact(&mut first).await.unwrap();
-        assert!(first.starts_with(b"HTTP/1.1 200"));
-        // As another process does it: nothing but the index tells.
-        world.trust(Trust::Revoked).await;
-        let revoked_at = std::time::Instant::now();
-        while !world.plane.busy.lock().unwrap().is_empty() {
-            tokio::task::yield_now().await;
-        }
-        let mut rest = Vec::new();
-        let _ = stream.read_to_end(&mut rest).await;
-        assert!(revoked_at.elapsed() < Duration::from_secs(5), "{:?}", revoked_at.elapsed());
-        assert!(rest.len() < stored.len(), "it ended in the middle of the chunk");
-        world.readmit().await;
-    }
-}
-
-#[tokio::test]
-async fn r6_what_a_peer_was_given_is_recorded() {
-    let world = World::new(Role::Reader).await;
-    let (_net, caller, host) = world.online();
-    let peer = world.host.store.index.peer(&world.keys().instance()).await.unwrap().unwrap();
-    let told = async || {
-        world.plane.settled().await;
-        crate::replicate::exposure::exposure(&world.host.store, &peer).await.unwrap()
-    };
-    let before = told().await;
-    assert_eq!((before.chunks, before.remake_bytes), (0, if before.may_know_more { before.remake_bytes } else { 0 }));
-    let all = world.seen.chunks();
-    let ids: Vec<ChunkId> = all.iter().map(|(id, _)| *id).collect();
-    // One chunk, a part of another, and what may not be seen.
-    let mut stream = caller.chunks(&host, &[ids[0], world.hidden.stored[0].0]).await.unwrap();
-    while stream.next().await.unwrap().is_some() {}
-    let mut rest = caller.rest_of_chunk(&host, &ids[1], 5).await.unwrap().unwrap();
-    while rest.next().await.unwrap().is_some() {}
-    drop((stream, rest));
-    let of = |has: &crate::replicate::exposure::Exposure| {
-        has.collections[0].snapshots.iter().find(|s| s.id == world.seen.signed.id).cloned().unwrap()
-    };
-    let two = told().await;
-    let bytes = u64::from(all[0].1) + u64::from(all[1].1);
-    assert_eq!((two.chunks, two.bytes, two.collections.len()), (2, bytes, 1));
-    let snapshot = of(&two);
-    assert_eq!((snapshot.given_chunks, snapshot.given_bytes, snapshot.key_given_at), (2, bytes, None));
-    assert_eq!(snapshot.first_given_at, Some(NOW.parse().unwrap()));
-    // The same again changes nothing, not even the date.
-    world.clock.set(NOW.parse::<Timestamp>().unwrap() + SignedDuration::from_hours(1));
-    caller.envelopes(&host, &[world.seen.signed.id, world.hidden.signed.id]).await.unwrap();
-    let mut stream = caller.chunks(&host, &ids).await.unwrap();
-    while stream.next().await.unwrap().is_some() {}
-    let whole = of(&told().await);
-    assert_eq!((whole.given_chunks, whole.first_given_at), (whole.chunks, snapshot.first_given_at));
-    assert_eq!(whole.key_given_at, whole.last_given_at);
-    assert!(whole.key_given_at.is_some());
-    // It stays when the peer is forgotten.
-    world.host.store.index.remove_peer(&peer.id).await.unwrap();
-    assert_eq!(told().await.chunks, ids.len() as u64);
 }
 
 #[tokio::test]
