@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::id::{CollectionId, InstanceId};
+use crate::domain::limits::Limits;
 use crate::domain::peer::{PeerAddress, Rights, Role, Scope, Trust, fingerprint_words};
 use crate::replicate::call::{Callee, PeerCaller};
 use crate::store::Store;
@@ -21,6 +22,7 @@ use crate::transport::direct::DirectDial;
 use super::args::RightsArgs;
 use super::context::Context;
 use super::dialling::dial;
+use super::output::bytes;
 
 /// What plain addresses give up. Said whenever one is listened on or noted.
 pub const DIRECT_GIVES_UP: &str = "\
@@ -143,6 +145,7 @@ pub fn callee(peer: &Peer) -> anyhow::Result<Callee> {
 /// # Errors
 /// If a collection does not exist.
 pub async fn rights(store: &Store, args: &RightsArgs) -> anyhow::Result<Rights> {
+    let limits = Limits { rate: args.rate, quota: args.quota, hours: args.hours };
     let all = args.collections.iter().any(|name| name == "all");
     let scope = if all {
         Scope::All
@@ -153,7 +156,7 @@ pub async fn rights(store: &Store, args: &RightsArgs) -> anyhow::Result<Rights> 
         }
         Scope::Only(ids)
     };
-    Ok(Rights { scope, role: args.role, onward: args.onward, from: args.from })
+    Ok(Rights { scope, role: args.role, onward: args.onward, from: args.from, limits })
 }
 
 /// Rights in words.
@@ -171,7 +174,11 @@ pub async fn rights_in_words(store: &Store, rights: &Rights) -> anyhow::Result<S
             ids.iter().map(name).collect::<Vec<_>>().join(", ")
         }
     };
-    Ok(phrase(&what, rights.role, rights.onward, rights.from))
+    let Limits { rate, quota, hours } = rights.limits;
+    let rate = rate.map(|rate| format!(", at most {} a second", bytes(rate))).unwrap_or_default();
+    let quota = quota.map(|quota| format!(", at most {} a month", bytes(quota))).unwrap_or_default();
+    let hours = hours.map(|hours| format!(", chunks only {hours} UTC")).unwrap_or_default();
+    Ok(format!("{}{rate}{quota}{hours}", phrase(&what, rights.role, rights.onward, rights.from)))
 }
 
 /// What a peer lets us have, in words.

@@ -10,6 +10,7 @@ pub mod fetch; // what to ask whom next
 pub mod id; // one type for each kind of identifier
 pub mod identity; // the signed document by which an instance shows itself
 pub mod invite; // one line that lets another instance in
+pub mod limits; // how much, how fast and when a peer is sent chunks
 pub mod manifest; // the document that describes a snapshot
 pub mod metadata; // the sealed tree of files
 pub mod onion; // onion addresses

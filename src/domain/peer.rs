@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::id::{CollectionId, InstanceId};
+use super::limits::Limits;
 use super::onion::{OnionAddress, OnionError};
 
 /// Where a peer is, and by which transport alone it is reached (R9). Text form: `http://NAME.onion`, `http://127.0.0.1:7001`.
@@ -212,12 +213,21 @@ pub struct Rights {
     /// Only snapshots from this moment on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
+    /// How much, how fast and when.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
 }
 
 impl Rights {
     /// No right to anything: for a peer from which we only pull.
     pub fn none() -> Self {
-        Self { scope: Scope::Only(BTreeSet::new()), role: Role::Reader, onward: false, from: None }
+        Self {
+            scope: Scope::Only(BTreeSet::new()),
+            role: Role::Reader,
+            onward: false,
+            from: None,
+            limits: Limits::default(),
+        }
     }
 
     /// Whether a snapshot of this collection and moment may be seen.

@@ -9,19 +9,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::util::MapResponse;
+use tower::util::{MapRequest, MapResponse};
 
 use crate::transport::{BoxedStream, Listen};
 
 /// Put into an answer's extensions when whoever asked was let in.
 #[derive(Debug, Clone, Copy)]
 pub struct Welcome;
+
+/// Put into each request: who is told to leave has the connection closed, however slowly it reads.
+#[derive(Debug, Clone)]
+pub struct Leave(pub CancellationToken);
 
 /// What connections may cost.
 #[derive(Debug, Clone, Copy)]
@@ -82,8 +88,8 @@ pub async fn serve(
         guests.all.push_back(Guest { welcome: Arc::clone(&welcome), leave: leave.clone() });
         connections.spawn(async move {
             tokio::select! {
-                () = drive(stream, router, limits, stop, welcome) => {}
-                // Nobody waits for a stranger to finish.
+                () = drive(stream, router, limits, stop, welcome, Leave(leave.clone())) => {}
+                // Nobody waits for a stranger to finish, or for a guest who is not welcome any more.
                 () = leave.cancelled() => {}
             }
             drop(slot);
@@ -134,7 +140,12 @@ async fn drive(
     limits: ServeLimits,
     stop: CancellationToken,
     welcome: Arc<AtomicBool>,
+    leave: Leave,
 ) {
+    let router = MapRequest::new(router, move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(leave.clone());
+        request
+    });
     let router = MapResponse::new(router, move |answer: axum::response::Response| {
         if answer.extensions().get::<Welcome>().is_some() {
             welcome.store(true, Ordering::Relaxed);

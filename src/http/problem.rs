@@ -5,6 +5,7 @@ use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 
 use crate::domain::wire::messages::{MAX_IDS, MAX_REQUEST_BYTES, ProblemDocument};
+use crate::replicate::allowance::Refusal;
 
 /// The content type of a problem document.
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -78,6 +79,22 @@ impl Problem {
         Self { retry_after_seconds: Some(1), ..problem }
     }
 
+    /// A peer that is sent no chunks now.
+    pub fn no_chunks_now(refusal: Refusal) -> Self {
+        let (problem, wait) = match refusal {
+            Refusal::QuotaUsedUp(wait) => {
+                let title = "this month's quota of chunks is used up";
+                (Self::new(StatusCode::TOO_MANY_REQUESTS, "quota-used-up", title), wait)
+            }
+            Refusal::OutsideHours(wait) => {
+                let title = "chunks are sent at another time of the day";
+                (Self::new(StatusCode::SERVICE_UNAVAILABLE, "outside-hours", title), wait)
+            }
+        };
+        let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).max(1);
+        Self { retry_after_seconds: Some(seconds), ..problem }
+    }
+
     /// An invite that is not good, whatever the reason.
     pub fn invite_refused() -> Self {
         let title = "the invite is not good: it was used, it has expired, or there is none. Ask for a new one";
@@ -144,6 +161,7 @@ impl IntoResponse for Problem {
             code: self.code.to_owned(),
             detail: self.detail.map(String::from),
             now: self.now,
+            retry_after_seconds: self.retry_after_seconds,
         };
         let body = serde_json::to_vec(&document).expect("a problem has no maps with odd keys");
         let mut response = (self.status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();

@@ -58,8 +58,10 @@ pub enum CallError {
         seconds: i64,
     },
     /// The peer has more to do than it can: later.
-    #[error("the peer is busy: {title}")]
+    #[error("the peer says that it is too early: {title}{}", again_in(*retry_after))]
     Busy {
+        /// After what time to ask again, if it says so.
+        retry_after: Option<Duration>,
         /// The problem's title.
         title: String,
     },
@@ -86,6 +88,16 @@ pub enum CallError {
     /// The stream of chunks is not whole.
     #[error(transparent)]
     Frames(#[from] FrameError),
+}
+
+/// For the end of a sentence.
+fn again_in(wait: Option<Duration>) -> String {
+    match wait.map(|wait| wait.as_secs()) {
+        None => String::new(),
+        Some(seconds @ 0..120) => format!("; again in {seconds} s"),
+        Some(seconds @ 120..172_800) => format!("; again in {} h {} min", seconds / 3600, seconds % 3600 / 60),
+        Some(seconds) => format!("; again in {} days", seconds / 86_400),
+    }
 }
 
 /// Whom to call: where it is, and the key with which it signs.
@@ -364,10 +376,12 @@ impl PeerCaller {
         let title = problem.as_ref().map(|problem| plain(&problem.title)).unwrap_or_default();
         let code = problem.as_ref().map(|problem| plain(&problem.code)).unwrap_or_default();
         let theirs = problem.as_ref().and_then(|problem| problem.now).filter(|_| code == "clock-skew");
+        let retry_after = problem.as_ref().and_then(|problem| problem.retry_after_seconds);
+        let retry_after = retry_after.map(|seconds| Duration::from_secs(seconds.into()));
         Err(match (status.as_u16(), theirs) {
             (_, Some(theirs)) => CallError::ClockSkew { seconds: self.clock.now().as_second() - theirs.as_second() },
             (404, _) => CallError::NotFound,
-            (429 | 503, _) => CallError::Busy { title },
+            (429 | 503, _) => CallError::Busy { retry_after, title },
             (status @ (..=399 | 500..), _) => CallError::PeerFailed { status, title },
             _ => CallError::Refused { code, title },
         })

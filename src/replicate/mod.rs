@@ -1,6 +1,8 @@
 //! Between instances: what a peer may see here, envelopes for it, how it comes in; and pulling from others.
 
+pub mod allowance; // how much a peer is still sent, how fast and when
 pub mod call; // signed calls to a peer, checked answers
+pub mod exposure; // what a peer already has
 pub mod pair; // letting an instance in, and joining one
 pub mod pull; // feed, keys and chunks of peers, brought here
 pub mod rekey; // envelopes, just in time

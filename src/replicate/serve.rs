@@ -3,7 +3,7 @@
 //! A peer's rights are narrowed to what may really leave ([`effective`]): of collections that came from elsewhere only those
 //! whose origin allows it. Everything that is asked for goes through the narrowed rights, and what they do not show looks
 //! exactly like what does not exist (R12). Trust is read from the index each time, never cached: whoever is revoked, by this
-//! process or another, is out with its next request, and an open stream asks again before each chunk (R6).
+//! process or another, is out with its next request, and an open stream asks again before each chunk and every second (R6).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
+use super::allowance::Allowances;
+use super::exposure::Pending;
 use super::succession;
 use crate::domain::envelope::HPKE_X25519;
 use crate::domain::feed::{Change, Cursor, MAX_CHANGES, MAX_PAGE_BYTES, Page};
@@ -72,6 +74,9 @@ pub struct Serve {
     changed: Arc<watch::Sender<u64>>,
     /// Work that keeps a core busy; as many at once as there are cores.
     pub(super) cores: Arc<Semaphore>,
+    /// What was given and is not recorded yet (R6).
+    pub(super) given: Arc<Pending>,
+    pub(super) allowances: Arc<Allowances>,
 }
 
 /// A peer that is let in, as it is now.
@@ -90,7 +95,8 @@ impl Serve {
     /// Serves this repository.
     pub fn new(store: Store) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Self { store, changed: Arc::new(watch::Sender::new(0)), cores: Arc::new(Semaphore::new(cores)) }
+        let (changed, cores) = (Arc::new(watch::Sender::new(0)), Arc::new(Semaphore::new(cores)));
+        Self { store, changed, cores, given: Arc::default(), allowances: Arc::default() }
     }
 
     /// The repository.
@@ -442,7 +448,7 @@ mod tests {
     }
 
     fn all(role: Role) -> Rights {
-        Rights { scope: Scope::All, role, onward: false, from: None }
+        Rights { scope: Scope::All, role, onward: false, from: None, limits: Default::default() }
     }
 
     #[test]

@@ -126,6 +126,7 @@ pub struct Server {
     tasks: TaskTracker,
     aborts: Vec<AbortHandle>,
     stop: CancellationToken,
+    plane: PeerPlane,
     lost: mpsc::UnboundedReceiver<ServerError>,
     _locks: (ServerLock, Option<TorLock>),
 }
@@ -196,6 +197,7 @@ impl Server {
             tasks: TaskTracker::new(),
             aborts: Vec::new(),
             stop,
+            plane: plane.clone(),
             lost,
             _locks: (lock, network.lock),
         };
@@ -296,6 +298,7 @@ impl Server {
             self.aborts.iter().for_each(AbortHandle::abort);
             self.tasks.wait().await;
         }
+        self.plane.settled().await;
         result
     }
 }

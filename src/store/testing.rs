@@ -267,7 +267,7 @@ pub(crate) fn peer(name: &str) -> Peer {
 }
 
 pub(crate) fn everything() -> Rights {
-    Rights { scope: Scope::All, role: Role::Reader, onward: false, from: None }
+    Rights { scope: Scope::All, role: Role::Reader, onward: false, from: None, limits: Default::default() }
 }
 
 pub(crate) fn cursor(position: u64) -> Cursor {

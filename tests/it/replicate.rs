@@ -175,7 +175,7 @@ impl Instance {
 
     /// Lets another instance in, which then knows this one as a peer.
     pub async fn let_in(&self, other: &Instance, role: Role, onward: bool) -> Peer {
-        let rights = Rights { scope: Scope::All, role, onward, from: None };
+        let rights = Rights { scope: Scope::All, role, onward, from: None, limits: Default::default() };
         let expires_at = "2026-11-23T00:00:00Z".parse().unwrap();
         let invite = invite(&self.store, self.address.clone(), rights, expires_at).await.unwrap();
         let peer = join(other.puller.caller(), &invite).await.unwrap();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
+use crate::domain::limits::{Hours, MIN_RATE};
 use crate::domain::peer::{PeerAddress, Role};
 
 /// `bulbil serve`
@@ -97,6 +98,35 @@ pub struct RightsArgs {
     /// Only snapshots made from this day or moment on: 2026-11-22 or 2026-11-22T10:00:00Z
     #[arg(long, value_name = "DATE", value_parser = parse_moment)]
     pub from: Option<Timestamp>,
+    /// Send it at most so many bytes a second, all its streams together: 500k, 2M
+    #[arg(long, value_name = "BYTES", value_parser = parse_rate)]
+    pub rate: Option<u64>,
+    /// Send it at most so many bytes of chunks in a calendar month: 50G
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub quota: Option<u64>,
+    /// Send chunks in this part of the day only, in UTC: 22:00-06:00
+    #[arg(long, value_name = "HOURS")]
+    pub hours: Option<Hours>,
+}
+
+/// A number of bytes: 500, 500k, 2M, 50G, 1T.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.char_indices().last() {
+        Some((at, 'k')) => (&text[..at], 1_000),
+        Some((at, 'M')) => (&text[..at], 1_000_000),
+        Some((at, 'G')) => (&text[..at], 1_000_000_000),
+        Some((at, 'T')) => (&text[..at], 1_000_000_000_000),
+        _ => (text, 1),
+    };
+    let number = number.parse::<u64>().ok().filter(|_| !number.starts_with('+'));
+    let bytes = number.and_then(|number| number.checked_mul(unit)).filter(|bytes| *bytes > 0);
+    bytes.ok_or_else(|| format!("{text:?} is no number of bytes: write it like 500k, 2M or 50G"))
+}
+
+/// A rate, not so small that everything would seem to stand still.
+fn parse_rate(text: &str) -> Result<u64, String> {
+    let rate = parse_bytes(text)?;
+    if rate < MIN_RATE { Err(format!("{text:?} is too slow: at least 1k a second")) } else { Ok(rate) }
 }
 
 /// `bulbil clone`
@@ -177,6 +207,9 @@ bulbil peer trust nas --yes --role mirror --collections notes")]
     /// Shut a peer out, and show what it has already
     #[command(after_help = "Example:\n  bulbil peer revoke nas")]
     Revoke(PeerArg),
+    /// Show what a peer was given: keys and chunks, by snapshot and date
+    #[command(after_help = "Example:\n  bulbil peer exposure nas")]
+    Exposure(PeerArg),
     /// Forget a peer; what was pulled from it stays
     #[command(after_help = "Example:\n  bulbil peer remove nas")]
     Remove(PeerArg),

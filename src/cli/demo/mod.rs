@@ -101,7 +101,13 @@ async fn tell(folder: &Path, story: &mut Story) -> anyhow::Result<()> {
     let stop_alpha = CancellationToken::new();
     let address = server.peer_address().clone();
     let serving = server.run(stop_alpha.clone());
-    let rights = Rights { scope: Scope::Only([notes.id].into()), role: Role::Reader, onward: false, from: None };
+    let rights = Rights {
+        scope: Scope::Only([notes.id].into()),
+        role: Role::Reader,
+        onward: false,
+        from: None,
+        limits: Default::default(),
+    };
     let until = clock.now().checked_add(Duration::from_secs(3600))?;
     let line = invite(&alpha, address, rights, until).await?.to_text();
     story.detail(&format!("bulbil clone '{}…'", &line[..44]));

@@ -2,6 +2,7 @@
 
 mod add; // note one by its address, ask it for its key again
 mod appoint; // name an heir
+mod exposure; // what one has got from here
 mod revoke; // shut one out, and say what it has
 mod trust; // let one in
 
@@ -27,6 +28,7 @@ pub async fn run(command: PeerCommand, context: &Context) -> anyhow::Result<Outc
         PeerCommand::Trust(args) => trust::trust(args, &store, context).await,
         PeerCommand::Appoint(args) => appoint::appoint(args, &store, context).await,
         PeerCommand::Revoke(args) => revoke::revoke(peer(&store, &args.peer).await?, &store, context).await,
+        PeerCommand::Exposure(args) => exposure::show(peer(&store, &args.peer).await?, &store, context).await,
         PeerCommand::Remove(args) => remove(&peer(&store, &args.peer).await?, &store, context).await,
         PeerCommand::RefreshKey(args) => add::refresh_key(peer(&store, &args.peer).await?, &store, context).await,
         PeerCommand::ResetSync(args) => reset_sync(&peer(&store, &args.peer).await?, &store, context).await,

@@ -12,6 +12,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::extract::{PeerJson, bounded};
 use super::guard::SelfChecking;
+use super::sending::{self, Piece};
 use super::{PeerPlane, TrustedPeer, range};
 use crate::domain::id::ChunkId;
 use crate::domain::wire::frame::{self, FrameEncoder};
@@ -32,7 +33,9 @@ const READ_AHEAD: usize = 2;
         (status = 304, description = "The caller has it"),
         (status = 401, description = "Anything wrong with the caller", body = ProblemDocument),
         (status = 404, description = "Not here, or not for the caller", body = ProblemDocument),
-        (status = 416, description = "The range lies outside", body = ProblemDocument)
+        (status = 416, description = "The range lies outside", body = ProblemDocument),
+        (status = 429, description = "The caller's quota is used up", body = ProblemDocument),
+        (status = 503, description = "Not at this time of the day", body = ProblemDocument)
     )
 )]
 pub(super) async fn get_chunk(
@@ -53,15 +56,21 @@ pub(super) async fn get_chunk(
     if wanted == Some(None) {
         return Err(Problem::range_not_satisfiable(u64::from(size)));
     }
+    open(&plane, &peer).await?;
     let read = plane.serve.read_chunk(id, size).await.map_err(|error| Problem::internal(&error))?;
     let bytes = read.ok_or_else(Problem::not_found)?;
+    let send = |bytes: Bytes| {
+        let length = [(header::CONTENT_LENGTH, bytes.len().to_string())];
+        let pieces = stream::iter([Ok(Piece { bytes, of: Some((id, size)) })]);
+        (length, Body::from_stream(sending::send(&plane, &peer, pieces)))
+    };
     let mut response = match wanted.flatten() {
-        None => (describe(&id), bytes).into_response(),
+        None => (describe(&id), send(bytes)).into_response(),
         Some(range) => {
             let content_range = format!("bytes {}-{}/{size}", range.start, range.end - 1);
             let bytes = bytes.slice(range.start as usize..range.end as usize);
             let content_range = [(header::CONTENT_RANGE, content_range)];
-            (StatusCode::PARTIAL_CONTENT, describe(&id), content_range, bytes).into_response()
+            (StatusCode::PARTIAL_CONTENT, describe(&id), content_range, send(bytes)).into_response()
         }
     };
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
@@ -99,7 +108,9 @@ pub(super) async fn head_chunk(
         (status = 200, description = "Frames, one for each id in order, and a trailer; without it the stream was cut off",
             content_type = "application/vnd.bulbil.chunks"),
         (status = 400, description = "Malformed, or too many ids", body = ProblemDocument),
-        (status = 401, description = "Anything wrong with the caller", body = ProblemDocument)
+        (status = 401, description = "Anything wrong with the caller", body = ProblemDocument),
+        (status = 429, description = "The caller's quota is used up", body = ProblemDocument),
+        (status = 503, description = "Not at this time of the day", body = ProblemDocument)
     )
 )]
 pub(super) async fn post_chunks(
@@ -108,9 +119,11 @@ pub(super) async fn post_chunks(
     PeerJson(request): PeerJson<ChunksRequest>,
 ) -> Result<Response, Problem> {
     let ids = bounded(request.ids)?;
+    open(&plane, &peer).await?;
     let sizes = plane.serve.sizes(&peer.guest.rights, &ids).await.map_err(|error| Problem::internal(&error))?;
     let wanted: Vec<_> = ids.into_iter().zip(sizes).collect();
-    let body = Body::from_stream(frames(plane, peer, wanted));
+    let pieces = frames(plane.clone(), peer.clone(), wanted);
+    let body = Body::from_stream(sending::send(&plane, &peer, pieces));
     let headers = [(header::CONTENT_TYPE, frame::CONTENT_TYPE), (header::CACHE_CONTROL, "no-store")];
     Ok(self_checking((headers, body).into_response()))
 }
@@ -121,7 +134,7 @@ fn frames(
     plane: PeerPlane,
     peer: TrustedPeer,
     wanted: Vec<(ChunkId, Option<u32>)>,
-) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+) -> impl Stream<Item = io::Result<Piece>> + Send + 'static {
     // On a task of its own: a stream that nobody takes is not polled, and must not hold a connection of the index meanwhile.
     let read = move |(id, size): (ChunkId, Option<u32>)| {
         let (plane, peer) = (plane.clone(), peer.clone());
@@ -138,24 +151,31 @@ fn frames(
         let task = AbortOnDropHandle::new(TaskTracker::new().spawn(work));
         async move { task.await.map_err(io::Error::other)? }
     };
-    let magic = stream::iter([Ok(Bytes::from_static(frame::MAGIC))]);
+    let magic = stream::iter([Ok(Piece::from(Bytes::from_static(frame::MAGIC)))]);
     let read = stream::iter(wanted).map(read).buffered(READ_AHEAD);
     let encoded = read.map(Some).chain(stream::iter([None])).scan(Some(FrameEncoder::new()), |encoder, item| {
         let pieces = match item {
-            None => encoder.take().map(|encoder| vec![Ok(Bytes::copy_from_slice(&encoder.finish()))]),
+            None => encoder.take().map(|encoder| vec![Ok(Piece::from(Bytes::copy_from_slice(&encoder.finish())))]),
             Some(Err(error)) => encoder.take().map(|_| vec![Err(error)]),
             Some(Ok((id, None))) => {
-                encoder.as_mut().map(|encoder| vec![Ok(Bytes::copy_from_slice(&encoder.missing(&id)))])
+                encoder.as_mut().map(|encoder| vec![Ok(Piece::from(Bytes::copy_from_slice(&encoder.missing(&id))))])
             }
             Some(Ok((id, Some(bytes)))) => encoder.as_mut().map(|encoder| {
-                let head = encoder.chunk(&id, bytes.len() as u32);
-                vec![Ok(Bytes::copy_from_slice(&head)), Ok(bytes)]
+                let size = bytes.len() as u32;
+                let head = Bytes::copy_from_slice(&encoder.chunk(&id, size));
+                vec![Ok(Piece::from(head)), Ok(Piece { bytes, of: Some((id, size)) })]
             }),
         };
         // After an error there is no encoder any more: the stream ends.
         std::future::ready(pieces)
     });
     magic.chain(encoded.flat_map(stream::iter))
+}
+
+/// Refuses when the peer's hours or its quota say so.
+async fn open(plane: &PeerPlane, peer: &TrustedPeer) -> Result<(), Problem> {
+    let refusal = plane.serve.may_send(&peer.guest, plane.clock.now()).await;
+    refusal.map_err(|error| Problem::internal(&error))?.map_or(Ok(()), |refusal| Err(Problem::no_chunks_now(refusal)))
 }
 
 async fn find(plane: &PeerPlane, peer: &TrustedPeer, id: &str) -> Result<(ChunkId, u32), Problem> {

@@ -28,5 +28,7 @@ pub(super) async fn post_envelopes(
     let ids = bounded(request.manifests)?;
     let envelopes = rekey::envelopes(&plane.serve, &peer.guest, &ids).await;
     let envelopes = envelopes.map_err(|error| Problem::internal(&error))?;
+    let recorded = plane.serve.record_keys(&peer.guest.id, &envelopes, plane.clock.now()).await;
+    recorded.map_err(|error| Problem::internal(&error))?;
     Ok(Json(EnvelopesAnswer { envelopes }))
 }

@@ -21,7 +21,7 @@ use crate::domain::wire::signature::{
     ADDRESSEE, CONTENT_DIGEST, RequestClaim, RequestHeaders, RequestParts, SIGNATURE, SIGNATURE_INPUT, SignatureFault,
     sign_answer,
 };
-use crate::http::listener::Welcome;
+use crate::http::listener::{Leave, Welcome};
 use crate::http::problem::Problem;
 use crate::replicate::serve::Guest;
 
@@ -31,6 +31,8 @@ use crate::replicate::serve::Guest;
 pub struct TrustedPeer {
     /// Who it is and what it may see.
     pub guest: Guest,
+    /// Closes its connection; there is none if it comes in on none.
+    pub(super) leave: Option<Leave>,
     /// Its place among the peer's requests; a stream keeps it until its end.
     _slot: Arc<Slot>,
 }
@@ -109,7 +111,8 @@ pub(super) async fn guard(State(plane): State<PeerPlane>, request: Request, next
         next.run(Request::from_parts(parts, body)).await
     } else {
         match admit(&plane, claim, body).await {
-            Ok((peer, body)) => {
+            Ok((mut peer, body)) => {
+                peer.leave = parts.extensions.remove();
                 parts.extensions.insert(peer);
                 let mut response = next.run(Request::from_parts(parts, Body::from(body))).await;
                 response.extensions_mut().insert(Welcome);
@@ -160,7 +163,7 @@ async fn admit(plane: &PeerPlane, claim: RequestClaim, body: Body) -> Result<(Tr
         tracing::warn!(peer.id = %caller, "a request was replayed");
         return Err(Problem::unauthorized());
     }
-    Ok((TrustedPeer { guest, _slot: slot }, body))
+    Ok((TrustedPeer { guest, leave: None, _slot: slot }, body))
 }
 
 /// Reads a body that shows who sent it, and checks that the request is signed with the key that it shows.

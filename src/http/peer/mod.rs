@@ -15,6 +15,7 @@ mod identity; // GET, POST /identity
 mod pair; // POST /pair
 mod range; // Range headers
 mod reconcile; // POST /reconcile, POST /manifests
+mod sending; // chunks on their way, as long as the peer is welcome
 mod succession; // POST /succession
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use tokio_util::task::TaskTracker;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -61,13 +63,21 @@ pub struct PeerPlane {
     clock: Arc<dyn Clock>,
     limits: PeerLimits,
     busy: Arc<Mutex<HashMap<InstanceId, usize>>>,
+    /// Watches over open streams.
+    watches: TaskTracker,
 }
 
 impl PeerPlane {
     /// Serves what `serve` lets be seen.
     pub fn new(serve: Serve, clock: Arc<dyn Clock>, limits: PeerLimits) -> Self {
         let pairing = Arc::new(Pairing::new(serve.clone()));
-        Self { serve, pairing, clock, limits, busy: Arc::default() }
+        Self { serve, pairing, clock, limits, busy: Arc::default(), watches: TaskTracker::new() }
+    }
+
+    /// Waits until what was given on streams that have ended is recorded.
+    pub async fn settled(&self) {
+        self.watches.close();
+        self.watches.wait().await;
     }
 }
 

@@ -9,6 +9,11 @@ use crate::domain::manifest::ManifestError;
 use crate::replicate::call::CallError;
 use crate::store::{ChunkStoreError, IndexError, ManifestFileError};
 
+/// A peer that is busy is asked again after this time.
+const AGAIN: Duration = Duration::from_secs(30);
+/// And after this one at last, whatever it says.
+const AGAIN_AT_LAST: Duration = Duration::from_secs(3600);
+
 /// Whose trouble it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -184,7 +189,8 @@ impl PullError {
 
 fn retry_call(error: &CallError) -> Retry {
     match error {
-        CallError::Busy { .. } => Retry::After(Duration::from_secs(30)),
+        // Its list is open meanwhile, so it is not left alone for as long as a quota may last.
+        CallError::Busy { retry_after, .. } => Retry::After(retry_after.unwrap_or(AGAIN).clamp(AGAIN, AGAIN_AT_LAST)),
         CallError::Refused { .. } | CallError::Identity(_) => Retry::Never,
         _ => Retry::Backoff,
     }

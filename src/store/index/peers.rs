@@ -164,6 +164,12 @@ impl Index {
         if done.rows_affected() == 0 {
             return Err(IndexError::NoSuchPeer { id: *known });
         }
+        // What it was given, it was given under both names.
+        sqlx::query("UPDATE OR IGNORE given_peer SET id = ?2 WHERE id = ?1")
+            .bind(known.as_bytes().to_vec())
+            .bind(id.as_bytes().to_vec())
+            .execute(&mut *tx)
+            .await?;
         self.commit_with_ledger(tx).await
     }
 

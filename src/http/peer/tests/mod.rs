@@ -1,6 +1,7 @@
 //! The peer plane through its router, and through connections in memory.
 
 mod pairing; // how instances come in
+mod sending; // how long, how fast and how much chunks are sent
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::clock::FixedClock;
 use crate::domain::crypto::sign::IdentityKey;
 use crate::domain::feed::Change;
 use crate::domain::id::{ChunkId, ManifestId};
+use crate::domain::limits::Limits;
 use crate::domain::peer::{PeerAddress, Rights, Role, Scope, Trust};
 use crate::domain::wire::frame::{Event, FrameDecoder, FrameError};
 use crate::domain::wire::messages::{ChunksRequest, EnvelopeStatus, MAX_IDS, MAX_REQUEST_BYTES, ProblemDocument};
@@ -61,9 +63,21 @@ impl World {
         let router = peer_router(plane.clone());
         let world = Self { host, guest, seen, hidden, clock, plane, router };
         world
-            .trust(Trust::Trusted(Rights { scope: Scope::Only([a.id].into()), role, onward: false, from: None }))
+            .trust(Trust::Trusted(Rights {
+                scope: Scope::Only([a.id].into()),
+                role,
+                onward: false,
+                from: None,
+                limits: Default::default(),
+            }))
             .await;
         world
+    }
+
+    /// Lets the guest in, with limits.
+    async fn admit(&self, limits: Limits) {
+        let scope = Scope::Only([self.seen.signed.manifest.collection].into());
+        self.trust(Trust::Trusted(Rights { scope, role: Role::Reader, onward: false, from: None, limits })).await;
     }
 
     async fn trust(&self, trust: Trust) {

@@ -8,7 +8,7 @@ async fn an_invite_lets_one_instance_in() {
     let world = World::new(Role::Reader).await;
     let (net, _, host) = world.online();
     let (joiner, other) = tokio::join!(TestStore::new(), TestStore::new());
-    let rights = Rights { scope: Scope::All, role: Role::Reader, onward: true, from: None };
+    let rights = Rights { scope: Scope::All, role: Role::Reader, onward: true, from: None, limits: Default::default() };
     let expires: Timestamp = "2026-11-23T00:00:00Z".parse().unwrap();
     let store = &world.host.store;
     let invite = pair::invite(store, host.address.clone(), rights.clone(), expires).await.unwrap();
