@@ -15,6 +15,7 @@ use super::admin::AdminClient;
 use super::args::StatusArgs;
 use super::context::Context;
 use super::output::{Outcome, Output, age, bytes, count};
+use super::scrub;
 
 /// Shows what is here, and how old it is.
 pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome> {
@@ -47,6 +48,9 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
             out.line(format!("  admin        {address}"));
         }
     }
+    let days = context.config()?.scrub.days;
+    let scrubbed = scrub::state(&store, now, days).await?;
+    out.line(format!("  scrub        {}", scrub::in_words(&scrubbed, now, days)));
     let mut collections = Vec::new();
     for collection in store.index.collections().await? {
         let snapshots = store.index.snapshots(Some(&collection.id)).await?;
@@ -89,6 +93,7 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
     let document = json!({
         "name": store.keys.name, "instance": instance, "fingerprint": fingerprint_words(&instance).join(" "),
         "addresses": addresses, "server": server.is_some(), "live": server.and_then(Result::ok), "collections": collections, "peers": peers,
+        "scrub": scrub::document(&scrubbed),
     });
     out.document("status", document, &[]);
     Ok(Outcome::Done)

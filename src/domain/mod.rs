@@ -15,5 +15,6 @@ pub mod metadata; // the sealed tree of files
 pub mod onion; // onion addresses
 pub mod peer; // addresses, trust, rights
 pub mod reconcile; // which snapshots the other side has
+pub mod scrub; // when what is stored is read again, and how fast
 pub mod segment; // plain lists of chunks
 pub mod wire; // signed requests, frames of a chunk stream

@@ -34,6 +34,7 @@ use crate::transport::direct::DirectListener;
 use crate::transport::door::Door;
 use crate::transport::onions::TorError;
 use crate::worker::follow::Worker;
+use crate::worker::scrub::Scrubber;
 
 pub use network::{socks_dial, tor_options, wait_for_tor_lock};
 pub use reach::Reach;
@@ -166,6 +167,7 @@ impl Server {
         let caller = PeerCaller::new(client, Arc::clone(&store.keys), Arc::clone(&clock));
         let puller = Puller::new(store.clone(), caller, monitor);
         let serving = Serve::new(store.clone());
+        let scrubber = config.scrub.enabled.then(|| Scrubber::new(puller.clone(), config.scrub.policy()));
         let worker = Worker::new(puller, serving.clone(), config.sync.interval());
         let (following, wake) = Following::new(worker.clone());
         let plane = PeerPlane::new(serving, Arc::clone(&clock), PeerLimits::default());
@@ -221,6 +223,14 @@ impl Server {
             Ok(())
         };
         server.run_task("sync worker", work, &tell);
+        let stopped = server.stop.clone();
+        if let Some(scrubber) = scrubber {
+            let scrubbing = async move {
+                scrubber.run(stopped).await;
+                Ok(())
+            };
+            server.run_task("scrub", scrubbing, &tell);
+        }
         let stopped = server.stop.clone();
         let watching = async move {
             reach.run(following, stopped).await;

@@ -158,7 +158,7 @@ impl Instance {
         self.store.index.add_collection(&new).await.unwrap()
     }
 
-    fn put(&self, path: &str, seed: u64, len: usize) {
+    pub fn put(&self, path: &str, seed: u64, len: usize) {
         std::fs::write(self.dir.path().join(path), noise(seed, len)).unwrap();
     }
 
@@ -178,7 +178,7 @@ impl Instance {
         peer
     }
 
-    async fn sync(&self, peer: &Peer) -> Result<SyncReport, PullError> {
+    pub async fn sync(&self, peer: &Peer) -> Result<SyncReport, PullError> {
         self.puller.sync(peer, Duration::ZERO, &CancellationToken::new()).await
     }
 
@@ -187,7 +187,7 @@ impl Instance {
     }
 
     /// Restores a snapshot and compares it with a folder.
-    async fn restores(&self, id: &ManifestId, like: &Path) {
+    pub async fn restores(&self, id: &ManifestId, like: &Path) {
         let into = tempfile::tempdir().unwrap();
         let open = OpenSnapshot::open(&self.store, id).unwrap();
         let options = RestoreOptions { paths: vec![], overwrite: Overwrite::Always, delete: false, dry_run: false };
@@ -206,7 +206,7 @@ impl Instance {
         }
     }
 
-    async fn last_error(&self, peer: &Peer) -> Option<String> {
+    pub async fn last_error(&self, peer: &Peer) -> Option<String> {
         self.store.index.peer(&peer.id).await.unwrap().unwrap().last_error
     }
 }
@@ -283,7 +283,7 @@ async fn cloning_a_thousand_small_files_takes_at_most_eight_requests_and_a_sync_
 }
 
 /// What a clone of the small source costs without faults: bytes of answers.
-async fn small_source(net: &MemoryNet) -> (Instance, ManifestId) {
+pub async fn small_source(net: &MemoryNet) -> (Instance, ManifestId) {
     let a = Instance::new(net, "alpha", 1).await;
     let notes = a.collection("notes").await;
     for n in 0..5 {
@@ -332,7 +332,7 @@ async fn cut_flipped_stalled_or_refused_anywhere_it_is_done_in_the_end_and_nothi
     }
 }
 
-async fn until_done(b: &Instance, peer: &Peer, id: &ManifestId) {
+pub async fn until_done(b: &Instance, peer: &Peer, id: &ManifestId) {
     for _ in 0..6 {
         let synced = b.sync(peer).await;
         let fetched = b.puller.fetch(None, std::slice::from_ref(peer), &never()).await;
@@ -895,7 +895,7 @@ async fn is_whole(b: &Instance, id: &ManifestId) -> bool {
     b.store.index.snapshot(id).await.unwrap().is_some_and(|snapshot| snapshot.complete && snapshot.has_key)
 }
 
-async fn wait_for(mut condition: impl AsyncFnMut() -> bool) {
+pub async fn wait_for(mut condition: impl AsyncFnMut() -> bool) {
     let waiting = async {
         let mut looks = tokio::time::interval(Duration::from_millis(10));
         while !condition().await {
