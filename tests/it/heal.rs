@@ -184,11 +184,17 @@ async fn the_scrubber_finds_and_heals_by_itself_and_goes_on_after_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_peer_it_is_said_that_nobody_can_help_and_nothing_that_was_never_fetched_is_lost() {
     let net = MemoryNet::new();
-    let (a, _) = small_source(&net).await;
+    let (a, id) = small_source(&net).await;
     let object = largest(&a).await;
     std::fs::remove_file(file(&a, &object)).unwrap();
     pass(&a).await;
     assert!(matches!(a.puller.heal(&never()).await, Err(PullError::NoPeers)));
+    assert_eq!(a.store.index.scrub_state(a.clock.now(), 5).await.unwrap().lost, 1);
+    // A list of chunks counts as well.
+    let list = a.store.manifests.load(&id).unwrap().0.manifest.segments[0].id;
+    std::fs::remove_file(file(&a, &list)).unwrap();
+    pass(&a).await;
+    assert_eq!(a.store.index.scrub_state(a.clock.now(), 5).await.unwrap().lost, 2);
     // A mirror that has not fetched anything yet has lost nothing, and heals nothing.
     let b = Instance::new(&net, "beta", 2).await;
     let peer = a.let_in(&b, Role::Mirror, false).await;

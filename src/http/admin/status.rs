@@ -45,7 +45,7 @@ pub struct ScrubStatus {
     /// Everything was read since then; nothing while something was never read.
     #[schema(value_type = Option<String>)]
     pub all_read_since: Option<Timestamp>,
-    /// Chunks that are lost and were not brought back yet.
+    /// Chunks and lists of chunks that are lost and were not brought back yet.
     pub lost: u64,
     /// When something was last found that was not what it was.
     #[schema(value_type = Option<String>)]

@@ -211,7 +211,7 @@ impl Puller {
     /// [`PullError::NoPeers`] if there is nobody to ask; otherwise as [`fetch`](Self::fetch).
     pub async fn heal(&self, cancel: &CancellationToken) -> Result<FetchReport, PullError> {
         let index = &self.store.index;
-        if !index.has_lost().await? {
+        if index.count_lost().await? == 0 {
             return Ok(FetchReport::default());
         }
         let mut lines = Vec::new();
@@ -229,7 +229,7 @@ impl Puller {
         };
         run.note_contacts().await?;
         done?;
-        let still_missing = index.lost_chunks(usize::MAX).await?.len() as u64;
+        let still_missing = index.count_lost().await?;
         match run.first_failure().filter(|_| still_missing > 0) {
             Some(error) => Err(error),
             None => Ok(run.report(still_missing)),

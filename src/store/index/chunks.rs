@@ -153,12 +153,13 @@ impl Index {
         self.lost(CHUNK, limit).await
     }
 
-    /// Whether something is not here that should be.
+    /// How many chunks and segments are not here and should be.
     ///
     /// # Errors
     /// [`IndexError`].
-    pub async fn has_lost(&self) -> Result<bool, IndexError> {
-        Ok(!self.lost(CHUNK, 1).await?.is_empty() || !self.lost(SEGMENT, 1).await?.is_empty())
+    pub async fn count_lost(&self) -> Result<u64, IndexError> {
+        let (chunks, segments) = (self.lost(CHUNK, usize::MAX).await?, self.lost(SEGMENT, usize::MAX).await?);
+        Ok((chunks.len() + segments.len()) as u64)
     }
 
     async fn lost(&self, kind: i64, limit: usize) -> Result<Vec<(ChunkId, u32)>, IndexError> {

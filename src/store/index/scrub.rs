@@ -173,7 +173,7 @@ impl Index {
             read: all as u64,
             read_since: row.try_get::<i64, _>("read_since")? as u64,
             all_read_since: optional_moment(&row, "oldest")?.filter(|_| all == objects),
-            lost: self.lost_chunks(usize::MAX).await?.len() as u64,
+            lost: self.count_lost().await?,
             findings: found.iter().map(read).collect::<Result<_, _>>()?,
         })
     }
