@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::domain::peer::PeerAddress;
+use crate::domain::scrub::{DEFAULT_DAYS, Policy};
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,8 @@ pub struct Config {
     pub tor: TorConfig,
     /// How the mirror follows.
     pub sync: SyncConfig,
+    /// How what is stored is read again.
+    pub scrub: ScrubConfig,
 }
 
 /// `[peer]`
@@ -135,6 +138,29 @@ impl SyncConfig {
     /// The interval within its bounds.
     pub fn interval(&self) -> Duration {
         Duration::from_secs(self.interval_s.clamp(5, 86_400))
+    }
+}
+
+/// `[scrub]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScrubConfig {
+    /// Whether the server reads what is stored again, to find what the disk has changed.
+    pub enabled: bool,
+    /// Days in which everything is read once, give or take a sixth; 1 to 365.
+    pub days: u32,
+}
+
+impl Default for ScrubConfig {
+    fn default() -> Self {
+        Self { enabled: true, days: DEFAULT_DAYS }
+    }
+}
+
+impl ScrubConfig {
+    /// How often, and how fast.
+    pub fn policy(&self) -> Policy {
+        Policy::days(self.days)
     }
 }
 

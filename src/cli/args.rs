@@ -87,6 +87,11 @@ pub enum Command {
     /// Check that everything is there and is what it was
     #[command(after_help = "Example:\n  bulbil verify\n  bulbil verify --data")]
     Verify(VerifyArgs),
+    /// Read every stored chunk, and bring back from peers what the disk has lost
+    #[command(
+        after_help = "A server does this by itself, everything once in 25 to 35 days.\n\nExample:\n  bulbil scrub            # how it stands\n  bulbil scrub --now      # all of it at once\n  bulbil scrub --now notes"
+    )]
+    Scrub(ScrubArgs),
     /// Show what is here, and how old it is
     #[command(after_help = "Example:\n  bulbil status")]
     Status(StatusArgs),
@@ -316,6 +321,17 @@ pub struct VerifyArgs {
     /// Read every chunk and compare it with its name, and open those we have keys for
     #[arg(long)]
     pub data: bool,
+}
+
+/// `bulbil scrub`
+#[derive(Debug, Args)]
+pub struct ScrubArgs {
+    /// Which collections [default: all]
+    #[arg(requires = "now")]
+    pub collections: Vec<String>,
+    /// Read everything at once, and ask peers for what is lost
+    #[arg(long)]
+    pub now: bool,
 }
 
 /// `bulbil status`

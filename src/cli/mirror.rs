@@ -59,7 +59,7 @@ pub(super) async fn in_words(store: &Store, peer: &Peer) -> anyhow::Result<Strin
     Ok(match &peer.mirror {
         _ if !peer.follow => "nothing".to_owned(),
         Scope::All => "all collections".to_owned(),
-        Scope::Only(ids) => {
+        Scope::Only(ids) | Scope::Guest { granted: ids, .. } => {
             let known = store.index.collections().await?;
             let name =
                 |id: &CollectionId| known.iter().find(|c| c.id == *id).map_or_else(|| id.short(), |c| c.name.clone());

@@ -31,6 +31,7 @@ mod remote; // what commands that talk to peers have in common
 mod rescue;
 mod restore;
 mod rotate_key;
+mod scrub;
 mod serve;
 mod snapshots;
 mod standby;
@@ -82,6 +83,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Rescue(args) => rescue::run(args, context).await,
         Command::Restore(args) => restore::run(args, context).await,
         Command::Verify(args) => verify::run(args, context).await,
+        Command::Scrub(args) => scrub::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Rebuild(args) => rebuild::run(args, context).await,
         Command::Serve(args) => serve::run(args, context).await,

@@ -166,8 +166,8 @@ pub async fn rights(store: &Store, args: &RightsArgs) -> anyhow::Result<Rights> 
 pub async fn rights_in_words(store: &Store, rights: &Rights) -> anyhow::Result<String> {
     let what = match &rights.scope {
         Scope::All => "all collections".to_owned(),
-        Scope::Only(ids) if ids.is_empty() => return Ok("nothing".to_owned()),
-        Scope::Only(ids) => {
+        Scope::Only(ids) | Scope::Guest { granted: ids, .. } if ids.is_empty() => return Ok("nothing".to_owned()),
+        Scope::Only(ids) | Scope::Guest { granted: ids, .. } => {
             let known = store.index.collections().await?;
             let name =
                 |id: &CollectionId| known.iter().find(|c| c.id == *id).map_or_else(|| id.short(), |c| c.name.clone());

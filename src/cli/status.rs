@@ -16,6 +16,7 @@ use super::args::StatusArgs;
 use super::context::Context;
 use super::output::{Outcome, Output, age, bytes, count};
 use super::remote::leader;
+use super::scrub;
 
 /// Shows what is here, and how old it is.
 pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome> {
@@ -48,6 +49,9 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
             out.line(format!("  admin        {address}"));
         }
     }
+    let days = context.config()?.scrub.days;
+    let scrubbed = scrub::state(&store, now, days).await?;
+    out.line(format!("  scrub        {}", scrub::in_words(&scrubbed, now, days)));
     let mut collections = Vec::new();
     for collection in store.index.collections().await? {
         let snapshots = store.index.snapshots(Some(&collection.id)).await?;
@@ -100,6 +104,7 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
         "name": store.keys.name, "instance": instance, "fingerprint": fingerprint_words(&instance).join(" "),
         "addresses": addresses, "server": server.is_some(), "live": server.and_then(Result::ok), "collections": collections, "peers": peers,
         "standbys": standbys,
+        "scrub": scrub::document(&scrubbed),
     });
     out.document("status", document, &[]);
     Ok(Outcome::Done)

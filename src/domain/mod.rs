@@ -16,6 +16,7 @@ pub mod metadata; // the sealed tree of files
 pub mod onion; // onion addresses
 pub mod peer; // addresses, trust, rights
 pub mod reconcile; // which snapshots the other side has
+pub mod scrub; // when what is stored is read again, and how fast
 pub mod segment; // plain lists of chunks
 pub mod succession; // who leads a collection, and who took over from whom
 pub mod wire; // signed requests, frames of a chunk stream

@@ -188,6 +188,14 @@ pub enum Scope {
     All,
     /// These.
     Only(BTreeSet<CollectionId>),
+    /// Spelled out for one guest, never stored: what it was granted, and the collections of its own that are kept here for it.
+    #[serde(skip)]
+    Guest {
+        /// What it was granted.
+        granted: BTreeSet<CollectionId>,
+        /// What it made itself: it sees all of it, whatever was granted and from whenever on.
+        own: BTreeSet<CollectionId>,
+    },
 }
 
 impl Scope {
@@ -196,7 +204,13 @@ impl Scope {
         match self {
             Scope::All => true,
             Scope::Only(some) => some.contains(collection),
+            Scope::Guest { granted, own } => granted.contains(collection) || own.contains(collection),
         }
+    }
+
+    /// Whether a collection is the guest's own.
+    pub fn is_own(&self, collection: &CollectionId) -> bool {
+        matches!(self, Scope::Guest { own, .. } if own.contains(collection))
     }
 }
 
@@ -232,7 +246,8 @@ impl Rights {
 
     /// Whether a snapshot of this collection and moment may be seen.
     pub fn may_see(&self, collection: &CollectionId, created_at: Timestamp) -> bool {
-        self.scope.includes(collection) && self.from.is_none_or(|from| created_at >= from)
+        let since = self.scope.is_own(collection) || self.from.is_none_or(|from| created_at >= from);
+        self.scope.includes(collection) && since
     }
 }
 

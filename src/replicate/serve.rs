@@ -5,6 +5,7 @@
 //! exactly like what does not exist (R12). Trust is read from the index each time, never cached: whoever is revoked, by this
 //! process or another, is out with its next request, and an open stream asks again before each chunk and every second (R6).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -335,7 +336,8 @@ impl Serve {
 }
 
 /// Narrows what was granted to what may leave: collections that are or were led from here; and those of others whose origin said
-/// that we may serve them onward. What the guest itself leads or led it may always have back. The scope is spelled out.
+/// that we may serve them onward. What the guest itself leads or led it always sees, and all of it: a source whose disk is gone
+/// heals from whoever keeps its copy. The scope is spelled out.
 pub fn effective(
     granted: &Rights,
     guest: &InstanceId,
@@ -348,12 +350,11 @@ pub fn effective(
         of_origin.and_then(|peer| peer.granted.as_ref()).is_some_and(|granted| granted.onward)
     };
     let led = |c: &Collection, instance: &InstanceId| c.line.iter().any(|reign| reign.instance == *instance);
-    let may_leave = |c: &&Collection| match led(c, guest) {
-        true => true,
-        false => granted.scope.includes(&c.id) && (led(c, here) || origin_allows(&c.origin)),
-    };
-    let ids = collections.iter().filter(may_leave).map(|c| c.id).collect();
-    Rights { scope: Scope::Only(ids), ..granted.clone() }
+    let may_leave = |c: &&Collection| !led(c, guest) && (led(c, here) || origin_allows(&c.origin));
+    let ids = collections.iter().filter(may_leave).map(|c| c.id).filter(|id| granted.scope.includes(id)).collect();
+    let own: BTreeSet<CollectionId> = collections.iter().filter(|c| led(c, guest)).map(|c| c.id).collect();
+    let scope = if own.is_empty() { Scope::Only(ids) } else { Scope::Guest { granted: ids, own } };
+    Rights { scope, ..granted.clone() }
 }
 
 /// The collections as a peer with these rights may see them. To a mirror names and excludes are sealed.
@@ -463,10 +464,23 @@ mod tests {
         let scope =
             |onward| effective(&all(Role::Reader), &guest, &here, &collections, &[source(origin, onward)]).scope;
         let only = |some: &[usize]| Scope::Only(some.iter().map(|n| collections[*n].id).collect());
-        assert_eq!(scope(false), only(&[0, 3]));
-        assert_eq!(scope(true), only(&[0, 1, 3]));
+        let ids = |some: &[usize]| some.iter().map(|n| collections[*n].id).collect();
+        let with_own = |granted: &[usize]| Scope::Guest { granted: ids(granted), own: ids(&[3]) };
+        assert_eq!(scope(false), with_own(&[0]));
+        assert_eq!(scope(true), with_own(&[0, 1]));
         let narrow = Rights { scope: only(&[1]), ..all(Role::Reader) };
-        assert_eq!(effective(&narrow, &guest, &here, &collections, &[source(origin, false)]).scope, only(&[3]));
+        assert_eq!(effective(&narrow, &guest, &here, &collections, &[source(origin, false)]).scope, with_own(&[]));
+        let stranger = effective(&all(Role::Reader), &instance(5), &here, &collections, &[source(origin, false)]);
+        assert_eq!(stranger.scope, only(&[0]));
+
+        // Whoever made a collection sees all of it, also where nothing was granted; of the rest only what is new.
+        let from = Some("2026-11-22T10:00:00Z".parse().unwrap());
+        let narrow = Rights { from, ..all(Role::Reader) };
+        let rights = effective(&narrow, &guest, &here, &collections, &[]);
+        let old = "2026-01-01T00:00:00Z".parse().unwrap();
+        assert!(rights.may_see(&collections[3].id, old) && !rights.may_see(&collections[0].id, old));
+        let rights = effective(&Rights::none(), &guest, &here, &collections, &[]);
+        assert!(rights.may_see(&collections[3].id, old) && !rights.may_see(&collections[0].id, old));
     }
 
     #[test]

@@ -34,6 +34,7 @@ use crate::transport::direct::DirectListener;
 use crate::transport::door::Door;
 use crate::transport::onions::TorError;
 use crate::worker::follow::Worker;
+use crate::worker::scrub::Scrubber;
 use crate::worker::standby::Standbys;
 
 pub use network::{socks_dial, tor_options, wait_for_tor_lock};
@@ -169,6 +170,7 @@ impl Server {
         let standbys = Standbys::new(store.clone(), Arc::clone(&clock), Arc::clone(&monitor));
         let puller = Puller::new(store.clone(), caller, monitor);
         let serving = Serve::new(store.clone());
+        let scrubber = config.scrub.enabled.then(|| Scrubber::new(puller.clone(), config.scrub.policy()));
         let worker = Worker::new(puller, serving.clone(), config.sync.interval()).with_push(config.sync.push);
         let (following, wake) = Following::new(worker.clone());
         let plane = PeerPlane::new(serving, Arc::clone(&clock), PeerLimits::default());
@@ -231,6 +233,14 @@ impl Server {
             Ok(())
         };
         server.run_task("standbys", laying_out, &tell);
+        let stopped = server.stop.clone();
+        if let Some(scrubber) = scrubber {
+            let scrubbing = async move {
+                scrubber.run(stopped).await;
+                Ok(())
+            };
+            server.run_task("scrub", scrubbing, &tell);
+        }
         let stopped = server.stop.clone();
         let watching = async move {
             reach.run(following, stopped).await;

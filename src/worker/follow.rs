@@ -310,7 +310,7 @@ impl Worker {
         let index = &self.puller.store().index;
         let chunks = match mirrored {
             Scope::All => !index.missing_chunks(None, 1).await?.is_empty(),
-            Scope::Only(collections) => {
+            Scope::Only(collections) | Scope::Guest { granted: collections, .. } => {
                 let mut any = false;
                 for collection in collections {
                     any |= !index.missing_chunks(Some(collection), 1).await?.is_empty();

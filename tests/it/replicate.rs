@@ -211,7 +211,7 @@ impl Instance {
         }
     }
 
-    async fn last_error(&self, peer: &Peer) -> Option<String> {
+    pub async fn last_error(&self, peer: &Peer) -> Option<String> {
         self.store.index.peer(&peer.id).await.unwrap().unwrap().last_error
     }
 }
@@ -288,7 +288,7 @@ async fn cloning_a_thousand_small_files_takes_at_most_eight_requests_and_a_sync_
 }
 
 /// What a clone of the small source costs without faults: bytes of answers.
-async fn small_source(net: &MemoryNet) -> (Instance, ManifestId) {
+pub async fn small_source(net: &MemoryNet) -> (Instance, ManifestId) {
     let a = Instance::new(net, "alpha", 1).await;
     let notes = a.collection("notes").await;
     for n in 0..5 {
@@ -337,7 +337,7 @@ async fn cut_flipped_stalled_or_refused_anywhere_it_is_done_in_the_end_and_nothi
     }
 }
 
-async fn until_done(b: &Instance, peer: &Peer, id: &ManifestId) {
+pub async fn until_done(b: &Instance, peer: &Peer, id: &ManifestId) {
     for _ in 0..6 {
         let synced = b.sync(peer).await;
         let fetched = b.puller.fetch(None, std::slice::from_ref(peer), &never()).await;

@@ -34,6 +34,26 @@ pub struct StatusAnswer {
     /// Collections of others that are kept laid out in a folder.
     #[serde(default)]
     pub standbys: Vec<StandbyStatus>,
+    /// How it stands with reading again what is stored.
+    #[serde(default)]
+    pub scrub: ScrubStatus,
+}
+
+/// How it stands with reading again what is stored.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ScrubStatus {
+    /// Chunks and lists of chunks that are here.
+    pub objects: u64,
+    /// Of those, objects that were read since they were stored.
+    pub read: u64,
+    /// Everything was read since then; nothing while something was never read.
+    #[schema(value_type = Option<String>)]
+    pub all_read_since: Option<Timestamp>,
+    /// Chunks and lists of chunks that are lost and were not brought back yet.
+    pub lost: u64,
+    /// When something was last found that was not what it was.
+    #[schema(value_type = Option<String>)]
+    pub last_finding_at: Option<Timestamp>,
 }
 
 /// A collection.
@@ -160,6 +180,7 @@ pub(super) async fn get_status(State(plane): State<AdminPlane>) -> Result<Json<S
     };
     let peers = index.peers().await.map_err(internal)?.into_iter().map(peer).collect();
     let standbys = standby::status(&plane.store).await.map_err(internal)?;
+    let scrub = index.scrub_state(plane.clock.now(), 1).await.map_err(internal)?;
     Ok(Json(StatusAnswer {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         instance: plane.store.keys.instance().to_string(),
@@ -170,6 +191,13 @@ pub(super) async fn get_status(State(plane): State<AdminPlane>) -> Result<Json<S
         peers,
         following: plane.worker.status(),
         standbys: standbys.into_iter().map(StandbyStatus::of).collect(),
+        scrub: ScrubStatus {
+            objects: scrub.objects,
+            read: scrub.read,
+            all_read_since: scrub.all_read_since,
+            lost: scrub.lost,
+            last_finding_at: scrub.findings.first().map(|finding| finding.found_at),
+        },
     }))
 }
 

@@ -21,7 +21,7 @@ use super::line::Line;
 use super::parts::Parts;
 use super::receive::{Batch, End, Wanted, Watch, adopt};
 use super::shared::Claims;
-use super::{Lie, PullError, Puller, Wrong};
+use super::{FetchReport, Lie, PullError, Puller, Wrong};
 use crate::domain::fetch::{Action, Ending, PeerNo, Policy, Scheduler, StreamNo};
 use crate::domain::id::{ChunkId, CollectionId, InstanceId};
 use crate::domain::wire::messages::MAX_IDS;
@@ -108,6 +108,11 @@ impl Run {
             self.puller.monitor.task("fetching", Counter::ChunkBytes, Some(bytes));
         }
         self.work(What::Chunks(collection)).await
+    }
+
+    /// Fetches all chunks that were here and are lost.
+    pub(super) async fn lost(&self) -> Result<(), PullError> {
+        self.work(What::Lost).await
     }
 
     /// Works until everything is here, or lost to this run.
@@ -323,6 +328,12 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// What the run brought, for who asked for it.
+    pub(super) fn report(&self, still_missing: u64) -> FetchReport {
+        let Totals { chunks, bytes, requests, .. } = self.totals();
+        FetchReport { chunks, bytes, still_missing, requests, bad: self.bad() }
     }
 
     pub(super) fn totals(&self) -> Totals {

@@ -23,6 +23,8 @@ pub(super) enum What<'a> {
     Segments,
     /// Of one collection or of all.
     Chunks(Option<&'a CollectionId>),
+    /// Chunks that were here and are lost.
+    Lost,
 }
 
 /// What manifests of incomplete snapshots say of their segments.
@@ -40,6 +42,7 @@ impl Run {
         let mut missing = match what {
             What::Segments => index.missing_segments(limit).await?,
             What::Chunks(collection) => index.missing_chunks(collection, limit).await?,
+            What::Lost => index.lost_chunks(limit).await?,
         };
         let all = missing.len() < limit;
         {
@@ -52,7 +55,7 @@ impl Run {
         }
         let said = match what {
             What::Segments => Some(self.summaries().await?),
-            What::Chunks(_) => None,
+            What::Chunks(_) | What::Lost => None,
         };
         let wanted = missing.into_iter().map(|(id, size_bytes)| {
             let segment = said.map(|said| said.get(&id).cloned().unwrap_or_default());

@@ -219,6 +219,38 @@ impl Puller {
         self.fetch_with(collection, std::slice::from_ref(peer), cancel, true).await
     }
 
+    /// Brings back what was here and is lost, and what our own collections lack: from every trusted peer that has an address,
+    /// blind mirrors too, whether it is followed or not. Nothing is asked for if nothing is lost.
+    ///
+    /// # Errors
+    /// [`PullError::NoPeers`] if there is nobody to ask; otherwise as [`fetch`](Self::fetch).
+    pub async fn heal(&self, cancel: &CancellationToken) -> Result<FetchReport, PullError> {
+        let index = &self.store.index;
+        if index.count_lost().await? == 0 {
+            return Ok(FetchReport::default());
+        }
+        let mut lines = Vec::new();
+        for peer in index.peers().await? {
+            // One that is damaged or not trusted here is no help; the others are.
+            lines.extend(Line::open(self, &peer, cancel).ok());
+        }
+        if lines.is_empty() {
+            return Err(PullError::NoPeers);
+        }
+        let run = Run::new(self, lines, false);
+        let done = match run.segments().await {
+            Ok(()) => run.lost().await,
+            error => error,
+        };
+        run.note_contacts().await?;
+        done?;
+        let still_missing = index.count_lost().await?;
+        match run.first_failure().filter(|_| still_missing > 0) {
+            Some(error) => Err(error),
+            None => Ok(run.report(still_missing)),
+        }
+    }
+
     async fn fetch_with(
         &self,
         collection: Option<&CollectionId>,
@@ -249,11 +281,7 @@ impl Puller {
         let still_missing = chunks_missing + segments_missing;
         match run.first_failure().filter(|_| still_missing > 0) {
             Some(error) => Err(error),
-            None => {
-                let totals = run.totals();
-                let (chunks, bytes, requests) = (totals.chunks, totals.bytes, totals.requests);
-                Ok(FetchReport { chunks, bytes, still_missing, requests, bad: run.bad() })
-            }
+            None => Ok(run.report(still_missing)),
         }
     }
 

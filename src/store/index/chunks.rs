@@ -145,6 +145,39 @@ impl Index {
         rows.iter().map(read_sized).collect()
     }
 
+    /// Chunks that are not here and should be, with their sizes: those that were here once, and those of our own collections.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn lost_chunks(&self, limit: usize) -> Result<Vec<(ChunkId, u32)>, IndexError> {
+        self.lost(CHUNK, limit).await
+    }
+
+    /// How many chunks and segments are not here and should be.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn count_lost(&self) -> Result<u64, IndexError> {
+        let (chunks, segments) = (self.lost(CHUNK, usize::MAX).await?, self.lost(SEGMENT, usize::MAX).await?);
+        Ok((chunks.len() + segments.len()) as u64)
+    }
+
+    async fn lost(&self, kind: i64, limit: usize) -> Result<Vec<(ChunkId, u32)>, IndexError> {
+        let rows = sqlx::query(
+            "SELECT id, size FROM chunk WHERE state = 0 AND kind = ?1 AND (
+                 no IN (SELECT chunk_no FROM lost_chunk)
+                 OR collection_no IN (SELECT no FROM collection WHERE settings IS NOT NULL))
+               AND (EXISTS (SELECT 1 FROM segment_chunk WHERE chunk_no = chunk.no)
+                 OR EXISTS (SELECT 1 FROM snapshot_segment WHERE segment_no = chunk.no))
+             ORDER BY collection_no, no LIMIT ?2",
+        )
+        .bind(kind)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(read_sized).collect()
+    }
+
     /// How many chunks are missing, and their bytes: of one collection or of all.
     ///
     /// # Errors
@@ -181,6 +214,13 @@ impl Index {
                 .bind(segments.clone())
                 .execute(&mut *tx)
                 .await?;
+            sqlx::query(
+                "INSERT INTO lost_chunk (chunk_no) SELECT chunk.no FROM json_each(?1) lost
+                 JOIN chunk ON chunk.id = unhex(lost.value) WHERE chunk.state > 0 ON CONFLICT DO NOTHING",
+            )
+            .bind(lost.clone())
+            .execute(&mut *tx)
+            .await?;
             sqlx::query("UPDATE chunk SET state = 0 WHERE id IN (SELECT unhex(value) FROM json_each(?1))")
                 .bind(lost)
                 .execute(&mut *tx)
@@ -202,26 +242,28 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub async fn visible_chunks(&self, rights: &Rights, ids: &[ChunkId]) -> Result<Vec<Option<u32>>, IndexError> {
-        let (collections, from) = self.visible(rights).await?;
+        let visible = self.visible(rights).await?;
         let mut sizes: HashMap<ChunkId, u32> = HashMap::with_capacity(ids.len());
         for batch in ids.chunks(1000) {
             let rows = sqlx::query(
                 "SELECT chunk.id, chunk.size FROM json_each(?1) wanted JOIN chunk ON chunk.id = unhex(wanted.value)
+                 LEFT JOIN (SELECT value AS no FROM json_each(?4)) own ON own.no = chunk.collection_no
                  WHERE chunk.state > 0 AND chunk.collection_no IN (SELECT value FROM json_each(?2)) AND (
                    (chunk.kind = 0 AND EXISTS (
                      SELECT 1 FROM segment_chunk listed
                      JOIN snapshot_segment link ON link.segment_no = listed.segment_no
                      JOIN snapshot ON snapshot.no = link.snapshot_no
-                     WHERE listed.chunk_no = chunk.no AND snapshot.deleted = 0 AND snapshot.created_at >= ?3
+                     WHERE listed.chunk_no = chunk.no AND snapshot.deleted = 0 AND (snapshot.created_at >= ?3 OR own.no IS NOT NULL)
                        AND snapshot.collection_no = chunk.collection_no))
                    OR (chunk.kind = 1 AND EXISTS (
                      SELECT 1 FROM snapshot_segment link JOIN snapshot ON snapshot.no = link.snapshot_no
-                     WHERE link.segment_no = chunk.no AND snapshot.deleted = 0 AND snapshot.created_at >= ?3
+                     WHERE link.segment_no = chunk.no AND snapshot.deleted = 0 AND (snapshot.created_at >= ?3 OR own.no IS NOT NULL)
                        AND snapshot.collection_no = chunk.collection_no)))",
             )
             .bind(to_json(&batch))
-            .bind(collections.clone())
-            .bind(from)
+            .bind(visible.collections.clone())
+            .bind(visible.from)
+            .bind(visible.own.clone())
             .fetch_all(&self.pool)
             .await?;
             for row in &rows {

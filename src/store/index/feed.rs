@@ -55,18 +55,20 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub async fn changes(&self, rights: &Rights, after: u64, limit: usize) -> Result<Vec<FeedRow>, IndexError> {
-        let (collections, from) = self.visible(rights).await?;
+        let visible = self.visible(rights).await?;
         let rows = sqlx::query(
             "SELECT f.position, f.kind, s.id FROM feed f JOIN snapshot s ON s.no = f.snapshot_no
              WHERE f.position > ?1 AND (f.kind = ?2 OR s.deleted = 0)
-               AND s.collection_no IN (SELECT value FROM json_each(?3)) AND s.created_at >= ?4
+               AND s.collection_no IN (SELECT value FROM json_each(?3))
+               AND (s.created_at >= ?4 OR s.collection_no IN (SELECT value FROM json_each(?6)))
              ORDER BY f.position LIMIT ?5",
         )
         .bind(i64::try_from(after).unwrap_or(i64::MAX))
         .bind(TOMBSTONE)
-        .bind(collections)
-        .bind(from)
+        .bind(visible.collections)
+        .bind(visible.from)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .bind(visible.own)
         .fetch_all(&self.pool)
         .await?;
         rows.iter()
@@ -94,13 +96,15 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub async fn visible_ids(&self, rights: &Rights) -> Result<Vec<ManifestId>, IndexError> {
-        let (collections, from) = self.visible(rights).await?;
+        let visible = self.visible(rights).await?;
         let rows = sqlx::query(
             "SELECT id FROM snapshot WHERE announced = 1 AND deleted = 0
-               AND collection_no IN (SELECT value FROM json_each(?1)) AND created_at >= ?2",
+               AND collection_no IN (SELECT value FROM json_each(?1))
+               AND (created_at >= ?2 OR collection_no IN (SELECT value FROM json_each(?3)))",
         )
-        .bind(collections)
-        .bind(from)
+        .bind(visible.collections)
+        .bind(visible.from)
+        .bind(visible.own)
         .fetch_all(&self.pool)
         .await?;
         rows.iter().map(|row| id(row, "id", ManifestId::from_slice)).collect()
@@ -112,9 +116,9 @@ impl Index {
     /// [`IndexError`].
     pub async fn known_ids(&self, collections: &BTreeSet<CollectionId>) -> Result<Vec<ManifestId>, IndexError> {
         let scope = Scope::Only(collections.clone());
-        let (collections, _) = self.visible(&Rights { scope, ..Rights::none() }).await?;
+        let visible = self.visible(&Rights { scope, ..Rights::none() }).await?;
         let rows = sqlx::query("SELECT id FROM snapshot WHERE collection_no IN (SELECT value FROM json_each(?1))")
-            .bind(collections)
+            .bind(visible.collections)
             .fetch_all(&self.pool)
             .await?;
         rows.iter().map(|row| id(row, "id", ManifestId::from_slice)).collect()
@@ -125,15 +129,17 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub async fn visible_manifests(&self, rights: &Rights, ids: &[ManifestId]) -> Result<Vec<bool>, IndexError> {
-        let (collections, from) = self.visible(rights).await?;
+        let visible = self.visible(rights).await?;
         let rows = sqlx::query(
             "SELECT s.id FROM json_each(?1) wanted JOIN snapshot s ON s.id = unhex(wanted.value)
              WHERE s.announced = 1 AND s.deleted = 0
-               AND s.collection_no IN (SELECT value FROM json_each(?2)) AND s.created_at >= ?3",
+               AND s.collection_no IN (SELECT value FROM json_each(?2))
+               AND (s.created_at >= ?3 OR s.collection_no IN (SELECT value FROM json_each(?4)))",
         )
         .bind(super::to_json(&ids))
-        .bind(collections)
-        .bind(from)
+        .bind(visible.collections)
+        .bind(visible.from)
+        .bind(visible.own)
         .fetch_all(&self.pool)
         .await?;
         let seen = rows

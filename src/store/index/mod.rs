@@ -13,6 +13,7 @@ mod given;
 mod invites;
 mod nonces;
 mod peers;
+mod scrub;
 mod snapshots;
 mod standbys;
 mod succession;
@@ -34,6 +35,7 @@ pub(super) use fill::Contents;
 pub use given::{GivenChunk, GivenSnapshot};
 pub use invites::{InviteRow, NewInvite};
 pub use peers::{Compared, Granted, Peer};
+pub use scrub::{Due, Finding, ScrubState};
 pub use snapshots::{NewChunk, NewSnapshot, Snapshot};
 pub use standbys::{StandbyRecord, StandbySettings};
 pub(super) use succession::founder;
@@ -295,18 +297,33 @@ impl Index {
         self.commit_with_ledger(tx).await
     }
 
-    /// What rights let see, for SQL: row numbers of collections as a JSON array, and the earliest moment.
-    async fn visible(&self, rights: &Rights) -> Result<(String, i64), IndexError> {
+    /// What rights let see, for SQL.
+    async fn visible(&self, rights: &Rights) -> Result<Visible, IndexError> {
         let rows = sqlx::query("SELECT no, id FROM collection").fetch_all(&self.pool).await?;
-        let mut numbers = Vec::new();
+        let (mut numbers, mut own) = (Vec::new(), Vec::new());
         for row in &rows {
-            if rights.scope.includes(&id(row, "id", CollectionId::from_slice)?) {
-                numbers.push(row.try_get::<i64, _>("no")?);
+            let collection = id(row, "id", CollectionId::from_slice)?;
+            let no: i64 = row.try_get("no")?;
+            if rights.scope.is_own(&collection) {
+                own.push(no);
+            }
+            if rights.scope.includes(&collection) {
+                numbers.push(no);
             }
         }
-        let numbers = serde_json::to_string(&numbers).expect("numbers are JSON");
-        Ok((numbers, rights.from.map_or(i64::MIN, nanos)))
+        let from = rights.from.map_or(i64::MIN, nanos);
+        Ok(Visible { collections: to_json(&numbers), from, own: to_json(&own) })
     }
+}
+
+/// What rights let see, for SQL: row numbers of collections as JSON arrays.
+struct Visible {
+    /// All that may be seen.
+    collections: String,
+    /// The earliest moment.
+    from: i64,
+    /// Those for which that moment does not count.
+    own: String,
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {

@@ -1,0 +1,118 @@
+//! `bulbil scrub`
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::backup::select;
+use crate::clock::Clock;
+use crate::monitor::{Monitor, Problem};
+use crate::replicate::pull::{PullError, Puller};
+use crate::store::Store;
+use crate::store::index::{Finding, ScrubState};
+use crate::worker::scrub::Scrubber;
+
+use super::args::ScrubArgs;
+use super::context::Context;
+use super::output::{Outcome, age, bytes, count, one_line};
+use super::remote::caller;
+
+/// Findings that are shown.
+const FINDINGS: usize = 20;
+
+/// Shows how it stands, or reads everything at once.
+pub async fn run(args: ScrubArgs, context: &Context) -> anyhow::Result<Outcome> {
+    let store = context.store().await?;
+    let config = context.config()?;
+    if !args.now {
+        let now = context.clock.now();
+        let state = state(&store, now, config.scrub.days).await?;
+        context.output.line(in_words(&state, now, config.scrub.days));
+        for finding in &state.findings {
+            let found = age(now.duration_since(finding.found_at).as_secs());
+            context.output.line(format!("  {found}: {}: {}", finding.subject, finding.what));
+        }
+        context.output.document("scrub", document(&state), &[]);
+        return Ok(Outcome::Done);
+    }
+    let mut collections = Vec::new();
+    for name in &args.collections {
+        collections.push(select::collection(&store, name).await?.id);
+    }
+    let (progress, cancel) = (context.progress(), context.cancellation());
+    let puller = Puller::new(store.clone(), caller(&store, &config, context), progress.clone());
+    let scrubber = Scrubber::new(puller, config.scrub.policy());
+    let scrubbed = scrubber.pass(&collections, &*progress, &cancel).await?;
+    for Finding { subject, what, .. } in &scrubbed.findings {
+        progress.problem(Problem { subject: subject.clone(), message: what.clone() });
+    }
+    let healed = match scrubber.heal(&cancel).await {
+        Ok(report) => report,
+        Err(PullError::Cancelled) => anyhow::bail!("cancelled: not everything was read; run it again"),
+        Err(error) => {
+            let message = format!("what is lost was not brought back: {}", one_line(&error.into()));
+            progress.problem(Problem { subject: String::new(), message });
+            Default::default()
+        }
+    };
+    progress.finish();
+    anyhow::ensure!(!cancel.is_cancelled(), "cancelled: not everything was read; run it again");
+    let lost = state(&store, context.clock.now(), config.scrub.days).await?.lost;
+    let out = &context.output;
+    out.line(format!(
+        "{} read, {}: {}",
+        count(scrubbed.objects, "chunk"),
+        bytes(scrubbed.bytes),
+        count(scrubbed.findings.len() as u64, "finding")
+    ));
+    if healed.chunks > 0 {
+        out.line(format!("{} brought back from peers", count(healed.chunks, "chunk")));
+    }
+    if lost > 0 {
+        out.line(format!("{} still lost: no peer that could be asked has it", count(lost, "chunk")));
+    }
+    let problems = progress.problems();
+    let document = json!({
+        "objects": scrubbed.objects, "bytes": scrubbed.bytes, "findings": findings(&scrubbed.findings),
+        "healed_chunks": healed.chunks, "lost": lost,
+    });
+    out.document("scrub", document, &problems);
+    Ok(out.outcome(&problems))
+}
+
+/// How it stands with the pass of the last so many days.
+///
+/// # Errors
+/// If the index cannot be read.
+pub(super) async fn state(store: &Store, now: Timestamp, days: u32) -> anyhow::Result<ScrubState> {
+    let since = now.saturating_sub(SignedDuration::from_hours(24 * i64::from(days)))?;
+    Ok(store.index.scrub_state(since, FINDINGS).await?)
+}
+
+/// The same for people, in one line.
+pub(super) fn in_words(state: &ScrubState, now: Timestamp, days: u32) -> String {
+    let ago = |at: Timestamp| age(now.duration_since(at).as_secs());
+    let oldest = match state.all_read_since {
+        Some(at) => format!("all since {}", ago(at)),
+        None if state.read == 0 => "none before".to_owned(),
+        None => format!("{} never yet", count(state.objects - state.read, "chunk")),
+    };
+    let lost = if state.lost > 0 { format!("; {} lost", count(state.lost, "chunk")) } else { String::new() };
+    let found = match state.findings.first() {
+        Some(finding) => format!("; last finding {}", ago(finding.found_at)),
+        None => String::new(),
+    };
+    format!("{} of {} read in the last {days} days, {oldest}{found}{lost}", state.read_since, state.objects)
+}
+
+/// The same as JSON.
+pub(super) fn document(state: &ScrubState) -> Value {
+    json!({
+        "objects": state.objects, "read": state.read, "read_in_period": state.read_since,
+        "all_read_since": state.all_read_since, "lost": state.lost, "findings": findings(&state.findings),
+    })
+}
+
+fn findings(findings: &[Finding]) -> Vec<Value> {
+    let one = |f: &Finding| json!({ "found_at": f.found_at, "subject": f.subject, "what": f.what });
+    findings.iter().map(one).collect()
+}

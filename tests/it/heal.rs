@@ -1,0 +1,209 @@
+//! A disk that rots: what is lost is found, put aside, and comes back from whoever keeps a copy.
+
+use bulbil::clock::Clock;
+use bulbil::domain::id::ChunkId;
+use bulbil::domain::peer::{Rights, Role, Trust};
+use bulbil::domain::scrub::Policy;
+use bulbil::monitor::Tally;
+use bulbil::replicate::call::Callee;
+use bulbil::replicate::pull::PullError;
+use bulbil::store::index::Peer;
+use bulbil::transport::memory::{Fault, MemoryNet};
+use bulbil::worker::scrub::{Scrubbed, Scrubber};
+
+use crate::replicate::{Instance, never, noise, small_source, wait_for};
+
+/// A mirror that keeps everything and whose address its source knows; as a peer of the source.
+async fn mirror(net: &MemoryNet, source: &Instance, name: &str, port: u16) -> (Instance, Peer) {
+    let mirror = Instance::new(net, name, port).await;
+    let peer = source.let_in(&mirror, Role::Mirror, false).await;
+    mirror.sync(&peer).await.unwrap();
+    mirror.puller.fetch(None, &[peer], &never()).await.unwrap();
+    let id = mirror.store.keys.instance();
+    let known = source.store.index.peer(&id).await.unwrap().unwrap();
+    let known = Peer { address: Some(mirror.address.clone()), ..known };
+    source.store.index.save_peer(&known).await.unwrap();
+    (mirror, known)
+}
+
+fn file(instance: &Instance, id: &ChunkId) -> std::path::PathBuf {
+    let name = id.to_string();
+    instance.dir.path().join("home/chunks").join(&name[..2]).join(&name[2..4]).join(name)
+}
+
+fn flip(instance: &Instance, id: &ChunkId) -> Vec<u8> {
+    let mut bytes = std::fs::read(file(instance, id)).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(file(instance, id), &bytes).unwrap();
+    bytes
+}
+
+fn scrubber(instance: &Instance) -> Scrubber {
+    Scrubber::new(instance.puller.clone(), Policy::default())
+}
+
+async fn pass(instance: &Instance) -> Scrubbed {
+    scrubber(instance).pass(&[], &Tally::default(), &never()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_whose_disk_rots_heals_from_its_blind_mirrors_though_one_lies() {
+    let net = MemoryNet::new();
+    let (a, id) = small_source(&net).await;
+    let (b, liar) = mirror(&net, &a, "beta", 2).await;
+    let (c, _) = mirror(&net, &a, "gamma", 3).await;
+    let objects = a.store.index.present_chunks().await.unwrap();
+    assert!(objects.len() > 4);
+
+    // Every kind of damage: a flipped byte, another length, a file that is gone; and one mirror's disk is as bad.
+    let mut bad = Vec::new();
+    for (n, object) in objects.iter().enumerate() {
+        match n % 3 {
+            0 => bad.push((*object, flip(&a, object))),
+            1 => {
+                std::fs::write(file(&a, object), noise(7, 5_000_000)).unwrap();
+                bad.push((*object, noise(7, 5_000_000)));
+            }
+            _ => std::fs::remove_file(file(&a, object)).unwrap(),
+        }
+        flip(&b, object);
+    }
+    let found = pass(&a).await;
+    assert_eq!((found.objects, found.findings.len()), (objects.len() as u64, objects.len()));
+    assert!(!a.store.index.snapshot(&id).await.unwrap().unwrap().complete);
+    for (object, bytes) in &bad {
+        let kept = a.dir.path().join("home/quarantine").join(object.to_string());
+        assert_eq!(std::fs::read(kept).unwrap(), *bytes, "quarantine keeps the bad bytes for a look");
+    }
+
+    let healed = a.puller.heal(&never()).await.unwrap();
+    assert_eq!(healed.still_missing, 0);
+    assert!(a.store.index.snapshot(&id).await.unwrap().unwrap().complete);
+    a.restores(&id, &a.dir.path().join("notes")).await;
+    assert_eq!(pass(&a).await.findings, []);
+    let (lies, error) = (healed.bad, a.last_error(&liar).await);
+    assert!(lies.iter().all(|(peer, _)| *peer == liar.id), "{lies:?}");
+    assert_eq!(lies.is_empty(), error.is_none(), "a bad chunk is remembered against the peer that sent it");
+    drop(c);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_chunk_that_a_mirror_sends_is_remembered_against_it() {
+    let net = MemoryNet::new();
+    let (a, _) = small_source(&net).await;
+    let (b, liar) = mirror(&net, &a, "beta", 2).await;
+    let missing = a.store.index.missing_chunks(None, 10).await.unwrap();
+    assert_eq!(missing, []);
+    let object = largest(&a).await;
+    flip(&a, &object);
+    let lie = flip(&b, &object);
+    pass(&a).await;
+    let healed = a.puller.heal(&never()).await.unwrap();
+    assert_eq!((healed.still_missing, &healed.bad[..]), (1, &[(liar.id, object)][..]));
+    assert!(a.last_error(&liar).await.unwrap().contains("wrong chunk"));
+    assert_ne!(std::fs::read(file(&a, &object)).ok(), Some(lie), "a wrong byte is never stored");
+
+    // The mirror finds it, too, and gets it from nobody: it is lost to both, and said so.
+    assert_eq!(pass(&b).await.findings.len(), 1);
+    assert_eq!(b.store.index.scrub_state(b.clock.now(), 5).await.unwrap().lost, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_dies_at_any_moment_of_healing_loses_nothing() {
+    let net = MemoryNet::new();
+    let (a, id) = small_source(&net).await;
+    let (_b, _) = mirror(&net, &a, "beta", 2).await;
+    let (_c, _) = mirror(&net, &a, "gamma", 3).await;
+    for k in 0..6 {
+        for object in a.store.index.present_chunks().await.unwrap() {
+            std::fs::remove_file(file(&a, &object)).unwrap();
+        }
+        pass(&a).await;
+        net.reset();
+        net.strike(Fault::Cut, 500 + k * 1_200_000);
+        let healing = async || a.puller.heal(&never()).await.is_ok_and(|report| report.still_missing == 0);
+        wait_for(healing).await;
+        a.restores(&id, &a.dir.path().join("notes")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r12_a_mirror_gives_its_source_what_is_the_sources_and_nothing_else() {
+    let net = MemoryNet::new();
+    let (a, _) = small_source(&net).await;
+    let (b, _) = mirror(&net, &a, "beta", 2).await;
+    let own = b.collection("own").await;
+    b.put("own/secret", 9, 100_000);
+    b.backup(&own).await;
+    let granted = b.store.index.peer(&a.store.keys.instance()).await.unwrap().unwrap().trust;
+    assert_eq!(granted, Trust::Trusted(Rights::none()));
+
+    let callee = Callee { address: b.address.clone(), key: b.store.keys.identity.public() };
+    let has = async |ids: &[ChunkId]| a.puller.caller().have(&callee, ids).await.unwrap();
+    let theirs = a.store.index.present_chunks().await.unwrap();
+    assert!(has(&theirs).await.iter().all(|has| *has));
+    let mut foreign = b.store.index.present_chunks().await.unwrap();
+    foreign.retain(|id| !theirs.contains(id));
+    assert!(!foreign.is_empty() && !has(&foreign).await.iter().any(|has| *has));
+    // Revoked, it is shut out of everything.
+    let mut known = b.store.index.peer(&a.store.keys.instance()).await.unwrap().unwrap();
+    known.trust = Trust::Revoked;
+    b.store.index.save_peer(&known).await.unwrap();
+    assert!(a.puller.caller().have(&callee, &theirs).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_scrubber_finds_and_heals_by_itself_and_goes_on_after_a_restart() {
+    let net = MemoryNet::new();
+    let (a, id) = small_source(&net).await;
+    let (_b, _) = mirror(&net, &a, "beta", 2).await;
+    let object = largest(&a).await;
+    let count = a.store.index.present_chunks().await.unwrap().len() as u64;
+    flip(&a, &object);
+    // Nothing is due before its moment, and a pass draws moments for all.
+    scrubber(&a).step().await.unwrap();
+    a.clock.set("2026-12-24T10:00:00Z".parse().unwrap());
+    _b.clock.set("2026-12-24T10:00:00Z".parse().unwrap());
+    let (cancel, tasks) = (never(), tokio_util::task::TaskTracker::new());
+    let running = tasks.spawn(scrubber(&a).run(cancel.clone()));
+    wait_for(async || {
+        let whole = a.store.index.snapshot(&id).await.unwrap().unwrap().complete;
+        let state = a.store.index.scrub_state(a.clock.now(), 5).await.unwrap();
+        whole && state.findings.len() == 1 && state.read >= count - 1
+    })
+    .await;
+    cancel.cancel();
+    running.await.unwrap();
+    a.restores(&id, &a.dir.path().join("notes")).await;
+    // What was read is not due again.
+    assert_eq!(scrubber(&a).step().await.unwrap().0.findings, []);
+    assert!(scrubber(&a).step().await.unwrap().0.objects <= 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_peer_it_is_said_that_nobody_can_help_and_nothing_that_was_never_fetched_is_lost() {
+    let net = MemoryNet::new();
+    let (a, id) = small_source(&net).await;
+    let object = largest(&a).await;
+    std::fs::remove_file(file(&a, &object)).unwrap();
+    pass(&a).await;
+    assert!(matches!(a.puller.heal(&never()).await, Err(PullError::NoPeers)));
+    assert_eq!(a.store.index.scrub_state(a.clock.now(), 5).await.unwrap().lost, 1);
+    // A list of chunks counts as well.
+    let list = a.store.manifests.load(&id).unwrap().0.manifest.segments[0].id;
+    std::fs::remove_file(file(&a, &list)).unwrap();
+    pass(&a).await;
+    assert_eq!(a.store.index.scrub_state(a.clock.now(), 5).await.unwrap().lost, 2);
+    // A mirror that has not fetched anything yet has lost nothing, and heals nothing.
+    let b = Instance::new(&net, "beta", 2).await;
+    let peer = a.let_in(&b, Role::Mirror, false).await;
+    b.sync(&peer).await.unwrap();
+    assert_eq!(b.puller.heal(&never()).await.unwrap(), Default::default());
+}
+
+async fn largest(instance: &Instance) -> ChunkId {
+    let mut objects = instance.store.index.objects(&[]).await.unwrap();
+    objects.sort_by_key(|object| object.size_bytes);
+    objects.last().unwrap().id
+}
