@@ -89,7 +89,7 @@ async fn nothing_to_do(
 }
 
 async fn fingerprint(puller: &Puller, scope: &BTreeSet<CollectionId>) -> Result<Fingerprint, PullError> {
-    Ok(ids(puller, scope).await?.iter().collect())
+    Ok(puller.store.index.known_fingerprint(scope).await?)
 }
 
 /// All that was ever known here of these collections, what was deleted here included: it is not wanted again.

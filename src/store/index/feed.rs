@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use sqlx::{Row, SqliteConnection};
 
 use super::{Index, IndexError, id};
-use crate::domain::feed::Fingerprint;
 use crate::domain::id::{CollectionId, FeedId, ManifestId};
 use crate::domain::peer::{Rights, Scope};
 
@@ -81,14 +80,6 @@ impl Index {
                 Ok(FeedRow { position: row.try_get::<i64, _>("position")? as u64, change })
             })
             .collect()
-    }
-
-    /// Fingerprint of all announced snapshots that the rights let see.
-    ///
-    /// # Errors
-    /// [`IndexError`].
-    pub async fn fingerprint(&self, rights: &Rights) -> Result<Fingerprint, IndexError> {
-        Ok(self.visible_ids(rights).await?.iter().collect())
     }
 
     /// All announced snapshots that the rights let see.

@@ -9,6 +9,7 @@ mod collections;
 mod dump;
 mod feed;
 mod fill;
+mod fingerprints;
 mod given;
 mod invites;
 mod nonces;
@@ -205,6 +206,7 @@ pub struct Index {
     pool: SqlitePool,
     ledger: Option<LedgerFile>,
     nonces_since_purge: Arc<AtomicU32>,
+    fingerprints: Arc<fingerprints::Fingerprints>,
 }
 
 impl Index {
@@ -253,7 +255,7 @@ impl Index {
             .min_connections(0)
             .test_before_acquire(false)
             .connect_lazy_with(options);
-        Self { pool, ledger, nonces_since_purge: Arc::default() }
+        Self { pool, ledger, nonces_since_purge: Arc::default(), fingerprints: Arc::default() }
     }
 
     /// Whether somebody works with it at this moment. Where the clock is simulated it has to stand still meanwhile: SQLite

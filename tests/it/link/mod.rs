@@ -5,6 +5,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
+mod costs; // rows about what is sent and what it costs
+mod sets; // rows about many snapshots
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -288,6 +291,12 @@ struct Row {
     holds: bool,
 }
 
+/// What this process has worked until now.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }
@@ -370,27 +379,6 @@ fn breaks(mib: u64) -> Row {
     }
 }
 
-fn nothing_new(snapshots: u64) -> Row {
-    let (requests, bytes) = still(async |still| {
-        let net = MemoryNet::new();
-        let a = instance(&still, &net, "alpha", 1, false).await;
-        fill(&a, &CollectionId::random(&mut entropy()), snapshots, &[1000]).await;
-        let b = Mirror::new(&still, &net, LinkShape::default(), &[&a]).await;
-        net.reset();
-        let report = b.puller.sync(&b.peers[0], Duration::ZERO, &never()).await.unwrap();
-        assert!(report.new_snapshots.is_empty());
-        let counts = net.counts();
-        (report.requests, counts.request_bytes + counts.answer_bytes)
-    });
-    Row {
-        case: "nothing changed, 300 snapshots known",
-        ours: format!("{requests} request, {bytes} bytes both ways"),
-        original: "-".into(),
-        limit: "1, <= 1,500 bytes",
-        holds: requests == 1 && bytes <= 1500,
-    }
-}
-
 fn one_of_two_dies(mib: u64) -> Row {
     let shape = LinkShape { circuits: 1, ..LinkShape::default() };
     let rate = shape.circuit_rate as f64;
@@ -440,15 +428,28 @@ fn table(rows: &[Row]) -> String {
 #[test]
 #[ignore = "takes a minute or two: script/link-figures"]
 fn figures() {
-    let cases: [fn() -> Row; 6] = [
+    let cases: [fn() -> Row; 11] = [
         || small_objects(true),
         || small_objects(false),
         || much(256),
-        || nothing_new(300),
+        || sets::nothing_new(100_000),
+        || sets::holes(100_000),
         || breaks(256),
+        || costs::day_two(400),
+        || costs::envelopes(1000),
         || one_of_two_dies(64),
+        || costs::kills(50),
+        || sets::a_year_away(10_000),
     ];
-    let rows: Vec<Row> = cases.iter().map(|case| case()).collect();
+    let rows: Vec<Row> = cases
+        .iter()
+        .map(|case| {
+            let started = std::time::Instant::now();
+            let row = case();
+            println!("{}: done in {:.0?}", row.case, started.elapsed());
+            row
+        })
+        .collect();
     println!("\nRound trip 1 s, 290 kB/s a circuit, 4 circuits, windows of 500 and 1,000 cells\n{}", table(&rows));
     assert!(rows.iter().all(|row| row.holds));
 }
@@ -473,6 +474,24 @@ fn when_one_of_two_peers_dies_the_other_one_brings_the_rest() {
 
 #[test]
 fn when_nothing_is_new_it_is_one_small_request() {
-    let row = nothing_new(20);
+    let row = sets::nothing_new(20);
+    assert!(row.holds, "{}", row.ours);
+}
+
+#[test]
+fn who_was_away_for_long_misses_nothing() {
+    let row = sets::a_year_away(1200);
+    assert!(row.holds, "{}", row.ours);
+}
+
+#[test]
+fn holes_are_found_over_the_wire_with_few_bytes() {
+    let row = sets::holes(300);
+    assert!(row.holds, "{}", row.ours);
+}
+
+#[test]
+fn a_fetch_that_is_killed_again_and_again_ends_and_repeats_little() {
+    let row = costs::kills(5);
     assert!(row.holds, "{}", row.ours);
 }

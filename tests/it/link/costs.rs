@@ -1,0 +1,221 @@
+//! Rows about what is sent and what it costs: day 2, envelopes, kills.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::AtomicU64;
+
+use bulbil::domain::envelope::SnapshotKey;
+use bulbil::domain::feed::Cursor;
+use bulbil::domain::manifest::SignedManifest;
+use bulbil::domain::segment;
+use bulbil::replicate::call::Callee;
+
+use super::*;
+use crate::support::running::{Running, until};
+use crate::support::{BULBIL, assert_same_tree, expect, init};
+
+/// Of a collection that is backed up for real, one file in a hundred changes.
+pub(super) fn day_two(files: u64) -> Row {
+    const FILE: usize = 256 << 10;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (new, sent) = runtime.block_on(async {
+        let net = MemoryNet::new();
+        let (a, b) = (Instance::new(&net, "alpha", 1).await, Instance::new(&net, "beta", 2).await);
+        let notes = a.collection("notes").await;
+        for n in 0..files {
+            a.put(&format!("notes/{n:04}"), n, FILE);
+        }
+        a.backup(&notes).await;
+        let peer = a.let_in(&b, Role::Reader, false).await;
+        b.sync(&peer).await.unwrap();
+        b.puller.fetch(None, std::slice::from_ref(&peer), &never()).await.unwrap();
+        (0..files).step_by(100).for_each(|n| a.put(&format!("notes/{n:04}"), n + files, FILE));
+        a.clock.set("2026-11-22T10:01:00Z".parse().unwrap());
+        b.clock.set(a.clock_now());
+        let before = a.store.index.stored_bytes().await.unwrap();
+        a.backup(&notes).await;
+        let new = a.store.index.stored_bytes().await.unwrap() - before;
+        net.reset();
+        b.sync(&peer).await.unwrap();
+        b.puller.fetch(None, &[peer], &never()).await.unwrap();
+        (new, net.counts().answer_bytes)
+    });
+    let lists = lists_of_ten_gigabytes();
+    let times = sent as f64 / new as f64;
+    Row {
+        case: "day 2: 1 % changed (sent: a real backup of some MiB; lists and manifest: those of 10 GB)",
+        ours: format!(
+            "{} MiB: {:.2} MB of chunks and metadata are new, {:.2} MB were sent: {times:.3} times; manifest and new lists of 10 GB {} kB",
+            files * FILE as u64 / MIB,
+            new as f64 / 1e6,
+            sent as f64 / 1e6,
+            lists / 1000
+        ),
+        original: "-".into(),
+        limit: "<= 1.1 times, <= 1 MB",
+        holds: times <= 1.1 && lists <= 1_000_000,
+    }
+}
+
+/// Bytes of the manifest and of the new lists of chunks when 1 % of 10 GB has changed: what is new stands at the end, as a backup puts it.
+fn lists_of_ten_gigabytes() -> usize {
+    const CHUNK: u32 = 1_500_000;
+    const CHUNKS: u64 = 10_000_000_000 / CHUNK as u64;
+    let entry = |n: u64| SegmentEntry { id: ChunkId::of(&n.to_be_bytes()), size_bytes: CHUNK };
+    let before = segment::cut((0..CHUNKS).map(entry).collect::<Vec<_>>());
+    let left = (0..CHUNKS).filter(|n| n % 100 != 50);
+    let after = segment::cut(left.chain(CHUNKS..CHUNKS + CHUNKS / 100).map(entry).collect::<Vec<_>>());
+    let known: Vec<ChunkId> = before.iter().map(|segment| segment.id).collect();
+    let new: usize =
+        after.iter().filter(|segment| !known.contains(&segment.id)).map(|segment| segment.encode().len()).sum();
+    let named: Vec<SegmentSummary> = after.iter().map(SegmentSummary::from).collect();
+    new + serde_json::to_vec(&named).unwrap().len() + 1000
+}
+
+/// Keys for a reader, just in time.
+pub(super) fn envelopes(count: u64) -> Row {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (requests, got, work) = runtime.block_on(async {
+        let net = MemoryNet::new();
+        let (a, b) = (Instance::new(&net, "alpha", 1).await, Instance::new(&net, "beta", 2).await);
+        let data = CollectionId::random(&mut entropy());
+        fill(&a, &data, 1, &[1000]).await;
+        let peer = a.let_in(&b, Role::Reader, false).await;
+        let first = a.store.index.snapshots(None).await.unwrap().remove(0);
+        let like = a.store.manifests.load(&first.id).unwrap().0.manifest;
+        let mut manifests: Vec<SignedManifest> = Vec::new();
+        for sequence in 2..=count + 1 {
+            let key = SnapshotKey::random(&mut entropy());
+            let signed =
+                Manifest { sequence, commitment: key.commitment(), ..like.clone() }.sign(&a.store.keys.identity);
+            let vault = key.wrap_for_vault(&mut entropy(), &signed.id, &a.store.keys.master);
+            a.store.manifests.save(&signed, &[vault]).unwrap();
+            manifests.push(signed);
+        }
+        let guest = a.store.index.peers().await.unwrap().remove(0);
+        let feed = a.store.index.feed_id().await.unwrap();
+        for page in manifests.chunks(500) {
+            a.store.index.note_page(&guest.id, page, Cursor { feed, position: 0 }).await.unwrap();
+        }
+        let ids: Vec<_> = manifests.iter().map(|signed| signed.id).collect();
+        let key = peer.identity.verify(None).unwrap().identity_key;
+        let callee = Callee { address: a.address.clone(), key };
+        let caller = b.puller.caller();
+        caller.envelopes(&callee, &ids[..1]).await.unwrap();
+        let (before, requests) = (cpu_time(), caller.client().counts().requests);
+        let answers = caller.envelopes(&callee, &ids).await.unwrap();
+        let work = cpu_time() - before;
+        let got = answers.iter().filter(|answer| answer.envelope.is_some()).count() as u64;
+        (caller.client().counts().requests - requests, got, work)
+    });
+    Row {
+        case: "envelopes, just in time",
+        ours: format!(
+            "{got} of {count} in {requests} request, {:.3} s of work on both sides (RSA-3072)",
+            work.as_secs_f64()
+        ),
+        original: "-".into(),
+        limit: "1 request, <= 0.2 s",
+        holds: (requests, got) == (1, count) && work <= Duration::from_millis(200),
+    }
+}
+
+/// Passes connections on and counts what comes back.
+fn counted(to: SocketAddr) -> (SocketAddr, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, count) = (listener.local_addr().unwrap(), Arc::new(AtomicU64::new(0)));
+    let seen = Arc::clone(&count);
+    std::thread::spawn(move || {
+        for near in listener.incoming() {
+            let Ok(near) = near else { return };
+            #[expect(clippy::disallowed_methods, reason = "it stands between two processes of the test, on loopback")]
+            let Ok(far) = TcpStream::connect(to) else { continue };
+            let (near_in, far_in) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+            std::thread::spawn(move || pass(near_in, far, None));
+            let seen = Arc::clone(&seen);
+            std::thread::spawn(move || pass(far_in, near, Some(&seen)));
+        }
+    });
+    (address, count)
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, count: Option<&AtomicU64>) {
+    let mut buffer = [0; 16 << 10];
+    while let Ok(len @ 1..) = from.read(&mut buffer) {
+        if let Some(count) = count {
+            count.fetch_add(len as u64, Ordering::Relaxed);
+        }
+        if to.write_all(&buffer[..len]).is_err() {
+            break;
+        }
+    }
+    let _ = (from.shutdown(std::net::Shutdown::Both), to.shutdown(std::net::Shutdown::Both));
+}
+
+/// A clone by real processes that is killed again and again.
+pub(super) fn kills(kills: u64) -> Row {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b, source) = (dir.path().join("a"), dir.path().join("b"), dir.path().join("source"));
+    std::fs::create_dir(&source).unwrap();
+    for n in 0..kills * 2 {
+        std::fs::write(source.join(format!("{n:03}")), noise(n + 1, 1 << 20)).unwrap();
+    }
+    init(&a, "alpha");
+    expect(0, &a, &["collection", "add", "notes", source.to_str().unwrap()]);
+    expect(0, &a, &["backup", "-q"]);
+    let deadline = std::time::Instant::now() + Duration::from_secs(600);
+    let mut serve = Command::new(BULBIL);
+    serve.arg("--home").arg(&a).args(["serve", "--direct", "127.0.0.1:0"]);
+    let server = Running::start(serve, &dir.path().join("server"));
+    until(deadline, "the server", || server.out().contains("ready;"));
+    let listens =
+        server.out().lines().find_map(|line| line.strip_prefix("peers ").map(str::trim).map(str::to_owned)).unwrap();
+    let (between, sent) = counted(listens.trim_start_matches("http://").parse().unwrap());
+    let address = format!("http://{between}");
+    let invite = expect(0, &a, &["invite", "--collections", "notes", "-q", "--address", &address]);
+    let invite = invite.lines().find(|line| line.starts_with("bulbil:")).unwrap().to_owned();
+    expect(0, &b, &["clone", &invite, "--name", "beta", "--yes", "-q", "--skip-collections"]);
+    expect(0, &b, &["sync", "-q"]);
+    let before = sent.load(Ordering::Relaxed);
+    let (mut hit, mut at) = (0, before);
+    for n in 0..kills {
+        let random = noise(n + 1, 8);
+        at += 300_000 + u64::from(random[0]) * 10_000;
+        let log = dir.path().join(format!("fetch-{n}"));
+        let mut fetch = Command::new(BULBIL);
+        fetch.arg("--home").arg(&b).args(["fetch", "-q"]).stdout(Stdio::null());
+        let mut fetch = Running::start(fetch, &log);
+        until(deadline, "some bytes", || sent.load(Ordering::Relaxed) >= at || fetch.ended().is_some());
+        hit += u64::from(fetch.ended().is_none());
+        fetch.kill();
+        at = at.max(sent.load(Ordering::Relaxed));
+    }
+    expect(0, &b, &["fetch", "-q"]);
+    let sent = sent.load(Ordering::Relaxed) - before;
+    let unique = bytes_below(&b.join("chunks"));
+    expect(0, &b, &["verify", "--data", "-q"]);
+    let out = dir.path().join("out");
+    expect(0, &b, &["restore", "notes", "--target", out.to_str().unwrap(), "-q"]);
+    assert_same_tree(&source, &out);
+    let again = sent.saturating_sub(unique) as f64 / hit.max(1) as f64 / MIB as f64;
+    Row {
+        case: "kill -9 at random moments of a clone",
+        ours: format!(
+            "{hit} kills, {:.1} MiB stored, {:.1} MiB sent: {again:.2} MiB repeated a kill",
+            unique as f64 / MIB as f64,
+            sent as f64 / MIB as f64
+        ),
+        original: "-".into(),
+        limit: "ends, <= 4 MiB repeated a kill",
+        holds: hit >= kills * 4 / 5 && again <= 4.0,
+    }
+}
+
+fn bytes_below(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).unwrap().flatten();
+    entries
+        .map(|entry| if entry.path().is_dir() { bytes_below(&entry.path()) } else { entry.metadata().unwrap().len() })
+        .sum()
+}
