@@ -47,6 +47,16 @@ impl Salt {
         Self(bytes)
     }
 
+    /// Reads one from a message.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The raw bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     /// An id under this salt: keyed BLAKE3.
     pub fn hide(&self, id: &ManifestId) -> SaltedId {
         SaltedId(*blake3::keyed_hash(&self.key(), id.as_bytes()).as_bytes())

@@ -226,8 +226,9 @@ impl PeerCaller {
     /// # Errors
     /// [`CallError`].
     pub async fn reconcile(&self, callee: &Callee, salt: Salt, message: &[u8]) -> Result<ReconcileAnswer, CallError> {
-        let body = encode(&ReconcileRequest { salt, message: data_encoding::BASE64.encode(message) });
-        self.call(callee, "POST", "/reconcile", body, Duration::ZERO).await
+        let body = ReconcileRequest { salt, message: message.to_vec() }.encode().into();
+        let answer = self.exchange(callee, "POST", "/reconcile", body, Duration::ZERO).await?;
+        ReconcileAnswer::parse(&answer).ok_or(CallError::Malformed(None))
     }
 
     /// `POST /manifests`: manifests that a reconciliation told of. Compare each with its name, and look which ones came.
@@ -339,11 +340,23 @@ impl PeerCaller {
         body: Bytes,
         patience: Duration,
     ) -> Result<T, CallError> {
+        parse(&self.exchange(callee, method, path, body, patience).await?)
+    }
+
+    /// The body of the peer's answer, if it is the peer's and no problem.
+    async fn exchange(
+        &self,
+        callee: &Callee,
+        method: &str,
+        path: &str,
+        body: Bytes,
+        patience: Duration,
+    ) -> Result<Bytes, CallError> {
         let Sent { nonce, request } = self.sign(&callee.address, &callee.instance(), method, path, body);
         let answer = self.client.send(&callee.address, request, MAX_ANSWER_BYTES, patience).await?;
         check_signature(&answer, &callee.key, &nonce)?;
         self.problem(&answer)?;
-        parse(answer.body())
+        Ok(answer.into_body())
     }
 
     fn sign(&self, address: &PeerAddress, to: &InstanceId, method: &str, path: &str, body: Bytes) -> Sent {
@@ -356,7 +369,9 @@ impl PeerCaller {
         let signed = sign_request(&parts, &body, &self.keys.identity, self.clock.now(), &nonce);
         let mut request = Request::builder().method(method).uri(&uri);
         if !body.is_empty() {
-            request = request.header(http::header::CONTENT_TYPE, "application/json");
+            let json = body.first() == Some(&b'{');
+            let kind = if json { "application/json" } else { "application/octet-stream" };
+            request = request.header(http::header::CONTENT_TYPE, kind);
         }
         for (name, value) in signed.iter() {
             request = request.header(name, value);

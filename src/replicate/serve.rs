@@ -216,20 +216,18 @@ impl Serve {
         rights: &Rights,
         request: ReconcileRequest,
     ) -> Result<ReconcileAnswer, ReconcileFault> {
-        let malformed = |what: &str| ReconcileFault::Malformed(what.to_owned());
-        let message = data_encoding::BASE64.decode(request.message.as_bytes());
-        let message = message.map_err(|_| malformed("the message is not in base64"))?;
+        let ReconcileRequest { salt, message } = request;
         if message.len() > MAX_MESSAGE_BYTES {
-            return Err(malformed("the message is too long"));
+            return Err(ReconcileFault::Malformed("the message is too long".to_owned()));
         }
         let index = &self.store.index;
         // In this order: what is added meanwhile is told in the feed.
         let (feed, position) = (index.feed_id().await?, index.feed_head().await?);
         let ids = index.visible_ids(rights).await?;
         let _core = self.cores.acquire().await.expect("the semaphore is never closed");
-        let answer = blocking(move || SaltedSet::new(request.salt, &ids).answer(&message)).await;
+        let answer = blocking(move || SaltedSet::new(salt, &ids).answer(&message)).await;
         let answer = answer.map_err(|error| ReconcileFault::Malformed(error.to_string()))?;
-        Ok(ReconcileAnswer { cursor: Cursor { feed, position }, message: data_encoding::BASE64.encode(&answer) })
+        Ok(ReconcileAnswer { cursor: Cursor { feed, position }, message: answer })
     }
 
     /// The manifests behind salted ids, as far as they may be seen and fit into one answer.

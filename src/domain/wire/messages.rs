@@ -11,7 +11,7 @@ use super::structured::fixed_base64;
 use crate::domain::chunk::Padding;
 use crate::domain::envelope::Envelope;
 use crate::domain::feed::{Change, Cursor};
-use crate::domain::id::{ChunkId, CollectionId, InviteId, ManifestId};
+use crate::domain::id::{ChunkId, CollectionId, FeedId, InviteId, ManifestId};
 use crate::domain::identity::SignedIdentity;
 use crate::domain::peer::Role;
 use crate::domain::reconcile::{Salt, SaltedId};
@@ -86,24 +86,52 @@ pub enum EnvelopeStatus {
     Absent,
 }
 
-/// Body of `POST /reconcile`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+/// Body of `POST /reconcile`, in binary: the salt (16 bytes), then the message.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReconcileRequest {
     /// Drawn for this reconciliation.
-    #[schema(value_type = String)]
     pub salt: Salt,
-    /// The message, in standard base64; at most 48 KiB.
-    pub message: String,
+    /// The message, at most 48 KiB.
+    pub message: Vec<u8>,
 }
 
-/// Answer of `POST /reconcile`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+impl ReconcileRequest {
+    /// Encodes.
+    pub fn encode(&self) -> Vec<u8> {
+        [self.salt.as_bytes().as_slice(), &self.message].concat()
+    }
+
+    /// Parses; `None` if it is too short.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let (salt, message) = bytes.split_first_chunk::<16>()?;
+        Some(Self { salt: Salt::from_bytes(*salt), message: message.to_vec() })
+    }
+}
+
+/// Answer of `POST /reconcile`, in binary: the cursor (feed id, 16 bytes; number, 8 bytes, big-endian), then the message.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReconcileAnswer {
     /// Where the feed stood before the set was read: who has taken all in may go on from here.
-    #[schema(value_type = String)]
     pub cursor: Cursor,
-    /// The answering message, in standard base64.
-    pub message: String,
+    /// The answering message.
+    pub message: Vec<u8>,
+}
+
+impl ReconcileAnswer {
+    /// Encodes.
+    pub fn encode(&self) -> Vec<u8> {
+        let Cursor { feed, position } = self.cursor;
+        [feed.as_bytes().as_slice(), &position.to_be_bytes(), &self.message].concat()
+    }
+
+    /// Parses; `None` if it is too short, or the number is none.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let (feed, rest) = bytes.split_first_chunk::<16>()?;
+        let (position, message) = rest.split_first_chunk::<8>()?;
+        let position = Some(u64::from_be_bytes(*position)).filter(|position| *position <= i64::MAX as u64)?;
+        let feed = FeedId::from_slice(feed).ok()?;
+        Some(Self { cursor: Cursor { feed, position }, message: message.to_vec() })
+    }
 }
 
 /// Body of `POST /manifests`.
@@ -357,6 +385,18 @@ mod tests {
     fn a_full_request_fits_its_limit() {
         let ids = vec![ChunkId::of(b""); MAX_IDS];
         assert!(serde_json::to_vec(&ChunksRequest { ids }).unwrap().len() < MAX_REQUEST_BYTES);
+    }
+
+    #[test]
+    fn messages_of_a_reconciliation_are_read_as_they_were_written_or_not_at_all() {
+        let salt = Salt::from_bytes([7; 16]);
+        let request = ReconcileRequest { salt, message: vec![1, 2, 3] };
+        assert_eq!(ReconcileRequest::parse(&request.encode()), Some(request));
+        let cursor = Cursor { feed: FeedId::from_slice(&[9; 16]).unwrap(), position: 77 };
+        let answer = ReconcileAnswer { cursor, message: vec![] };
+        assert_eq!(ReconcileAnswer::parse(&answer.encode()), Some(answer));
+        assert_eq!((ReconcileRequest::parse(&[0; 15]), ReconcileAnswer::parse(&[0; 23])), (None, None));
+        assert_eq!(ReconcileAnswer::parse(&[0xff; 30]), None);
     }
 
     #[test]

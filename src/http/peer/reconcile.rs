@@ -2,12 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header;
 
 use super::extract::{PeerJson, bounded};
 use super::{PeerPlane, TrustedPeer};
-use crate::domain::wire::messages::{
-    ManifestsAnswer, ManifestsRequest, ProblemDocument, ReconcileAnswer, ReconcileRequest,
-};
+use crate::domain::wire::messages::{ManifestsAnswer, ManifestsRequest, ProblemDocument, ReconcileRequest};
 use crate::http::problem::Problem;
 use crate::replicate::serve::ReconcileFault;
 
@@ -15,9 +16,10 @@ use crate::replicate::serve::ReconcileFault;
 #[utoipa::path(
     post,
     path = "/peer/v1/reconcile",
-    request_body = ReconcileRequest,
+    request_body(content = Vec<u8>, description = "The salt (16 bytes), then the message", content_type = "application/octet-stream"),
     responses(
-        (status = 200, description = "The answering message", body = ReconcileAnswer),
+        (status = 200, description = "The cursor (feed id, 16 bytes; number, 8 bytes, big-endian), then the answering message",
+            body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 400, description = "No such message", body = ProblemDocument),
         (status = 401, description = "Anything wrong with the caller", body = ProblemDocument)
     )
@@ -25,10 +27,11 @@ use crate::replicate::serve::ReconcileFault;
 pub(super) async fn post_reconcile(
     peer: TrustedPeer,
     State(plane): State<PeerPlane>,
-    PeerJson(request): PeerJson<ReconcileRequest>,
-) -> Result<Json<ReconcileAnswer>, Problem> {
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let request = ReconcileRequest::parse(&body).ok_or_else(|| Problem::malformed("the salt is missing"))?;
     match plane.serve.reconcile(&peer.guest.rights, request).await {
-        Ok(answer) => Ok(Json(answer)),
+        Ok(answer) => Ok(([(header::CONTENT_TYPE, "application/octet-stream")], answer.encode()).into_response()),
         Err(ReconcileFault::Malformed(what)) => Err(Problem::malformed(what)),
         Err(ReconcileFault::Serve(error)) => Err(Problem::internal(&error)),
     }

@@ -120,8 +120,7 @@ async fn reconcile(
             let ReconcileAnswer { cursor, message } =
                 line.ask(puller.caller.reconcile(&line.callee, salt, &message)).await?;
             head.get_or_insert(cursor);
-            let answer = data_encoding::BASE64.decode(message.as_bytes()).ok();
-            let answer = answer.filter(|answer| answer.len() <= MAX_MESSAGE_BYTES);
+            let answer = Some(message).filter(|message| message.len() <= MAX_MESSAGE_BYTES);
             let answer = answer.ok_or_else(|| line.failed(CallError::Malformed(None)))?;
             let (more, then) = asking.take(&answer).map_err(malformed)?;
             wanted.extend(more);
