@@ -21,7 +21,7 @@ use crate::store::{CreateOptions, Store, StoreError};
 use super::args::CloneArgs;
 use super::context::Context;
 use super::output::{Outcome, bytes, count};
-use super::remote::{callee, caller, confirm, consent, granted_in_words, words};
+use super::remote::{callee, caller, confirm, consent, granted_in_words, narrowed, words};
 use super::{init, sync};
 
 /// An invite is much shorter.
@@ -39,7 +39,7 @@ pub async fn run(args: CloneArgs, context: &Context) -> anyhow::Result<Outcome> 
         }
         line => Invite::parse(line)?,
     };
-    let config = context.config()?;
+    let config = narrowed(&context.config()?, &args.line);
     let (store, made) = open_or_make(&args, &invite, &config, context).await?;
     let out = &context.output;
     let caller = caller(&store, &config, context);
@@ -65,7 +65,10 @@ pub async fn run(args: CloneArgs, context: &Context) -> anyhow::Result<Outcome> 
     }
 
     let (progress, cancel) = (context.progress(), context.cancellation());
-    let puller = Puller::new(store.clone(), caller.clone(), progress.clone());
+    let mut puller = Puller::new(store.clone(), caller.clone(), progress.clone());
+    if let Some(rate) = args.line.limit_rate {
+        puller = puller.with_rate(rate);
+    }
     let synced = puller.sync(&peer, std::time::Duration::ZERO, &cancel).await?;
     for collection in configured.iter().flat_map(|config| &config.collections) {
         if let Some(name) = collection.name.as_deref().filter(|name| is_plain_name(name))

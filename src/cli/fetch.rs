@@ -9,7 +9,7 @@ use crate::replicate::pull::Puller;
 use super::args::{FetchArgs, RekeyArgs};
 use super::context::Context;
 use super::output::{Outcome, bytes, count, one_line, took};
-use super::remote::{caller, sources};
+use super::remote::{caller, puller, sources};
 
 /// Fetches missing chunks from all peers that have them.
 pub async fn fetch(args: FetchArgs, context: &Context) -> anyhow::Result<Outcome> {
@@ -22,7 +22,7 @@ pub async fn fetch(args: FetchArgs, context: &Context) -> anyhow::Result<Outcome
     let of = collection.as_ref().map(|collection| &collection.id);
     let peers = sources(&store, args.peer.as_deref()).await?;
     let (progress, cancel) = (context.progress(), context.cancellation());
-    let puller = Puller::new(store.clone(), caller(&store, &context.config()?, context), progress.clone());
+    let puller = puller(&store, &context.config()?, &args.line, progress.clone(), context);
     let report = puller.fetch(of, &peers, &cancel).await?;
     progress.finish();
     let out = &context.output;

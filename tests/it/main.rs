@@ -5,6 +5,7 @@ mod backup_restore;
 mod cli;
 mod kill;
 mod layers;
+mod limits;
 mod link;
 mod push;
 mod replicate;

@@ -15,6 +15,7 @@ mod fill; // what is missing, and who has it
 mod holes; // what the feed does not tell any more
 mod keys; // envelopes
 mod line; // one peer, while work with it goes on
+mod pace; // how fast all streams together may be
 mod parts; // what came of chunks whose streams broke
 mod receive; // one stream of chunks
 mod succession; // who leads a collection
@@ -36,6 +37,7 @@ use crate::store::Store;
 use crate::store::index::Peer;
 use fetch::Run;
 use line::Line;
+use pace::Pace;
 use shared::Shared;
 
 /// Pulls from peers into a repository. Cheap to clone; clones share what they know of each other's work.
@@ -46,6 +48,7 @@ pub struct Puller {
     monitor: Arc<dyn Monitor>,
     shared: Arc<Shared>,
     max_circuits: Option<usize>,
+    pace: Arc<Pace>,
 }
 
 /// As the scheduler has it: so many connections make a circuit, also where there are no circuits.
@@ -114,12 +117,19 @@ pub struct Quote {
 impl Puller {
     /// Pulls into `store` with the calls of `caller`.
     pub fn new(store: Store, caller: PeerCaller, monitor: Arc<dyn Monitor>) -> Self {
-        Self { store, caller, monitor, shared: Arc::default(), max_circuits: None }
+        Self { store, caller, monitor, shared: Arc::default(), max_circuits: None, pace: Arc::default() }
     }
 
     /// Uses at most so many circuits to a peer, of two streams each. By default as many as the client was made for.
     pub fn with_max_circuits(mut self, circuits: usize) -> Self {
         self.max_circuits = Some(circuits);
+        self
+    }
+
+    /// Takes chunks at no more than `rate` bytes a second, all peers and streams together. Senders feel it: what is not taken
+    /// they cannot send.
+    pub fn with_rate(mut self, rate: u64) -> Self {
+        self.pace = Arc::new(Pace::new(rate));
         self
     }
 

@@ -10,6 +10,7 @@ use std::future::Future;
 use tokio_util::sync::CancellationToken;
 
 use super::line::Line;
+use super::pace::Turns;
 use super::parts::Parts;
 use super::{Lie, PullError, Puller, Wrong};
 use crate::domain::id::ChunkId;
@@ -171,13 +172,14 @@ impl Batch<'_> {
     }
 
     async fn stream(&self, stream: &mut ChunkStream, open: &mut Open) -> Result<(), Early> {
+        let mut turns = self.puller.pace.turns();
         loop {
             let read = self.line.cancel.run_until_cancelled(stream.read());
             let read = self.unless_cut(read).await?.ok_or(PullError::Cancelled)?;
             let (id, bytes) = match read.map_err(|cause| self.line.failed(cause))? {
                 Read::End => return Ok(()),
                 Read::Bytes(bytes) => {
-                    self.watch.received(bytes);
+                    self.count(bytes, &mut turns).await?;
                     continue;
                 }
                 Read::Event(Event::Chunk { id, bytes }) => (id, Some(bytes)),
@@ -212,6 +214,7 @@ impl Batch<'_> {
                 return failed?.map(|_| ()).map_err(Early::from);
             }
         };
+        let mut turns = self.puller.pace.turns();
         let result = loop {
             let piece = match self.unless_cut(self.line.cancel.run_until_cancelled(body.next())).await {
                 Err(cut) => break Err(cut),
@@ -220,11 +223,14 @@ impl Batch<'_> {
                 Ok(Some(Ok(None))) => break Ok(()),
                 Ok(Some(Ok(Some(piece)))) => piece,
             };
-            self.watch.received(piece.len());
+            let counted = self.count(piece.len(), &mut turns).await;
             if part.len() + piece.len() > len {
                 return Ok(());
             }
             part.extend_from_slice(&piece);
+            if counted.is_err() {
+                break counted;
+            }
         };
         if result.is_err() {
             self.parts.keep(*id, part);
@@ -265,6 +271,17 @@ impl Batch<'_> {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Counts what came when its turn has come; until then nothing more is read, so that the sender waits, too.
+    async fn count(&self, mut bytes: usize, turns: &mut Turns<'_>) -> Result<(), Early> {
+        while bytes > 0 {
+            let taken = self.line.cancel.run_until_cancelled(turns.take(bytes));
+            let taken = self.unless_cut(taken).await?.ok_or(PullError::Cancelled)?;
+            self.watch.received(taken);
+            bytes -= taken;
+        }
+        Ok(())
     }
 
     async fn unless_cut<T>(&self, work: impl Future<Output = T>) -> Result<T, Early> {
