@@ -21,6 +21,7 @@ use crate::store::{CreateOptions, Store, StoreError};
 use super::args::CloneArgs;
 use super::context::Context;
 use super::output::{Outcome, bytes, count};
+use super::quote::Offer;
 use super::remote::{callee, caller, confirm, consent, granted_in_words, narrowed, words};
 use super::{init, sync};
 
@@ -78,11 +79,12 @@ pub async fn run(args: CloneArgs, context: &Context) -> anyhow::Result<Outcome> 
         }
     }
     let quote = puller.quote(None).await?;
+    let offer = Offer::new(quote, &puller, std::slice::from_ref(&peer), &args.line);
+    document["quote"] = offer.document();
     let plan = if quote.chunks == 0 {
         "nothing to fetch: everything that is known is here".to_owned()
     } else {
-        let (chunks, snapshots) = (count(quote.chunks, "chunk"), count(quote.snapshots, "snapshot"));
-        format!("to fetch: {} in {chunks}, for {snapshots}", bytes(quote.bytes))
+        offer.in_words()
     };
     progress.suspend(|| out.line(plan));
     enough_room(context, quote.bytes)?;

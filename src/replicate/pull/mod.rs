@@ -8,6 +8,7 @@
 //! A tombstone deletes nothing here. What a peer says it does not have is not asked for again for a while, so that a
 //! sync with nothing new is one request.
 
+mod arrivals; // what has come, to the byte
 mod error;
 mod feed; // pages of the feed
 mod fetch; // one fetch from some peers
@@ -112,6 +113,8 @@ pub struct Quote {
     pub chunks: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Lists of chunks that are missing, too: what they name is not counted yet.
+    pub lists: u64,
 }
 
 impl Puller {
@@ -133,7 +136,8 @@ impl Puller {
         self
     }
 
-    fn circuits_to(&self, address: &PeerAddress) -> usize {
+    /// How many circuits to an address a fetch uses at most.
+    pub fn circuits_to(&self, address: &PeerAddress) -> usize {
         let usual = || self.caller.client().bulk_streams(address).div_ceil(STREAMS_PER_CIRCUIT);
         self.max_circuits.unwrap_or_else(usual)
     }
@@ -296,7 +300,8 @@ impl Puller {
         let snapshots = self.store.index.snapshots(collection).await?;
         let (chunks, bytes) = self.store.index.count_missing(collection).await?;
         let snapshots = snapshots.iter().filter(|snapshot| !snapshot.complete).count() as u64;
-        Ok(Quote { snapshots, chunks, bytes })
+        let lists = self.store.index.missing_segments(usize::MAX).await?.len() as u64;
+        Ok(Quote { snapshots, chunks, bytes, lists })
     }
 
     /// Remembers what came of the last contact.

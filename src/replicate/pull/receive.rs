@@ -17,7 +17,6 @@ use crate::domain::id::ChunkId;
 use crate::domain::manifest::SegmentSummary;
 use crate::domain::segment::Segment;
 use crate::domain::wire::frame::Event;
-use crate::monitor::Counter;
 use crate::replicate::call::{ChunkStream, Read};
 use crate::replicate::serve::blocking;
 use crate::store::{ChunkStore, ChunkStoreError, IndexError, Store};
@@ -35,6 +34,10 @@ pub(super) struct Wanted {
 pub(super) trait Watch: Sync {
     /// So many bytes came.
     fn received(&self, bytes: usize);
+    /// So many bytes of an object are here, which is not whole yet.
+    fn arrived(&self, id: &ChunkId, bytes: usize);
+    /// What came of an object is of no use.
+    fn in_vain(&self, id: &ChunkId);
     /// Whether an object is still wanted: another stream may have brought it.
     fn is_wanted(&self, id: &ChunkId) -> bool;
     /// An object is in the chunk store.
@@ -166,9 +169,15 @@ impl Batch<'_> {
             && let Some((id, part)) = stream.into_part()
             && open.wanted.contains_key(&id)
         {
-            self.parts.keep(id, part);
+            self.keep_part(id, part);
         }
         result
+    }
+
+    fn keep_part(&self, id: ChunkId, part: Vec<u8>) {
+        if !self.parts.keep(id, part) {
+            self.watch.in_vain(&id);
+        }
     }
 
     async fn stream(&self, stream: &mut ChunkStream, open: &mut Open) -> Result<(), Early> {
@@ -180,6 +189,12 @@ impl Batch<'_> {
                 Read::End => return Ok(()),
                 Read::Bytes(bytes) => {
                     self.count(bytes, &mut turns).await?;
+                    continue;
+                }
+                Read::Part(id, bytes) => {
+                    if open.wanted.contains_key(&id) {
+                        self.watch.arrived(&id, bytes);
+                    }
                     continue;
                 }
                 Read::Event(Event::Chunk { id, bytes }) => (id, Some(bytes)),
@@ -210,7 +225,7 @@ impl Batch<'_> {
             Ok(Ok(Some(body))) => body,
             Ok(Ok(None)) => return Ok(()),
             failed => {
-                self.parts.keep(*id, part);
+                self.keep_part(*id, part);
                 return failed?.map(|_| ()).map_err(Early::from);
             }
         };
@@ -228,12 +243,13 @@ impl Batch<'_> {
                 return Ok(());
             }
             part.extend_from_slice(&piece);
+            self.watch.arrived(id, part.len());
             if counted.is_err() {
                 break counted;
             }
         };
         if result.is_err() {
-            self.parts.keep(*id, part);
+            self.keep_part(*id, part);
             return result;
         }
         let Some(wanted) = open.wanted.remove(id) else { return Ok(()) };
@@ -260,11 +276,12 @@ impl Batch<'_> {
         })
         .await;
         match kept? {
-            Err(wrong) => return Ok(Err((wanted, wrong))),
+            Err(wrong) => {
+                self.watch.in_vain(&wanted.id);
+                return Ok(Err((wanted, wrong)));
+            }
             Ok(segment) => {
                 if segment.is_none() {
-                    self.puller.monitor.add(Counter::Chunks, 1);
-                    self.puller.monitor.add(Counter::ChunkBytes, u64::from(wanted.size_bytes));
                     self.watch.stored(&wanted.id);
                 }
                 open.end.stored.push(wanted, segment);
