@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::domain::limits::MIN_RATE;
 use crate::domain::peer::PeerAddress;
 use crate::domain::scrub::{DEFAULT_DAYS, Policy};
 
@@ -126,11 +127,13 @@ pub struct SyncConfig {
     pub interval_s: u64,
     /// Whether a request stays open at each peer in between, which it answers when it has news.
     pub push: bool,
+    /// Bytes of chunks a second that are fetched from peers, from all of them together; 1,000 at least. No limit if it is not set.
+    pub limit_rate: Option<u64>,
 }
 
 impl Default for SyncConfig {
     fn default() -> Self {
-        Self { interval_s: 300, push: true }
+        Self { interval_s: 300, push: true, limit_rate: None }
     }
 }
 
@@ -138,6 +141,11 @@ impl SyncConfig {
     /// The interval within its bounds.
     pub fn interval(&self) -> Duration {
         Duration::from_secs(self.interval_s.clamp(5, 86_400))
+    }
+
+    /// The limit within its bounds.
+    pub fn limit_rate(&self) -> Option<u64> {
+        self.limit_rate.map(|rate| rate.max(MIN_RATE))
     }
 }
 

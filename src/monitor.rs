@@ -37,8 +37,14 @@ pub struct Problem {
 pub trait Monitor: Send + Sync {
     /// A new task begins, e.g. "reading notes". `total` is the expected end value of `counter`, if known.
     fn task(&self, name: &str, counter: Counter, total: Option<u64>);
+    /// A task of which `done` of `total` was done before: only what comes from now on is added to `counter`.
+    fn resume(&self, name: &str, counter: Counter, done: u64, total: u64) {
+        self.task(name, counter, Some(total.saturating_sub(done)));
+    }
     /// Adds to a counter.
     fn add(&self, counter: Counter, n: u64);
+    /// Takes back some of what was added: it turned out to be of no use.
+    fn take_back(&self, counter: Counter, n: u64);
     /// Something worth knowing that is no problem.
     fn notice(&self, text: &str);
     /// Reports a problem that does not stop the work.
@@ -69,6 +75,10 @@ impl Monitor for Tally {
 
     fn add(&self, counter: Counter, n: u64) {
         self.counters[counter as usize].fetch_add(n, Ordering::Relaxed);
+    }
+
+    fn take_back(&self, counter: Counter, n: u64) {
+        self.counters[counter as usize].fetch_sub(n, Ordering::Relaxed);
     }
 
     fn notice(&self, _text: &str) {}

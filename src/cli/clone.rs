@@ -21,7 +21,8 @@ use crate::store::{CreateOptions, Store, StoreError};
 use super::args::CloneArgs;
 use super::context::Context;
 use super::output::{Outcome, bytes, count};
-use super::remote::{callee, caller, confirm, consent, granted_in_words, words};
+use super::quote::Offer;
+use super::remote::{callee, caller, confirm, consent, granted_in_words, narrowed, words};
 use super::{init, sync};
 
 /// An invite is much shorter.
@@ -39,7 +40,7 @@ pub async fn run(args: CloneArgs, context: &Context) -> anyhow::Result<Outcome> 
         }
         line => Invite::parse(line)?,
     };
-    let config = context.config()?;
+    let config = narrowed(&context.config()?, &args.line);
     let (store, made) = open_or_make(&args, &invite, &config, context).await?;
     let out = &context.output;
     let caller = caller(&store, &config, context);
@@ -65,7 +66,10 @@ pub async fn run(args: CloneArgs, context: &Context) -> anyhow::Result<Outcome> 
     }
 
     let (progress, cancel) = (context.progress(), context.cancellation());
-    let puller = Puller::new(store.clone(), caller.clone(), progress.clone());
+    let mut puller = Puller::new(store.clone(), caller.clone(), progress.clone());
+    if let Some(rate) = args.line.limit_rate {
+        puller = puller.with_rate(rate);
+    }
     let synced = puller.sync(&peer, std::time::Duration::ZERO, &cancel).await?;
     for collection in configured.iter().flat_map(|config| &config.collections) {
         if let Some(name) = collection.name.as_deref().filter(|name| is_plain_name(name))
@@ -75,11 +79,12 @@ pub async fn run(args: CloneArgs, context: &Context) -> anyhow::Result<Outcome> 
         }
     }
     let quote = puller.quote(None).await?;
+    let offer = Offer::new(quote, &puller, std::slice::from_ref(&peer), &args.line);
+    document["quote"] = offer.document();
     let plan = if quote.chunks == 0 {
         "nothing to fetch: everything that is known is here".to_owned()
     } else {
-        let (chunks, snapshots) = (count(quote.chunks, "chunk"), count(quote.snapshots, "snapshot"));
-        format!("to fetch: {} in {chunks}, for {snapshots}", bytes(quote.bytes))
+        offer.in_words()
     };
     progress.suspend(|| out.line(plan));
     enough_room(context, quote.bytes)?;

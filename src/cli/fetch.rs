@@ -9,7 +9,8 @@ use crate::replicate::pull::Puller;
 use super::args::{FetchArgs, RekeyArgs};
 use super::context::Context;
 use super::output::{Outcome, bytes, count, one_line, took};
-use super::remote::{caller, sources};
+use super::quote::Offer;
+use super::remote::{caller, puller, sources};
 
 /// Fetches missing chunks from all peers that have them.
 pub async fn fetch(args: FetchArgs, context: &Context) -> anyhow::Result<Outcome> {
@@ -22,7 +23,12 @@ pub async fn fetch(args: FetchArgs, context: &Context) -> anyhow::Result<Outcome
     let of = collection.as_ref().map(|collection| &collection.id);
     let peers = sources(&store, args.peer.as_deref()).await?;
     let (progress, cancel) = (context.progress(), context.cancellation());
-    let puller = Puller::new(store.clone(), caller(&store, &context.config()?, context), progress.clone());
+    let puller = puller(&store, &context.config()?, &args.line, progress.clone(), context);
+    let quote = puller.quote(of).await?;
+    let offer = Offer::new(quote, &puller, &peers, &args.line);
+    if quote.chunks > 0 || quote.lists > 0 {
+        progress.suspend(|| context.output.line(offer.in_words()));
+    }
     let report = puller.fetch(of, &peers, &cancel).await?;
     progress.finish();
     let out = &context.output;
@@ -46,7 +52,7 @@ pub async fn fetch(args: FetchArgs, context: &Context) -> anyhow::Result<Outcome
     }
     let document = json!({
         "chunks": report.chunks, "bytes": report.bytes, "still_missing": report.still_missing,
-        "requests": report.requests, "bad": report.bad, "seconds": started.elapsed().as_secs_f64(),
+        "requests": report.requests, "bad": report.bad, "quote": offer.document(), "seconds": started.elapsed().as_secs_f64(),
     });
     out.document("fetch", document, &problems);
     Ok(out.outcome(&problems))

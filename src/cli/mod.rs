@@ -26,6 +26,7 @@ mod output; // text or JSON
 mod peer;
 mod promote;
 mod progress; // the bar on a terminal
+mod quote; // what a fetch will bring
 mod rebuild;
 mod remote; // what commands that talk to peers have in common
 mod rescue;

@@ -168,6 +168,16 @@ pub fn took(duration: std::time::Duration) -> String {
     }
 }
 
+/// An estimate, from seconds: `less than a minute`, `about 28 minutes`, `about 5 hours`.
+pub fn about(secs: u64) -> String {
+    match secs {
+        ..60 => "less than a minute".to_owned(),
+        60..7200 => format!("about {}", count(secs / 60, "minute")),
+        7200..172_800 => format!("about {}", count(secs / 3600, "hour")),
+        _ => format!("about {}", count(secs / 86_400, "day")),
+    }
+}
+
 /// How long ago something was, from seconds: `just now`, `5 minutes`, `3 days`.
 pub fn age(secs: i64) -> String {
     match secs {

@@ -13,13 +13,15 @@ use crate::config::Config;
 use crate::domain::id::{CollectionId, InstanceId};
 use crate::domain::limits::Limits;
 use crate::domain::peer::{PeerAddress, Rights, Role, Scope, Trust, fingerprint_words};
+use crate::monitor::Monitor;
 use crate::replicate::call::{Callee, PeerCaller};
+use crate::replicate::pull::Puller;
 use crate::store::Store;
 use crate::store::index::{Granted, Peer};
 use crate::transport::client::{ClientLimits, HttpClient};
 use crate::transport::direct::DirectDial;
 
-use super::args::RightsArgs;
+use super::args::{LineArgs, RightsArgs};
 use super::context::Context;
 use super::dialling::dial;
 use super::output::bytes;
@@ -33,6 +35,22 @@ Contents stay sealed and signed. Use it on this machine, or on a local network t
 pub fn caller(store: &Store, config: &Config, context: &Context) -> PeerCaller {
     let client = HttpClient::new(dial(store, config, context.output), ClientLimits::patient(config.tor.circuits()));
     PeerCaller::new(client, Arc::clone(&store.keys), context.clock.clone())
+}
+
+/// Pulls with what the command line leaves of the line.
+pub fn puller(store: &Store, config: &Config, line: &LineArgs, monitor: Arc<dyn Monitor>, context: &Context) -> Puller {
+    let puller = Puller::new(store.clone(), caller(store, &narrowed(config, line), context), monitor);
+    match line.limit_rate {
+        Some(rate) => puller.with_rate(rate),
+        None => puller,
+    }
+}
+
+/// The configuration with the number of circuits that the command line asks for.
+pub fn narrowed(config: &Config, line: &LineArgs) -> Config {
+    let mut config = config.clone();
+    config.tor.circuits = line.max_circuits.map_or(config.tor.circuits, usize::from);
+    config
 }
 
 /// The same for plain addresses alone.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::monitor::{Monitor, Problem};
 use crate::replicate::call::PeerCaller;
 use crate::replicate::pair::knock;
-use crate::replicate::pull::{Puller, SyncReport};
+use crate::replicate::pull::SyncReport;
 use crate::store::Store;
 use crate::store::index::Peer;
 
@@ -15,23 +15,24 @@ use super::admin::AdminClient;
 use super::args::SyncArgs;
 use super::context::Context;
 use super::output::{Outcome, bytes, count, one_line};
-use super::remote::{callee, caller, sources};
+use super::remote::{callee, puller, sources};
 
 /// Asks peers what is new. A running server is asked to do it.
 pub async fn run(args: SyncArgs, context: &Context) -> anyhow::Result<Outcome> {
     let store = context.store().await?;
     let peers = sources(&store, args.peer.as_deref()).await?;
     if args.peer.is_none()
+        && !args.line.is_given()
         && let Some(server) = AdminClient::of_running(&store)?
     {
         return by_server(&server, &store, context).await;
     }
     let (progress, cancel) = (context.progress(), context.cancellation());
-    let caller = caller(&store, &context.config()?, context);
-    let puller = Puller::new(store.clone(), caller.clone(), progress.clone());
+    let puller = puller(&store, &context.config()?, &args.line, progress.clone(), context);
+    let caller = puller.caller();
     let (mut documents, mut failures) = (Vec::new(), Vec::new());
     for peer in peers {
-        let peer = with_rights(&store, &caller, peer).await;
+        let peer = with_rights(&store, caller, peer).await;
         match puller.sync(&peer, Duration::ZERO, &cancel).await {
             Ok(report) => {
                 progress.suspend(|| context.output.line(format!("{}: {}", peer.name, in_words(&report))));

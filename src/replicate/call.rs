@@ -446,8 +446,10 @@ pub struct ChunkStream {
 /// What comes in a stream of chunks.
 #[derive(Debug)]
 pub enum Read {
-    /// So many bytes; they are not a whole chunk yet.
+    /// So many bytes, of whatever it is.
     Bytes(usize),
+    /// So many bytes of a chunk are here, which is not whole yet.
+    Part(ChunkId, usize),
     /// A chunk (not yet compared with its name), or a missing one.
     Event(Event),
     /// The end: the stream is known to be whole.
@@ -461,12 +463,14 @@ impl ChunkStream {
     /// [`CallError::Transport`], [`CallError::Frames`].
     pub async fn read(&mut self) -> Result<Read, CallError> {
         loop {
+            let has_more = !self.piece.is_empty();
             let mut rest = &self.piece[..];
             let event = self.decoder.next(&mut rest)?;
             self.piece = self.piece.slice(self.piece.len() - rest.len()..);
             match event {
                 Some(Event::End) => {}
                 Some(event) => return Ok(Read::Event(event)),
+                None if has_more && let Some((id, bytes)) = self.decoder.part() => return Ok(Read::Part(id, bytes)),
                 None => match self.body.next().await? {
                     Some(piece) => {
                         self.piece = piece;
@@ -486,7 +490,7 @@ impl ChunkStream {
     pub async fn next(&mut self) -> Result<Option<Event>, CallError> {
         loop {
             match self.read().await? {
-                Read::Bytes(_) => {}
+                Read::Bytes(_) | Read::Part(..) => {}
                 Read::Event(event) => return Ok(Some(event)),
                 Read::End => return Ok(None),
             }

@@ -168,7 +168,10 @@ impl Server {
         let client = HttpClient::new(Arc::clone(&network.dial), ClientLimits::patient(config.tor.circuits()));
         let caller = PeerCaller::new(client, Arc::clone(&store.keys), Arc::clone(&clock));
         let standbys = Standbys::new(store.clone(), Arc::clone(&clock), Arc::clone(&monitor));
-        let puller = Puller::new(store.clone(), caller, monitor);
+        let mut puller = Puller::new(store.clone(), caller, monitor);
+        if let Some(rate) = config.sync.limit_rate() {
+            puller = puller.with_rate(rate);
+        }
         let serving = Serve::new(store.clone());
         let scrubber = config.scrub.enabled.then(|| Scrubber::new(puller.clone(), config.scrub.policy()));
         let worker = Worker::new(puller, serving.clone(), config.sync.interval()).with_push(config.sync.push);

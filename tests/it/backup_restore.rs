@@ -245,6 +245,7 @@ struct CancelAt {
 
 impl bulbil::monitor::Monitor for CancelAt {
     fn task(&self, _name: &str, _counter: bulbil::monitor::Counter, _total: Option<u64>) {}
+    fn take_back(&self, _counter: bulbil::monitor::Counter, _n: u64) {}
     fn notice(&self, _text: &str) {}
     fn problem(&self, _problem: bulbil::monitor::Problem) {}
     fn add(&self, counter: bulbil::monitor::Counter, n: u64) {

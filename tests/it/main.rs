@@ -6,6 +6,7 @@ mod cli;
 mod heal;
 mod kill;
 mod layers;
+mod limits;
 mod link;
 mod push;
 mod replicate;

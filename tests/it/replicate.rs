@@ -675,6 +675,9 @@ impl Monitor for CancelAt {
             self.2.cancel();
         }
     }
+    fn take_back(&self, counter: Counter, n: u64) {
+        self.1.take_back(counter, n);
+    }
     fn notice(&self, _: &str) {}
     fn problem(&self, _: Problem) {}
 }

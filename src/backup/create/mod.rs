@@ -414,6 +414,10 @@ impl Monitor for CountingMonitor<'_> {
         self.inner.add(counter, n);
     }
 
+    fn take_back(&self, counter: Counter, n: u64) {
+        self.inner.take_back(counter, n);
+    }
+
     fn notice(&self, text: &str) {
         self.inner.notice(text);
     }

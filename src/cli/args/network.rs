@@ -109,6 +109,24 @@ pub struct RightsArgs {
     pub hours: Option<Hours>,
 }
 
+/// How much of the line a command may take.
+#[derive(Debug, Args)]
+pub struct LineArgs {
+    /// Fetch at most so many bytes a second, all streams together: 500k, 2M
+    #[arg(long, value_name = "BYTES", value_parser = parse_rate)]
+    pub limit_rate: Option<u64>,
+    /// Use at most so many circuits to a peer, two streams each: 1 to 8 [default: as [tor] circuits in bulbil.toml]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub max_circuits: Option<u8>,
+}
+
+impl LineArgs {
+    /// Whether anything was said.
+    pub fn is_given(&self) -> bool {
+        self.limit_rate.is_some() || self.max_circuits.is_some()
+    }
+}
+
 /// A number of bytes: 500, 500k, 2M, 50G, 1T.
 fn parse_bytes(text: &str) -> Result<u64, String> {
     let (number, unit) = match text.char_indices().last() {
@@ -147,6 +165,9 @@ pub struct CloneArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
+    /// How much of the line it may take
+    #[command(flatten)]
+    pub line: LineArgs,
 }
 
 /// `bulbil promote`
@@ -282,6 +303,9 @@ pub struct SyncArgs {
     /// From this peer only [default: all that are trusted and followed]
     #[arg(long)]
     pub peer: Option<String>,
+    /// How much of the line it may take
+    #[command(flatten)]
+    pub line: LineArgs,
 }
 
 /// `bulbil fetch`
@@ -292,6 +316,9 @@ pub struct FetchArgs {
     /// From this peer only
     #[arg(long)]
     pub peer: Option<String>,
+    /// How much of the line it may take
+    #[command(flatten)]
+    pub line: LineArgs,
 }
 
 /// `bulbil rekey`

@@ -170,6 +170,14 @@ impl FrameDecoder {
         }
     }
 
+    /// The chunk that has begun, and how many of its bytes are here.
+    pub fn part(&self) -> Option<(ChunkId, usize)> {
+        match &self.state {
+            State::Body { id, bytes, .. } => Some((*id, bytes.len())),
+            State::Head { .. } | State::Ended | State::Failed(_) => None,
+        }
+    }
+
     /// The chunk that had begun when the peer stopped: its name, and the bytes that came. Nothing of it was checked.
     pub fn into_part(self) -> Option<(ChunkId, Vec<u8>)> {
         match self.state {

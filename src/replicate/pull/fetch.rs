@@ -15,6 +15,7 @@ use tokio::sync::{Notify, OnceCell};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::arrivals::Arrivals;
 use super::error::Retry;
 use super::fill::{Summaries, What};
 use super::line::Line;
@@ -42,6 +43,7 @@ pub(super) struct Run {
     /// What the scheduler knows by name only.
     wanted: Mutex<HashMap<ChunkId, Wanted>>,
     parts: Parts,
+    arrivals: Arrivals,
     started_at: Instant,
     /// Something has happened that may give the scheduler ideas.
     changed: Notify,
@@ -87,6 +89,7 @@ impl Run {
             scheduler: Mutex::new(scheduler),
             wanted: Mutex::default(),
             parts: Parts::default(),
+            arrivals: Arrivals::new(&puller.monitor),
             started_at: Instant::now(),
             changed: Notify::new(),
             bad: Mutex::default(),
@@ -103,9 +106,12 @@ impl Run {
 
     /// Fetches all chunks that are missing, of one collection or of all.
     pub(super) async fn chunks(&self, collection: Option<&CollectionId>) -> Result<(), PullError> {
-        let (number, bytes) = self.puller.store.index.count_missing(collection).await?;
+        let index = &self.puller.store.index;
+        let (number, bytes) = index.count_missing(collection).await?;
         if number > 0 {
-            self.puller.monitor.task("fetching", Counter::ChunkBytes, Some(bytes));
+            // What an earlier run brought of the same snapshots is not to be waited for again.
+            let here = index.bytes_of_incomplete(collection).await?;
+            self.puller.monitor.resume("fetching", Counter::ChunkBytes, here, here + bytes);
         }
         self.work(What::Chunks(collection)).await
     }
@@ -159,6 +165,7 @@ impl Run {
         }
         self.note_circuits();
         lock(&self.wanted).clear();
+        self.arrivals.end();
         fatal.map_or(Ok(()), Err)
     }
 
@@ -240,7 +247,11 @@ impl Run {
 
     fn here(&self, stream: StreamNo, id: &ChunkId) {
         self.scheduler().stored(stream, id);
-        lock(&self.wanted).remove(id);
+        let mut wanted = lock(&self.wanted);
+        if let Some(wanted) = wanted.remove(id).filter(|wanted| wanted.segment.is_none()) {
+            self.arrivals.whole(&wanted);
+        }
+        drop(wanted);
         self.changed.notify_one();
     }
 
@@ -355,6 +366,17 @@ struct StreamWatch<'a> {
 impl Watch for StreamWatch<'_> {
     fn received(&self, bytes: usize) {
         self.run.scheduler().progress(self.stream, bytes as u64, self.run.now());
+    }
+
+    fn arrived(&self, id: &ChunkId, bytes: usize) {
+        let wanted = lock(&self.run.wanted);
+        if let Some(wanted) = wanted.get(id).filter(|wanted| wanted.segment.is_none()) {
+            self.run.arrivals.part(wanted, bytes);
+        }
+    }
+
+    fn in_vain(&self, id: &ChunkId) {
+        self.run.arrivals.in_vain(id);
     }
 
     fn is_wanted(&self, id: &ChunkId) -> bool {

@@ -8,6 +8,7 @@
 //! A tombstone deletes nothing here. What a peer says it does not have is not asked for again for a while, so that a
 //! sync with nothing new is one request.
 
+mod arrivals; // what has come, to the byte
 mod error;
 mod feed; // pages of the feed
 mod fetch; // one fetch from some peers
@@ -15,6 +16,7 @@ mod fill; // what is missing, and who has it
 mod holes; // what the feed does not tell any more
 mod keys; // envelopes
 mod line; // one peer, while work with it goes on
+mod pace; // how fast all streams together may be
 mod parts; // what came of chunks whose streams broke
 mod receive; // one stream of chunks
 mod succession; // who leads a collection
@@ -36,6 +38,7 @@ use crate::store::Store;
 use crate::store::index::Peer;
 use fetch::Run;
 use line::Line;
+use pace::Pace;
 use shared::Shared;
 
 /// Pulls from peers into a repository. Cheap to clone; clones share what they know of each other's work.
@@ -46,6 +49,7 @@ pub struct Puller {
     monitor: Arc<dyn Monitor>,
     shared: Arc<Shared>,
     max_circuits: Option<usize>,
+    pace: Arc<Pace>,
 }
 
 /// As the scheduler has it: so many connections make a circuit, also where there are no circuits.
@@ -109,12 +113,14 @@ pub struct Quote {
     pub chunks: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Lists of chunks that are missing, too: what they name is not counted yet.
+    pub lists: u64,
 }
 
 impl Puller {
     /// Pulls into `store` with the calls of `caller`.
     pub fn new(store: Store, caller: PeerCaller, monitor: Arc<dyn Monitor>) -> Self {
-        Self { store, caller, monitor, shared: Arc::default(), max_circuits: None }
+        Self { store, caller, monitor, shared: Arc::default(), max_circuits: None, pace: Arc::default() }
     }
 
     /// Uses at most so many circuits to a peer, of two streams each. By default as many as the client was made for.
@@ -123,7 +129,15 @@ impl Puller {
         self
     }
 
-    fn circuits_to(&self, address: &PeerAddress) -> usize {
+    /// Takes chunks at no more than `rate` bytes a second, all peers and streams together. Senders feel it: what is not taken
+    /// they cannot send.
+    pub fn with_rate(mut self, rate: u64) -> Self {
+        self.pace = Arc::new(Pace::new(rate));
+        self
+    }
+
+    /// How many circuits to an address a fetch uses at most.
+    pub fn circuits_to(&self, address: &PeerAddress) -> usize {
         let usual = || self.caller.client().bulk_streams(address).div_ceil(STREAMS_PER_CIRCUIT);
         self.max_circuits.unwrap_or_else(usual)
     }
@@ -314,7 +328,8 @@ impl Puller {
         let snapshots = self.store.index.snapshots(collection).await?;
         let (chunks, bytes) = self.store.index.count_missing(collection).await?;
         let snapshots = snapshots.iter().filter(|snapshot| !snapshot.complete).count() as u64;
-        Ok(Quote { snapshots, chunks, bytes })
+        let lists = self.store.index.missing_segments(usize::MAX).await?.len() as u64;
+        Ok(Quote { snapshots, chunks, bytes, lists })
     }
 
     /// Remembers what came of the last contact.

@@ -17,12 +17,15 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    pub(super) fn keep(&self, id: ChunkId, bytes: Vec<u8>) {
+    /// Keeps a part that is worth it; answers whether it was.
+    pub(super) fn keep(&self, id: ChunkId, bytes: Vec<u8>) -> bool {
         let mut parts = self.lock();
         let held: usize = parts.values().map(Vec::len).sum();
-        if bytes.len() >= SHORTEST && held + bytes.len() <= MAX_BYTES {
+        let worth = bytes.len() >= SHORTEST && held + bytes.len() <= MAX_BYTES;
+        if worth {
             parts.insert(id, bytes);
         }
+        worth
     }
 
     pub(super) fn take(&self, id: &ChunkId) -> Option<Vec<u8>> {

@@ -10,13 +10,13 @@ use std::future::Future;
 use tokio_util::sync::CancellationToken;
 
 use super::line::Line;
+use super::pace::Turns;
 use super::parts::Parts;
 use super::{Lie, PullError, Puller, Wrong};
 use crate::domain::id::ChunkId;
 use crate::domain::manifest::SegmentSummary;
 use crate::domain::segment::Segment;
 use crate::domain::wire::frame::Event;
-use crate::monitor::Counter;
 use crate::replicate::call::{ChunkStream, Read};
 use crate::replicate::serve::blocking;
 use crate::store::{ChunkStore, ChunkStoreError, IndexError, Store};
@@ -34,6 +34,10 @@ pub(super) struct Wanted {
 pub(super) trait Watch: Sync {
     /// So many bytes came.
     fn received(&self, bytes: usize);
+    /// So many bytes of an object are here, which is not whole yet.
+    fn arrived(&self, id: &ChunkId, bytes: usize);
+    /// What came of an object is of no use.
+    fn in_vain(&self, id: &ChunkId);
     /// Whether an object is still wanted: another stream may have brought it.
     fn is_wanted(&self, id: &ChunkId) -> bool;
     /// An object is in the chunk store.
@@ -165,19 +169,32 @@ impl Batch<'_> {
             && let Some((id, part)) = stream.into_part()
             && open.wanted.contains_key(&id)
         {
-            self.parts.keep(id, part);
+            self.keep_part(id, part);
         }
         result
     }
 
+    fn keep_part(&self, id: ChunkId, part: Vec<u8>) {
+        if !self.parts.keep(id, part) {
+            self.watch.in_vain(&id);
+        }
+    }
+
     async fn stream(&self, stream: &mut ChunkStream, open: &mut Open) -> Result<(), Early> {
+        let mut turns = self.puller.pace.turns();
         loop {
             let read = self.line.cancel.run_until_cancelled(stream.read());
             let read = self.unless_cut(read).await?.ok_or(PullError::Cancelled)?;
             let (id, bytes) = match read.map_err(|cause| self.line.failed(cause))? {
                 Read::End => return Ok(()),
                 Read::Bytes(bytes) => {
-                    self.watch.received(bytes);
+                    self.count(bytes, &mut turns).await?;
+                    continue;
+                }
+                Read::Part(id, bytes) => {
+                    if open.wanted.contains_key(&id) {
+                        self.watch.arrived(&id, bytes);
+                    }
                     continue;
                 }
                 Read::Event(Event::Chunk { id, bytes }) => (id, Some(bytes)),
@@ -208,10 +225,11 @@ impl Batch<'_> {
             Ok(Ok(Some(body))) => body,
             Ok(Ok(None)) => return Ok(()),
             failed => {
-                self.parts.keep(*id, part);
+                self.keep_part(*id, part);
                 return failed?.map(|_| ()).map_err(Early::from);
             }
         };
+        let mut turns = self.puller.pace.turns();
         let result = loop {
             let piece = match self.unless_cut(self.line.cancel.run_until_cancelled(body.next())).await {
                 Err(cut) => break Err(cut),
@@ -220,14 +238,18 @@ impl Batch<'_> {
                 Ok(Some(Ok(None))) => break Ok(()),
                 Ok(Some(Ok(Some(piece)))) => piece,
             };
-            self.watch.received(piece.len());
+            let counted = self.count(piece.len(), &mut turns).await;
             if part.len() + piece.len() > len {
                 return Ok(());
             }
             part.extend_from_slice(&piece);
+            self.watch.arrived(id, part.len());
+            if counted.is_err() {
+                break counted;
+            }
         };
         if result.is_err() {
-            self.parts.keep(*id, part);
+            self.keep_part(*id, part);
             return result;
         }
         let Some(wanted) = open.wanted.remove(id) else { return Ok(()) };
@@ -254,17 +276,29 @@ impl Batch<'_> {
         })
         .await;
         match kept? {
-            Err(wrong) => return Ok(Err((wanted, wrong))),
+            Err(wrong) => {
+                self.watch.in_vain(&wanted.id);
+                return Ok(Err((wanted, wrong)));
+            }
             Ok(segment) => {
                 if segment.is_none() {
-                    self.puller.monitor.add(Counter::Chunks, 1);
-                    self.puller.monitor.add(Counter::ChunkBytes, u64::from(wanted.size_bytes));
                     self.watch.stored(&wanted.id);
                 }
                 open.end.stored.push(wanted, segment);
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Counts what came when its turn has come; until then nothing more is read, so that the sender waits, too.
+    async fn count(&self, mut bytes: usize, turns: &mut Turns<'_>) -> Result<(), Early> {
+        while bytes > 0 {
+            let taken = self.line.cancel.run_until_cancelled(turns.take(bytes));
+            let taken = self.unless_cut(taken).await?.ok_or(PullError::Cancelled)?;
+            self.watch.received(taken);
+            bytes -= taken;
+        }
+        Ok(())
     }
 
     async fn unless_cut<T>(&self, work: impl Future<Output = T>) -> Result<T, Early> {

@@ -193,6 +193,29 @@ impl Index {
         Ok((row.try_get::<i64, _>("number")? as u64, row.try_get::<i64, _>("bytes")? as u64))
     }
 
+    /// Bytes of chunks that are here and that only incomplete snapshots name, as far as their lists are known: of one collection
+    /// or of all.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn bytes_of_incomplete(&self, collection: Option<&CollectionId>) -> Result<u64, IndexError> {
+        let bytes: i64 = sqlx::query_scalar(
+            "WITH named AS (
+                 SELECT link.segment_no AS no, max(snapshot.complete) AS complete FROM snapshot_segment link
+                 JOIN snapshot ON snapshot.no = link.snapshot_no
+                 WHERE snapshot.collection_no IN (SELECT no FROM collection WHERE ?1 IS NULL OR id = ?1)
+                 GROUP BY link.segment_no)
+             SELECT coalesce(sum(size), 0) FROM chunk WHERE state > 0 AND kind = 0
+               AND no IN (SELECT chunk_no FROM segment_chunk WHERE segment_no IN (SELECT no FROM named WHERE NOT complete))
+               AND NOT EXISTS (SELECT 1 FROM segment_chunk link JOIN named ON named.no = link.segment_no
+                               WHERE link.chunk_no = chunk.no AND named.complete)",
+        )
+        .bind(collection.map(|id| id.as_bytes().to_vec()))
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(bytes as u64)
+    }
+
     /// Records that chunks or segments were lost or put aside: the snapshots that need them are not complete any more.
     ///
     /// # Errors
