@@ -34,6 +34,7 @@ use crate::transport::direct::DirectListener;
 use crate::transport::door::Door;
 use crate::transport::onions::TorError;
 use crate::worker::follow::Worker;
+use crate::worker::prove::Prover;
 use crate::worker::scrub::Scrubber;
 use crate::worker::standby::Standbys;
 
@@ -171,6 +172,7 @@ impl Server {
         let puller = Puller::new(store.clone(), caller, monitor);
         let serving = Serve::new(store.clone());
         let scrubber = config.scrub.enabled.then(|| Scrubber::new(puller.clone(), config.scrub.policy()));
+        let prover = Prover::new(puller.clone());
         let worker = Worker::new(puller, serving.clone(), config.sync.interval()).with_push(config.sync.push);
         let (following, wake) = Following::new(worker.clone());
         let plane = PeerPlane::new(serving, Arc::clone(&clock), PeerLimits::default());
@@ -241,6 +243,12 @@ impl Server {
             };
             server.run_task("scrub", scrubbing, &tell);
         }
+        let stopped = server.stop.clone();
+        let proving = async move {
+            prover.run(stopped).await;
+            Ok(())
+        };
+        server.run_task("proofs", proving, &tell);
         let stopped = server.stop.clone();
         let watching = async move {
             reach.run(following, stopped).await;

@@ -7,6 +7,7 @@ mod heal;
 mod kill;
 mod layers;
 mod link;
+mod proofs;
 mod push;
 mod replicate;
 mod standby;
