@@ -1,17 +1,21 @@
 //! A copy that is claimed is a copy that was proved: by mirrors, blind ones too, and not by anybody who has lost a byte of it.
 
+use std::sync::{Arc, Mutex};
+
 use bulbil::clock::Clock;
 use bulbil::domain::id::{ChunkId, ManifestId};
 use bulbil::domain::peer::{Rights, Role, Scope, Trust};
-use bulbil::domain::proof::{Digest, MAX_CLAIMS, Sample};
+use bulbil::domain::proof::{Digest, MAX_CLAIMS, MAX_SAMPLE, Sample};
 use bulbil::domain::wire::messages::{ChallengeAnswer, ProofRequest};
 use bulbil::replicate::call::{CallError, Callee};
 use bulbil::replicate::prove::{KeptCopy, Proving, copies, prove};
+use bulbil::replicate::pull::PullError;
 use bulbil::store::index::Peer;
 use bulbil::store::{Rotate, Store};
 use bulbil::transport::memory::{Fault, MemoryNet};
 use bulbil::worker::prove::Prover;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
 use crate::replicate::{Instance, never, small_source, wait_for};
@@ -306,4 +310,45 @@ async fn a_server_proves_by_itself_though_a_line_breaks_and_nothing_is_claimed_o
         }
         assert!(told(&a).await[0].is_proved(a.clock.now()), "cut at {at}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r12_a_challenge_cannot_ask_what_else_a_keeper_has() {
+    let net = MemoryNet::new();
+    let (a, _) = small_source(&net).await;
+    let (dir, net) = a.ended().await;
+    let store = Store::open(&dir.path().join("home"), None).await.unwrap();
+    // What the keeper is asked for instead.
+    let lie: Arc<Mutex<Vec<Value>>> = Arc::default();
+    let told = lie.clone();
+    let edit = move |answer: &mut Value| {
+        let Some(claims) = answer.get_mut("claims").and_then(Value::as_array_mut) else { return };
+        match told.lock().unwrap().pop() {
+            Some(Value::String(id)) => claims[0]["ids"].as_array_mut().unwrap().fill(id.into()),
+            Some(Value::Null) => claims.push(claims[0].clone()),
+            Some(ids) => claims[0]["ids"] = ids,
+            None => {}
+        }
+    };
+    let a = Instance::lying(&net, dir, store, 1, Some(Arc::new(edit)));
+    let (b, of_b) = keeper(&net, &a, "beta", 2, Role::Mirror).await;
+    let own = b.collection("own").await;
+    b.put("own/file", 7, 1000);
+    b.backup(&own).await;
+    let of_source = a.store.index.present_chunks().await.unwrap();
+    let mut foreign = b.store.index.present_chunks().await.unwrap();
+    foreign.retain(|id| !of_source.contains(id));
+
+    lie.lock().unwrap().push(foreign[0].to_string().into());
+    let proving = proves(&b, &of_b).await;
+    assert!(proving.sampled > 0 && proving.lacking == proving.sampled, "{proving:?}");
+    let too_many = vec![Value::from(of_source[0].to_string()); MAX_SAMPLE + 1];
+    for garbage in [Value::Null, too_many.into(), Value::from(vec!["../../keys/master"]), Value::from(7)] {
+        later(&[&a, &b], SignedDuration::from_mins(2));
+        lie.lock().unwrap().push(garbage);
+        let refused = prove(&b.puller, &of_b, &never()).await;
+        assert!(matches!(&refused, Err(PullError::Call { cause: CallError::Malformed(_), .. })), "{refused:?}");
+    }
+    later(&[&a, &b], SignedDuration::from_mins(2));
+    assert_eq!(proves(&b, &of_b).await.lacking, 0);
 }
