@@ -28,7 +28,7 @@ pub struct Collection {
     /// The instance that makes its snapshots now.
     pub origin: InstanceId,
     /// Who made them, one after the other; the last one is the origin. In a ledger of before there is none.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub line: Vec<Reign>,
     /// How it is backed up; only for our own. It stays when somebody else takes over.
     pub settings: Option<CollectionSettings>,
