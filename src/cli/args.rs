@@ -139,6 +139,11 @@ pub enum Command {
     /// Ask peers for the keys of snapshots that cannot be opened here
     #[command(after_help = "Example:\n  bulbil rekey\n  bulbil rekey notes --all")]
     Rekey(RekeyArgs),
+    /// Prove to peers that their snapshots are kept here
+    #[command(
+        after_help = "A server does this by itself once a day; the peer's 'bulbil status' shows it.\n\nExample:\n  bulbil prove\n  bulbil prove --peer alpha"
+    )]
+    Prove(ProveArgs),
     /// Show who can open a snapshot and which of its chunks are here, or who leans on a chunk
     #[command(after_help = "Example:\n  bulbil inspect notes@3\n  bulbil inspect 1f2e3d4c")]
     Inspect(InspectArgs),

@@ -26,6 +26,7 @@ mod output; // text or JSON
 mod peer;
 mod promote;
 mod progress; // the bar on a terminal
+mod prove;
 mod quote; // what a fetch will bring
 mod rebuild;
 mod remote; // what commands that talk to peers have in common
@@ -97,6 +98,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Standby(command) => standby::run(command, context).await,
         Command::Sync(args) => sync::run(args, context).await,
         Command::Fetch(args) => fetch::fetch(args, context).await,
+        Command::Prove(args) => prove::run(args, context).await,
         Command::Rekey(args) => fetch::rekey(args, context).await,
         Command::Inspect(args) => inspect::run(args, context).await,
         Command::Onion(command) => onion::run(command, context).await,

@@ -1,7 +1,7 @@
 //! `bulbil status`
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::domain::peer::fingerprint_words;
@@ -9,6 +9,8 @@ use crate::domain::peer::fingerprint_words;
 use crate::domain::onion::DEFAULT_PORT;
 use crate::http::admin::StatusAnswer;
 use crate::http::admin::network::{Addresses, NetworkStatus};
+use crate::replicate::prove::{self, KeptCopy};
+use crate::store::index::Proof;
 use crate::store::{OnionName, Store};
 
 use super::admin::AdminClient;
@@ -72,10 +74,18 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
             collection.name,
             count(snapshots.len() as u64, "snapshot")
         ));
+        let led_here = store.keys.is_ours(&collection.origin);
+        let copies = if led_here { prove::copies(&store, &collection.id).await? } else { Vec::new() };
+        if led_here && newest.is_some() {
+            let since = store.index.proofs_since().await?;
+            copies_in_words(&copies, now, since).into_iter().for_each(|line| out.line(format!("  {line}")));
+        }
         collections.push(json!({
             "name": collection.name, "id": collection.id, "origin": collection.origin, "snapshots": snapshots.len(),
             "newest": newest.map(|s| json!({ "id": s.id, "sequence": s.sequence, "created_at": s.created_at })),
             "missing_bytes": missing,
+            "proved_copies": led_here.then(|| copies.iter().filter(|copy| copy.is_proved(now)).count()),
+            "copies": copies.iter().map(|copy| copy_document(copy, now)).collect::<Vec<_>>(),
         }));
     }
     let mut peers = Vec::new();
@@ -108,6 +118,40 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
     });
     out.document("status", document, &[]);
     Ok(Outcome::Done)
+}
+
+/// How many copies there are, in one line, and what is wrong with others.
+fn copies_in_words(copies: &[KeptCopy], now: Timestamp, since: Timestamp) -> Vec<String> {
+    let ago = |copy: &KeptCopy| age(now.duration_since(copy.last.proof.proved_at).as_secs());
+    let proved: Vec<String> = copies
+        .iter()
+        .filter(|copy| copy.is_proved(now))
+        .map(|copy| match copy.last.behind {
+            0 => format!("{} {}, the newest snapshot", copy.name, ago(copy)),
+            behind => format!("{} {}, {} behind", copy.name, ago(copy), count(behind, "snapshot")),
+        })
+        .collect();
+    let first = match proved.len() as u64 {
+        0 => format!("here, and no proved copy elsewhere (proofs are recorded since {})", since.strftime("%F")),
+        1 => format!("here, and 1 proved copy elsewhere: {}", proved[0]),
+        copies => format!("here, and {copies} proved copies elsewhere: {}", proved.join("; ")),
+    };
+    let others = copies.iter().filter(|copy| !copy.is_proved(now)).map(|copy| {
+        let Proof { sampled, right, .. } = copy.last.proof;
+        match copy.is_right() {
+            true => format!("{} proved its copy {}, and not since", copy.name, ago(copy)),
+            false => format!("{}'s proof failed {}: {} of {sampled} wrong", copy.name, ago(copy), sampled - right),
+        }
+    });
+    std::iter::once(first).chain(others).collect()
+}
+
+fn copy_document(copy: &KeptCopy, now: Timestamp) -> Value {
+    let Proof { peer, snapshot, proved_at, sampled, right, .. } = copy.last.proof;
+    json!({
+        "peer": copy.name, "instance": peer, "proved": copy.is_proved(now), "proved_at": proved_at, "snapshot": snapshot,
+        "sequence": copy.last.sequence, "behind": copy.last.behind, "sampled": sampled, "right": right,
+    })
 }
 
 /// What the server knows of the line to a peer.

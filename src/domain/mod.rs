@@ -15,6 +15,7 @@ pub mod manifest; // the document that describes a snapshot
 pub mod metadata; // the sealed tree of files
 pub mod onion; // onion addresses
 pub mod peer; // addresses, trust, rights
+pub mod proof; // that somebody keeps a snapshot
 pub mod reconcile; // which snapshots the other side has
 pub mod scrub; // when what is stored is read again, and how fast
 pub mod segment; // plain lists of chunks

@@ -1,5 +1,7 @@
 //! What went wrong, as a problem document (RFC 9457): a stable code for programs, a sentence for people. Nothing of the cause.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
@@ -54,6 +56,14 @@ impl Problem {
     pub fn too_many_ids() -> Self {
         let problem = Self::new(StatusCode::BAD_REQUEST, "too-many-ids", "the request names too many ids");
         Self { detail: Some(format!("at most {MAX_IDS} in one request").into()), ..problem }
+    }
+
+    /// A peer that asks for a challenge again too soon.
+    pub fn challenged_already(wait: Duration) -> Self {
+        let title = "a challenge was given a moment ago, or too many are open";
+        let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).max(1);
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "challenged-already", title);
+        Self { retry_after_seconds: Some(seconds), ..problem }
     }
 
     /// A longer body than any request has.

@@ -23,9 +23,10 @@ use crate::domain::reconcile::{Salt, SaltedId};
 use crate::domain::succession::SignedStatement;
 use crate::domain::wire::frame::{Event, FrameDecoder, FrameError};
 use crate::domain::wire::messages::{
-    BASE_PATH, ChunksRequest, ConfigAnswer, EnvelopeAnswer, EnvelopesAnswer, EnvelopesRequest, HaveAnswer,
-    IdentityMessage, MAX_ANSWER_BYTES, ManifestsAnswer, ManifestsRequest, PairAnswer, PairInvite, PairRequest,
-    ProblemDocument, ReconcileAnswer, ReconcileRequest, StatementsMessage,
+    BASE_PATH, ChallengeAnswer, ChallengeRequest, ChunksRequest, ConfigAnswer, EnvelopeAnswer, EnvelopesAnswer,
+    EnvelopesRequest, HaveAnswer, IdentityMessage, MAX_ANSWER_BYTES, ManifestsAnswer, ManifestsRequest, PairAnswer,
+    PairInvite, PairRequest, ProblemDocument, ProofAnswer, ProofRequest, ReconcileAnswer, ReconcileRequest,
+    StatementsMessage,
 };
 use crate::domain::wire::signature::{
     ANSWERED_NONCE, AnswerHeaders, CONTENT_DIGEST, Nonce, RequestParts, SIGNATURE, SIGNATURE_INPUT, SignatureFault,
@@ -253,6 +254,25 @@ impl PeerCaller {
         let body = encode(&StatementsMessage { statements });
         let answer: StatementsMessage = self.call(callee, "POST", "/succession", body, Duration::ZERO).await?;
         Ok(answer.statements)
+    }
+
+    /// `POST /challenge`: what is to be proved of snapshots that we have.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`CallError::NotFound`] from a peer of a version that asks for no proofs.
+    pub async fn challenge(&self, callee: &Callee, claims: &[ManifestId]) -> Result<ChallengeAnswer, CallError> {
+        let body = encode(&ChallengeRequest { claims: claims.to_vec() });
+        self.call(callee, "POST", "/challenge", body, Duration::ZERO).await
+    }
+
+    /// `POST /proof`: proves it. The peer reads all of it, too, before it answers: that may take it `patience` more.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`CallError::NotFound`] if the challenge is too old.
+    pub async fn prove(&self, callee: &Callee, proof: &ProofRequest, patience: Duration) -> Result<(), CallError> {
+        let answer: ProofAnswer = self.call(callee, "POST", "/proof", encode(proof), patience).await?;
+        let ProofAnswer {} = answer;
+        Ok(())
     }
 
     /// `GET /config`: what may be known of the peer's configuration.

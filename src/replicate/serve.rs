@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::allowance::Allowances;
 use super::exposure::Pending;
+use super::prove::Challenges;
 use super::succession;
 use crate::domain::envelope::HPKE_X25519;
 use crate::domain::feed::{Change, Cursor, MAX_CHANGES, MAX_PAGE_BYTES, Page};
@@ -78,6 +79,7 @@ pub struct Serve {
     /// What was given and is not recorded yet (R6).
     pub(super) given: Arc<Pending>,
     pub(super) allowances: Arc<Allowances>,
+    pub(super) challenges: Arc<Challenges>,
 }
 
 /// A peer that is let in, as it is now.
@@ -97,7 +99,8 @@ impl Serve {
     pub fn new(store: Store) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let (changed, cores) = (Arc::new(watch::Sender::new(0)), Arc::new(Semaphore::new(cores)));
-        Self { store, changed, cores, given: Arc::default(), allowances: Arc::default() }
+        let (given, allowances, challenges) = (Arc::default(), Arc::default(), Arc::default());
+        Self { store, changed, cores, given, allowances, challenges }
     }
 
     /// The repository.

@@ -34,6 +34,7 @@ use crate::transport::direct::DirectListener;
 use crate::transport::door::Door;
 use crate::transport::onions::TorError;
 use crate::worker::follow::Worker;
+use crate::worker::prove::Prover;
 use crate::worker::scrub::Scrubber;
 use crate::worker::standby::Standbys;
 
@@ -174,6 +175,7 @@ impl Server {
         }
         let serving = Serve::new(store.clone());
         let scrubber = config.scrub.enabled.then(|| Scrubber::new(puller.clone(), config.scrub.policy()));
+        let prover = Prover::new(puller.clone());
         let worker = Worker::new(puller, serving.clone(), config.sync.interval()).with_push(config.sync.push);
         let (following, wake) = Following::new(worker.clone());
         let plane = PeerPlane::new(serving, Arc::clone(&clock), PeerLimits::default());
@@ -244,6 +246,12 @@ impl Server {
             };
             server.run_task("scrub", scrubbing, &tell);
         }
+        let stopped = server.stop.clone();
+        let proving = async move {
+            prover.run(stopped).await;
+            Ok(())
+        };
+        server.run_task("proofs", proving, &tell);
         let stopped = server.stop.clone();
         let watching = async move {
             reach.run(following, stopped).await;

@@ -3,5 +3,6 @@
 pub mod scrub; // reads what is stored again, and brings back what was lost
 pub mod follow; // visits peers: their feed, keys, lists, chunks
 mod hook; // a command that an admin wants to be run
+pub mod prove; // shows peers that we keep their snapshots
 mod push; // listens to peers between visits
 pub mod standby; // keeps snapshots of others laid out

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
 
+mod proofs; // copies elsewhere
 mod succession; // heirs and keys
 
 use bulbil::domain::invite::Invite;

@@ -8,6 +8,7 @@ mod kill;
 mod layers;
 mod limits;
 mod link;
+mod proofs;
 mod push;
 mod replicate;
 mod standby;

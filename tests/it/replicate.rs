@@ -89,7 +89,7 @@ pub struct Instance {
     listening: TaskTracker,
 }
 
-/// Changes a page of the feed before it is signed.
+/// Changes a page of the feed, or a challenge, before it is signed.
 pub type Edit = Arc<dyn Fn(&mut serde_json::Value) + Send + Sync>;
 
 impl Instance {
@@ -104,7 +104,7 @@ impl Instance {
         Self::lying(net, dir, store, port, None)
     }
 
-    fn lying(net: &MemoryNet, dir: TempDir, mut store: Store, port: u16, edit: Option<Edit>) -> Self {
+    pub fn lying(net: &MemoryNet, dir: TempDir, mut store: Store, port: u16, edit: Option<Edit>) -> Self {
         let written = Arc::new(Counting { inner: store.chunks.clone(), writes: Mutex::default() });
         store.chunks = written.clone();
         let clock = Arc::new(FixedClock::new("2026-11-22T10:00:00Z".parse().unwrap()));
@@ -711,9 +711,9 @@ fn edited(router: axum::Router, keys: Arc<Keys>, clock: Arc<FixedClock>, edit: E
         let (keys, clock, edit) = (keys.clone(), clock.clone(), edit.clone());
         async move {
             let path = request.uri().path();
-            let feed = path.ends_with("/changes") || path.ends_with("/manifests");
+            let edits = ["/changes", "/manifests", "/challenge"].iter().any(|end| path.ends_with(end));
             let answer = next.run(request).await;
-            if !feed {
+            if !edits {
                 return answer;
             }
             let (mut head, body) = answer.into_parts();

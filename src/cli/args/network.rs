@@ -321,6 +321,14 @@ pub struct FetchArgs {
     pub line: LineArgs,
 }
 
+/// `bulbil prove`
+#[derive(Debug, Args)]
+pub struct ProveArgs {
+    /// To this peer only
+    #[arg(long)]
+    pub peer: Option<String>,
+}
+
 /// `bulbil rekey`
 #[derive(Debug, Args)]
 pub struct RekeyArgs {

@@ -14,6 +14,7 @@ use crate::domain::feed::{Change, Cursor};
 use crate::domain::id::{ChunkId, CollectionId, FeedId, InviteId, ManifestId};
 use crate::domain::identity::SignedIdentity;
 use crate::domain::peer::Role;
+use crate::domain::proof::{ChallengeId, Digest, Sample};
 use crate::domain::reconcile::{Salt, SaltedId};
 use crate::domain::succession::SignedStatement;
 
@@ -184,6 +185,39 @@ impl HaveAnswer {
         (bytes.len() == asked.div_ceil(8)).then(|| (0..asked).map(|n| bytes[n / 8] & (0x80 >> (n % 8)) != 0).collect())
     }
 }
+
+/// Body of `POST /challenge`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ChallengeRequest {
+    /// Snapshots that the caller has with all their chunks, at most [`MAX_CLAIMS`](crate::domain::proof::MAX_CLAIMS).
+    #[schema(value_type = Vec<String>, max_items = 50)]
+    pub claims: Vec<ManifestId>,
+}
+
+/// Answer of `POST /challenge`: what is to be proved. Good for ten minutes, and once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ChallengeAnswer {
+    /// Which challenge.
+    #[schema(value_type = String)]
+    pub challenge: ChallengeId,
+    /// One for each claim that is taken up, in the order of the claims.
+    pub claims: Vec<Sample>,
+}
+
+/// Body of `POST /proof`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ProofRequest {
+    /// Which challenge.
+    #[schema(value_type = String)]
+    pub challenge: ChallengeId,
+    /// For each claim of the challenge the digests of its chunks, in order; nothing where the caller cannot make one.
+    #[schema(value_type = Vec<Vec<Option<String>>>, max_items = 50)]
+    pub digests: Vec<Vec<Option<Digest>>>,
+}
+
+/// Answer of `POST /proof`: heard. What came of it stays with who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ProofAnswer {}
 
 /// Answer of `GET /config`: what of a configuration may be cloned. Never secrets, never paths of the source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -9,6 +9,7 @@ use super::network::{Addresses, NetworkStatus};
 use super::{AdminPlane, FollowStatus};
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::problem::Problem;
+use crate::replicate::prove::{self, KeptCopy};
 use crate::worker::standby;
 
 /// What the running server knows.
@@ -72,6 +73,52 @@ pub struct CollectionStatus {
     pub missing_chunks: u64,
     /// Their bytes.
     pub missing_bytes: u64,
+    /// Copies elsewhere that were proved lately; nothing for a collection that is not led from here.
+    #[serde(default)]
+    pub proved_copies: Option<u64>,
+    /// The last proof of each trusted peer that gave one, right or wrong.
+    #[serde(default)]
+    pub copies: Vec<CopyStatus>,
+}
+
+/// A copy at a peer, as its last proof shows it.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CopyStatus {
+    /// What the peer is called here.
+    pub peer: String,
+    /// Which one.
+    pub instance: String,
+    /// Whether the proof is right and not older than three days.
+    pub proved: bool,
+    /// When it was given.
+    #[schema(value_type = String)]
+    pub proved_at: Timestamp,
+    /// Of which snapshot.
+    pub snapshot: String,
+    /// Its number.
+    pub sequence: u64,
+    /// How many whole snapshots are newer.
+    pub behind: u64,
+    /// Chunks that were drawn and could be compared.
+    pub sampled: u32,
+    /// Of those, how many were right.
+    pub right: u32,
+}
+
+impl CopyStatus {
+    fn of(copy: KeptCopy, now: Timestamp) -> Self {
+        Self {
+            proved: copy.is_proved(now),
+            peer: copy.name,
+            instance: copy.last.proof.peer.to_string(),
+            proved_at: copy.last.proof.proved_at,
+            snapshot: copy.last.proof.snapshot.to_string(),
+            sequence: copy.last.sequence,
+            behind: copy.last.behind,
+            sampled: copy.last.proof.sampled,
+            right: copy.last.proof.right,
+        }
+    }
 }
 
 /// A collection that is kept laid out in a folder.
@@ -149,12 +196,19 @@ pub struct PeerStatus {
 pub(super) async fn get_status(State(plane): State<AdminPlane>) -> Result<Json<StatusAnswer>, Problem> {
     let internal = |error: crate::store::IndexError| Problem::internal(&error);
     let index = &plane.store.index;
+    let now = plane.clock.now();
     let mut collections = Vec::new();
     for collection in index.collections().await.map_err(internal)? {
         let snapshots = index.snapshots(Some(&collection.id)).await.map_err(internal)?;
         let newest = snapshots.iter().filter(|s| s.complete && !s.partial).map(|s| s.created_at).max();
         let (missing_chunks, missing_bytes) = index.count_missing(Some(&collection.id)).await.map_err(internal)?;
+        let led_here = plane.store.keys.is_ours(&collection.origin);
+        let copies =
+            if led_here { prove::copies(&plane.store, &collection.id).await.map_err(internal)? } else { vec![] };
+        let copies: Vec<CopyStatus> = copies.into_iter().map(|copy| CopyStatus::of(copy, now)).collect();
         collections.push(CollectionStatus {
+            proved_copies: led_here.then(|| copies.iter().filter(|copy| copy.proved).count() as u64),
+            copies,
             name: collection.name,
             id: collection.id.to_string(),
             snapshots: snapshots.len() as u64,
@@ -180,7 +234,7 @@ pub(super) async fn get_status(State(plane): State<AdminPlane>) -> Result<Json<S
     };
     let peers = index.peers().await.map_err(internal)?.into_iter().map(peer).collect();
     let standbys = standby::status(&plane.store).await.map_err(internal)?;
-    let scrub = index.scrub_state(plane.clock.now(), 1).await.map_err(internal)?;
+    let scrub = index.scrub_state(now, 1).await.map_err(internal)?;
     Ok(Json(StatusAnswer {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         instance: plane.store.keys.instance().to_string(),

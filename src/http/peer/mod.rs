@@ -13,6 +13,7 @@ mod guard; // who may come in
 mod have; // POST /have
 mod identity; // GET, POST /identity
 mod pair; // POST /pair
+mod proof; // POST /challenge, POST /proof
 mod range; // Range headers
 mod reconcile; // POST /reconcile, POST /manifests
 mod sending; // chunks on their way, as long as the peer is welcome
@@ -100,6 +101,8 @@ fn routes() -> OpenApiRouter<PeerPlane> {
         .routes(routes!(reconcile::post_reconcile))
         .routes(routes!(reconcile::post_manifests))
         .routes(routes!(succession::post_succession))
+        .routes(routes!(proof::post_challenge))
+        .routes(routes!(proof::post_proof))
         .routes(routes!(config::get_config))
         .routes(routes!(pair::post_pair))
 }

@@ -170,6 +170,11 @@ impl Index {
             .bind(id.as_bytes().to_vec())
             .execute(&mut *tx)
             .await?;
+        sqlx::query("UPDATE OR REPLACE proof SET peer = ?2 WHERE peer = ?1")
+            .bind(known.as_bytes().to_vec())
+            .bind(id.as_bytes().to_vec())
+            .execute(&mut *tx)
+            .await?;
         self.commit_with_ledger(tx).await
     }
 

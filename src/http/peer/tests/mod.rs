@@ -525,6 +525,7 @@ fn the_description_has_every_route() {
     let mut paths: Vec<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
     paths.sort_unstable();
     let all = [
+        "challenge",
         "changes",
         "chunks",
         "chunks/{id}",
@@ -534,6 +535,7 @@ fn the_description_has_every_route() {
         "identity",
         "manifests",
         "pair",
+        "proof",
         "reconcile",
         "succession",
     ];
