@@ -148,7 +148,7 @@ pub(super) async fn add(connection: &mut SqliteConnection, new: &[Verified]) -> 
     let collections = collections::all(connection).await?;
     let mut candidates = kept.clone();
     candidates.extend(new.iter().map(|statement| (statement.id, statement.clone())));
-    let mut matters = strange(&collections, &candidates);
+    let mut matters = strange(&collections, &known, &candidates);
     for collection in &collections {
         matters.extend(relevant(collection, &candidates));
     }
@@ -180,11 +180,24 @@ pub(super) async fn add(connection: &mut SqliteConnection, new: &[Verified]) -> 
     Ok(succeeded)
 }
 
-/// Some statements about collections and instances that are not known here yet: their snapshots are about to come.
-fn strange(collections: &[Collection], statements: &BTreeMap<StatementId, Verified>) -> BTreeSet<StatementId> {
-    let unknown = |about: CollectionId| collections.iter().all(|collection| collection.id != about);
-    let about_unknown = |verified: &&Verified| verified.statement.collection().is_none_or(unknown);
-    statements.values().filter(about_unknown).map(|verified| verified.id).take(MAX_STRANGE).collect()
+/// Some statements about collections and instances that are not known here yet: their snapshots are about to come. So many are kept
+/// and no more, so that nobody can crowd out what matters.
+fn strange(
+    collections: &[Collection],
+    known: &BTreeSet<StatementId>,
+    statements: &BTreeMap<StatementId, Verified>,
+) -> BTreeSet<StatementId> {
+    let members: BTreeSet<InstanceId> =
+        collections.iter().flat_map(|collection| &collection.line).map(|reign| reign.instance).collect();
+    let is_strange = |verified: &&Verified| match &verified.statement {
+        Statement::Renewal { from, .. } => !members.contains(&from.instance()),
+        Statement::Appointment { collection: about, .. } | Statement::Takeover { collection: about, .. } => {
+            collections.iter().all(|collection| collection.id != *about)
+        }
+    };
+    let (kept, new): (Vec<&Verified>, Vec<&Verified>) =
+        statements.values().filter(is_strange).partition(|verified| known.contains(&verified.id));
+    new.into_iter().take(MAX_STRANGE.saturating_sub(kept.len())).map(|verified| verified.id).collect()
 }
 
 /// Statements of somebody in the collection's line, and of heirs that one of those named.
