@@ -6,7 +6,8 @@ use super::*;
 fn the_heir_takes_over_the_former_leader_goes_read_only_and_keys_are_replaced() {
     let place = Place::with_snapshot();
     let (a, b, out) = (place.home(), place.path("b"), place.path("out"));
-    let at_a = Served::start(&a);
+    // An address of its own: nobody else takes the port while the server is down.
+    let at_a = Served::start_at(&a, "127.0.0.77:0");
     let line = good(&a, &["invite", "--collections", "notes", "--onward"]).trim().to_owned();
     good(&b, &["clone", &line, "--name", "beta"]);
     good(&b, &["restore", "notes", "--target", out.to_str().unwrap()]);
