@@ -31,9 +31,14 @@ pub async fn run(args: RotateKeyArgs, context: &Context) -> anyhow::Result<Outco
     );
     let former = before.keys.instance();
     let version = before.keys.key_version;
+    // Clocks differ: a renewal is not earlier than what it goes on from.
+    let since = before.index.collections().await?.into_iter().flat_map(|collection| collection.line);
+    let since = since.filter_map(|reign| reign.since).max();
+    let now =
+        since.map_or(context.clock.now(), |since| context.clock.now().max(since + std::time::Duration::from_nanos(1)));
     before.index.close().await;
     drop(before);
-    let store = Store::rotate_keys(&context.home, context.passphrase()?, which, context.clock.now()).await?;
+    let store = Store::rotate_keys(&context.home, context.passphrase()?, which, now).await?;
     let renewed = if which.identity { renew_appointments(&store, &former, context.clock.now()).await? } else { 0 };
     let keys = &store.keys;
     if which.envelope {

@@ -151,6 +151,14 @@ impl Statement {
         }
     }
 
+    /// Who says so.
+    pub fn signer(&self) -> InstanceId {
+        match self {
+            Statement::Appointment { by, .. } | Statement::Takeover { by, .. } => by.instance(),
+            Statement::Renewal { from, .. } => from.instance(),
+        }
+    }
+
     fn text(&self) -> String {
         serde_json::to_string(self).expect("a statement has no maps with odd keys")
     }
@@ -199,7 +207,8 @@ impl SignedStatement {
                 format
             }
         };
-        if format != FORMAT {
+        // One spelling: nothing else is signed along.
+        if format != FORMAT || statement.text() != self.statement {
             return Err(StatementError::NotAStatement(None));
         }
         Ok(Verified { id: self.id(), statement, signed: self.clone() })

@@ -49,7 +49,8 @@ async fn same(store: &Store, peer: &Peer, signed: &SignedIdentity, identity: &Id
     if known.is_some_and(|known| known.key_version >= identity.key_version) {
         return Ok(Renewed::Nothing);
     }
-    store.index.save_peer(&Peer { identity: signed.clone(), ..peer.clone() }).await?;
+    // The document alone: whoever is revoked at this moment stays revoked (R6).
+    store.index.renew_peer(&peer.id, &peer.id, signed).await?;
     tracing::info!(peer.id = %peer.id, version = identity.key_version, "a peer has another envelope key");
     Ok(Renewed::Envelope)
 }

@@ -337,7 +337,7 @@ impl Serve {
 }
 
 /// Narrows what was granted to what may leave: collections that are or were led from here; and those of others whose origin said
-/// that we may serve them onward. What the guest itself leads or led it always sees, and all of it: a source whose disk is gone
+/// that we may serve them onward. What the guest itself leads it always sees, and all of it: a source whose disk is gone
 /// heals from whoever keeps its copy. The scope is spelled out.
 pub fn effective(
     granted: &Rights,
@@ -351,9 +351,9 @@ pub fn effective(
         of_origin.and_then(|peer| peer.granted.as_ref()).is_some_and(|granted| granted.onward)
     };
     let led = |c: &Collection, instance: &InstanceId| c.line.iter().any(|reign| reign.instance == *instance);
-    let may_leave = |c: &&Collection| !led(c, guest) && (led(c, here) || origin_allows(&c.origin));
+    let may_leave = |c: &&Collection| c.origin != *guest && (led(c, here) || origin_allows(&c.origin));
     let ids = collections.iter().filter(may_leave).map(|c| c.id).filter(|id| granted.scope.includes(id)).collect();
-    let own: BTreeSet<CollectionId> = collections.iter().filter(|c| led(c, guest)).map(|c| c.id).collect();
+    let own: BTreeSet<CollectionId> = collections.iter().filter(|c| c.origin == *guest).map(|c| c.id).collect();
     let scope = if own.is_empty() { Scope::Only(ids) } else { Scope::Guest { granted: ids, own } };
     Rights { scope, ..granted.clone() }
 }

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::id::{CollectionId, InstanceId, StatementId};
 use crate::domain::peer::{Rights, Scope};
-use crate::domain::succession::{MAX_HEIRS, MAX_STATEMENTS, SignedStatement, Statement, Verified, appointed};
+use crate::domain::succession::{MAX_HEIRS, MAX_STATEMENTS, SignedStatement, Statement, Verified, appointed, renewed};
 use crate::store::index::{Collection, CollectionSettings, Succeeded};
 use crate::store::{IndexError, Store};
 
@@ -101,9 +101,13 @@ pub async fn withdraw(store: &Store, heir: &InstanceId, now: Timestamp) -> Resul
         if collection.origin != store.keys.instance() {
             continue;
         }
-        let mut named = heirs(store, &collection).await?;
-        if named.remove(heir) {
-            appoint(store, &collection, named, now).await?;
+        let named = heirs(store, &collection).await?;
+        // Under a former key, too.
+        let statements = store.index.statements().await?;
+        let is_heir = |named: &InstanceId| named == heir || renewed(*named, &statements) == *heir;
+        let left: BTreeSet<InstanceId> = named.iter().copied().filter(|named| !is_heir(named)).collect();
+        if left.len() < named.len() {
+            appoint(store, &collection, left, now).await?;
             withdrawn += 1;
         }
     }

@@ -126,7 +126,9 @@ async fn an_heir_takes_over_peers_follow_and_the_former_leader_goes_read_only_wi
     assert_eq!(select::snapshot(&c.store, "notes@2").await.unwrap().id, second);
 
     // The way back: beta appoints alpha, which follows it and takes over again.
-    let b_of_a = b.let_in(&a, Role::Reader, false).await;
+    let granted = a.store.index.peer(&b.store.keys.instance()).await.unwrap().unwrap().trust;
+    let b_of_a = Peer { trust: granted, ..b.let_in(&a, Role::Reader, false).await };
+    a.store.index.save_peer(&b_of_a).await.unwrap();
     appoint(&b.store, &notes(&b.store).await, BTreeSet::from([alpha]), b.clock_now()).await.unwrap();
     pull(&a, &b_of_a).await;
     let fourth = take_over(&a, 4).await;

@@ -9,7 +9,7 @@ use crate::domain::id::{ChunkId, ManifestId};
 use crate::domain::manifest::{self, Manifest, PrivatePart, RootRecord, SegmentSummary, SignedManifest, Statistics};
 use crate::domain::segment::{self, Segment, SegmentEntry};
 use crate::store::index::{Collection, CollectionSettings, NewChunk, NewSnapshot};
-use crate::store::{ChunkStore, ChunkStoreError, Store, entropy};
+use crate::store::{ChunkStore, ChunkStoreError, IndexError, Store, entropy};
 
 use super::CreateError;
 use super::pack::Packed;
@@ -115,7 +115,12 @@ impl Committer {
         store.manifests.save(&signed, &envelopes)?;
         let new_chunks = &gathered.new_chunks[gathered.committed..];
         let new = NewSnapshot { signed: &signed, segments: &segments, new_chunks, supersedes: self.supersedes };
-        store.index.commit_snapshot(new).await?;
+        let committed = store.index.commit_snapshot(new).await;
+        if matches!(committed, Err(IndexError::Foreign { .. })) {
+            // Somebody has taken over meanwhile: nobody names it.
+            store.manifests.remove(&signed.id)?;
+        }
+        committed?;
         if let Some(old) = self.supersedes.take() {
             store.manifests.remove(&old)?;
         }

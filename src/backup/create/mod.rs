@@ -162,7 +162,9 @@ pub async fn create(
     let sparse = store.index.sparse_chunks(&collection.id).await?;
     let lost = lost_chunks(store, collection, &secrets).await?;
 
-    let last_sequence = snapshots.iter().map(|snapshot| snapshot.sequence).max().unwrap_or(0);
+    // What others made beside the line does not say how ours are numbered.
+    let counts = |snapshot: &&Snapshot| !snapshot.beside || store.keys.is_ours(&snapshot.instance);
+    let last_sequence = snapshots.iter().filter(counts).map(|snapshot| snapshot.sequence).max().unwrap_or(0);
     let mut committer = Committer::new(
         store.clone(),
         collection.clone(),

@@ -41,7 +41,12 @@ pub(super) async fn pull(puller: &Puller, line: &Line, mut wait: Duration) -> Re
         wait = Duration::ZERO;
         let (next, more, fingerprint) = (page.next, page.more, page.fingerprint);
         // First of all: whose snapshots count follows from it.
-        succession::exchange(puller, line, page.succession.as_deref()).await?;
+        match succession::exchange(puller, line, page.succession.as_deref()).await {
+            Err(error @ PullError::Call { .. }) => {
+                line.problem(format!("who leads which collection was not told: {error}"))
+            }
+            done => done?,
+        }
         // A new feed (a restored or promoted peer) begins at its beginning: unless it is short, what we have is not read again.
         if let Some(known) = cursor.filter(|cursor| cursor.feed != next.feed && more) {
             tracing::info!(peer.id = %line.id, "the peer begins a new feed: comparing sets");

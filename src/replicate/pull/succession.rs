@@ -10,6 +10,9 @@ use crate::replicate::serve::effective;
 use crate::replicate::succession::{digest, hear, nothing, visible};
 use crate::store::index::Topic;
 
+/// A request has room for so many bytes of statements; escaped they are longer.
+const ROOM: usize = 80 << 10;
+
 /// `theirs` stands for what the peer could tell. A peer of an earlier version knows nothing of it, and is not asked again.
 pub(super) async fn exchange(puller: &Puller, line: &Line, theirs: Option<&str>) -> Result<(), PullError> {
     let store = &puller.store;
@@ -26,7 +29,12 @@ pub(super) async fn exchange(puller: &Puller, line: &Line, theirs: Option<&str>)
     if now == "-/-" || store.index.told(&line.id, Topic::Succession).await?.as_ref() == Some(&now) {
         return Ok(());
     }
-    let statements = ours.into_iter().map(|statement| statement.signed).collect();
+    let mut room = ROOM;
+    let fits = |statement: &SignedStatement| {
+        room = room.saturating_sub(statement.statement.len() + 512);
+        room > 0
+    };
+    let statements = ours.into_iter().map(|statement| statement.signed).take_while(fits).collect();
     let heard = match line.ask(puller.caller.succession(&line.callee, statements)).await {
         Ok(heard) => heard,
         Err(PullError::Call { cause: CallError::NotFound, .. }) => {

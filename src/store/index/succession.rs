@@ -14,8 +14,8 @@ use crate::domain::succession::{Reign, SignedStatement, Statement, Verified, lin
 use crate::store::entropy;
 use crate::store::index::CollectionSettings;
 
-/// Most statements that are kept of one collection, and most renewals.
-const MAX_KEPT: usize = 512;
+/// Most statements that are kept of one signer about one collection.
+const MAX_OF_SIGNER: usize = 64;
 
 /// Most statements that are kept of collections and instances that are not known here.
 const MAX_STRANGE: usize = 128;
@@ -154,9 +154,12 @@ pub(super) async fn add(connection: &mut SqliteConnection, new: &[Verified]) -> 
     }
     let mut succeeded = Succeeded::default();
     for (id, statement) in candidates {
-        let about = statement.statement.collection();
-        let alike = kept.values().filter(|other| other.statement.collection() == about).count();
-        if known.contains(&id) || !matters.contains(&id) || alike >= MAX_KEPT {
+        let (about, signer) = (statement.statement.collection(), statement.statement.signer());
+        let of_signer = |other: &&Verified| other.statement.collection() == about && other.statement.signer() == signer;
+        let alike = kept.values().filter(of_signer).count();
+        // An instance goes on under one other key: whoever steals the old one comes too late.
+        let most = if about.is_none() { 1 } else { MAX_OF_SIGNER };
+        if known.contains(&id) || !matters.contains(&id) || alike >= most {
             continue;
         }
         sqlx::query("INSERT INTO statement (id, text) VALUES (?1, ?2)")
