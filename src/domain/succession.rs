@@ -6,7 +6,7 @@
 //! - a **takeover**: an heir says that it leads from now on, and behind which snapshot;
 //! - a **renewal**: an instance says, with its old and its new key, that it goes on under the new one.
 //!
-//! From the founder and all statements, [`line`] follows who led when. It is a function of the *set* of statements: whoever has
+//! From the founder and all statements, [`line()`] follows who led when. It is a function of the *set* of statements: whoever has
 //! the same ones, in whatever order they came, sees the same line. Where two heirs took over from the same predecessor, the
 //! earlier takeover counts (then the smaller id); the other heir's snapshots are kept, beside the line.
 //!

@@ -4,7 +4,7 @@
 //! that went well is repeated after the interval, give or take a tenth; after a failure the pause doubles up to a quarter of an
 //! hour. Visits run side by side, a bounded number of them, so that one peer's trouble never delays another's.
 //!
-//! In between a peer is listened to (see [`super::push`]): one request stays open at it, which it answers when it has news,
+//! In between a peer is listened to (see `push`): one request stays open at it, which it answers when it has news,
 //! and then it is visited at once. While that goes well and nothing is missing here, the interval brings no visits.
 //!
 //! There is no list of peers in here: the index is read at each step, so that what the command line adds, revokes or forgets takes
