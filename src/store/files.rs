@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 static NEXT_TEMPORARY: AtomicU64 = AtomicU64::new(0);
@@ -27,6 +27,26 @@ pub(super) fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Resu
         .and_then(|()| sync_dir(dir));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// Puts many files into one folder: all of them temporary files first, made durable together, then renamed. A kill leaves some
+/// of the new ones, each of them whole.
+pub(super) fn write_together(dir: &Path, files: &[(PathBuf, Vec<u8>)], mode: u32) -> io::Result<()> {
+    let mut temporary = Vec::with_capacity(files.len());
+    let written = files.iter().try_for_each(|(_, bytes)| {
+        let n = NEXT_TEMPORARY.fetch_add(1, Ordering::Relaxed);
+        temporary.push(dir.join(format!(".tmp-{}-{n}", std::process::id())));
+        let path = &temporary[temporary.len() - 1];
+        OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?.write_all(bytes)
+    });
+    let written = written
+        .and_then(|()| Ok(rustix::fs::syncfs(File::open(dir)?)?))
+        .and_then(|()| temporary.iter().zip(files).try_for_each(|(from, (to, _))| fs::rename(from, to)))
+        .and_then(|()| sync_dir(dir));
+    if written.is_err() {
+        temporary.iter().for_each(|path| drop(fs::remove_file(path)));
     }
     written
 }

@@ -90,6 +90,24 @@ impl ManifestFiles {
         files::write_atomically(&path, &signed.bytes, 0o600).map_err(|cause| io("write", &path, cause))
     }
 
+    /// Stores many manifests with their envelopes: all sidecars first, all of it durable on return. What is waited for the disk
+    /// does not grow with their number.
+    ///
+    /// # Errors
+    /// [`ManifestFileError::TooManyEnvelopes`], [`ManifestFileError::Io`]; some of them may be there then.
+    pub fn save_all<'a>(
+        &self,
+        manifests: impl IntoIterator<Item = &'a (SignedManifest, Vec<Envelope>)>,
+    ) -> Result<(), ManifestFileError> {
+        let (mut sidecars, mut files) = (Vec::new(), Vec::new());
+        for (signed, envelopes) in manifests {
+            sidecars.push(self.sidecar_file(&signed.id, Sidecar::new(signed.signature, envelopes.clone()))?);
+            files.push((self.path(&signed.id), signed.bytes.clone()));
+        }
+        self.write_together(&sidecars)?;
+        self.write_together(&files)
+    }
+
     /// Reads a manifest and its envelopes, and checks name and signature.
     ///
     /// # Errors
@@ -127,6 +145,18 @@ impl ManifestFiles {
         self.save_sidecar(id, Sidecar::new(signature, envelopes.to_vec()))
     }
 
+    /// Replaces the envelopes of many manifests that are stored already.
+    ///
+    /// # Errors
+    /// [`ManifestFileError`]; for some of them the old envelopes may still stand then.
+    pub fn save_all_envelopes(&self, all: Vec<(ManifestId, Vec<Envelope>)>) -> Result<(), ManifestFileError> {
+        let mut sidecars = Vec::with_capacity(all.len());
+        for (id, envelopes) in all {
+            sidecars.push(self.sidecar_file(&id, Sidecar::new(self.load_sidecar(&id)?.signature, envelopes))?);
+        }
+        self.write_together(&sidecars)
+    }
+
     /// Whether the envelopes of a manifest are what they were when they were written. Those that we cannot open
     /// ourselves would rot unnoticed otherwise.
     ///
@@ -162,12 +192,23 @@ impl ManifestFiles {
     }
 
     fn save_sidecar(&self, id: &ManifestId, sidecar: Sidecar) -> Result<(), ManifestFileError> {
+        let (path, bytes) = self.sidecar_file(id, sidecar)?;
+        files::write_atomically(&path, &bytes, 0o600).map_err(|cause| io("write", &path, cause))
+    }
+
+    fn sidecar_file(&self, id: &ManifestId, sidecar: Sidecar) -> Result<(PathBuf, Vec<u8>), ManifestFileError> {
         let bytes = serde_json::to_vec(&sidecar).expect("a sidecar has no maps with odd keys");
         if bytes.len() > MAX_SIDECAR_BYTES {
             return Err(ManifestFileError::TooManyEnvelopes { id: *id });
         }
-        let path = self.sidecar_path(id);
-        files::write_atomically(&path, &bytes, 0o600).map_err(|cause| io("write", &path, cause))
+        Ok((self.sidecar_path(id), bytes))
+    }
+
+    fn write_together(&self, all: &[(PathBuf, Vec<u8>)]) -> Result<(), ManifestFileError> {
+        if all.is_empty() {
+            return Ok(());
+        }
+        files::write_together(&self.root, all, 0o600).map_err(|cause| io("write into", &self.root, cause))
     }
 
     fn load_sidecar(&self, id: &ManifestId) -> Result<Sidecar, ManifestFileError> {

@@ -140,12 +140,9 @@ fn verify_and_save(
         envelopes.truncate(MAX_RECOVERY);
         verified.push((signed, envelopes));
     }
-    let mut written = Vec::new();
-    for (signed, envelopes) in &verified {
-        if files.load(&signed.id).is_err() {
-            files.save(signed, envelopes).map_err(SaveError::File)?;
-            written.push(signed.id);
-        }
-    }
+    let new: Vec<&(SignedManifest, Vec<Envelope>)> =
+        verified.iter().filter(|(signed, _)| files.load(&signed.id).is_err()).collect();
+    files.save_all(new.iter().copied()).map_err(SaveError::File)?;
+    let written = new.into_iter().map(|(signed, _)| signed.id).collect();
     Ok((verified.into_iter().map(|(signed, _)| signed).collect(), written))
 }

@@ -30,8 +30,7 @@ struct Opened {
 
 /// Asks for keys of all snapshots that have none, except for those that this peer did not give a short time ago.
 pub(super) async fn pull_missing(puller: &Puller, line: &Line) -> Result<u64, PullError> {
-    let snapshots = puller.store.index.snapshots(None).await?;
-    let mut ids: Vec<ManifestId> = snapshots.iter().filter(|s| !s.has_key).map(|s| s.id).collect();
+    let mut ids = puller.store.index.without_key().await?;
     puller.shared.retain_present_keys(&line.id, &mut ids);
     let got = pull(puller, line, &ids).await?;
     Ok(got.keys)
@@ -43,18 +42,18 @@ pub(super) async fn pull(puller: &Puller, line: &Line, ids: &[ManifestId]) -> Re
     let mut names: HashMap<CollectionId, (u64, String)> = HashMap::new();
     for batch in ids.chunks(MAX_IDS) {
         let answers = line.ask(puller.caller.envelopes(&line.callee, batch)).await?;
-        let mut without = Vec::new();
+        let (mut here, mut without, mut fatal) = (Vec::new(), Vec::new(), None);
         for opened in open_all(&puller.store, answers).await {
             match opened {
                 Ok(opened) => {
-                    puller.store.index.set_has_key(&opened.id, true).await?;
+                    here.push(opened.id);
                     got.keys += 1;
                     let newest = names.entry(opened.collection).or_default();
                     if opened.sequence > newest.0 {
                         *newest = (opened.sequence, opened.name);
                     }
                 }
-                Err((_, Some(KeyTrouble::Fatal(error)))) => return Err(*error),
+                Err((_, Some(KeyTrouble::Fatal(error)))) => fatal = fatal.or(Some(*error)),
                 Err((id, trouble)) => {
                     if let Some(trouble) = trouble {
                         line.problem(trouble.to_string());
@@ -62,6 +61,10 @@ pub(super) async fn pull(puller: &Puller, line: &Line, ids: &[ManifestId]) -> Re
                     without.push(id);
                 }
             }
+        }
+        puller.store.index.keys_arrived(&here).await?;
+        if let Some(error) = fatal {
+            return Err(error);
         }
         puller.shared.note_absent_keys(&line.id, without.iter().copied());
         got.without.append(&mut without);
@@ -84,19 +87,39 @@ async fn open_all(store: &Store, answers: Vec<EnvelopeAnswer>) -> Vec<Tried> {
     let mut answers = answers.into_iter().peekable();
     while answers.peek().is_some() {
         let (slice, store): (Vec<EnvelopeAnswer>, Store) = (answers.by_ref().take(SLICE).collect(), store.clone());
-        slices.push(blocking(move || slice.into_iter().map(|answer| open(&store, answer)).collect::<Vec<Tried>>()));
+        slices.push(blocking(move || open_slice(&store, slice)));
     }
     futures_util::future::join_all(slices).await.into_iter().flatten().collect()
 }
 
-fn open(store: &Store, answer: EnvelopeAnswer) -> Tried {
-    let id = answer.id;
-    let Some(envelope) = answer.envelope else { return Err((id, None)) };
-    keep(store, id, envelope).map_err(|trouble| (id, Some(trouble)))
+/// Opens some, and saves what came of them together.
+fn open_slice(store: &Store, answers: Vec<EnvelopeAnswer>) -> Vec<Tried> {
+    let mut sidecars = Vec::new();
+    let mut tried = Vec::with_capacity(answers.len());
+    for EnvelopeAnswer { id, envelope, .. } in answers {
+        tried.push(match envelope.map(|envelope| open(store, id, envelope)) {
+            None => Err((id, None)),
+            Some(Err(trouble)) => Err((id, Some(trouble))),
+            Some(Ok((opened, envelopes))) => {
+                sidecars.push((id, envelopes));
+                Ok(opened)
+            }
+        });
+    }
+    if let Err(error) = store.manifests.save_all_envelopes(sidecars) {
+        let mut error = Some(error);
+        for one in &mut tried {
+            let Ok(Opened { id, .. }) = one else { continue };
+            let trouble = error.take().map(|error| KeyTrouble::Fatal(Box::new(error.into())));
+            *one = Err((*id, trouble));
+        }
+    }
+    tried
 }
 
-/// Opens an envelope, checks its key, and keeps it: under the master key, as it came, and for the recovery keys.
-fn keep(store: &Store, id: ManifestId, envelope: Envelope) -> Result<Opened, KeyTrouble> {
+/// Opens an envelope and checks its key. Answers what is to be kept of it: under the master key, as it came, and for the recovery
+/// keys.
+fn open(store: &Store, id: ManifestId, envelope: Envelope) -> Result<(Opened, Vec<Envelope>), KeyTrouble> {
     let fatal = |error: PullError| KeyTrouble::Fatal(Box::new(error));
     let ours = store.keys.envelope.recipient().id();
     if envelope.algorithm != RSA_OAEP_256 || envelope.recipient != ours {
@@ -113,6 +136,6 @@ fn keep(store: &Store, id: ManifestId, envelope: Envelope) -> Result<Opened, Key
     let vault = key.wrap_for_vault(&mut entropy(), &id, &store.keys.master);
     let mut envelopes = vec![vault, envelope, recovery];
     envelopes.append(&mut kept);
-    store.manifests.save_envelopes(&id, &envelopes).map_err(|error| fatal(error.into()))?;
-    Ok(Opened { id, collection: manifest.collection, sequence: manifest.sequence, name: private.name })
+    let opened = Opened { id, collection: manifest.collection, sequence: manifest.sequence, name: private.name };
+    Ok((opened, envelopes))
 }

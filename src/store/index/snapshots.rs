@@ -226,29 +226,33 @@ impl Index {
         Ok(snapshots)
     }
 
-    /// Remembers whether a snapshot's key is here. The sidecar that holds it was saved before.
-    ///
-    /// # Errors
-    /// [`IndexError::NoSuchSnapshot`].
-    pub async fn set_has_key(&self, id: &ManifestId, has_key: bool) -> Result<(), IndexError> {
-        let done = sqlx::query("UPDATE snapshot SET has_key = ?2 WHERE id = ?1 AND deleted = 0")
-            .bind(id.as_bytes().to_vec())
-            .bind(has_key)
-            .execute(&self.pool)
-            .await?;
-        if done.rows_affected() == 0 { Err(IndexError::NoSuchSnapshot { id: *id }) } else { Ok(()) }
-    }
-
-    /// Snapshots made by `source` whose keys are not here, newest first.
+    /// Remembers that the keys of these snapshots are here. The sidecars that hold them were saved before. What is not known, or
+    /// was deleted, is passed over.
     ///
     /// # Errors
     /// [`IndexError`].
-    pub async fn without_key(&self, source: &InstanceId) -> Result<Vec<ManifestId>, IndexError> {
-        let rows = sqlx::query(
-            "SELECT s.id FROM snapshot s JOIN collection c ON c.no = s.collection_no
-             WHERE s.maker = ?1 AND s.has_key = 0 AND s.deleted = 0 ORDER BY s.created_at DESC, s.sequence DESC",
+    pub async fn keys_arrived(&self, ids: &[ManifestId]) -> Result<(), IndexError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "UPDATE snapshot SET has_key = 1
+             WHERE deleted = 0 AND id IN (SELECT unhex(value) FROM json_each(?1))",
         )
-        .bind(source.as_bytes().to_vec())
+        .bind(to_json(&ids))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// All snapshots whose keys are not here, newest first.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn without_key(&self) -> Result<Vec<ManifestId>, IndexError> {
+        let rows = sqlx::query(
+            "SELECT id FROM snapshot WHERE has_key = 0 AND deleted = 0 ORDER BY created_at DESC, sequence DESC",
+        )
         .fetch_all(&self.pool)
         .await?;
         rows.iter().map(|row| id(row, "id", ManifestId::from_slice)).collect()

@@ -141,11 +141,10 @@ async fn r11_a_page_is_pulled_step_by_step_until_it_is_complete() {
     assert_eq!(index.collections().await.unwrap()[0].name, theirs.short());
     assert!(index.snapshot(&empty.signed.id).await.unwrap().unwrap().complete);
     assert!(!index.snapshot(&first.signed.id).await.unwrap().unwrap().complete);
-    assert_eq!(index.without_key(&origin).await.unwrap(), [empty.signed.id, first.signed.id]);
-    index.set_has_key(&empty.signed.id, true).await.unwrap();
-    assert_eq!(index.without_key(&origin).await.unwrap(), [first.signed.id]);
+    assert_eq!(index.without_key().await.unwrap(), [empty.signed.id, first.signed.id]);
     let unknown = ManifestId::of(b"");
-    assert!(matches!(index.set_has_key(&unknown, true).await, Err(IndexError::NoSuchSnapshot { .. })));
+    index.keys_arrived(&[empty.signed.id, unknown]).await.unwrap();
+    assert_eq!(index.without_key().await.unwrap(), [first.signed.id]);
 
     let expected: Vec<_> = first.segments.iter().map(|s| (s.id, s.encode().len() as u32)).collect();
     assert_eq!(index.missing_segments(10).await.unwrap(), expected);
