@@ -1,10 +1,4 @@
-//! Rows about what is sent and what it costs: day 2, envelopes, kills.
-
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::atomic::AtomicU64;
+//! Rows about what is sent and what it costs: day 2, envelopes.
 
 use bulbil::domain::envelope::SnapshotKey;
 use bulbil::domain::feed::Cursor;
@@ -13,8 +7,6 @@ use bulbil::domain::segment;
 use bulbil::replicate::call::Callee;
 
 use super::*;
-use crate::support::running::{Running, until};
-use crate::support::{BULBIL, assert_same_tree, expect, init};
 
 /// Of a collection that is backed up for real, one file in a hundred changes.
 pub(super) fn day_two(files: u64) -> Row {
@@ -124,102 +116,4 @@ pub(super) fn envelopes(count: u64) -> Row {
         limit: "1 request, <= 0.2 s",
         holds: (requests, got) == (1, count) && work <= Duration::from_millis(200),
     }
-}
-
-/// Passes connections on and counts what comes back.
-fn counted(to: SocketAddr) -> (SocketAddr, Arc<AtomicU64>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (address, count) = (listener.local_addr().unwrap(), Arc::new(AtomicU64::new(0)));
-    let seen = Arc::clone(&count);
-    std::thread::spawn(move || {
-        for near in listener.incoming() {
-            let Ok(near) = near else { return };
-            #[expect(clippy::disallowed_methods, reason = "it stands between two processes of the test, on loopback")]
-            let Ok(far) = TcpStream::connect(to) else { continue };
-            let (near_in, far_in) = (near.try_clone().unwrap(), far.try_clone().unwrap());
-            std::thread::spawn(move || pass(near_in, far, None));
-            let seen = Arc::clone(&seen);
-            std::thread::spawn(move || pass(far_in, near, Some(&seen)));
-        }
-    });
-    (address, count)
-}
-
-fn pass(mut from: TcpStream, mut to: TcpStream, count: Option<&AtomicU64>) {
-    let mut buffer = [0; 16 << 10];
-    while let Ok(len @ 1..) = from.read(&mut buffer) {
-        if let Some(count) = count {
-            count.fetch_add(len as u64, Ordering::Relaxed);
-        }
-        if to.write_all(&buffer[..len]).is_err() {
-            break;
-        }
-    }
-    let _ = (from.shutdown(std::net::Shutdown::Both), to.shutdown(std::net::Shutdown::Both));
-}
-
-/// A clone by real processes that is killed again and again.
-pub(super) fn kills(kills: u64) -> Row {
-    let dir = tempfile::tempdir().unwrap();
-    let (a, b, source) = (dir.path().join("a"), dir.path().join("b"), dir.path().join("source"));
-    std::fs::create_dir(&source).unwrap();
-    for n in 0..kills * 2 {
-        std::fs::write(source.join(format!("{n:03}")), noise(n + 1, 1 << 20)).unwrap();
-    }
-    init(&a, "alpha");
-    expect(0, &a, &["collection", "add", "notes", source.to_str().unwrap()]);
-    expect(0, &a, &["backup", "-q"]);
-    let deadline = std::time::Instant::now() + Duration::from_secs(600);
-    let mut serve = Command::new(BULBIL);
-    serve.arg("--home").arg(&a).args(["serve", "--direct", "127.0.0.1:0"]);
-    let server = Running::start(serve, &dir.path().join("server"));
-    until(deadline, "the server", || server.out().contains("ready;"));
-    let listens =
-        server.out().lines().find_map(|line| line.strip_prefix("peers ").map(str::trim).map(str::to_owned)).unwrap();
-    let (between, sent) = counted(listens.trim_start_matches("http://").parse().unwrap());
-    let address = format!("http://{between}");
-    let invite = expect(0, &a, &["invite", "--collections", "notes", "-q", "--address", &address]);
-    let invite = invite.lines().find(|line| line.starts_with("bulbil:")).unwrap().to_owned();
-    expect(0, &b, &["clone", &invite, "--name", "beta", "--yes", "-q", "--skip-collections"]);
-    expect(0, &b, &["sync", "-q"]);
-    let before = sent.load(Ordering::Relaxed);
-    let (mut hit, mut at) = (0, before);
-    for n in 0..kills {
-        let random = noise(n + 1, 8);
-        at += 300_000 + u64::from(random[0]) * 10_000;
-        let log = dir.path().join(format!("fetch-{n}"));
-        let mut fetch = Command::new(BULBIL);
-        fetch.arg("--home").arg(&b).args(["fetch", "-q"]).stdout(Stdio::null());
-        let mut fetch = Running::start(fetch, &log);
-        until(deadline, "some bytes", || sent.load(Ordering::Relaxed) >= at || fetch.ended().is_some());
-        hit += u64::from(fetch.ended().is_none());
-        fetch.kill();
-        at = at.max(sent.load(Ordering::Relaxed));
-    }
-    expect(0, &b, &["fetch", "-q"]);
-    let sent = sent.load(Ordering::Relaxed) - before;
-    let unique = bytes_below(&b.join("chunks"));
-    expect(0, &b, &["verify", "--data", "-q"]);
-    let out = dir.path().join("out");
-    expect(0, &b, &["restore", "notes", "--target", out.to_str().unwrap(), "-q"]);
-    assert_same_tree(&source, &out);
-    let again = sent.saturating_sub(unique) as f64 / hit.max(1) as f64 / MIB as f64;
-    Row {
-        case: "kill -9 at random moments of a clone",
-        ours: format!(
-            "{hit} kills, {:.1} MiB stored, {:.1} MiB sent: {again:.2} MiB repeated a kill",
-            unique as f64 / MIB as f64,
-            sent as f64 / MIB as f64
-        ),
-        original: "-".into(),
-        limit: "ends, <= 4 MiB repeated a kill",
-        holds: hit >= kills * 4 / 5 && again <= 4.0,
-    }
-}
-
-fn bytes_below(dir: &Path) -> u64 {
-    let entries = std::fs::read_dir(dir).unwrap().flatten();
-    entries
-        .map(|entry| if entry.path().is_dir() { bytes_below(&entry.path()) } else { entry.metadata().unwrap().len() })
-        .sum()
 }

@@ -5,7 +5,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
+mod away; // the row about a year away
 mod costs; // rows about what is sent and what it costs
+mod killed; // the row about kills
 mod sets; // rows about many snapshots
 
 use std::collections::HashMap;
@@ -437,8 +439,8 @@ fn figures() {
         || vec![costs::day_two(400)],
         || vec![costs::envelopes(1000)],
         || vec![one_of_two_dies(64)],
-        || vec![costs::kills(50)],
-        || vec![sets::a_year_away(10_000)],
+        || vec![killed::again_and_again(50)],
+        || vec![away::a_year(10_000)],
     ];
     let mut rows = Vec::new();
     for case in cases {
@@ -476,13 +478,13 @@ fn when_nothing_is_new_it_is_one_small_request_and_holes_are_found_with_a_few() 
 }
 
 #[test]
-fn who_was_away_for_long_misses_nothing() {
-    let row = sets::a_year_away(1200);
+fn r11_who_was_away_hears_of_everything_although_the_feed_has_begun_anew() {
+    let row = away::a_year(1200);
     assert!(row.holds, "{}", row.ours);
 }
 
 #[test]
-fn a_fetch_that_is_killed_again_and_again_ends_and_repeats_little() {
-    let row = costs::kills(5);
+fn r13_what_a_killed_clone_has_verified_is_not_asked_for_again() {
+    let row = killed::again_and_again(5);
     assert!(row.holds, "{}", row.ours);
 }

@@ -1,4 +1,4 @@
-//! Rows about many snapshots: nothing new, holes, a year away. What counts here are requests and bytes, so that no line is needed.
+//! Rows about many snapshots: nothing new, holes. What counts here are requests and bytes, so that no line is needed.
 
 use bulbil::domain::feed::Cursor;
 use bulbil::domain::manifest::SignedManifest;
@@ -10,7 +10,7 @@ use super::*;
 const HOLES: u64 = 10;
 
 /// A source with one snapshot, and a mirror that has it.
-async fn pair(net: &MemoryNet) -> (Instance, Instance, Peer, Manifest) {
+pub(super) async fn pair(net: &MemoryNet) -> (Instance, Instance, Peer, Manifest) {
     let (a, b) = (Instance::new(net, "alpha", 1).await, Instance::new(net, "beta", 2).await);
     fill(&a, &CollectionId::random(&mut entropy()), 1, &[1000]).await;
     let peer = a.let_in(&b, Role::Mirror, true).await;
@@ -22,7 +22,7 @@ async fn pair(net: &MemoryNet) -> (Instance, Instance, Peer, Manifest) {
 }
 
 /// Manifests that follow the one that is there, all of the same chunks.
-fn more(a: &Instance, like: &Manifest, numbers: std::ops::RangeInclusive<u64>) -> Vec<SignedManifest> {
+pub(super) fn more(a: &Instance, like: &Manifest, numbers: std::ops::RangeInclusive<u64>) -> Vec<SignedManifest> {
     numbers.map(|sequence| Manifest { sequence, ..like.clone() }.sign(&a.store.keys.identity)).collect()
 }
 
@@ -34,7 +34,7 @@ async fn record(at: &Instance, peer: &Peer, manifests: &[SignedManifest], cursor
 }
 
 /// Records manifests at their source; where its feed ends then.
-async fn record_at_source(a: &Instance, manifests: &[SignedManifest]) -> Cursor {
+pub(super) async fn record_at_source(a: &Instance, manifests: &[SignedManifest]) -> Cursor {
     let guest = a.store.index.peers().await.unwrap().remove(0);
     let feed = a.store.index.feed_id().await.unwrap();
     record(a, &guest, manifests, Cursor { feed, position: 0 }).await;
@@ -108,28 +108,5 @@ async fn holes(net: &MemoryNet, a: &Instance, b: &Instance, peer: &Peer, like: &
         original: "never found".into(),
         limit: "10, <= 3 round trips, <= 20 kB",
         holds: found == HOLES && rounds <= 3 && bytes <= 20_000,
-    }
-}
-
-pub(super) fn a_year_away(changes: u64) -> Row {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let (arrived, requests, time) = runtime.block_on(async {
-        let net = MemoryNet::new();
-        let (a, b, peer, like) = pair(&net).await;
-        let new = more(&a, &like, 2..=changes + 1);
-        new.iter().for_each(|signed| a.store.manifests.save(signed, &[]).unwrap());
-        record_at_source(&a, &new).await;
-        let started = Instant::now();
-        let report = b.sync(&peer).await.unwrap();
-        let known = b.store.index.snapshots(None).await.unwrap();
-        assert!(report.caught_up && known.iter().all(|snapshot| snapshot.complete));
-        (report.new_snapshots.len() as u64, report.requests, started.elapsed())
-    });
-    Row {
-        case: "away for a year",
-        ours: format!("{changes} changes: {arrived} arrived in {requests} requests; {} without a line", seconds(time)),
-        original: "what is older than its window is lost".into(),
-        limit: "all",
-        holds: arrived == changes,
     }
 }
