@@ -13,7 +13,10 @@
 //! - A peer that fails twice in a row without having sent anything is left alone.
 //!
 //! Invariants: what is here is not asked for again; nobody is asked for what it is not said to have, or said it has not; no
-//! stream idles while there is something in the queue for it; as long as streams end, everything gets stored or lost.
+//! stream idles while there is something in the queue for it; as long as streams end, everything gets stored or lost. What a
+//! peer has that stays, and does not lie about it, gets stored whatever the others do. Nothing is stored twice but by the end-game,
+//! and that costs an object and what comes until the loser hears of it. A run remembers nothing of one that was killed, and needs
+//! nothing: of what is stored it is not told.
 
 mod queue; // what nobody is fetching yet
 mod rate; // how fast it goes

@@ -1,254 +1,14 @@
-//! The scheduler among simulated peers: thousands of random clusters in which streams break, stall and lie.
+//! The scheduler among simulated peers: thousands of random clusters in which peers die, go away and come back, streams break,
+//! stall and lie, objects are heard of late, and the run itself is killed.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod cluster; // the peers, and a run among them
+
+use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
 use super::*;
-
-const TICK: Duration = Duration::from_millis(250);
-/// Whoever waits for a stream gives up after this time without a byte.
-const TIMEOUT: Duration = Duration::from_secs(60);
-const MANY_TICKS: usize = 40_000;
-
-fn id(n: usize) -> ChunkId {
-    ChunkId::of(&n.to_be_bytes())
-}
-
-/// What a simulated peer is like.
-#[derive(Debug, Clone)]
-struct Nature {
-    stream_rate: u64,
-    latency: Duration,
-    max_circuits: usize,
-    /// At this time all streams break, and no more begin.
-    dies_at: Option<Duration>,
-    /// In this interval all streams break.
-    breaks_every: Option<Duration>,
-    /// From this time on this place for a stream sends nothing.
-    stalls: Option<(usize, Duration)>,
-    /// Of so many objects it says that it has one, and has not; or sends something else.
-    lies: Option<(usize, bool)>,
-}
-
-impl Nature {
-    fn good(stream_rate: u64) -> Self {
-        let latency = Duration::from_secs(1);
-        Self { stream_rate, latency, max_circuits: 4, dies_at: None, breaks_every: None, stalls: None, lies: None }
-    }
-
-    fn lies_about(&self, object: usize) -> bool {
-        self.lies.is_some_and(|(every, _)| object.is_multiple_of(every))
-    }
-
-    /// Whether everything that it has can be had from it.
-    fn is_reliable(&self) -> bool {
-        self.dies_at.is_none() && self.breaks_every.is_none() && self.stalls.is_none()
-    }
-}
-
-#[derive(Debug)]
-struct Open {
-    peer: usize,
-    place: usize,
-    left: Vec<usize>,
-    again: bool,
-    wait_until: Duration,
-    heard_at: Duration,
-    credit: u64,
-    cut: bool,
-}
-
-#[derive(Debug, Default)]
-struct Outcome {
-    took: Duration,
-    duplicates: usize,
-    duplicate_bytes: u64,
-    sent_bytes: u64,
-    asks: usize,
-    again: usize,
-    cuts: usize,
-}
-
-struct Cluster {
-    natures: Vec<Nature>,
-    sizes: Vec<u32>,
-    /// What each peer says it has.
-    said: Vec<BTreeSet<usize>>,
-    names: BTreeMap<ChunkId, usize>,
-    scheduler: Scheduler,
-    open: BTreeMap<StreamNo, Open>,
-    places: BTreeMap<StreamNo, usize>,
-    denied: BTreeSet<(usize, usize)>,
-    stored: BTreeSet<usize>,
-    doubled: BTreeSet<usize>,
-    parts: BTreeMap<usize, u64>,
-    now: Duration,
-    outcome: Outcome,
-}
-
-impl Cluster {
-    fn new(natures: Vec<Nature>, sizes: Vec<u32>, said: Vec<BTreeSet<usize>>) -> Self {
-        let mut scheduler = Scheduler::new(Policy::default());
-        for (n, nature) in natures.iter().enumerate() {
-            scheduler.add_peer(PeerNo(n), nature.max_circuits, None);
-        }
-        let mut names = BTreeMap::new();
-        for (n, size) in sizes.iter().enumerate() {
-            names.insert(id(n), n);
-            let holders = said.iter().enumerate().filter(|(_, said)| said.contains(&n)).map(|(peer, _)| PeerNo(peer));
-            scheduler.want(id(n), *size, holders);
-        }
-        Self {
-            natures,
-            sizes,
-            said,
-            names,
-            scheduler,
-            open: BTreeMap::new(),
-            places: BTreeMap::new(),
-            denied: BTreeSet::new(),
-            stored: BTreeSet::new(),
-            doubled: BTreeSet::new(),
-            parts: BTreeMap::new(),
-            now: Duration::ZERO,
-            outcome: Outcome::default(),
-        }
-    }
-
-    fn run(mut self) -> (Outcome, BTreeSet<usize>) {
-        for _ in 0..MANY_TICKS {
-            while let Some(action) = self.scheduler.next(self.now) {
-                self.act(action);
-            }
-            self.check_nobody_idles();
-            if self.scheduler.is_idle() {
-                assert!(self.open.is_empty());
-                let (stored, lost) = self.scheduler.settled();
-                assert_eq!(stored as usize, self.stored.len());
-                assert_eq!(stored as usize + lost.len(), self.sizes.len());
-                self.outcome.took = self.now;
-                return (self.outcome, self.stored);
-            }
-            assert!(self.scheduler.wake_at(self.now).is_some(), "it has work and would never wake up");
-            self.now += TICK;
-            let streams: Vec<StreamNo> = self.open.keys().copied().collect();
-            for stream in streams {
-                self.step(stream);
-            }
-        }
-        panic!("it does not end: {:?}", self.scheduler.streams);
-    }
-
-    fn act(&mut self, action: Action) {
-        match action {
-            Action::Cut { stream } => {
-                self.outcome.cuts += 1;
-                let open = self.open.get_mut(&stream).expect("only an open stream is cut");
-                assert!(!open.cut, "cut twice");
-                open.cut = true;
-            }
-            Action::Ask { stream, peer: PeerNo(peer), circuit, ids, again } => {
-                assert!(!ids.is_empty() && ids.len() <= 1000);
-                assert!(circuit < self.natures[peer].max_circuits);
-                let asked: Vec<usize> = ids.iter().map(|id| self.names[id]).collect();
-                let bytes: u64 = asked.iter().map(|n| u64::from(self.sizes[*n])).sum();
-                assert!(asked.len() == 1 || bytes <= 16 << 20, "too much at once");
-                for n in &asked {
-                    assert!(!self.stored.contains(n), "{n} is here");
-                    assert!(self.said[peer].contains(n) && !self.denied.contains(&(peer, *n)), "{peer} has no {n}");
-                    assert_eq!(self.is_in_hand(*n), again, "{n} in hand, or not");
-                }
-                self.doubled.extend(asked.iter().filter(|_| again));
-                assert!(!again || self.open.len() == 1, "only the last batch is doubled");
-                self.outcome.asks += 1;
-                self.outcome.again += usize::from(again);
-                let place = self.places.len();
-                let place = *self.places.entry(stream).or_insert(place);
-                let wait_until = self.now + self.natures[peer].latency;
-                // What a broken stream had of an object is not sent again.
-                let (heard_at, credit) = (self.now, self.parts.remove(&asked[0]).unwrap_or_default());
-                let open = Open { peer, place, left: asked, again, wait_until, heard_at, credit, cut: false };
-                assert!(self.open.insert(stream, open).is_none(), "one batch at a time");
-            }
-        }
-        assert!(self.open.values().filter(|open| open.again).count() <= 1);
-        let busy: u64 = self.open.values().flat_map(|open| &open.left).map(|n| u64::from(self.sizes[*n])).sum();
-        assert!(self.scheduler.in_flight_bytes() <= busy);
-    }
-
-    /// Whether a stream may still bring it.
-    fn is_in_hand(&self, n: usize) -> bool {
-        self.open.values().any(|open| open.left.contains(&n) && !self.denied.contains(&(open.peer, n)))
-    }
-
-    fn check_nobody_idles(&self) {
-        for (at, stream) in self.scheduler.streams.iter().enumerate() {
-            let peer = stream.peer.0;
-            if self.open.contains_key(&StreamNo(at)) || self.scheduler.is_retired(stream.peer) {
-                continue;
-            }
-            let work = self.said[peer]
-                .iter()
-                .find(|n| !self.stored.contains(n) && !self.is_in_hand(**n) && !self.denied.contains(&(peer, **n)));
-            assert_eq!(work, None, "stream {at} idles");
-        }
-    }
-
-    fn step(&mut self, stream: StreamNo) {
-        let open = self.open.get_mut(&stream).expect("it is open");
-        let nature = &self.natures[open.peer];
-        let dead = nature.dies_at.is_some_and(|at| self.now >= at);
-        let breaks = nature.breaks_every.is_some_and(|every| {
-            self.now.as_nanos() / every.as_nanos() != (self.now - TICK).as_nanos() / every.as_nanos()
-        });
-        let timed_out = self.now >= open.heard_at + TIMEOUT;
-        if open.cut || dead || breaks || timed_out {
-            self.parts.insert(open.left[0], open.credit);
-            self.open.remove(&stream);
-            self.scheduler.ended(stream, Ending::Broken, self.now);
-            return;
-        }
-        let stalled = nature.stalls.is_some_and(|(place, from)| open.place == place && self.now >= from);
-        if stalled || self.now < open.wait_until {
-            return;
-        }
-        let bytes = nature.stream_rate * TICK.as_millis() as u64 / 1000;
-        open.credit += bytes;
-        open.heard_at = self.now;
-        self.outcome.sent_bytes += bytes;
-        self.scheduler.progress(stream, bytes, self.now);
-        while let Some(n) = self.open[&stream].left.first().copied() {
-            let open = self.open.get_mut(&stream).expect("it is open");
-            let lies = nature.lies_about(n);
-            let wrong = nature.lies.is_some_and(|(_, wrong)| wrong);
-            let cost = if lies && !wrong { 1 } else { u64::from(self.sizes[n]) };
-            if open.credit < cost {
-                return;
-            }
-            open.credit -= cost;
-            open.left.remove(0);
-            match lies {
-                true if wrong => self.scheduler.bad(stream, &id(n)),
-                true => self.scheduler.missing(stream, &id(n)),
-                false => {
-                    let first = self.scheduler.stored(stream, &id(n));
-                    assert_eq!(first, self.stored.insert(n));
-                    if !first {
-                        assert!(self.doubled.contains(&n), "{n} was sent twice, and not in the end-game");
-                        self.outcome.duplicates += 1;
-                        self.outcome.duplicate_bytes += u64::from(self.sizes[n]);
-                    }
-                }
-            }
-            if lies {
-                self.denied.insert((self.open[&stream].peer, n));
-            }
-        }
-        self.open.remove(&stream);
-        self.scheduler.ended(stream, Ending::Whole, self.now);
-    }
-}
+use cluster::{Cluster, Nature, TICK, id};
 
 fn nature() -> impl Strategy<Value = Nature> {
     let seconds = |from: u64, to: u64| (from * 4..to * 4).prop_map(|n| TICK * n as u32);
@@ -258,53 +18,94 @@ fn nature() -> impl Strategy<Value = Nature> {
         seconds(0, 4),
         1usize..5,
         rare(seconds(1, 100).boxed()),
+        prop::option::weighted(0.3, (seconds(0, 60), seconds(1, 200)).prop_map(|(from, time)| (from, from + time))),
         rare(seconds(8, 60).boxed()),
         prop::option::weighted(0.3, (0usize..20, seconds(0, 60))),
         prop::option::weighted(0.3, (1usize..5, any::<bool>())),
     )
-        .prop_map(|(stream_rate, latency, max_circuits, dies_at, breaks_every, stalls, lies)| Nature {
+        .prop_map(|(stream_rate, latency, max_circuits, dies_at, away, breaks_every, stalls, lies)| Nature {
             stream_rate,
             latency,
             max_circuits,
             dies_at,
+            away,
             breaks_every,
             stalls,
             lies,
         })
 }
 
-fn cluster() -> impl Strategy<Value = (Vec<Nature>, Vec<u32>, Vec<BTreeSet<usize>>)> {
+/// What happens to a few peers and to who fetches from them.
+#[derive(Debug, Clone)]
+struct Schedule {
+    natures: Vec<Nature>,
+    sizes: Vec<u32>,
+    said: Vec<BTreeSet<usize>>,
+    heard_of: Vec<Duration>,
+    kills: Vec<Duration>,
+}
+
+fn schedule() -> impl Strategy<Value = Schedule> {
     let size = prop_oneof![1u32..5_000, 100_000u32..400_000, Just(2 << 20)];
-    (prop::collection::vec(nature(), 1..4), prop::collection::vec(size, 0..40)).prop_flat_map(|(natures, sizes)| {
+    let soon = |most: u32| (0..most * 4).prop_map(|n| TICK * n);
+    let object = (size, prop_oneof![3 => Just(Duration::ZERO), 1 => soon(60)]);
+    let kills = prop::collection::vec(soon(120), 0..4);
+    let peers = prop::collection::vec(nature(), 1..6);
+    (peers, prop::collection::vec(object, 0..40), kills).prop_flat_map(|(natures, objects, mut kills)| {
+        let (sizes, heard_of): (Vec<u32>, Vec<Duration>) = objects.into_iter().unzip();
         let number = sizes.len();
+        kills.sort();
         let said = prop::collection::vec(prop::collection::btree_set(0..number.max(1), 0..=number), natures.len());
-        let said = said.prop_map(move |mut said| {
+        said.prop_map(move |mut said| {
             said.iter_mut().for_each(|said| said.retain(|n| *n < number));
-            said
-        });
-        (Just(natures), Just(sizes), said)
+            let (natures, sizes) = (natures.clone(), sizes.clone());
+            Schedule { natures, sizes, said, heard_of: heard_of.clone(), kills: kills.clone() }
+        })
     })
 }
 
+impl Schedule {
+    /// What somebody has on whom one can rely.
+    fn can_be_had(&self, reliable: impl Fn(&Nature) -> bool) -> BTreeSet<usize> {
+        let has = |n: usize| {
+            let mut peers = self.natures.iter().zip(&self.said);
+            peers.any(|(nature, said)| reliable(nature) && said.contains(&n) && !nature.lies_about(n))
+        };
+        (0..self.sizes.len()).filter(|n| has(*n)).collect()
+    }
+
+    /// Bytes that two streams may both send of an object: what both had begun, and what they move until the loser hears of it.
+    fn overlap(&self) -> u64 {
+        let longest = u64::from(self.sizes.iter().copied().max().unwrap_or_default());
+        let fastest = self.natures.iter().map(|nature| nature.stream_rate).max().unwrap_or_default();
+        longest + 3 * fastest * TICK.as_millis() as u64 / 1000
+    }
+
+    fn cluster(&self) -> Cluster {
+        let (natures, sizes) = (self.natures.clone(), self.sizes.clone());
+        Cluster::new(natures, sizes, self.said.clone()).hearing(self.heard_of.clone())
+    }
+}
+
+// What goes wrong is made smaller until only what matters is left: proptest shrinks every part of a schedule.
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+
     #[test]
-    fn what_a_good_peer_has_is_stored_once_whatever_the_others_do((natures, sizes, said) in cluster()) {
-        let expected: BTreeSet<usize> = (0..sizes.len())
-            .filter(|n| {
-                let has = |(nature, said): (&Nature, &BTreeSet<usize>)| {
-                    nature.is_reliable() && said.contains(n) && !nature.lies_about(*n)
-                };
-                natures.iter().zip(&said).any(has)
-            })
-            .collect();
-        let longest = u64::from(sizes.iter().copied().max().unwrap_or_default());
-        let fastest = natures.iter().map(|nature| nature.stream_rate).max().unwrap_or_default();
-        let overlap = longest + 3 * fastest * TICK.as_millis() as u64 / 1000;
-        let (outcome, stored) = Cluster::new(natures, sizes, said).run();
+    fn what_a_good_peer_has_is_stored_once_whatever_the_others_do(schedule in schedule()) {
+        let (outcome, stored) = schedule.cluster().run();
+        let expected = schedule.can_be_had(|nature| nature.is_reliable() && nature.away.is_none());
         prop_assert!(expected.is_subset(&stored), "{:?} are not here", expected.difference(&stored));
-        // Twice comes what both streams had begun, and what they move until the loser hears of it.
-        prop_assert!(outcome.duplicate_bytes <= outcome.again as u64 * overlap, "{outcome:?}");
+        prop_assert!(outcome.duplicate_bytes <= outcome.again as u64 * schedule.overlap(), "{outcome:?}");
+    }
+
+    #[test]
+    fn runs_that_are_killed_store_it_once_together_and_find_who_is_back(schedule in schedule()) {
+        let (outcome, stored) = schedule.cluster().run_to_the_end(&schedule.kills);
+        let expected = schedule.can_be_had(Nature::is_reliable);
+        prop_assert!(expected.is_subset(&stored), "{:?} are not here", expected.difference(&stored));
+        prop_assert!(outcome.duplicate_bytes <= outcome.again as u64 * schedule.overlap(), "{outcome:?}");
+        prop_assert!(outcome.runs <= schedule.kills.len() + 2);
     }
 }
 
