@@ -10,6 +10,7 @@ mod limits;
 mod link;
 mod proofs;
 mod push;
+mod reconcile;
 mod replicate;
 mod standby;
 mod succession;

@@ -31,7 +31,7 @@ async fn bury(instance: &Instance, collection: &CollectionId, up_to: u64) {
 }
 
 /// Begins another feed, which tells of everything in another order: as after a rebuild.
-async fn begin_anew(instance: &Instance) {
+pub async fn begin_anew(instance: &Instance) {
     let mut connection = connection(instance).await;
     for statement in [
         "UPDATE feed_name SET id = randomblob(16)",

@@ -10,6 +10,9 @@ mod costs; // rows about what is sent and what it costs
 mod killed; // the row about kills
 mod sets; // rows about many snapshots
 
+pub use away::begin_anew;
+pub use sets::{more, record_at_source};
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};

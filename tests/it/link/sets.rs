@@ -22,7 +22,7 @@ pub(super) async fn pair(net: &MemoryNet) -> (Instance, Instance, Peer, Manifest
 }
 
 /// Manifests that follow the one that is there, all of the same chunks.
-pub(super) fn more(a: &Instance, like: &Manifest, numbers: std::ops::RangeInclusive<u64>) -> Vec<SignedManifest> {
+pub fn more(a: &Instance, like: &Manifest, numbers: std::ops::RangeInclusive<u64>) -> Vec<SignedManifest> {
     numbers.map(|sequence| Manifest { sequence, ..like.clone() }.sign(&a.store.keys.identity)).collect()
 }
 
@@ -34,7 +34,7 @@ async fn record(at: &Instance, peer: &Peer, manifests: &[SignedManifest], cursor
 }
 
 /// Records manifests at their source; where its feed ends then.
-pub(super) async fn record_at_source(a: &Instance, manifests: &[SignedManifest]) -> Cursor {
+pub async fn record_at_source(a: &Instance, manifests: &[SignedManifest]) -> Cursor {
     let guest = a.store.index.peers().await.unwrap().remove(0);
     let feed = a.store.index.feed_id().await.unwrap();
     record(a, &guest, manifests, Cursor { feed, position: 0 }).await;
