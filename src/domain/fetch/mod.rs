@@ -9,7 +9,8 @@
 //! - A stream that is much slower than its neighbours for a while is cut, and its rest goes back into the queue. So does what
 //!   was left when a stream broke.
 //! - When the queue is empty and one last batch takes long, an idle stream that would be faster gets it too, from its end: the
-//!   two meet, so that about one object is sent twice.
+//!   two meet, so that about one object is sent twice. A batch of which nothing comes for a while is given to idle streams before
+//!   that: a peer that is gone holds up nobody.
 //! - A peer that fails twice in a row without having sent anything is left alone.
 //!
 //! Invariants: what is here is not asked for again; nobody is asked for what it is not said to have, or said it has not; no
@@ -66,7 +67,8 @@ pub struct Policy {
     pub slow_part: f64,
     /// A stream that was slow for so long is cut.
     pub slow_time: Duration,
-    /// The last batch is given to a second stream when it has taken so long.
+    /// The last batch is given to a second stream when it has taken so long; any other when nothing came of it for so long and
+    /// a stream idles.
     pub late: Duration,
     /// Failures in a row, without anything sent, after which a peer is left alone.
     pub failures: u32,

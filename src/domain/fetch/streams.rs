@@ -34,6 +34,8 @@ pub(super) struct Ask {
     pub(super) started_at: Duration,
     pub(super) cutting: Cutting,
     first_at: Option<Duration>,
+    /// When the last bytes came, or it was asked.
+    heard_at: Duration,
     slow_since: Option<Duration>,
     /// Bytes since an object was answered: of the next one.
     of_next: u64,
@@ -61,6 +63,7 @@ impl Stream {
         let meter = self.meter.get_or_insert_with(|| Meter::new(now));
         if let Some(ask) = &mut self.ask {
             ask.of_next += bytes;
+            ask.heard_at = now;
             if ask.first_at.is_none() {
                 ask.first_at = Some(now);
                 self.latency = Some(now.saturating_sub(ask.started_at));
@@ -92,6 +95,7 @@ impl Ask {
             started_at: now,
             cutting: Cutting::No,
             first_at: None,
+            heard_at: now,
             slow_since: None,
             of_next: 0,
             again,
@@ -199,28 +203,50 @@ impl Scheduler {
         }
     }
 
-    /// The end-game: the last batch, if it is late, for an idle stream too, from its end.
+    /// What is in hand and does not come, for an idle stream too, from its end: the last batch, if it is late, and any from whose
+    /// stream nothing is heard (its peer may be gone, and dialling an onion takes minutes to fail).
     pub(super) fn ask_again(&mut self, now: Duration) -> Option<Action> {
-        let mut asks = self.streams.iter().enumerate().filter(|(_, stream)| stream.ask.is_some());
-        let (Some((last, stream)), None) = (asks.next(), asks.next()) else { return None };
-        let ask = stream.ask.as_ref()?;
-        let late = now >= ask.started_at + self.policy.late;
-        if self.queue.len() > 0 || !late || ask.again || ask.doubled || ask.cutting != Cutting::No {
-            return None;
+        let open: Vec<usize> = (0..self.streams.len()).filter(|at| self.streams[*at].ask.is_some()).collect();
+        let the_last = open.len() == 1 && self.queue.len() == 0;
+        let mut late: Vec<(Duration, usize, bool)> = open
+            .into_iter()
+            .filter_map(|at| {
+                let ask = self.streams[at].ask.as_ref().filter(|ask| ask.cutting == Cutting::No)?;
+                let silent = now >= ask.heard_at + self.policy.late;
+                let late = the_last && now >= ask.started_at + self.policy.late && !ask.again && !ask.doubled;
+                (silent || late).then_some((ask.heard_at, at, silent))
+            })
+            .collect();
+        late.sort_unstable();
+        let (last, at, taken) = late.into_iter().find_map(|(_, last, silent)| {
+            let (at, taken) = self.somebody_for(last, silent, now)?;
+            Some((last, at, taken))
+        })?;
+        if let Some(ask) = &mut self.streams[last].ask {
+            ask.doubled = true;
         }
+        Some(self.begin(at, taken, true, now))
+    }
+
+    /// An idle stream that would bring some of a batch sooner, and what of it.
+    fn somebody_for(&self, last: usize, silent: bool, now: Duration) -> Option<(usize, Vec<(ChunkId, u32)>)> {
+        let stream = &self.streams[last];
+        let ask = stream.ask.as_ref()?;
         let elsewhere = |at: &usize| {
             let other = &self.streams[*at];
             (other.peer == stream.peer, other.circuit == stream.circuit)
         };
-        let idle = |at: &usize| *at != last && !self.is_retired(self.streams[*at].peer);
+        let idle = |at: &usize| self.streams[*at].ask.is_none() && !self.is_retired(self.streams[*at].peer);
         let held = |at: usize| {
-            let has = |id: &&ChunkId| self.items.get(*id).is_some_and(|i| i.holders.contains(&self.streams[at].peer));
-            ask.open.iter().rev().filter(has).map(|id| (*id, self.items[id].size_bytes)).collect::<Vec<_>>()
+            let peer = self.streams[at].peer;
+            let open = ask.open.iter().rev().filter_map(|id| Some((*id, self.items.get(id)?)));
+            let has = open.filter(|(_, item)| item.in_hand == 1 && item.holders.contains(&peer));
+            has.map(|(id, item)| (id, item.size_bytes)).collect::<Vec<_>>()
         };
         let mut places: Vec<usize> = (0..self.streams.len()).filter(idle).collect();
         places.sort_by_key(elsewhere);
         // Without a rate it has stalled, or never began.
-        let rate = stream.rate(now).filter(|rate| ask.first_at.is_some() && *rate >= 1.0);
+        let rate = stream.rate(now).filter(|rate| !silent && ask.first_at.is_some() && *rate >= 1.0);
         let left = rate.map_or(f64::INFINITY, |rate| ask.open_bytes.saturating_sub(ask.of_next) as f64 / rate);
         let sooner = |at: usize, taken: &[(ChunkId, u32)]| {
             let Some((_, size)) = taken.first() else { return false };
@@ -228,11 +254,6 @@ impl Scheduler {
             let takes = self.expected_rate(other, now).or(rate).map_or(0.0, |rate| f64::from(*size) / rate.max(1.0));
             other.latency.unwrap_or_default().as_secs_f64() + takes < left * WORTH
         };
-        let mut offers = places.into_iter().map(|at| (at, held(at)));
-        let (at, taken) = offers.find(|(at, taken)| sooner(*at, taken))?;
-        if let Some(ask) = &mut self.streams[last].ask {
-            ask.doubled = true;
-        }
-        Some(self.begin(at, taken, true, now))
+        places.into_iter().map(|at| (at, held(at))).find(|(at, taken)| sooner(*at, taken))
     }
 }

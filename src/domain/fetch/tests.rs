@@ -19,19 +19,13 @@ fn nature() -> impl Strategy<Value = Nature> {
         1usize..5,
         rare(seconds(1, 100).boxed()),
         prop::option::weighted(0.3, (seconds(0, 60), seconds(1, 200)).prop_map(|(from, time)| (from, from + time))),
+        any::<bool>(),
         rare(seconds(8, 60).boxed()),
         prop::option::weighted(0.3, (0usize..20, seconds(0, 60))),
         prop::option::weighted(0.3, (1usize..5, any::<bool>())),
     )
-        .prop_map(|(stream_rate, latency, max_circuits, dies_at, away, breaks_every, stalls, lies)| Nature {
-            stream_rate,
-            latency,
-            max_circuits,
-            dies_at,
-            away,
-            breaks_every,
-            stalls,
-            lies,
+        .prop_map(|(stream_rate, latency, max_circuits, dies_at, away, silently, breaks_every, stalls, lies)| {
+            Nature { stream_rate, latency, max_circuits, dies_at, away, silently, breaks_every, stalls, lies }
         })
 }
 
@@ -140,6 +134,24 @@ fn a_stream_that_stalls_is_cut_and_its_rest_comes_over_another() {
     let (outcome, stored) = Cluster::new(vec![nature], vec![2 << 20; number], vec![everything(number)]).run();
     assert_eq!(stored.len(), number);
     assert!(outcome.cuts >= 1, "{outcome:?}");
+}
+
+/// Of two peers that have the same, one goes silent half-way: dialling it takes its time to fail.
+#[test]
+fn a_peer_that_is_silently_gone_holds_up_nobody() {
+    let (rate, number) = (145_000, 24);
+    let total = (number << 21) as f64;
+    let at_first = 2.0 * 4.0 * rate as f64;
+    let dies_at = (total / 2.0 / at_first) as u32;
+    let mut dead = Nature::good(rate);
+    (dead.dies_at, dead.silently) = (Some(TICK * 4 * dies_at), true);
+    dead.max_circuits = 2;
+    let other = Nature { max_circuits: 2, ..Nature::good(rate) };
+    let said = vec![everything(number); 2];
+    let (outcome, stored) = Cluster::new(vec![dead, other], vec![2 << 20; number], said).run();
+    assert_eq!(stored.len(), number);
+    let ideal = f64::from(dies_at) + total / 2.0 / (at_first / 2.0);
+    assert!(outcome.took.as_secs_f64() < ideal * 1.05 + 10.0, "{outcome:?}, ideally {ideal} s");
 }
 
 #[test]

@@ -9,6 +9,8 @@ use crate::domain::id::ChunkId;
 pub(super) const TICK: Duration = Duration::from_millis(250);
 /// Whoever waits for a stream gives up after this time without a byte.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// As the policy has it.
+const LATE: Duration = Duration::from_secs(10);
 const MANY_TICKS: usize = 40_000;
 
 pub(super) fn id(n: usize) -> ChunkId {
@@ -25,6 +27,8 @@ pub(super) struct Nature {
     pub(super) dies_at: Option<Duration>,
     /// From then to then all streams break; afterwards it is as before.
     pub(super) away: Option<(Duration, Duration)>,
+    /// While it is gone nothing is heard of it, not even that.
+    pub(super) silently: bool,
     /// In this interval all streams break.
     pub(super) breaks_every: Option<Duration>,
     /// From this time on this place for a stream sends nothing.
@@ -42,6 +46,7 @@ impl Nature {
             max_circuits: 4,
             dies_at: None,
             away: None,
+            silently: false,
             breaks_every: None,
             stalls: None,
             lies: None,
@@ -67,7 +72,6 @@ struct Open {
     peer: usize,
     place: usize,
     left: Vec<usize>,
-    again: bool,
     wait_until: Duration,
     heard_at: Duration,
     credit: u64,
@@ -236,7 +240,16 @@ impl Cluster {
                     assert_eq!(self.is_in_hand(*n), again, "{n} in hand, or not");
                 }
                 self.doubled.extend(asked.iter().filter(|_| again));
-                assert!(!again || self.open.len() == 1, "only the last batch is doubled");
+                if again && !self.open.is_empty() {
+                    let of = |open: &&Open| {
+                        open.left.iter().any(|n| asked.contains(n) && !self.denied.contains(&(open.peer, *n)))
+                    };
+                    let with: Vec<&Open> = self.open.values().filter(of).collect();
+                    let silent = with.iter().all(|open| self.now >= open.heard_at + LATE);
+                    assert!(silent || self.open.len() == 1, "only the last batch is doubled, and what is silent");
+                    let in_hand = |n: &usize| with.iter().filter(|open| open.left.contains(n)).count();
+                    assert!(asked.iter().all(|n| in_hand(n) == 1), "it is doubled once");
+                }
                 self.outcome.asks += 1;
                 self.outcome.again += usize::from(again);
                 let place = self.places.len();
@@ -244,11 +257,10 @@ impl Cluster {
                 let wait_until = self.now + self.natures[peer].latency;
                 // What a broken stream had of an object is not sent again.
                 let (heard_at, credit) = (self.now, self.parts.remove(&asked[0]).unwrap_or_default());
-                let open = Open { peer, place, left: asked, again, wait_until, heard_at, credit, cut: false };
+                let open = Open { peer, place, left: asked, wait_until, heard_at, credit, cut: false };
                 assert!(self.open.insert(stream, open).is_none(), "one batch at a time");
             }
         }
-        assert!(self.open.values().filter(|open| open.again).count() <= 1);
         let busy: u64 = self.open.values().flat_map(|open| &open.left).map(|n| u64::from(self.sizes[*n])).sum();
         assert!(self.scheduler.in_flight_bytes() <= busy);
     }
@@ -280,14 +292,15 @@ impl Cluster {
             self.now.as_nanos() / every.as_nanos() != (self.now - TICK).as_nanos() / every.as_nanos()
         });
         let timed_out = self.now >= open.heard_at + TIMEOUT;
-        if open.cut || nature.is_gone(self.now) || breaks || timed_out {
+        let gone = nature.is_gone(self.now);
+        if open.cut || (gone && !nature.silently) || breaks || timed_out {
             self.parts.insert(open.left[0], open.credit);
             self.open.remove(&stream);
             self.scheduler.ended(stream, Ending::Broken, now);
             return;
         }
         let stalled = nature.stalls.is_some_and(|(place, from)| open.place == place && self.now >= from);
-        if stalled || self.now < open.wait_until {
+        if stalled || gone || self.now < open.wait_until {
             return;
         }
         let bytes = nature.stream_rate * TICK.as_millis() as u64 / 1000;
