@@ -67,6 +67,35 @@ fn a_killed_server_is_started_again_and_the_clone_ends_whole() {
 
 #[test]
 #[ignore = "needs the private Tor network: script/test tor"]
+fn one_of_two_sources_is_killed_in_the_middle_and_the_other_brings_the_rest() {
+    let world = World::new();
+    let alpha = world.with_notes("alpha", FILES, FILE_BYTES);
+    let mut serving = alpha.serves_reachably();
+    let beta = world.future("beta");
+    beta.does(&["clone", &alpha.invite(&["--role", "mirror", "--onward"]), "--name", "beta", "--yes", "-q"]);
+    let _mirroring = beta.serves_reachably();
+    let gamma = world.future("gamma");
+    for invite in [alpha.invite(&[]), beta.invite(&["--role", "mirror"])] {
+        gamma.does(&["clone", &invite, "--name", "gamma", "--yes", "--skip-collections", "-q"]);
+    }
+    gamma.does(&["sync"]);
+    // Keys are alpha's alone to give, and they are here now. Chunks come from both, at once.
+    let given =
+        |source: &Instance<'_>| source.json(&["peer", "exposure", "gamma"])["exposure"]["bytes"].as_u64().unwrap();
+    let mut fetching = gamma.starts(&["fetch", "--max-circuits", "2"]);
+    in_the_middle(&world, &mut fetching, &gamma, 8);
+    fetching.held(|| world.until("both to have given some", || given(&alpha) > 0 && given(&beta) > 0));
+    assert!(fetching.ended().is_none(), "it ended too early:\n{}", fetching.out());
+    serving.kill();
+    assert_eq!(fetching.code(world.deadline()), 0, "{}\n{}", fetching.out(), fetching.err());
+    let ((_, whole), rest) = (gamma.chunks(), given(&beta));
+    assert!(rest < whole, "alpha has brought nothing");
+    gamma.does(&["verify", "--data"]);
+    gamma.has_the_same_as(&alpha);
+}
+
+#[test]
+#[ignore = "needs the private Tor network: script/test tor"]
 fn r6_a_peer_that_is_revoked_in_the_middle_gets_no_more() {
     let world = World::new();
     let alpha = world.with_notes("alpha", FILES, FILE_BYTES);
