@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::backup::select;
 use crate::clock::Clock;
+use crate::domain::id::ManifestId;
 use crate::monitor::{Monitor, Problem};
 use crate::replicate::pull::{PullError, Puller};
 use crate::store::Store;
@@ -31,7 +32,9 @@ pub async fn run(args: ScrubArgs, context: &Context) -> anyhow::Result<Outcome> 
             let found = age(now.duration_since(finding.found_at).as_secs());
             context.output.line(format!("  {found}: {}: {}", finding.subject, finding.what));
         }
-        context.output.document("scrub", document(&state), &[]);
+        let lost = store.lost_manifests().await?;
+        lost_manifests(&lost).into_iter().for_each(|line| context.output.line(format!("  {line}")));
+        context.output.document("scrub", document(&state, &lost), &[]);
         return Ok(Outcome::Done);
     }
     let mut collections = Vec::new();
@@ -57,10 +60,12 @@ pub async fn run(args: ScrubArgs, context: &Context) -> anyhow::Result<Outcome> 
     progress.finish();
     anyhow::ensure!(!cancel.is_cancelled(), "cancelled: not everything was read; run it again");
     let lost = state(&store, context.clock.now(), config.scrub.days).await?.lost;
+    let damaged = healed.manifests_lost.max(store.lost_manifests().await?.len() as u64);
     let out = &context.output;
     out.line(format!(
-        "{} read, {}: {}",
+        "{} and {} read, {}: {}",
         count(scrubbed.objects, "chunk"),
+        count(scrubbed.manifests, "manifest"),
         bytes(scrubbed.bytes),
         count(scrubbed.findings.len() as u64, "finding")
     ));
@@ -70,10 +75,17 @@ pub async fn run(args: ScrubArgs, context: &Context) -> anyhow::Result<Outcome> 
     if lost > 0 {
         out.line(format!("{} still lost: no peer that could be asked has it", count(lost, "chunk")));
     }
+    if healed.manifests > 0 {
+        out.line(format!("{} mended", count(healed.manifests, "manifest")));
+    }
+    if damaged > 0 {
+        out.line(format!("{} still damaged or lost: no peer that could be asked has it", count(damaged, "manifest")));
+    }
     let problems = progress.problems();
     let document = json!({
         "objects": scrubbed.objects, "bytes": scrubbed.bytes, "findings": findings(&scrubbed.findings),
-        "healed_chunks": healed.chunks, "lost": lost,
+        "healed_chunks": healed.chunks, "lost": lost, "manifests": scrubbed.manifests,
+        "healed_manifests": healed.manifests, "lost_manifests": damaged,
     });
     out.document("scrub", document, &problems);
     Ok(out.outcome(&problems))
@@ -104,11 +116,21 @@ pub(super) fn in_words(state: &ScrubState, now: Timestamp, days: u32) -> String 
     format!("{} of {} read in the last {days} days, {oldest}{found}{lost}", state.read_since, state.objects)
 }
 
+/// That manifests are lost, for people; nothing if none is.
+pub(super) fn lost_manifests(lost: &[ManifestId]) -> Option<String> {
+    let first = lost.first()?.short();
+    let which = if lost.len() > 1 { format!("{first} and {} more", lost.len() - 1) } else { first };
+    Some(format!(
+        "{} lost ({which}): 'bulbil scrub --now' gets it back from a peer that has it",
+        count(lost.len() as u64, "manifest")
+    ))
+}
+
 /// The same as JSON.
-pub(super) fn document(state: &ScrubState) -> Value {
+pub(super) fn document(state: &ScrubState, lost_manifests: &[ManifestId]) -> Value {
     json!({
         "objects": state.objects, "read": state.read, "read_in_period": state.read_since,
-        "all_read_since": state.all_read_since, "lost": state.lost, "findings": findings(&state.findings),
+        "all_read_since": state.all_read_since, "lost": state.lost, "lost_manifests": lost_manifests, "findings": findings(&state.findings),
     })
 }
 

@@ -54,6 +54,8 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
     let days = context.config()?.scrub.days;
     let scrubbed = scrub::state(&store, now, days).await?;
     out.line(format!("  scrub        {}", scrub::in_words(&scrubbed, now, days)));
+    let lost_manifests = store.lost_manifests().await?;
+    scrub::lost_manifests(&lost_manifests).into_iter().for_each(|line| out.line(format!("  manifests    {line}")));
     let mut collections = Vec::new();
     for collection in store.index.collections().await? {
         let snapshots = store.index.snapshots(Some(&collection.id)).await?;
@@ -114,7 +116,7 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
         "name": store.keys.name, "instance": instance, "fingerprint": fingerprint_words(&instance).join(" "),
         "addresses": addresses, "server": server.is_some(), "live": server.and_then(Result::ok), "collections": collections, "peers": peers,
         "standbys": standbys,
-        "scrub": scrub::document(&scrubbed),
+        "scrub": scrub::document(&scrubbed, &lost_manifests),
     });
     out.document("status", document, &[]);
     Ok(Outcome::Done)

@@ -260,6 +260,15 @@ impl Manifest {
 }
 
 impl SignedManifest {
+    /// Signs bytes of our own again whose signature was lost: it is the same one as before (RFC 8032 is deterministic).
+    ///
+    /// # Errors
+    /// [`ManifestError`]; also if `key` is not the one that signed them.
+    pub fn sign_again(expected: ManifestId, bytes: Vec<u8>, key: &IdentityKey) -> Result<Self, ManifestError> {
+        let signature = ManifestSignature { public_key: key.public(), signature: key.sign(PURPOSE, &bytes) };
+        Self::verify(expected, bytes, signature)
+    }
+
     /// Reads and checks bytes from a file or a peer: their name, their signature, and that the numbers add up.
     ///
     /// # Errors

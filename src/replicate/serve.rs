@@ -257,7 +257,12 @@ impl Serve {
                         bytes += len;
                         changes.push(change);
                     }
-                    Err(ManifestFileError::Missing { .. }) => {}
+                    // What rotted here is no reason to withhold the rest.
+                    Err(
+                        ManifestFileError::Missing { .. }
+                        | ManifestFileError::Damaged { .. }
+                        | ManifestFileError::BadSidecar { .. },
+                    ) => {}
                     Err(error) => return Err(error),
                 }
             }

@@ -192,10 +192,9 @@ impl ChunkStore for ChunkFiles {
 
     fn quarantine(&self, id: &ChunkId) -> Result<(), ChunkStoreError> {
         let path = self.path(id);
-        match fs::rename(&path, self.quarantine.join(id.to_string())) {
-            Err(cause) if cause.kind() != ErrorKind::NotFound => Err(io("put aside", &path, cause)),
-            _ => Ok(()),
-        }
+        // The quarantine may be on another disk than the chunks.
+        let moved = super::files::move_file(&path, &self.quarantine.join(id.to_string()));
+        moved.map_err(|cause| io("put aside", &path, cause))
     }
 
     fn remove(&self, id: &ChunkId) -> Result<(), ChunkStoreError> {

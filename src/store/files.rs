@@ -51,6 +51,21 @@ pub(super) fn write_together(dir: &Path, files: &[(PathBuf, Vec<u8>)], mode: u32
     written
 }
 
+/// Moves a file, onto another file system too; what is not there is passed over. At no moment is there no copy of it.
+pub(super) fn move_file(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == ErrorKind::NotFound && !from.exists() => Ok(()),
+        Err(error) if error.kind() == ErrorKind::CrossesDevices => {
+            let copied = fs::copy(from, to).and_then(|_| File::open(to)?.sync_all());
+            if copied.is_err() {
+                let _ = fs::remove_file(to);
+            }
+            copied.and_then(|()| remove(from))
+        }
+        done => done,
+    }
+}
+
 /// Makes the names in a folder durable.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()

@@ -3,12 +3,17 @@
 //! The sidecar (signature and envelopes) is written first; the manifest's presence is what counts. A sidecar alone is
 //! left over from a kill and means nothing. Both are durable when `save` returns (R8).
 
+mod look; // whether the files are what they were
+
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::files;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+
+pub use look::{Fault, Looked, Part};
 
 use crate::domain::envelope::Envelope;
 use crate::domain::id::ManifestId;
@@ -178,6 +183,19 @@ impl ManifestFiles {
         }
         ids.sort_unstable();
         Ok(ids)
+    }
+
+    /// Manifests of which both files are there, whatever is in them.
+    ///
+    /// # Errors
+    /// [`ManifestFileError::Io`].
+    pub fn whole(&self) -> Result<HashSet<ManifestId>, ManifestFileError> {
+        let mut names = HashSet::new();
+        for entry in std::fs::read_dir(&self.root).map_err(|cause| io("read", &self.root, cause))? {
+            names.extend(entry.map_err(|cause| io("read", &self.root, cause))?.file_name().into_string());
+        }
+        let sidecars = names.iter().filter_map(|name| name.strip_suffix(".sidecar"));
+        Ok(sidecars.filter(|name| names.contains(*name)).filter_map(|name| name.parse().ok()).collect())
     }
 
     /// Removes a manifest, then its sidecar. Removing what is not there is no error.

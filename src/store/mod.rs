@@ -45,6 +45,7 @@ use jiff::Timestamp;
 
 use crate::domain::crypto::keywrap::EnvelopeKey;
 use crate::domain::crypto::recovery::RecoveryKey;
+use crate::domain::id::ManifestId;
 use crate::domain::peer::is_plain_name;
 
 /// What went wrong with a home.
@@ -357,6 +358,26 @@ impl Store {
     /// The server that runs in this home now.
     pub fn running_server(&self) -> Option<ServerInfo> {
         lock::running_server(&self.home)
+    }
+
+    /// Snapshots that the index knows and whose manifest or sidecar is not there.
+    ///
+    /// # Errors
+    /// [`IndexError`], [`ManifestFileError::Io`].
+    pub async fn lost_manifests(&self) -> Result<Vec<ManifestId>, StoreError> {
+        // The index is read first: what is added meanwhile has its files before it is there.
+        let known = self.index.snapshots(None).await?;
+        let files = self.manifests.clone();
+        let whole =
+            tokio::task::spawn_blocking(move || files.whole()).await.expect("reading a folder does not panic")?;
+        let mut lost = Vec::new();
+        for id in known.iter().map(|snapshot| snapshot.id).filter(|id| !whole.contains(id)) {
+            // It may have been removed in between.
+            if self.index.snapshot(&id).await?.is_some() {
+                lost.push(id);
+            }
+        }
+        Ok(lost)
     }
 
     fn assemble(home: Home, keys: Arc<Keys>, index: Index) -> Result<Self, StoreError> {

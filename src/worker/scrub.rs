@@ -3,23 +3,27 @@
 //! What is due stands in the index, so that a restart goes on where it was ([`crate::domain::scrub`] says when, and how
 //! fast). A file that is gone, not what it was, or cannot be read is a finding: it is put aside, marked as missing, and fetched
 //! again from any trusted peer that has it, blind mirrors too. A disk that cannot be read does not stop the rest.
+//! Manifests are few and small: all of them are looked at once a day, and after each start.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::id::{ChunkId, CollectionId};
+use crate::domain::id::{ChunkId, CollectionId, ManifestId};
 use crate::domain::scrub::Policy;
 use crate::monitor::{Counter, Monitor};
 use crate::replicate::pull::{FetchReport, PullError, Puller};
 use crate::store::index::{Due, Finding};
+use crate::store::manifests::{Fault, Part};
 use crate::store::{ChunkStore, ChunkStoreError, IndexError, entropy};
 
 /// Objects that are read in one step.
 const STEP: usize = 16;
+/// All manifests are looked at again after this time.
+const ROUND: SignedDuration = SignedDuration::from_hours(24);
 /// Objects whose moment is drawn in one go.
 const ENROL: usize = 2000;
 /// The pause when nothing is due.
@@ -34,6 +38,14 @@ const AGAIN: SignedDuration = SignedDuration::from_hours(24);
 pub struct Scrubber {
     puller: Puller,
     policy: Policy,
+    round: Arc<Mutex<Round>>,
+}
+
+/// Which manifests are still to be looked at in this round.
+#[derive(Debug, Default)]
+struct Round {
+    left: Vec<ManifestId>,
+    next_at: Option<Timestamp>,
 }
 
 /// What one step, or a pass, came to.
@@ -43,6 +55,8 @@ pub struct Scrubbed {
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Manifests that were looked at.
+    pub manifests: u64,
     /// What was not what it was.
     pub findings: Vec<Finding>,
 }
@@ -62,7 +76,7 @@ enum Trouble {
 impl Scrubber {
     /// Scrubs the repository of `puller`, which fetches what was lost.
     pub fn new(puller: Puller, policy: Policy) -> Self {
-        Self { puller, policy }
+        Self { puller, policy, round: Arc::default() }
     }
 
     /// Runs until cancelled; the step at hand is done first.
@@ -70,7 +84,7 @@ impl Scrubber {
         let (mut heal_at, mut heal_pause) = (Instant::now(), HEAL_PAUSES.0);
         while !cancel.is_cancelled() {
             let pause = match self.step().await {
-                Ok((scrubbed, total)) if scrubbed.objects > 0 => {
+                Ok((scrubbed, total)) if scrubbed.objects + scrubbed.manifests > 0 => {
                     if !scrubbed.findings.is_empty() {
                         (heal_at, heal_pause) = (Instant::now(), HEAL_PAUSES.0);
                     }
@@ -95,15 +109,17 @@ impl Scrubber {
     async fn heal_and_tell(&self, cancel: &CancellationToken) -> bool {
         match self.puller.heal(cancel).await {
             Ok(report) => {
-                if report.chunks > 0 || !report.bad.is_empty() {
+                if report.chunks + report.manifests + report.manifests_lost > 0 || !report.bad.is_empty() {
                     tracing::info!(
                         chunks = report.chunks,
                         still_missing = report.still_missing,
+                        manifests = report.manifests,
+                        manifests_lost = report.manifests_lost,
                         wrong = report.bad.len(),
                         "brought back what was lost"
                     );
                 }
-                report.still_missing == 0
+                report.still_missing == 0 && report.manifests_lost == 0
             }
             Err(PullError::Cancelled) => true,
             Err(error) => {
@@ -123,7 +139,10 @@ impl Scrubber {
         self.enrol(now).await?;
         let due = index.due(now, STEP).await?;
         let total = if due.is_empty() { 0 } else { index.stored_bytes().await? };
-        Ok((self.look(due).await?, total))
+        let mut scrubbed = self.look(due).await?;
+        let manifests = self.next_manifests(now).await?;
+        self.look_at_manifests(manifests, Every::New, &mut scrubbed).await?;
+        Ok((scrubbed, total))
     }
 
     /// Reads everything now, of some collections, or of all if there are none.
@@ -151,7 +170,77 @@ impl Scrubber {
             all.bytes += done.bytes;
             all.findings.extend(done.findings);
         }
+        let snapshots = self.puller.store().index.snapshots(None).await?;
+        let wanted = |collection| collections.is_empty() || collections.contains(collection);
+        let wanted = snapshots.iter().filter(|snapshot| wanted(&snapshot.collection)).map(|snapshot| snapshot.id);
+        for some in wanted.collect::<Vec<_>>().chunks(STEP) {
+            if cancel.is_cancelled() {
+                break;
+            }
+            self.look_at_manifests(some.to_vec(), Every::One, &mut all).await?;
+        }
         Ok(all)
+    }
+
+    /// The manifests that are next in this round, or in a new one when it is time.
+    async fn next_manifests(&self, now: Timestamp) -> Result<Vec<ManifestId>, IndexError> {
+        let begins = {
+            let round = self.round.lock().expect("no holder of this lock can panic");
+            round.left.is_empty() && round.next_at.is_none_or(|at| at <= now)
+        };
+        let new = if begins { Some(self.puller.store().index.snapshots(None).await?) } else { None };
+        let mut round = self.round.lock().expect("no holder of this lock can panic");
+        if let Some(new) = new {
+            round.left = new.iter().map(|snapshot| snapshot.id).collect();
+            round.next_at = now.checked_add(ROUND).ok();
+        }
+        let rest = round.left.len().saturating_sub(STEP);
+        Ok(round.left.split_off(rest))
+    }
+
+    /// Looks at the files of some manifests, and puts aside what is of no use any more.
+    async fn look_at_manifests(
+        &self,
+        ids: Vec<ManifestId>,
+        every: Every,
+        scrubbed: &mut Scrubbed,
+    ) -> Result<(), IndexError> {
+        let store = self.puller.store();
+        let now = self.puller.caller().now();
+        scrubbed.manifests += ids.len() as u64;
+        let (files, quarantine) = (store.manifests.clone(), store.home.quarantine());
+        let look = move || -> Vec<_> { ids.into_iter().map(|id| (id, files.look(&id))).collect() };
+        let looked = tokio::task::spawn_blocking(look).await.expect("reading manifests does not panic");
+        for (id, looked) in looked {
+            scrubbed.bytes += looked.bytes;
+            // One that was removed in between is none that is lost.
+            if looked.faults.is_empty() || store.index.snapshot(&id).await?.is_none() {
+                continue;
+            }
+            let new = self.puller.note_damaged(&id);
+            for (part, fault) in looked.faults {
+                let mut what = in_words(part, &fault).to_owned();
+                if let Fault::NotRead(why) = &fault {
+                    what = format!("{what}: {why}");
+                }
+                if fault == Fault::Changed {
+                    let (files, quarantine) = (store.manifests.clone(), quarantine.clone());
+                    let aside = move || files.put_aside(&id, part, &quarantine);
+                    let moved = tokio::task::spawn_blocking(aside).await.expect("moving a file does not panic");
+                    what += match &moved {
+                        Ok(()) => "; it is in quarantine now",
+                        Err(_) => "; it could not be put into quarantine",
+                    };
+                }
+                if new || every == Every::One {
+                    tracing::warn!(manifest.id = %id, what, "a manifest is not what it was");
+                    let finding = Finding { found_at: now, subject: format!("manifest {}", id.short()), what };
+                    store.index.note_finding(&finding).await?;
+                    scrubbed.findings.push(finding);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Brings back what is lost.
@@ -188,7 +277,7 @@ impl Scrubber {
         let mut scrubbed = Scrubbed {
             objects: objects.len() as u64,
             bytes: objects.iter().map(|object| u64::from(object.size_bytes)).sum(),
-            findings: Vec::new(),
+            ..Scrubbed::default()
         };
         let chunks = Arc::clone(&store.chunks);
         let read = move || -> Vec<(ChunkId, Option<Trouble>)> {
@@ -224,6 +313,27 @@ impl Scrubber {
         store.index.enrol(&right, Some(now)).await?;
         store.index.enrol(&again, None).await?;
         Ok(scrubbed)
+    }
+}
+
+/// Which findings are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Every {
+    /// Each one.
+    One,
+    /// Those that were not told before.
+    New,
+}
+
+fn in_words(part: Part, fault: &Fault) -> &'static str {
+    match (part, fault) {
+        (Part::Document, Fault::Missing) => "it is missing",
+        (Part::Document, Fault::NotRead(_)) => "it could not be read",
+        (Part::Document, _) => "its bytes are not what they were",
+        (Part::Sidecar, Fault::Missing) => "its sidecar (signature and keys) is missing",
+        (Part::Sidecar, Fault::NotRead(_)) => "its sidecar (signature and keys) could not be read",
+        (Part::Sidecar, Fault::Changed) => "its sidecar (signature and keys) is not what it was",
+        (Part::Sidecar, Fault::PartlyChanged) => "a part of its sidecar (signature and keys) is not what it was",
     }
 }
 

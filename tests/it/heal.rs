@@ -207,3 +207,81 @@ async fn largest(instance: &Instance) -> ChunkId {
     objects.sort_by_key(|object| object.size_bytes);
     objects.last().unwrap().id
 }
+
+fn manifest_file(instance: &Instance, name: &str) -> std::path::PathBuf {
+    instance.dir.path().join("home/manifests").join(name)
+}
+
+fn flip_manifest(instance: &Instance, name: &str) -> Vec<u8> {
+    let path = manifest_file(instance, name);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_manifest_is_put_aside_and_comes_back_from_a_blind_mirror_with_the_key_that_is_here() {
+    let net = MemoryNet::new();
+    let (a, id) = small_source(&net).await;
+    let (_b, _) = mirror(&net, &a, "beta", 2).await;
+    let bad = flip_manifest(&a, &id.to_string());
+    let found = pass(&a).await;
+    assert_eq!(found.findings.len(), 1, "{:?}", found.findings);
+    let kept = a.dir.path().join("home/quarantine").join(format!("{id}.manifest"));
+    assert_eq!(std::fs::read(kept).unwrap(), bad);
+    assert_eq!(a.store.lost_manifests().await.unwrap(), [id]);
+    let healed = a.puller.heal(&never()).await.unwrap();
+    assert_eq!((healed.manifests, healed.manifests_lost), (1, 0));
+    a.restores(&id, &a.dir.path().join("notes")).await;
+    assert_eq!(pass(&a).await.findings, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sidecar_is_mended_with_what_still_opens_and_with_what_peers_have() {
+    let net = MemoryNet::new();
+    let (a, id) = small_source(&net).await;
+    // A byte of an envelope for the recovery key: everything that is needed to mend it is here, and no peer is asked.
+    let path = manifest_file(&a, &format!("{id}.sidecar"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut sidecar: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let envelopes = sidecar["envelopes"].as_array_mut().unwrap();
+    let recovery = envelopes.iter_mut().find(|envelope| envelope["algorithm"].as_str().unwrap().contains("HPKE"));
+    let wrapped = &mut recovery.expect("a snapshot has an envelope for the recovery key")["wrapped"];
+    let turned: String = wrapped.as_str().unwrap().chars().rev().collect();
+    *wrapped = turned.into();
+    std::fs::write(&path, sidecar.to_string()).unwrap();
+    assert_eq!(pass(&a).await.findings.len(), 1);
+    assert!(path.exists(), "what can still be used stays where it is");
+    assert_eq!(a.puller.heal(&never()).await.unwrap().manifests, 1);
+    assert_eq!(pass(&a).await.findings, []);
+    a.restores(&id, &a.dir.path().join("notes")).await;
+
+    // A reader lost the whole sidecar: signature and key come from the source.
+    let c = Instance::new(&net, "gamma", 3).await;
+    let peer = a.let_in(&c, Role::Reader, false).await;
+    c.sync(&peer).await.unwrap();
+    c.puller.fetch(None, &[peer], &never()).await.unwrap();
+    std::fs::write(manifest_file(&c, &format!("{id}.sidecar")), b"rubbish").unwrap();
+    assert_eq!(pass(&c).await.findings.len(), 1);
+    assert_eq!(c.puller.heal(&never()).await.unwrap().manifests_lost, 0);
+    c.restores(&id, &a.dir.path().join("notes")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_the_disk_does_not_give_now_stays_where_it_is() {
+    let net = MemoryNet::new();
+    let (a, id) = small_source(&net).await;
+    // A folder in its place: opening works, reading does not (EISDIR), as with a disk that fails.
+    let path = manifest_file(&a, &id.to_string());
+    let away = a.dir.path().join("away");
+    std::fs::rename(&path, &away).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert_eq!(pass(&a).await.findings.len(), 1);
+    assert!(path.is_dir(), "what could not be read is not put aside");
+    std::fs::remove_dir(&path).unwrap();
+    std::fs::rename(&away, &path).unwrap();
+    assert_eq!(pass(&a).await.findings, []);
+    a.restores(&id, &a.dir.path().join("notes")).await;
+}

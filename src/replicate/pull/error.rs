@@ -7,7 +7,7 @@ use crate::domain::id::{ChunkId, ManifestId};
 use crate::domain::identity::IdentityError;
 use crate::domain::manifest::ManifestError;
 use crate::replicate::call::CallError;
-use crate::store::{ChunkStoreError, IndexError, ManifestFileError};
+use crate::store::{ChunkStoreError, IndexError, ManifestFileError, StoreError};
 
 /// A peer that is busy is asked again after this time.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -146,6 +146,9 @@ pub enum PullError {
     /// Manifest files.
     #[error(transparent)]
     Manifest(#[from] ManifestFileError),
+    /// The repository as a whole.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// Our own recovery key is unusable.
     #[error("a snapshot's key cannot be wrapped for this instance's recovery key")]
     RecoveryKey(#[from] RecoveryError),
@@ -169,7 +172,7 @@ impl PullError {
             PullError::Manifest(ManifestFileError::Damaged { .. } | ManifestFileError::BadSidecar { .. }) => {
                 Kind::Corrupt
             }
-            PullError::Index(_) | PullError::Chunks(_) | PullError::Manifest(_) => Kind::Host,
+            PullError::Index(_) | PullError::Chunks(_) | PullError::Manifest(_) | PullError::Store(_) => Kind::Host,
         }
     }
 
@@ -179,9 +182,11 @@ impl PullError {
             PullError::Call { cause, .. } => retry_call(cause),
             PullError::Index(IndexError::Locked(_)) => Retry::Now,
             // A full disk is emptied by somebody, a lying peer is repaired by somebody: look again, less and less often.
-            PullError::Lied { .. } | PullError::Index(_) | PullError::Chunks(_) | PullError::Manifest(_) => {
-                Retry::Backoff
-            }
+            PullError::Lied { .. }
+            | PullError::Index(_)
+            | PullError::Chunks(_)
+            | PullError::Manifest(_)
+            | PullError::Store(_) => Retry::Backoff,
             _ => Retry::Never,
         }
     }

@@ -121,6 +121,14 @@ pub(super) async fn apply(
     })
 }
 
+/// Of what came with a manifest, the envelopes for recovery keys; a few, and short ones.
+pub(super) fn recovery_only(mut envelopes: Vec<Envelope>) -> Vec<Envelope> {
+    let fits = |e: &Envelope| e.wrapped.len() + e.recipient.len() <= MAX_ENVELOPE_TEXT;
+    envelopes.retain(|envelope| envelope.algorithm == HPKE_X25519 && fits(envelope));
+    envelopes.truncate(MAX_RECOVERY);
+    envelopes
+}
+
 enum SaveError {
     Lie(Box<Lie>),
     File(crate::store::ManifestFileError),
@@ -132,13 +140,10 @@ fn verify_and_save(
     incoming: Vec<Incoming>,
 ) -> Result<(Vec<SignedManifest>, Vec<ManifestId>), SaveError> {
     let mut verified = Vec::with_capacity(incoming.len());
-    for Incoming { id, manifest, signature, mut envelopes } in incoming {
+    for Incoming { id, manifest, signature, envelopes } in incoming {
         let signed = SignedManifest::verify(id, manifest.into_bytes(), signature)
             .map_err(|cause| SaveError::Lie(Box::new(Lie::Manifest { id, cause })))?;
-        let fits = |e: &Envelope| e.wrapped.len() + e.recipient.len() <= MAX_ENVELOPE_TEXT;
-        envelopes.retain(|envelope| envelope.algorithm == HPKE_X25519 && fits(envelope));
-        envelopes.truncate(MAX_RECOVERY);
-        verified.push((signed, envelopes));
+        verified.push((signed, recovery_only(envelopes)));
     }
     let new: Vec<&(SignedManifest, Vec<Envelope>)> =
         verified.iter().filter(|(signed, _)| files.load(&signed.id).is_err()).collect();

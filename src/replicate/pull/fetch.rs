@@ -344,7 +344,7 @@ impl Run {
     /// What the run brought, for who asked for it.
     pub(super) fn report(&self, still_missing: u64) -> FetchReport {
         let Totals { chunks, bytes, requests, .. } = self.totals();
-        FetchReport { chunks, bytes, still_missing, requests, bad: self.bad() }
+        FetchReport { chunks, bytes, still_missing, requests, bad: self.bad(), ..FetchReport::default() }
     }
 
     pub(super) fn totals(&self) -> Totals {

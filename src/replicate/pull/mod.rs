@@ -15,6 +15,7 @@ mod fetch; // one fetch from some peers
 mod fill; // what is missing, and who has it
 mod holes; // what the feed does not tell any more
 mod keys; // envelopes
+mod mend; // manifests whose files were damaged
 mod line; // one peer, while work with it goes on
 mod pace; // how fast all streams together may be
 mod parts; // what came of chunks whose streams broke
@@ -87,6 +88,10 @@ pub struct FetchReport {
     pub still_missing: u64,
     /// Requests that it took.
     pub requests: u64,
+    /// Manifests that were damaged or lost, and are whole again.
+    pub manifests: u64,
+    /// Manifests that are still damaged or lost.
+    pub manifests_lost: u64,
     /// Wrong chunks, and who sent them. They were thrown away.
     pub bad: Vec<(InstanceId, ChunkId)>,
 }
@@ -240,13 +245,20 @@ impl Puller {
     /// [`PullError::NoPeers`] if there is nobody to ask; otherwise as [`fetch`](Self::fetch).
     pub async fn heal(&self, cancel: &CancellationToken) -> Result<FetchReport, PullError> {
         let index = &self.store.index;
-        if index.count_lost().await? == 0 {
+        let damaged = mend::wanted(self).await?;
+        let lost = index.count_lost().await?;
+        if lost == 0 && damaged.is_empty() {
             return Ok(FetchReport::default());
         }
         let mut lines = Vec::new();
         for peer in index.peers().await? {
             // One that is damaged or not trusted here is no help; the others are.
             lines.extend(Line::open(self, &peer, cancel).ok());
+        }
+        let mended = mend::mend(self, damaged, &lines).await?;
+        let with_manifests = |report| FetchReport { manifests: mended.healed, manifests_lost: mended.left, ..report };
+        if lost == 0 && (mended.left == 0 || !lines.is_empty()) {
+            return Ok(with_manifests(FetchReport::default()));
         }
         if lines.is_empty() {
             return Err(PullError::NoPeers);
@@ -261,8 +273,14 @@ impl Puller {
         let still_missing = index.count_lost().await?;
         match run.first_failure().filter(|_| still_missing > 0) {
             Some(error) => Err(error),
-            None => Ok(run.report(still_missing)),
+            None => Ok(with_manifests(run.report(still_missing))),
         }
+    }
+
+    /// Remembers that a look found the files of a manifest damaged, so that [`heal`](Self::heal) mends them; answers whether
+    /// that is new.
+    pub fn note_damaged(&self, id: &ManifestId) -> bool {
+        self.shared.note_damaged(id, true)
     }
 
     async fn fetch_with(

@@ -1,6 +1,6 @@
 //! What concurrent pulls know of each other: who is fetching what, and what peers did not have a short time ago.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub(super) struct Shared {
     pub(super) pages: tokio::sync::Mutex<()>,
     claims: Mutex<HashMap<ChunkId, Instant>>,
     absent: Mutex<HashMap<InstanceId, Absent>>,
+    /// Manifests whose files a look found damaged.
+    damaged: Mutex<BTreeSet<ManifestId>>,
     /// Circuits that were worth while the last time.
     circuits: Mutex<HashMap<InstanceId, usize>>,
 }
@@ -54,6 +56,17 @@ impl Shared {
         let mut all = self.lock_absent();
         let known = absent(&mut all, peer);
         ids.retain(|id| !known.keys.contains(id));
+    }
+
+    /// Manifests that a look found damaged and that were not mended since.
+    pub(super) fn damaged(&self) -> BTreeSet<ManifestId> {
+        self.damaged.lock().expect("no holder of this lock can panic").clone()
+    }
+
+    /// Remembers whether a manifest is damaged; answers whether that is new.
+    pub(super) fn note_damaged(&self, id: &ManifestId, is: bool) -> bool {
+        let mut damaged = self.damaged.lock().expect("no holder of this lock can panic");
+        if is { damaged.insert(*id) } else { damaged.remove(id) }
     }
 
     pub(super) fn circuits(&self, peer: &InstanceId) -> Option<usize> {

@@ -245,6 +245,18 @@ impl Index {
         Ok(())
     }
 
+    /// Remembers that the keys of these snapshots are not here any more: their sidecars were lost.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn keys_lost(&self, ids: &[ManifestId]) -> Result<(), IndexError> {
+        sqlx::query("UPDATE snapshot SET has_key = 0 WHERE id IN (SELECT unhex(value) FROM json_each(?1))")
+            .bind(to_json(&ids))
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     /// All snapshots whose keys are not here, newest first.
     ///
     /// # Errors
