@@ -89,7 +89,7 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Read every stored chunk, and bring back from peers what the disk has lost
     #[command(
-        after_help = "A server does this by itself, everything once in 25 to 35 days.\n\nExample:\n  bulbil scrub            # how it stands\n  bulbil scrub --now      # all of it at once\n  bulbil scrub --now notes"
+        after_help = "A server does this by itself, everything once in 25 to 35 days.\n\nExample:\n  bulbil scrub            # how it stands\n  bulbil scrub --now      # all of it at once\n  bulbil scrub --now notes\n  bulbil scrub --accept-loss   # the disk is gone for good: fetch what peers have"
     )]
     Scrub(ScrubArgs),
     /// Show what is here, and how old it is
@@ -337,6 +337,9 @@ pub struct ScrubArgs {
     /// Read everything at once, and ask peers for what is lost
     #[arg(long)]
     pub now: bool,
+    /// Take chunks/ and manifests/ as they are: what is not in them is gone for good. Then as --now
+    #[arg(long)]
+    pub accept_loss: bool,
 }
 
 /// `bulbil status`

@@ -22,9 +22,14 @@ const FINDINGS: usize = 20;
 
 /// Shows how it stands, or reads everything at once.
 pub async fn run(args: ScrubArgs, context: &Context) -> anyhow::Result<Outcome> {
+    if args.accept_loss && Store::accept_loss(&context.home, context.passphrase()?).await? {
+        context.output.remark("what is not in the folders now counts as lost");
+    }
     let store = context.store().await?;
     let config = context.config()?;
-    if !args.now {
+    if args.now || args.accept_loss {
+        store.check_folders()?;
+    } else {
         let now = context.clock.now();
         let state = state(&store, now, config.scrub.days).await?;
         context.output.line(in_words(&state, now, config.scrub.days));
@@ -59,6 +64,7 @@ pub async fn run(args: ScrubArgs, context: &Context) -> anyhow::Result<Outcome> 
     };
     progress.finish();
     anyhow::ensure!(!cancel.is_cancelled(), "cancelled: not everything was read; run it again");
+    store.check_folders()?;
     let lost = state(&store, context.clock.now(), config.scrub.days).await?.lost;
     let damaged = healed.manifests_lost.max(store.lost_manifests().await?.len() as u64);
     let out = &context.output;

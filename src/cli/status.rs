@@ -51,10 +51,14 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
             out.line(format!("  admin        {address}"));
         }
     }
+    let away = store.check_folders().err().map(|away| away.to_string());
+    if let Some(away) = &away {
+        out.line(format!("  storage      {away}"));
+    }
     let days = context.config()?.scrub.days;
     let scrubbed = scrub::state(&store, now, days).await?;
     out.line(format!("  scrub        {}", scrub::in_words(&scrubbed, now, days)));
-    let lost_manifests = store.lost_manifests().await?;
+    let lost_manifests = if away.is_none() { store.lost_manifests().await? } else { Vec::new() };
     scrub::lost_manifests(&lost_manifests).into_iter().for_each(|line| out.line(format!("  manifests    {line}")));
     let mut collections = Vec::new();
     for collection in store.index.collections().await? {
@@ -115,7 +119,7 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
     let document = json!({
         "name": store.keys.name, "instance": instance, "fingerprint": fingerprint_words(&instance).join(" "),
         "addresses": addresses, "server": server.is_some(), "live": server.and_then(Result::ok), "collections": collections, "peers": peers,
-        "standbys": standbys,
+        "standbys": standbys, "storage_problem": away,
         "scrub": scrub::document(&scrubbed, &lost_manifests),
     });
     out.document("status", document, &[]);

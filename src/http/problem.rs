@@ -134,6 +134,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", what)
     }
 
+    /// Chunks or manifests cannot be read or stored, and why not.
+    pub fn no_storage(why: String) -> Self {
+        Self { detail: Some(why.into_boxed_str()), ..Self::not_ready("the repository's disk is not there") }
+    }
+
     /// Peers cannot come in, and why not.
     pub fn not_open(why: Option<String>) -> Self {
         Self { detail: why.map(String::into_boxed_str), ..Self::not_ready("peers cannot come in") }

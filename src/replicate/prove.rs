@@ -205,6 +205,8 @@ pub struct Proving {
 /// # Errors
 /// [`PullError`]. May be dropped at any point.
 pub async fn prove(puller: &Puller, source: &Peer, cancel: &CancellationToken) -> Result<Proving, PullError> {
+    // What cannot be read now is not claimed: it may well be there.
+    puller.store().check_folders()?;
     let (name, index) = (source.name.clone(), &puller.store().index);
     if !matches!(source.trust, Trust::Trusted(_)) {
         return Err(PullError::NotTrusted { peer: name, state: source.trust.word() });

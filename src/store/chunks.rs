@@ -7,6 +7,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::marker::{Away, Marker};
 use crate::domain::chunk::MAX_STORED;
 use crate::domain::id::ChunkId;
 
@@ -38,6 +39,9 @@ pub enum ChunkStoreError {
         #[source]
         cause: std::io::Error,
     },
+    /// The folder is not the one that chunks are kept in: nothing can be said of any chunk.
+    #[error(transparent)]
+    Away(#[from] Away),
     /// The system said no.
     #[error("cannot {what} {}", path.display())]
     Io {
@@ -49,6 +53,13 @@ pub enum ChunkStoreError {
         #[source]
         cause: std::io::Error,
     },
+}
+
+impl ChunkStoreError {
+    /// Whether the system says that the disk is at fault (EIO, EBADMSG, EUCLEAN): it does not give the bytes any more.
+    pub fn is_of_the_disk(&self) -> bool {
+        matches!(self, ChunkStoreError::Io { cause, .. } if matches!(cause.raw_os_error(), Some(5 | 74 | 117)))
+    }
 }
 
 /// Where chunk bytes are kept.
@@ -64,6 +75,14 @@ pub trait ChunkStore: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`ChunkStoreError::Io`]: then nothing written since the last sync may be named by anybody.
     fn sync(&self) -> Result<(), ChunkStoreError>;
+
+    /// Whether what chunks are kept in is there. If it is not, no chunk counts as missing.
+    ///
+    /// # Errors
+    /// [`ChunkStoreError::Away`].
+    fn check(&self) -> Result<(), ChunkStoreError> {
+        Ok(())
+    }
 
     /// Reads bytes. They are not checked against their name: who needs to know checks.
     ///
@@ -101,25 +120,26 @@ pub trait ChunkStore: Send + Sync + std::fmt::Debug {
 pub struct ChunkFiles {
     root: PathBuf,
     quarantine: PathBuf,
+    marker: Option<Marker>,
     next_temporary: AtomicU64,
 }
 
 impl ChunkFiles {
-    /// Keeps chunks below `root` and puts bad ones into `quarantine`; makes both if they are missing.
+    /// Keeps chunks in the folder that is marked, and puts bad ones into `quarantine`, which it makes if it is missing. While the
+    /// folder has no mark, nothing is written into it, and nothing counts as missing.
     ///
     /// # Errors
     /// [`ChunkStoreError::Io`].
-    pub fn open(root: PathBuf, quarantine: PathBuf) -> Result<Self, ChunkStoreError> {
-        for dir in [&root, &quarantine, &root.join("tmp")] {
-            fs::create_dir_all(dir).map_err(|cause| io("create", dir, cause))?;
-        }
-        Ok(Self { root, quarantine, next_temporary: AtomicU64::new(0) })
+    pub(super) fn open(marker: Marker, quarantine: PathBuf) -> Result<Self, ChunkStoreError> {
+        fs::create_dir_all(&quarantine).map_err(|cause| io("create", &quarantine, cause))?;
+        let root = marker.dir().to_owned();
+        Ok(Self { root, quarantine, marker: Some(marker), next_temporary: AtomicU64::new(0) })
     }
 
     /// Reads chunks below `root`, which may be on a disk that must not be written.
     pub fn read_only(root: PathBuf) -> Self {
         let quarantine = root.join("quarantine");
-        Self { root, quarantine, next_temporary: AtomicU64::new(0) }
+        Self { root, quarantine, marker: None, next_temporary: AtomicU64::new(0) }
     }
 
     /// Where the bytes of a chunk are.
@@ -132,13 +152,17 @@ impl ChunkFiles {
     }
 
     fn write_temporary(&self, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-        let mut file = File::create(path)?;
+        let mut file = File::create(path).or_else(|error| match (error.kind(), path.parent()) {
+            (ErrorKind::NotFound, Some(dir)) => fs::create_dir_all(dir).and_then(|()| File::create(path)),
+            _ => Err(error),
+        })?;
         file.write_all(bytes)
     }
 }
 
 impl ChunkStore for ChunkFiles {
     fn write(&self, id: &ChunkId, bytes: &[u8]) -> Result<(), ChunkStoreError> {
+        self.check()?;
         let n = self.next_temporary.fetch_add(1, Ordering::Relaxed);
         let temporary = self.root.join("tmp").join(format!("{}-{n}", std::process::id()));
         let target = self.path(id);
@@ -166,10 +190,14 @@ impl ChunkStore for ChunkFiles {
         rustix::fs::syncfs(&dir).map_err(|cause| io("make durable", &self.root, cause.into()))
     }
 
+    fn check(&self) -> Result<(), ChunkStoreError> {
+        Ok(self.marker.as_ref().map_or(Ok(()), Marker::check)?)
+    }
+
     fn read(&self, id: &ChunkId) -> Result<Vec<u8>, ChunkStoreError> {
         let path = self.path(id);
         let file = File::open(&path).map_err(|cause| match cause.kind() {
-            ErrorKind::NotFound => ChunkStoreError::Missing { id: *id },
+            ErrorKind::NotFound => self.check().err().unwrap_or(ChunkStoreError::Missing { id: *id }),
             _ => io("open", &path, cause),
         })?;
         let size_bytes = file.metadata().map_err(|cause| io("look at", &path, cause))?.len();
@@ -185,7 +213,7 @@ impl ChunkStore for ChunkFiles {
         let path = self.path(id);
         match fs::metadata(&path) {
             Ok(metadata) => Ok(Some(metadata.len())),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.check().map(|()| None),
             Err(cause) => Err(io("look at", &path, cause)),
         }
     }
@@ -207,13 +235,19 @@ impl ChunkStore for ChunkFiles {
 
     fn list(&self, each: &mut dyn FnMut(ChunkId, u64)) -> Result<(), ChunkStoreError> {
         let read = |dir: &Path| fs::read_dir(dir).map_err(|cause| io("read", dir, cause));
+        // What a disk does not give is said: passed over, it would look as if it were missing.
+        let in_dir = |dir: &Path| {
+            read(dir)?.map(|entry| entry.map_err(|cause| io("read", dir, cause))).collect::<Result<Vec<_>, _>>()
+        };
         let short = |entry: &fs::DirEntry| entry.file_name().len() == 2;
-        for first in read(&self.root)?.flatten().filter(short) {
-            for second in read(&first.path())?.flatten().filter(short) {
-                for file in read(&second.path())?.flatten() {
-                    let id = file.file_name().to_str().and_then(|name| name.parse().ok());
-                    if let (Some(id), Ok(metadata)) = (id, file.metadata()) {
-                        each(id, metadata.len());
+        for first in in_dir(&self.root)?.into_iter().filter(short) {
+            for second in in_dir(&first.path())?.into_iter().filter(short) {
+                for file in in_dir(&second.path())? {
+                    let Some(id) = file.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+                    match file.metadata() {
+                        Ok(metadata) => each(id, metadata.len()),
+                        Err(error) if error.kind() == ErrorKind::NotFound => {}
+                        Err(cause) => return Err(io("look at", &file.path(), cause)),
                     }
                 }
             }
@@ -233,7 +267,11 @@ mod tests {
     #[test]
     fn written_read_listed_quarantined() {
         let dir = tempfile::tempdir().unwrap();
-        let store = ChunkFiles::open(dir.path().join("chunks"), dir.path().join("quarantine")).unwrap();
+        fs::create_dir(dir.path().join("quarantine")).unwrap();
+        let store = ChunkFiles {
+            quarantine: dir.path().join("quarantine"),
+            ..ChunkFiles::read_only(dir.path().join("chunks"))
+        };
         let id = ChunkId::of(b"bytes");
         assert!(matches!(store.read(&id), Err(ChunkStoreError::Missing { .. })));
         store.write(&id, b"bytes").unwrap();

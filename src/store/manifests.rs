@@ -10,6 +10,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::files;
+use super::marker::{Away, Marker};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -51,6 +52,9 @@ pub enum ManifestFileError {
         /// Whose.
         id: ManifestId,
     },
+    /// The folder is not the one that manifests are kept in: nothing can be said of any manifest.
+    #[error(transparent)]
+    Away(#[from] Away),
     /// The system said no.
     #[error("cannot {what} {}", path.display())]
     Io {
@@ -68,12 +72,27 @@ pub enum ManifestFileError {
 #[derive(Debug, Clone)]
 pub struct ManifestFiles {
     root: PathBuf,
+    marker: Option<Marker>,
 }
 
 impl ManifestFiles {
-    /// Keeps manifests in `root`, which is there.
+    /// Reads manifests in `root`, which is there.
     pub fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self { root, marker: None }
+    }
+
+    /// Keeps manifests in the folder that is marked. While it has no mark, nothing is written into it, and nothing counts as
+    /// missing.
+    pub(super) fn open(marker: Marker) -> Self {
+        Self { root: marker.dir().to_owned(), marker: Some(marker) }
+    }
+
+    /// Whether the folder is there.
+    ///
+    /// # Errors
+    /// [`ManifestFileError::Away`].
+    pub fn check(&self) -> Result<(), ManifestFileError> {
+        Ok(self.marker.as_ref().map_or(Ok(()), Marker::check)?)
     }
 
     /// Where a manifest is.
@@ -121,7 +140,7 @@ impl ManifestFiles {
         let path = self.path(id);
         let bytes = files::read_bounded(&path, MAX_BYTES)
             .map_err(|cause| match cause.kind() {
-                ErrorKind::NotFound => ManifestFileError::Missing { id: *id },
+                ErrorKind::NotFound => self.check().err().unwrap_or(ManifestFileError::Missing { id: *id }),
                 _ => io("read", &path, cause),
             })?
             .ok_or(ManifestFileError::Damaged { id: *id, cause: ManifestError::TooLong })?;
@@ -210,6 +229,7 @@ impl ManifestFiles {
     }
 
     fn save_sidecar(&self, id: &ManifestId, sidecar: Sidecar) -> Result<(), ManifestFileError> {
+        self.check()?;
         let (path, bytes) = self.sidecar_file(id, sidecar)?;
         files::write_atomically(&path, &bytes, 0o600).map_err(|cause| io("write", &path, cause))
     }
@@ -226,6 +246,7 @@ impl ManifestFiles {
         if all.is_empty() {
             return Ok(());
         }
+        self.check()?;
         files::write_together(&self.root, all, 0o600).map_err(|cause| io("write into", &self.root, cause))
     }
 
@@ -238,7 +259,7 @@ impl ManifestFiles {
         let path = self.sidecar_path(id);
         let bytes = match files::read_bounded(&path, MAX_SIDECAR_BYTES) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) if error.kind() == ErrorKind::NotFound => self.check().map(|()| None)?,
             Err(cause) => return Err(io("read", &path, cause)),
         };
         let sidecar = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());

@@ -9,6 +9,7 @@ mod home;
 mod keys;
 mod ledger;
 mod lock;
+mod marker;
 mod onion;
 mod rebuild;
 mod secrets;
@@ -33,6 +34,7 @@ pub use index::{Index, IndexError};
 pub use keys::{Keys, Passphrase};
 pub use lock::{BackupLock, ServerInfo, ServerLock, StandbyLock, TorLock};
 pub use manifests::{ManifestFileError, ManifestFiles};
+pub use marker::Away;
 pub use onion::OnionName;
 pub use rebuild::RebuildReport;
 pub use secrets::{ChunkSecret, open_chunk_secret, seal_chunk_secret};
@@ -40,6 +42,7 @@ pub use tree::{TreeError, TreeReader};
 
 use chunks::ChunkFiles;
 use ledger::LedgerFile;
+use marker::Marker;
 
 use jiff::Timestamp;
 
@@ -47,6 +50,9 @@ use crate::domain::crypto::keywrap::EnvelopeKey;
 use crate::domain::crypto::recovery::RecoveryKey;
 use crate::domain::id::ManifestId;
 use crate::domain::peer::is_plain_name;
+
+/// Chunks of which one has to be there before a folder without a mark is taken for the right one.
+const KNOWN: usize = 256;
 
 /// What went wrong with a home.
 #[derive(Debug, thiserror::Error)]
@@ -144,6 +150,9 @@ pub enum StoreError {
         #[source]
         cause: std::io::Error,
     },
+    /// A folder of the home is not there, as far as can be seen.
+    #[error(transparent)]
+    Away(#[from] Away),
     /// The index said no.
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -235,7 +244,7 @@ impl Store {
         let index = Index::create(&home.index(), Some(ledger)).await?;
         index.save_ledger().await?;
         home.finish()?;
-        Ok((Self::assemble(home, keys, index)?, recovery))
+        Ok((Self::assemble(home, keys, index).await?, recovery))
     }
 
     /// Opens a home.
@@ -256,7 +265,7 @@ impl Store {
         if !keys.renewals.is_empty() {
             index.add_statements(&keys.renewals).await?;
         }
-        Self::assemble(home, keys, index)
+        Self::assemble(home, keys, index).await
     }
 
     /// Whether [`open`](Self::open) takes a passphrase.
@@ -281,7 +290,7 @@ impl Store {
         let ledger = LedgerFile::new(&home, keys.clone());
         let index = Index::open(&home.index(), Some(ledger)).await?;
         index.save_ledger().await?;
-        Ok((Self::assemble(home, keys, index)?, report))
+        Ok((Self::assemble(home, keys, index).await?, report))
     }
 
     /// Gives a home another envelope key, another identity, or both. Nobody else may be at work in it. Peers are told with the next
@@ -326,8 +335,9 @@ impl Store {
     /// Makes this process the only one that backs up here. Let go when dropped, or when the process ends.
     ///
     /// # Errors
-    /// [`StoreError::Busy`].
+    /// [`StoreError::Busy`], [`StoreError::Away`].
     pub fn lock_backup(&self) -> Result<BackupLock, StoreError> {
+        self.check_folders()?;
         lock::lock_backup(&self.home)
     }
 
@@ -360,12 +370,16 @@ impl Store {
         lock::running_server(&self.home)
     }
 
-    /// Snapshots that the index knows and whose manifest or sidecar is not there.
+    /// Snapshots that the index knows and whose manifest or sidecar is not there. None while the folder is not there: that says
+    /// nothing of what is in it.
     ///
     /// # Errors
     /// [`IndexError`], [`ManifestFileError::Io`].
     pub async fn lost_manifests(&self) -> Result<Vec<ManifestId>, StoreError> {
         // The index is read first: what is added meanwhile has its files before it is there.
+        if self.manifests.check().is_err() {
+            return Ok(Vec::new());
+        }
         let known = self.index.snapshots(None).await?;
         let files = self.manifests.clone();
         let whole =
@@ -380,10 +394,59 @@ impl Store {
         Ok(lost)
     }
 
-    fn assemble(home: Home, keys: Arc<Keys>, index: Index) -> Result<Self, StoreError> {
-        let chunks = Arc::new(ChunkFiles::open(home.chunks(), home.quarantine())?);
-        let manifests = ManifestFiles::new(home.manifests());
+    /// Whether the folders of chunks and of manifests are this home's. If one is not, its disk is not mounted, or it is lost:
+    /// then nothing is written there, and nothing that is not found counts as lost.
+    ///
+    /// # Errors
+    /// [`Away`], which says what to do.
+    pub fn check_folders(&self) -> Result<(), Away> {
+        Marker::of_chunks(&self.home, &self.keys).check()?;
+        Marker::of_manifests(&self.home, &self.keys).check()
+    }
+
+    /// Takes the folders of chunks and of manifests as they are now: what is not in them is lost. Answers whether that was to say.
+    ///
+    /// # Errors
+    /// What [`open`](Self::open) says of the keys; [`StoreError::Io`].
+    pub async fn accept_loss(home: &Path, passphrase: Option<Passphrase>) -> Result<bool, StoreError> {
+        let home = Home::open(home)?;
+        let keys = open_keys(&home, passphrase).await?;
+        let mut said = false;
+        for marker in [Marker::of_chunks(&home, &keys), Marker::of_manifests(&home, &keys)] {
+            if marker.check().is_err() {
+                marker.write().map_err(|cause| StoreError::io("mark", marker.dir(), cause))?;
+                said = true;
+            }
+        }
+        Ok(said)
+    }
+
+    async fn assemble(home: Home, keys: Arc<Keys>, index: Index) -> Result<Self, StoreError> {
+        let (of_chunks, of_manifests) = (Marker::of_chunks(&home, &keys), Marker::of_manifests(&home, &keys));
+        let chunks = Arc::new(ChunkFiles::open(of_chunks.clone(), home.quarantine())?);
+        let manifests = ManifestFiles::open(of_manifests.clone());
+        // New folders, and those of an earlier version, have no mark yet. They get one if nothing is known to be in them, or
+        // something of that is there.
+        if of_chunks.check().is_err_and(|away| away.may_be_marked()) {
+            let known = index.some_present(KNOWN).await?;
+            if known.is_empty() || known.iter().any(|id| chunks.path(id).exists()) {
+                mark(&of_chunks);
+            }
+        }
+        if of_manifests.check().is_err_and(|away| away.may_be_marked()) {
+            let known = index.snapshots(None).await?;
+            if known.is_empty() || known.iter().any(|snapshot| manifests.path(&snapshot.id).exists()) {
+                mark(&of_manifests);
+            }
+        }
         Ok(Self { home, keys, index, chunks, manifests })
+    }
+}
+
+/// Marks a folder. That it cannot be marked is told by whoever writes into it.
+fn mark(marker: &Marker) {
+    if let Err(error) = marker.write() {
+        tracing::warn!(%error, folder = %marker.dir().display(), "a folder cannot be marked");
     }
 }
 

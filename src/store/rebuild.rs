@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::chunks::{ChunkFiles, ChunkStore};
 use super::index::{Collection, Contents, Index, founder};
 use super::ledger::LedgerFile;
+use super::marker::Marker;
 use super::secrets::seal_chunk_secret;
 use super::tree::TreeReader;
 use super::{Home, Keys, ManifestFiles, StoreError, files};
@@ -44,7 +45,8 @@ struct Own {
 
 /// Builds a new index and puts it in place. Nobody else is at work in the home.
 pub(super) async fn rebuild(home: &Home, keys: &Arc<Keys>) -> Result<RebuildReport, StoreError> {
-    let chunks: Arc<dyn ChunkStore> = Arc::new(ChunkFiles::open(home.chunks(), home.quarantine())?);
+    let chunks: Arc<dyn ChunkStore> = Arc::new(ChunkFiles::open(Marker::of_chunks(home, keys), home.quarantine())?);
+    check_folders(home, keys, chunks.as_ref())?;
     let new = home.root().join("index.db.new");
     remove_index(&new)?;
     let mut report = RebuildReport::default();
@@ -54,6 +56,26 @@ pub(super) async fn rebuild(home: &Home, keys: &Arc<Keys>) -> Result<RebuildRepo
     filled?;
     replace(&home.index(), &new)?;
     Ok(report)
+}
+
+/// Refuses to take an empty folder for all that there is: without a mark something has to be in it. Where nothing was stored yet
+/// both are empty.
+fn check_folders(home: &Home, keys: &Keys, chunks: &dyn ChunkStore) -> Result<(), StoreError> {
+    let (of_chunks, of_manifests) = (Marker::of_chunks(home, keys), Marker::of_manifests(home, keys));
+    let (no_chunks, no_manifests) = (of_chunks.check().err(), of_manifests.check().err());
+    let any_manifest = no_manifests.is_none() || !ManifestFiles::new(home.manifests()).list()?.is_empty();
+    let mut any_chunk = no_chunks.is_none();
+    if !any_chunk {
+        chunks.list(&mut |_, _| any_chunk = true)?;
+    }
+    for (away, marker, empty) in [(no_chunks, of_chunks, !any_chunk), (no_manifests, of_manifests, !any_manifest)] {
+        let Some(away) = away else { continue };
+        if !away.may_be_marked() || (empty && (any_chunk || any_manifest)) {
+            return Err(away.into());
+        }
+        marker.write().map_err(|cause| StoreError::io("mark", marker.dir(), cause))?;
+    }
+    Ok(())
 }
 
 async fn fill(
@@ -150,7 +172,15 @@ async fn add_snapshot(
         if !present.contains_key(&summary.id) || contents.is_filled(&summary.id) {
             continue;
         }
-        let segment = Segment::parse(&chunks.read(&summary.id)?).ok().filter(|segment| segment.id == summary.id);
+        let bytes = match chunks.read(&summary.id) {
+            Ok(bytes) => bytes,
+            // A list that the disk does not give now is no reason to forget the snapshot.
+            Err(error) => {
+                report.problems.push(format!("segment {} cannot be read, and counts as missing: {error}", summary.id));
+                continue;
+            }
+        };
+        let segment = Segment::parse(&bytes).ok().filter(|segment| segment.id == summary.id);
         match segment {
             Some(segment) => contents.fill_segment(&segment, present).await?,
             None => report.problems.push(format!("segment {} is damaged: it counts as missing", summary.id)),

@@ -69,6 +69,8 @@ enum Trouble {
     Changed,
     /// The disk does not give it any more.
     Unreadable(String),
+    /// The folder is not there, which says nothing of any object.
+    Away,
     /// It could not be opened now, which says nothing of the object.
     Refused(String),
 }
@@ -136,6 +138,10 @@ impl Scrubber {
     pub async fn step(&self) -> Result<(Scrubbed, u64), IndexError> {
         let index = &self.puller.store().index;
         let now = self.puller.caller().now();
+        if let Err(away) = self.puller.store().check_folders() {
+            tracing::error!(%away, "nothing is scrubbed");
+            return Ok((Scrubbed::default(), 0));
+        }
         self.enrol(now).await?;
         let due = index.due(now, STEP).await?;
         let total = if due.is_empty() { 0 } else { index.stored_bytes().await? };
@@ -160,7 +166,7 @@ impl Scrubber {
         monitor.task("reading chunks", Counter::ChunkBytes, Some(bytes));
         let mut all = Scrubbed::default();
         for some in objects.chunks(STEP) {
-            if cancel.is_cancelled() {
+            if cancel.is_cancelled() || self.puller.store().check_folders().is_err() {
                 break;
             }
             let done = self.look(some.to_vec()).await?;
@@ -211,6 +217,9 @@ impl Scrubber {
         let (files, quarantine) = (store.manifests.clone(), store.home.quarantine());
         let look = move || -> Vec<_> { ids.into_iter().map(|id| (id, files.look(&id))).collect() };
         let looked = tokio::task::spawn_blocking(look).await.expect("reading manifests does not panic");
+        if store.check_folders().is_err() {
+            return Ok(());
+        }
         for (id, looked) in looked {
             scrubbed.bytes += looked.bytes;
             // One that was removed in between is none that is lost.
@@ -284,6 +293,10 @@ impl Scrubber {
             objects.iter().map(|object| (object.id, look_at(&*chunks, object))).collect()
         };
         let looked = tokio::task::spawn_blocking(read).await.expect("reading chunks does not panic");
+        if looked.iter().any(|(_, trouble)| matches!(trouble, Some(Trouble::Away))) {
+            // Its disk went while it was read: as if nothing had been looked at.
+            return Ok(Scrubbed::default());
+        }
         let (mut right, mut lost) = (Vec::new(), Vec::new());
         let mut again = Vec::new();
         for (id, trouble) in looked {
@@ -296,7 +309,7 @@ impl Scrubber {
                 _ => lost.push(id),
             }
             let what = match trouble {
-                Trouble::Missing => "it is missing".to_owned(),
+                Trouble::Missing | Trouble::Away => "it is missing".to_owned(),
                 Trouble::Changed => "its bytes are not what they were; it is in quarantine now".to_owned(),
                 Trouble::Unreadable(why) => format!("the disk does not give it any more: {why}"),
                 Trouble::Refused(why) => format!("it could not be read: {why}"),
@@ -343,18 +356,14 @@ fn look_at(chunks: &dyn ChunkStore, object: &Due) -> Option<Trouble> {
         Ok(bytes) if ChunkId::of(&bytes) == object.id => return None,
         Ok(_) | Err(ChunkStoreError::TooLong { .. }) => Trouble::Changed,
         Err(ChunkStoreError::Missing { .. }) => return Some(Trouble::Missing),
-        Err(ChunkStoreError::Io { cause, .. }) if is_of_the_disk(&cause) => Trouble::Unreadable(cause.to_string()),
+        Err(error) if error.is_of_the_disk() => return Some(Trouble::Unreadable(with_cause(&error))),
+        Err(ChunkStoreError::Away(_)) => return Some(Trouble::Away),
         Err(error) => return Some(Trouble::Refused(with_cause(&error))),
     };
     match chunks.quarantine(&object.id) {
         Ok(()) => Some(changed),
         Err(error) => Some(Trouble::Refused(with_cause(&error))),
     }
-}
-
-/// Whether the system says that the disk is at fault: EIO, EUCLEAN, EBADMSG.
-fn is_of_the_disk(error: &std::io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(5 | 74 | 117))
 }
 
 fn with_cause(error: &ChunkStoreError) -> String {

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
 
 mod proofs; // copies elsewhere
+mod storage; // a disk that is not there
 mod succession; // heirs and keys
 
 use bulbil::domain::invite::Invite;

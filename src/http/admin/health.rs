@@ -33,7 +33,7 @@ pub(super) async fn get_healthz() -> Json<HealthAnswer> {
     get,
     path = "/readyz",
     responses(
-        (status = 200, description = "The index answers, the worker runs, and peers can come in: over Tor, a test has", body = HealthAnswer),
+        (status = 200, description = "The index answers, the disk is there, the worker runs, and peers can come in: over Tor, a test has", body = HealthAnswer),
         (status = 401, description = "No token, or a wrong one", body = ProblemDocument),
         (status = 503, description = "Something does not", body = ProblemDocument)
     ),
@@ -43,6 +43,9 @@ pub(super) async fn get_readyz(State(plane): State<AdminPlane>) -> Result<Json<H
     if let Err(error) = plane.store.index.feed_head().await {
         tracing::error!(%error, "the index does not answer");
         return Err(Problem::not_ready("the index does not answer"));
+    }
+    if let Err(away) = plane.store.check_folders() {
+        return Err(Problem::no_storage(away.to_string()));
     }
     if plane.worker.has_stopped() {
         return Err(Problem::not_ready("the sync worker has stopped"));

@@ -38,6 +38,9 @@ pub struct StatusAnswer {
     /// How it stands with reading again what is stored.
     #[serde(default)]
     pub scrub: ScrubStatus,
+    /// Why chunks or manifests cannot be read or stored now: their disk is not there.
+    #[serde(default)]
+    pub storage_problem: Option<String>,
 }
 
 /// How it stands with reading again what is stored.
@@ -252,6 +255,7 @@ pub(super) async fn get_status(State(plane): State<AdminPlane>) -> Result<Json<S
             lost: scrub.lost,
             last_finding_at: scrub.findings.first().map(|finding| finding.found_at),
         },
+        storage_problem: plane.store.check_folders().err().map(|away| away.to_string()),
     }))
 }
 

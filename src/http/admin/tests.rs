@@ -96,6 +96,19 @@ async fn who_has_the_token_is_answered_and_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_server_whose_disk_is_not_mounted_runs_and_is_not_ready() {
+    let planes = planes().await;
+    let home = planes._home.home();
+    std::fs::rename(home.join("chunks"), home.join("mounted")).unwrap();
+    std::fs::create_dir(home.join("chunks")).unwrap();
+    let (status, body) = ask(&planes.admin, "GET", "/readyz", HERE, Some(&planes.token)).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(body.contains("Is its disk mounted?"), "{body}");
+    let (status, body) = ask(&planes.admin, "GET", "/admin/v1/status", HERE, Some(&planes.token)).await;
+    assert_eq!((status, body.contains("Is its disk mounted?")), (StatusCode::OK, true), "{body}");
+}
+
+#[tokio::test]
 async fn a_name_that_is_not_loopbacks_is_refused_even_with_the_token() {
     let planes = planes().await;
     for (method, path) in PATHS.into_iter().chain([("GET", "/healthz")]) {

@@ -7,7 +7,7 @@ use crate::domain::id::{ChunkId, ManifestId};
 use crate::domain::identity::IdentityError;
 use crate::domain::manifest::ManifestError;
 use crate::replicate::call::CallError;
-use crate::store::{ChunkStoreError, IndexError, ManifestFileError, StoreError};
+use crate::store::{Away, ChunkStoreError, IndexError, ManifestFileError, StoreError};
 
 /// A peer that is busy is asked again after this time.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -146,6 +146,9 @@ pub enum PullError {
     /// Manifest files.
     #[error(transparent)]
     Manifest(#[from] ManifestFileError),
+    /// A folder of the home is not there: nothing is fetched into what shows in its place.
+    #[error(transparent)]
+    Away(#[from] Away),
     /// The repository as a whole.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -172,7 +175,11 @@ impl PullError {
             PullError::Manifest(ManifestFileError::Damaged { .. } | ManifestFileError::BadSidecar { .. }) => {
                 Kind::Corrupt
             }
-            PullError::Index(_) | PullError::Chunks(_) | PullError::Manifest(_) | PullError::Store(_) => Kind::Host,
+            PullError::Index(_)
+            | PullError::Chunks(_)
+            | PullError::Manifest(_)
+            | PullError::Store(_)
+            | PullError::Away(_) => Kind::Host,
         }
     }
 
@@ -186,7 +193,8 @@ impl PullError {
             | PullError::Index(_)
             | PullError::Chunks(_)
             | PullError::Manifest(_)
-            | PullError::Store(_) => Retry::Backoff,
+            | PullError::Store(_)
+            | PullError::Away(_) => Retry::Backoff,
             _ => Retry::Never,
         }
     }

@@ -182,6 +182,7 @@ impl Puller {
         wait: Duration,
         cancel: &CancellationToken,
     ) -> Result<SyncReport, PullError> {
+        self.store.check_folders()?;
         let line = Line::open(self, peer, cancel)?;
         renew::show(self, &line).await?;
         let news = feed::pull(self, &line, wait).await?;
@@ -244,6 +245,7 @@ impl Puller {
     /// # Errors
     /// [`PullError::NoPeers`] if there is nobody to ask; otherwise as [`fetch`](Self::fetch).
     pub async fn heal(&self, cancel: &CancellationToken) -> Result<FetchReport, PullError> {
+        self.store.check_folders()?;
         let index = &self.store.index;
         let damaged = mend::wanted(self).await?;
         let lost = index.count_lost().await?;
@@ -290,6 +292,7 @@ impl Puller {
         cancel: &CancellationToken,
         quiet: bool,
     ) -> Result<FetchReport, PullError> {
+        self.store.check_folders()?;
         let mut lines = Vec::new();
         let mut trouble = None;
         for peer in peers {

@@ -114,6 +114,18 @@ impl Index {
         rows.iter().map(|row| id(row, "id", ChunkId::from_slice)).collect()
     }
 
+    /// Some chunks and segments that are here, at most `limit`.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn some_present(&self, limit: usize) -> Result<Vec<ChunkId>, IndexError> {
+        let rows = sqlx::query("SELECT id FROM chunk WHERE state > 0 LIMIT ?1")
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(|row| id(row, "id", ChunkId::from_slice)).collect()
+    }
+
     /// Chunks that segments list and that are not here, with their sizes.
     ///
     /// # Errors

@@ -96,7 +96,11 @@ impl ManifestFiles {
     /// [`ManifestFileError::Io`]; then it is still where it was.
     pub fn put_aside(&self, id: &ManifestId, part: Part, quarantine: &Path) -> Result<(), ManifestFileError> {
         let (from, to) = self.aside(id, part, quarantine);
-        files::move_file(&from, &to).map_err(|cause| failed("put aside", &from, cause))
+        // What cannot be read can only be renamed, and the quarantine may be on another disk.
+        let mut beside = from.clone().into_os_string();
+        beside.push(".unreadable");
+        let moved = files::move_file(&from, &to).or_else(|_| std::fs::rename(&from, &beside));
+        moved.map_err(|cause| failed("put aside", &from, cause))
     }
 
     /// Puts a whole copy in the place of what is damaged. What stood there goes into `quarantine` before.
