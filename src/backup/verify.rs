@@ -59,6 +59,9 @@ pub enum VerifyError {
     /// The index cannot be used.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// A folder of the home is not there.
+    #[error(transparent)]
+    Away(#[from] crate::store::Away),
     /// It was cancelled.
     #[error("cancelled: not everything was verified")]
     Cancelled,
@@ -78,6 +81,7 @@ pub async fn verify(
     cancel: &CancellationToken,
 ) -> Result<VerifyReport, VerifyError> {
     let mut snapshots = store.index.snapshots(None).await?;
+    store.check_folders()?;
     if !options.collections.is_empty() {
         snapshots.retain(|snapshot| options.collections.contains(&snapshot.collection));
     }
@@ -128,11 +132,17 @@ impl Run {
         let bytes = items.iter().filter_map(|item| item.size_bytes).map(u64::from).sum();
         let what = if self.data { "reading chunks" } else { "looking for chunks" };
         self.monitor.task(what, Counter::ChunkBytes, Some(bytes));
-        let (missing, damaged) = self.items(&items)?;
+        let [missing, damaged, unreadable] = self.items(&items)?;
         report.chunks = items.len() as u64;
         report.chunk_bytes = bytes;
-        let mut affected: Vec<ManifestId> =
-            missing.iter().chain(&damaged).filter_map(|id| users.get(id)).flatten().copied().collect();
+        let mut affected: Vec<ManifestId> = missing
+            .iter()
+            .chain(&damaged)
+            .chain(&unreadable)
+            .filter_map(|id| users.get(id))
+            .flatten()
+            .copied()
+            .collect();
         affected.sort();
         affected.dedup();
         let bad: Vec<ChunkId> = missing.iter().chain(&damaged).filter(|id| self.known.contains(id)).copied().collect();
@@ -251,10 +261,10 @@ impl Run {
         Ok(())
     }
 
-    /// Looks at all items on all cores: the missing and the damaged ones.
-    fn items(&self, items: &[Item]) -> Result<(Vec<ChunkId>, Vec<ChunkId>), VerifyError> {
+    /// Looks at all items on all cores: the missing, the damaged and the unreadable ones.
+    fn items(&self, items: &[Item]) -> Result<[Vec<ChunkId>; 3], VerifyError> {
         let next = AtomicUsize::new(0);
-        let (missing, damaged) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+        let (missing, damaged, unreadable) = (Mutex::default(), Mutex::default(), Mutex::default());
         let cores = thread::available_parallelism().map_or(2, usize::from);
         thread::scope(|scope| {
             for _ in 0..cores {
@@ -264,10 +274,11 @@ impl Run {
                         if self.cancel.is_cancelled() {
                             return;
                         }
-                        let list = match self.item(item, &mut bench) {
+                        let list: &Mutex<Vec<ChunkId>> = match self.item(item, &mut bench) {
                             Finding::Good => continue,
                             Finding::Missing => &missing,
                             Finding::Damaged => &damaged,
+                            Finding::Unreadable(_) => &unreadable,
                         };
                         list.lock().expect("no holder of this lock can panic").push(item.id);
                     }
@@ -282,7 +293,7 @@ impl Run {
             list.sort();
             list
         };
-        Ok((sorted(missing), sorted(damaged)))
+        Ok([sorted(missing), sorted(damaged), sorted(unreadable)])
     }
 
     fn item(&self, item: &Item, bench: &mut Workbench) -> Finding {
@@ -290,11 +301,15 @@ impl Run {
         self.monitor.add(Counter::Chunks, 1);
         self.monitor.add(Counter::ChunkBytes, u64::from(item.size_bytes.unwrap_or(0)));
         let name = format!("chunk {}", item.id.short());
-        match finding {
+        match &finding {
             // What was never fetched is no fault.
             Finding::Missing if item.own || self.known.contains(&item.id) => {
                 let text = "it is missing; 'bulbil fetch' gets it if a peer has it, the next backup stores anew what is still there";
                 self.problem(name, text.to_owned());
+            }
+            Finding::Unreadable(error) => {
+                let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+                self.problem(name, format!("{error}{cause}; it stays where it is. See whether the disk is well"));
             }
             Finding::Damaged => {
                 let kept = match self.store.chunks.quarantine(&item.id) {
@@ -316,6 +331,7 @@ impl Run {
         if !self.data {
             return match chunks.size(&item.id) {
                 Ok(None) => Finding::Missing,
+                Err(error) => Finding::Unreadable(error),
                 Ok(Some(size)) if item.size_bytes.is_some_and(|wanted| u64::from(wanted) != size) => Finding::Damaged,
                 _ => Finding::Good,
             };
@@ -323,7 +339,8 @@ impl Run {
         let bytes = match chunks.read(&item.id) {
             Ok(bytes) => bytes,
             Err(ChunkStoreError::Missing { .. }) => return Finding::Missing,
-            Err(_) => return Finding::Damaged,
+            Err(ChunkStoreError::TooLong { .. }) => return Finding::Damaged,
+            Err(error) => return Finding::Unreadable(error),
         };
         if ChunkId::of(&bytes) != item.id {
             return Finding::Damaged;
@@ -339,9 +356,11 @@ impl Run {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Finding {
     Good,
     Missing,
     Damaged,
+    /// It was not read, which says nothing of its bytes.
+    Unreadable(ChunkStoreError),
 }

@@ -1,5 +1,8 @@
 //! A disk that rots: what is lost is found, put aside, and comes back from whoever keeps a copy.
 
+use std::sync::{Arc, Mutex};
+
+use bulbil::backup::verify::{VerifyOptions, verify};
 use bulbil::clock::Clock;
 use bulbil::domain::id::ChunkId;
 use bulbil::domain::peer::{Rights, Role, Trust};
@@ -8,6 +11,7 @@ use bulbil::monitor::Tally;
 use bulbil::replicate::call::Callee;
 use bulbil::replicate::pull::PullError;
 use bulbil::store::index::Peer;
+use bulbil::store::{ChunkStore, ChunkStoreError, Store};
 use bulbil::transport::memory::{Fault, MemoryNet};
 use bulbil::worker::scrub::{Scrubbed, Scrubber};
 
@@ -284,4 +288,157 @@ async fn a_manifest_that_the_disk_does_not_give_now_stays_where_it_is() {
     std::fs::rename(&away, &path).unwrap();
     assert_eq!(pass(&a).await.findings, []);
     a.restores(&id, &a.dir.path().join("notes")).await;
+}
+
+/// What a mount that failed leaves: an empty folder.
+fn unmount(instance: &Instance, folder: &str) {
+    let path = instance.dir.path().join("home").join(folder);
+    std::fs::rename(&path, instance.dir.path().join(folder)).unwrap();
+    std::fs::create_dir(&path).unwrap();
+}
+
+fn mount(instance: &Instance, folder: &str) {
+    let path = instance.dir.path().join("home").join(folder);
+    std::fs::remove_dir(&path).expect("nothing was written into what was not the right folder");
+    std::fs::rename(instance.dir.path().join(folder), &path).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_not_mounted_loses_nothing_and_is_not_filled_from_peers() {
+    let net = MemoryNet::new();
+    let (a, id) = small_source(&net).await;
+    let (b, _) = mirror(&net, &a, "beta", 2).await;
+    let peer = b.store.index.peers().await.unwrap().remove(0);
+    for folder in ["chunks", "manifests"] {
+        for instance in [&a, &b] {
+            unmount(instance, folder);
+            assert_eq!(pass(instance).await.findings, []);
+            assert_eq!(scrubber(instance).step().await.unwrap().0, Scrubbed::default());
+            let error = instance.puller.heal(&never()).await.unwrap_err().to_string();
+            assert!(error.contains(folder) && error.contains("Is its disk mounted?"), "{error}");
+            assert_eq!(instance.store.index.scrub_state(instance.clock.now(), 5).await.unwrap().lost, 0);
+            assert!(instance.store.lock_backup().is_err());
+        }
+        assert!(b.sync(&peer).await.is_err() && b.puller.fetch(None, &[peer.clone()], &never()).await.is_err());
+        // Opened anew it is the same: the server runs, and knows.
+        let again = Store::open(&a.dir.path().join("home"), None).await.unwrap();
+        assert!(again.check_folders().is_err());
+        assert!(Store::rebuild(&a.dir.path().join("home"), None).await.is_err());
+        mount(&a, folder);
+        mount(&b, folder);
+        assert!(again.check_folders().is_ok());
+    }
+    assert_eq!(pass(&a).await.findings, []);
+    a.restores(&id, &a.dir.path().join("notes")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_gone_for_good_is_said_to_be_and_peers_bring_back_what_was_on_it() {
+    let net = MemoryNet::new();
+    let (a, id) = small_source(&net).await;
+    let (_b, _) = mirror(&net, &a, "beta", 2).await;
+    unmount(&a, "chunks");
+    let home = a.dir.path().join("home");
+    assert!(Store::accept_loss(&home, None).await.unwrap());
+    assert!(!pass(&a).await.findings.is_empty());
+    assert_eq!(a.puller.heal(&never()).await.unwrap().still_missing, 0);
+    a.restores(&id, &a.dir.path().join("notes")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r7_a_home_of_an_earlier_version_is_marked_when_something_known_is_there_and_rebuilds() {
+    let net = MemoryNet::new();
+    let (a, id) = small_source(&net).await;
+    let home = a.dir.path().join("home");
+    for folder in ["chunks", "manifests"] {
+        std::fs::remove_file(home.join(folder).join(".bulbil-home")).unwrap();
+    }
+    assert!(a.store.check_folders().is_err());
+    Store::open(&home, None).await.unwrap();
+    assert!(a.store.check_folders().is_ok());
+    for folder in ["chunks", "manifests"] {
+        std::fs::remove_file(home.join(folder).join(".bulbil-home")).unwrap();
+    }
+    let (rebuilt, report) = Store::rebuild(&home, None).await.unwrap();
+    assert_eq!((report.snapshots, &report.problems[..]), (1, &[][..]));
+    assert!(rebuilt.check_folders().is_ok() && rebuilt.index.snapshot(&id).await.unwrap().unwrap().complete);
+}
+
+/// A disk that does not give one chunk any more, until it is written anew.
+#[derive(Debug)]
+struct Worn {
+    inner: Arc<dyn ChunkStore>,
+    bad: Mutex<Option<ChunkId>>,
+}
+
+impl ChunkStore for Worn {
+    fn write(&self, id: &ChunkId, bytes: &[u8]) -> Result<(), ChunkStoreError> {
+        let mut bad = self.bad.lock().unwrap();
+        *bad = bad.filter(|bad| bad != id);
+        self.inner.write(id, bytes)
+    }
+    fn sync(&self) -> Result<(), ChunkStoreError> {
+        self.inner.sync()
+    }
+    fn read(&self, id: &ChunkId) -> Result<Vec<u8>, ChunkStoreError> {
+        if *self.bad.lock().unwrap() == Some(*id) {
+            let cause = std::io::Error::from_raw_os_error(5);
+            return Err(ChunkStoreError::Io { what: "read", path: id.to_string().into(), cause });
+        }
+        self.inner.read(id)
+    }
+    fn size(&self, id: &ChunkId) -> Result<Option<u64>, ChunkStoreError> {
+        self.inner.size(id)
+    }
+    fn quarantine(&self, id: &ChunkId) -> Result<(), ChunkStoreError> {
+        let cause = std::io::Error::from_raw_os_error(5);
+        Err(ChunkStoreError::Io { what: "put aside", path: id.to_string().into(), cause })
+    }
+    fn remove(&self, id: &ChunkId) -> Result<(), ChunkStoreError> {
+        self.inner.remove(id)
+    }
+    fn list(&self, each: &mut dyn FnMut(ChunkId, u64)) -> Result<(), ChunkStoreError> {
+        self.inner.list(each)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_that_the_disk_does_not_give_any_more_is_fetched_although_its_file_is_still_there() {
+    let net = MemoryNet::new();
+    let (a, id) = small_source(&net).await;
+    let (_b, _) = mirror(&net, &a, "beta", 2).await;
+    let (dir, _) = a.ended().await;
+    let mut store = Store::open(&dir.path().join("home"), None).await.unwrap();
+    let bad = store.index.present_chunks().await.unwrap()[0];
+    store.chunks = Arc::new(Worn { inner: store.chunks.clone(), bad: Mutex::new(Some(bad)) });
+    let a = Instance::around(&net, dir, store, 4);
+    assert_eq!(pass(&a).await.findings.len(), 1);
+    assert_eq!(a.puller.heal(&never()).await.unwrap().still_missing, 0);
+    assert_eq!(pass(&a).await.findings, []);
+    a.restores(&id, &a.dir.path().join("notes")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_now_is_said_to_be_that_and_stays_where_it_is() {
+    let net = MemoryNet::new();
+    let (a, id) = small_source(&net).await;
+    let list = a.store.manifests.load(&id).unwrap().0.manifest.segments[0].id;
+    let (path, aside) = (file(&a, &list), a.dir.path().join("aside"));
+    // A folder in its place: opening works, reading does not.
+    std::fs::rename(&path, &aside).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let (monitor, options) = (Arc::new(Tally::default()), VerifyOptions { data: true, ..VerifyOptions::default() });
+    let report = verify(&a.store, &options, monitor.clone(), &never()).await.unwrap();
+    assert_eq!((report.missing, report.damaged, report.affected), (vec![], vec![], vec![id]));
+    assert!(monitor.problems().iter().any(|problem| problem.message.contains("cannot read")), "it is said");
+    assert!(path.is_dir() && a.store.index.present_chunks().await.unwrap().contains(&list));
+    // A rebuild keeps the snapshot.
+    let (rebuilt, report) = Store::rebuild(&a.dir.path().join("home"), None).await.unwrap();
+    assert_eq!(report.snapshots, 1, "{:?}", report.problems);
+    assert!(rebuilt.index.snapshot(&id).await.unwrap().is_some());
+    std::fs::remove_dir(&path).unwrap();
+    std::fs::rename(&aside, &path).unwrap();
+    let (rebuilt, report) = Store::rebuild(&a.dir.path().join("home"), None).await.unwrap();
+    assert_eq!(report.problems, Vec::<String>::new());
+    assert!(rebuilt.index.snapshot(&id).await.unwrap().unwrap().complete);
 }

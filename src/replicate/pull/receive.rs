@@ -370,6 +370,14 @@ fn look(chunks: &dyn ChunkStore, wanted: Vec<Wanted>) -> Result<Looked, ChunkSto
         let checked = match chunks.read(&wanted.id) {
             Ok(bytes) => check(&wanted, &bytes),
             Err(ChunkStoreError::TooLong { .. }) => Err(Wrong::Bytes),
+            // Its place is taken by what a peer sends, which has the same bytes; the old file is kept if it can be.
+            Err(error) if error.is_of_the_disk() => {
+                if let Err(error) = chunks.quarantine(&wanted.id) {
+                    tracing::warn!(chunk.id = %wanted.id, %error, "what the disk does not give stays where it is");
+                }
+                absent.push(wanted);
+                continue;
+            }
             Err(error) => return Err(error),
         };
         match checked {
