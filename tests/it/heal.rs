@@ -319,7 +319,9 @@ async fn a_disk_that_is_not_mounted_loses_nothing_and_is_not_filled_from_peers()
             assert_eq!(instance.store.index.scrub_state(instance.clock.now(), 5).await.unwrap().lost, 0);
             assert!(instance.store.lock_backup().is_err());
         }
-        assert!(b.sync(&peer).await.is_err() && b.puller.fetch(None, &[peer.clone()], &never()).await.is_err());
+        assert!(
+            b.sync(&peer).await.is_err() && b.puller.fetch(None, std::slice::from_ref(&peer), &never()).await.is_err()
+        );
         // Opened anew it is the same: the server runs, and knows.
         let again = Store::open(&a.dir.path().join("home"), None).await.unwrap();
         assert!(again.check_folders().is_err());
