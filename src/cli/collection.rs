@@ -11,7 +11,7 @@ use crate::domain::chunk::Padding;
 use crate::domain::id::CollectionId;
 use crate::domain::peer::is_plain_name;
 use crate::source::Excludes;
-use crate::store::index::{Collection, CollectionSettings, NewCollection, Root};
+use crate::store::index::{Collection, CollectionKind, CollectionSettings, NewCollection, Root};
 use crate::store::{Store, entropy};
 
 use super::args::{CollectionAddArgs, CollectionCommand, CollectionSetArgs};
@@ -46,6 +46,7 @@ async fn add(args: CollectionAddArgs, store: &Store, context: &Context) -> anyho
         excludes: args.exclude,
         level: args.compression,
         padding: if args.padding { Padding::Padme } else { Padding::None },
+        kind: CollectionKind::Directory,
     };
     let id = CollectionId::random(&mut entropy());
     let collection = {

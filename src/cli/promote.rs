@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::domain::manifest::PrivatePart;
 use crate::domain::metadata::entry::EntryKind;
 use crate::replicate::succession::promote;
-use crate::store::index::{CollectionSettings, Root, Snapshot};
+use crate::store::index::{CollectionKind, CollectionSettings, Root, Snapshot};
 use crate::store::{ChunkStore, Store};
 
 use super::args::PromoteArgs;
@@ -111,7 +111,13 @@ fn settings(store: &Store, open: &OpenSnapshot, data: &Path) -> anyhow::Result<C
     };
     let roots = roots.iter().map(|root| Ok(Root { name: root.name.clone(), path: path(&root.name)? }));
     let roots = roots.collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(CollectionSettings { roots, excludes: excludes.clone(), level: LEVEL, padding: *padding })
+    Ok(CollectionSettings {
+        roots,
+        excludes: excludes.clone(),
+        level: LEVEL,
+        padding: *padding,
+        kind: CollectionKind::Directory,
+    })
 }
 
 /// Whether the only root is a single file.

@@ -114,6 +114,10 @@ id!(
     StatementId, 32, "the id of a statement"
 );
 id!(
+    /// SHA-256 of the plaintext of an item of an Axon BBS, as its manifests call it.
+    ContentHash, 32, "a content hash"
+);
+id!(
     /// Random name of an invite.
     InviteId, 16, "an invite id"
 );

@@ -69,11 +69,15 @@ pub struct SegmentSummary {
     pub chunks: u32,
     /// Their stored bytes.
     pub bytes: u64,
+    /// Its chunks may be in other collections, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
 }
 
 impl From<&Segment> for SegmentSummary {
     fn from(segment: &Segment) -> Self {
-        Self { id: segment.id, chunks: segment.entries.len() as u32, bytes: segment.chunk_bytes() }
+        let (chunks, bytes) = (segment.entries.len() as u32, segment.chunk_bytes());
+        Self { id: segment.id, chunks, bytes, shared: segment.shared_in.is_some() }
     }
 }
 

@@ -410,7 +410,7 @@ mod tests {
     use crate::domain::crypto::secret::Secret;
     use crate::domain::crypto::sign::IdentityKey;
     use crate::domain::succession::Reign;
-    use crate::store::index::{CollectionSettings, Granted, Root};
+    use crate::store::index::{CollectionKind, CollectionSettings, Granted, Root};
 
     fn instance(n: u8) -> InstanceId {
         InstanceId::from_slice(&[n; 32]).unwrap()
@@ -422,6 +422,7 @@ mod tests {
             excludes: vec!["*.tmp".to_owned()],
             level: 3,
             padding: Padding::None,
+            kind: CollectionKind::Directory,
         });
         let id = CollectionId::from_slice(&[n; 16]).unwrap();
         Collection {

@@ -4,6 +4,7 @@
 //! somebody may change meanwhile, and trees deeper than `PATH_MAX` work. All of it blocks: it is for threads of its own.
 
 pub mod dir; // directories, opened when needed, closed when too many are open
+pub mod document; // files that are made rather than found
 pub mod excludes; // what is left out
 mod listing; // one directory read, looked at and sorted
 pub mod read; // one file, its content and extended attributes
@@ -11,6 +12,7 @@ pub mod stat; // what an inode says about itself
 pub mod walk; // everything below a root, in order
 
 pub use dir::DirHandle;
+pub use document::Document;
 pub use excludes::{ExcludeError, Excludes};
 pub use read::{OpenFile, ReadError, Stretch};
 pub use stat::{FoundKind, Stat};

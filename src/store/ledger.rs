@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::index::axon::AxonPeer;
 use super::index::{Collection, Peer};
 use super::{Home, Keys, StoreError, entropy, files};
 use crate::domain::id::FeedId;
@@ -32,6 +33,9 @@ pub(super) struct Ledger {
     /// Who leads which collection.
     #[serde(default)]
     pub statements: Vec<SignedStatement>,
+    /// Instances that speak the protocol of an Axon BBS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub axon_peers: Vec<AxonPeer>,
 }
 
 impl Ledger {
@@ -41,7 +45,11 @@ impl Ledger {
         peers: Vec<Peer>,
         statements: Vec<SignedStatement>,
     ) -> Self {
-        Self { format: FORMAT.to_owned(), feed, collections, peers, statements }
+        Self { format: FORMAT.to_owned(), feed, collections, peers, statements, axon_peers: Vec::new() }
+    }
+
+    pub(super) fn with_axon_peers(self, axon_peers: Vec<AxonPeer>) -> Self {
+        Self { axon_peers, ..self }
     }
 }
 

@@ -14,6 +14,7 @@ mod onion;
 mod rebuild;
 mod secrets;
 
+pub mod axon; // what is known of an Axon BBS
 pub mod chunks; // immutable objects named by their hash
 pub mod index; // what is where: SQLite
 pub mod manifests; // manifest files and their sidecars

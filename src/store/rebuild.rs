@@ -101,6 +101,9 @@ async fn fill(
         for peer in &ledger.peers {
             contents.add_peer(peer).await?;
         }
+        for peer in &ledger.axon_peers {
+            contents.add_axon_peer(peer).await?;
+        }
     } else {
         report
             .problems

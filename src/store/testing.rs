@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use super::index::{Collection, CollectionSettings, NewChunk, NewCollection, NewSnapshot, Peer, Root};
+use super::index::{Collection, CollectionKind, CollectionSettings, NewChunk, NewCollection, NewSnapshot, Peer, Root};
 use super::{CreateOptions, Keys, Store, entropy, fresh_envelope_key, seal_chunk_secret};
 use crate::domain::chunk::{ChunkBuilder, ChunkKind, ChunkRef, Padding, Workbench};
 use crate::domain::crypto::aead::SealKey;
@@ -55,6 +55,7 @@ impl TestStore {
                 excludes: vec!["*.tmp".into()],
                 level: 3,
                 padding: Padding::None,
+                kind: CollectionKind::Directory,
             }),
         };
         self.store.index.add_collection(&new).await.unwrap()
@@ -69,6 +70,7 @@ impl TestStore {
             signed: &made.signed,
             segments: &made.segments,
             new_chunks: &made.new_chunks,
+            shared: &[],
             supersedes: make.supersedes,
         };
         self.store.index.commit_snapshot(new).await.unwrap();

@@ -26,7 +26,9 @@ use bulbil::replicate::call::{CallError, PeerCaller};
 use bulbil::replicate::pair::{invite, join};
 use bulbil::replicate::pull::{Kind, Lie, PullError, Puller, Retry, SyncReport, Wrong};
 use bulbil::replicate::serve::Serve;
-use bulbil::store::index::{Collection, CollectionSettings, NewChunk, NewCollection, NewSnapshot, Peer, Root};
+use bulbil::store::index::{
+    Collection, CollectionKind, CollectionSettings, NewChunk, NewCollection, NewSnapshot, Peer, Root,
+};
 use bulbil::store::{ChunkStore, ChunkStoreError, CreateOptions, IndexError, Keys, Store, entropy, fresh_envelope_key};
 use bulbil::transport::client::{ClientLimits, HttpClient};
 use bulbil::transport::memory::{Fault, MemoryNet};
@@ -157,6 +159,7 @@ impl Instance {
             excludes: vec![],
             level: 3,
             padding: Padding::None,
+            kind: CollectionKind::Directory,
         };
         let (id, origin) = (CollectionId::random(&mut entropy()), self.store.keys.instance());
         let new = NewCollection { id, name: name.into(), origin, settings: Some(settings) };
@@ -810,7 +813,8 @@ async fn crafted(a: &Instance, collection: CollectionId, listed: u32, more: u64)
     let signed = manifest.sign(&a.store.keys.identity);
     a.store.manifests.save(&signed, &[]).unwrap();
     let new_chunks = [NewChunk { id: chunk, size_bytes: 1000, sealed: vec![] }];
-    let new = NewSnapshot { signed: &signed, segments: &[segment], new_chunks: &new_chunks, supersedes: None };
+    let new =
+        NewSnapshot { signed: &signed, segments: &[segment], new_chunks: &new_chunks, shared: &[], supersedes: None };
     a.store.index.commit_snapshot(new).await.unwrap();
     signed.id
 }

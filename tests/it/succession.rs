@@ -73,6 +73,7 @@ fn folder(instance: &Instance, seed: u64) -> CollectionSettings {
         excludes: vec![],
         level: 3,
         padding: Default::default(),
+        kind: Default::default(),
     }
 }
 

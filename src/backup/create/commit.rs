@@ -32,6 +32,9 @@ pub struct Gathered {
     pub problems: u64,
 }
 
+/// Chunks of a collection that it shares with others, and their sizes: they are here, and the snapshot names them.
+pub type SharedChunks = Vec<(ChunkId, u32)>;
+
 /// Commits the snapshots of one run: checkpoints, then the whole.
 pub struct Committer {
     store: Store,
@@ -42,6 +45,7 @@ pub struct Committer {
     parent_lists: Vec<SegmentSummary>,
     sequence: u64,
     supersedes: Option<ManifestId>,
+    shared: SharedChunks,
 }
 
 impl Committer {
@@ -65,7 +69,13 @@ impl Committer {
             parent_lists: parent.map(|parent| parent.manifest.segments.clone()).unwrap_or_default(),
             sequence: last_sequence,
             supersedes,
+            shared: SharedChunks::new(),
         }
+    }
+
+    /// Names these chunks in each snapshot, too.
+    pub fn with_shared(self, shared: SharedChunks) -> Self {
+        Self { shared, ..self }
     }
 
     /// Makes what was gathered a snapshot. It takes the place of a partial one committed before.
@@ -78,7 +88,9 @@ impl Committer {
         partial: bool,
     ) -> Result<(SignedManifest, Statistics), CreateError> {
         let store = self.store.clone();
-        let segments = list_segments(&*store.chunks, &self.parent_lists, gathered)?;
+        let mut segments = list_segments(&*store.chunks, &self.parent_lists, gathered)?;
+        let shared = self.shared.iter().map(|(id, size_bytes)| SegmentEntry { id: *id, size_bytes: *size_bytes });
+        segments.extend(segment::cut_shared(self.collection.id, shared));
         for segment in &segments {
             if store.chunks.size(&segment.id)?.is_none() {
                 store.chunks.write(&segment.id, &segment.encode())?;
@@ -114,7 +126,13 @@ impl Committer {
         ];
         store.manifests.save(&signed, &envelopes)?;
         let new_chunks = &gathered.new_chunks[gathered.committed..];
-        let new = NewSnapshot { signed: &signed, segments: &segments, new_chunks, supersedes: self.supersedes };
+        let new = NewSnapshot {
+            signed: &signed,
+            segments: &segments,
+            new_chunks,
+            shared: &self.shared,
+            supersedes: self.supersedes,
+        };
         let committed = store.index.commit_snapshot(new).await;
         if matches!(committed, Err(IndexError::Foreign { .. })) {
             // Somebody has taken over meanwhile: nobody names it.

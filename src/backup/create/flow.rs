@@ -7,7 +7,7 @@ use crossbeam_channel::Sender;
 use crate::domain::crypto::hash::{FileHash, FragmentHash};
 use crate::domain::metadata::entry::{Attributes, EntryKind};
 use crate::domain::metadata::path::TreePath;
-use crate::source::{DirHandle, Found};
+use crate::source::{DirHandle, Document, Found};
 
 /// Consecutive entries for one reader.
 pub struct Batch {
@@ -28,6 +28,8 @@ pub enum Step {
         /// The folder it is in.
         dir: Arc<DirHandle>,
     },
+    /// A file whose content is here already.
+    Made(Document),
 }
 
 /// An entry whose content's place is not known yet.

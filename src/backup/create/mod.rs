@@ -41,7 +41,7 @@ use crate::domain::manifest::Statistics;
 use crate::domain::metadata::entry::{Entry, FileEntry};
 use crate::domain::metadata::path::TreePath;
 use crate::monitor::{Counter, Monitor, Problem};
-use crate::source::{ExcludeError, Excludes, Root, WalkError, WalkOptions, walk};
+use crate::source::{Document, ExcludeError, Excludes, Root, WalkError, WalkOptions, walk};
 use crate::store::index::{Collection, CollectionSettings, Snapshot};
 use crate::store::{
     ChunkStoreError, IndexError, ManifestFileError, Store, StoreError, TreeError, TreeReader, open_chunk_secret,
@@ -49,6 +49,7 @@ use crate::store::{
 
 use super::open::{OpenSnapshot, OpenSnapshotError};
 use bins::{Bins, SealError, SealerContext};
+pub use commit::SharedChunks;
 use commit::{Committer, Gathered};
 use cut::Gear;
 use dedup::Fragments;
@@ -134,6 +135,16 @@ pub struct Created {
     pub took: Duration,
 }
 
+/// What is in a snapshot beside the folders of its collection.
+#[derive(Debug, Default)]
+pub struct Extras {
+    /// Files that are made rather than found, in tree order.
+    pub documents: Vec<Document>,
+    /// Chunks that were sealed elsewhere and may be in other collections, too, with their sizes. They are here; the documents say
+    /// what they are.
+    pub shared: SharedChunks,
+}
+
 /// Makes a snapshot of `collection`.
 ///
 /// Problems with single files go to `monitor` and do not stop it. When `cancel` is cancelled, what was reached becomes a partial
@@ -144,6 +155,21 @@ pub struct Created {
 pub async fn create(
     store: &Store,
     collection: &Collection,
+    clock: &dyn Clock,
+    monitor: Arc<dyn Monitor>,
+    cancel: &CancellationToken,
+) -> Result<Created, CreateError> {
+    create_with(store, collection, Extras::default(), clock, monitor, cancel).await
+}
+
+/// Like [`create`], with more than the collection's folders in it.
+///
+/// # Errors
+/// See [`create`].
+pub async fn create_with(
+    store: &Store,
+    collection: &Collection,
+    extras: Extras,
     clock: &dyn Clock,
     monitor: Arc<dyn Monitor>,
     cancel: &CancellationToken,
@@ -173,7 +199,10 @@ pub async fn create(
         earlier.first().map(|open| &open.signed),
         last_sequence,
         superseded(&line, &store.keys.instance()),
-    );
+    )
+    .with_shared(extras.shared);
+    let mut documents = extras.documents;
+    documents.sort_by(|a, b| a.path.cmp(&b.path));
     let run = Run {
         store: store.clone(),
         collection: collection.clone(),
@@ -184,7 +213,7 @@ pub async fn create(
         avoid: sparse.iter().copied().chain(lost).collect(),
     };
     let (mut committer, gathered) = tokio::task::spawn_blocking(move || {
-        let gathered = run.gather(&earlier, secrets, &mut committer)?;
+        let gathered = run.gather(&earlier, secrets, documents, &mut committer)?;
         Ok::<_, CreateError>((committer, gathered))
     })
     .await
@@ -262,6 +291,7 @@ impl Run {
         &self,
         earlier: &[OpenSnapshot],
         secrets: Vec<(ChunkId, Vec<u8>)>,
+        documents: Vec<Document>,
         committer: &mut Committer,
     ) -> Result<Gathered, CreateError> {
         let master = &self.store.keys.master;
@@ -295,7 +325,7 @@ impl Run {
                 scope.spawn(move || bins::run_sealer(sealing, &jobs, &done));
             }
             drop((batch_out, job_out, done_in));
-            let planner = scope.spawn(|| self.plan(earlier, &counting, batch_in, order_in));
+            let planner = scope.spawn(|| self.plan(earlier, documents, &counting, batch_in, order_in));
             let packer = scope.spawn(|| {
                 let fragments = self.fragments(secrets)?;
                 let mut pages: HashMap<ManifestId, TreeReader<'_>> = HashMap::new();
@@ -320,6 +350,7 @@ impl Run {
     fn plan(
         &self,
         earlier: &[OpenSnapshot],
+        documents: Vec<Document>,
         monitor: &dyn Monitor,
         batches: crossbeam_channel::Sender<flow::Batch>,
         order: crossbeam_channel::Sender<crossbeam_channel::Receiver<flow::Block>>,
@@ -365,6 +396,7 @@ impl Run {
         if let (0, Some(error)) = (reached, unreachable) {
             return Err(error.into());
         }
+        planner.documents(documents);
         planner.finish();
         Ok(())
     }

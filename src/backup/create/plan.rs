@@ -11,7 +11,7 @@ use crate::domain::id::ChunkId;
 use crate::domain::metadata::entry::{Attributes, Entry, EntryKind, Extent, FileContent, FileTime};
 use crate::domain::metadata::path::TreePath;
 use crate::monitor::Monitor;
-use crate::source::{DirHandle, Found, FoundKind, WalkEvent};
+use crate::source::{DirHandle, Document, Found, FoundKind, WalkEvent, document};
 
 use super::CreateError;
 use super::flow::{Batch, Block, Draft, DraftKind, Step};
@@ -108,6 +108,31 @@ impl<'a> Planner<'a> {
                 WalkEvent::Skipped(skipped) => {
                     self.monitor.notice(&format!("{}: {}", skipped.path, skipped.reason));
                 }
+            }
+        }
+        true
+    }
+
+    /// Plans documents, which are in tree order, and their folders; false if the packer does not listen any more.
+    pub fn documents(&mut self, documents: Vec<Document>) -> bool {
+        let mut folders: HashSet<TreePath> = HashSet::new();
+        for document in documents {
+            let above: Vec<TreePath> = std::iter::successors(document.path.parent(), TreePath::parent).collect();
+            for folder in above.into_iter().rev() {
+                if folders.insert(folder.clone()) {
+                    // The same at each time, whatever was written last.
+                    let attributes = document::folder_attributes(Timestamp::UNIX_EPOCH);
+                    self.steps.push(Step::Ready(Draft {
+                        path: folder,
+                        attributes,
+                        kind: DraftKind::Known(EntryKind::Directory),
+                    }));
+                }
+            }
+            self.bytes += document.bytes.len() as u64;
+            self.steps.push(Step::Made(document));
+            if (self.steps.len() >= BATCH_ENTRIES || self.bytes >= BATCH_BYTES) && !self.flush() {
+                return false;
             }
         }
         true

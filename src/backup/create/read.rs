@@ -8,7 +8,7 @@ use crate::domain::crypto::hash::{FileHash, FileHasher, FragmentKey};
 use crate::domain::metadata::entry::{EntryKind, Xattr};
 use crate::monitor::{Counter, Monitor, Problem};
 use crate::source::read::{self, OpenFile, ReadError, Stretch};
-use crate::source::{DirHandle, Found, FoundKind};
+use crate::source::{DirHandle, Document, Found, FoundKind};
 
 use super::cut::{Cutter, Gear, is_compressible};
 use super::flow::{Batch, Block, Draft, DraftKind, Piece, Step};
@@ -73,6 +73,7 @@ impl Reader<'_, '_> {
                 return true;
             }
             Step::Visit { found, dir } => (found, dir),
+            Step::Made(document) => return self.made(document),
         };
         let done = match found.kind {
             FoundKind::File => self.file(&found, &dir),
@@ -85,6 +86,24 @@ impl Reader<'_, '_> {
             self.piece(Piece::Nothing);
             true
         })
+    }
+
+    /// Cuts a document; false if nobody wants the results any more.
+    fn made(&mut self, document: Document) -> bool {
+        let mut content = Content::new(document.bytes.len() as u64, true);
+        let cutter = Cutter::new(self.context.gear, content.expected);
+        let mut rest = document.bytes.as_slice();
+        while !rest.is_empty() {
+            let (fragment, after) = rest.split_at(cutter.next(rest));
+            self.fragment(fragment, &mut content);
+            rest = after;
+            if self.block.data.len() >= BLOCK_BYTES && !self.flush() {
+                return false;
+            }
+        }
+        let kind = DraftKind::Read { size: content.size, hash: content.hash(), changed_while_read: false };
+        self.piece(Piece::Entry(Draft { attributes: document.attributes(), path: document.path, kind }));
+        true
     }
 
     /// Extended attributes, unless they are beyond all measure: a node must hold them.

@@ -29,7 +29,7 @@ use crate::monitor::{Monitor, Tally};
 use crate::replicate::pair::{invite, join};
 use crate::replicate::pull::Puller;
 use crate::server::{Server, ServerOptions};
-use crate::store::index::{Collection, CollectionSettings, NewCollection, Peer, Root};
+use crate::store::index::{Collection, CollectionKind, CollectionSettings, NewCollection, Peer, Root};
 use crate::store::{CreateOptions, Store, entropy};
 
 use super::args::DemoArgs;
@@ -308,6 +308,7 @@ async fn collection(store: &Store, data: &Path) -> anyhow::Result<Collection> {
         excludes: Vec::new(),
         level: 3,
         padding: Padding::None,
+        kind: CollectionKind::Directory,
     };
     let id = CollectionId::random(&mut entropy());
     let origin = store.keys.instance();

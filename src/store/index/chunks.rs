@@ -9,12 +9,10 @@ use super::{BATCH, Index, IndexError, NewChunk, id, snapshots, to_json};
 use crate::domain::id::{ChunkId, CollectionId};
 use crate::domain::manifest::SegmentSummary;
 use crate::domain::peer::Rights;
-use crate::domain::segment::{MAGIC, MAX_ENTRIES, Segment};
+use crate::domain::segment::{MAX_ENTRIES, Segment};
 
 const CHUNK: i64 = 0;
 const SEGMENT: i64 = 1;
-/// Bytes of a segment for each chunk that it lists.
-const SEGMENT_ROW: i64 = ChunkId::LEN as i64 + 4;
 
 impl Index {
     /// Sealed keys and fragment tables of our own chunks of a collection that are here.
@@ -146,7 +144,10 @@ impl Index {
     ) -> Result<Vec<(ChunkId, u32)>, IndexError> {
         let rows = sqlx::query(
             "SELECT id, size FROM chunk WHERE state = 0 AND kind = ?1
-               AND collection_no IN (SELECT no FROM collection WHERE ?2 IS NULL OR id = ?2)
+               AND (collection_no IN (SELECT no FROM collection WHERE ?2 IS NULL OR id = ?2) OR (shared AND EXISTS (
+                 SELECT 1 FROM segment_chunk listed JOIN chunk segment ON segment.no = listed.segment_no
+                 JOIN collection ON collection.no = segment.collection_no
+                 WHERE listed.chunk_no = chunk.no AND collection.id = ?2)))
              ORDER BY collection_no, no LIMIT ?3",
         )
         .bind(kind)
@@ -178,7 +179,11 @@ impl Index {
         let rows = sqlx::query(
             "SELECT id, size FROM chunk WHERE state = 0 AND kind = ?1 AND (
                  no IN (SELECT chunk_no FROM lost_chunk)
-                 OR collection_no IN (SELECT no FROM collection WHERE settings IS NOT NULL))
+                 OR collection_no IN (SELECT no FROM collection WHERE settings IS NOT NULL)
+                 OR (shared AND EXISTS (
+                   SELECT 1 FROM segment_chunk listed JOIN chunk segment ON segment.no = listed.segment_no
+                   JOIN collection ON collection.no = segment.collection_no
+                   WHERE listed.chunk_no = chunk.no AND collection.settings IS NOT NULL)))
                AND (EXISTS (SELECT 1 FROM segment_chunk WHERE chunk_no = chunk.no)
                  OR EXISTS (SELECT 1 FROM snapshot_segment WHERE segment_no = chunk.no))
              ORDER BY collection_no, no LIMIT ?2",
@@ -197,7 +202,10 @@ impl Index {
     pub async fn count_missing(&self, collection: Option<&CollectionId>) -> Result<(u64, u64), IndexError> {
         let row = sqlx::query(
             "SELECT count(*) AS number, coalesce(sum(size), 0) AS bytes FROM chunk WHERE state = 0 AND kind = 0
-               AND collection_no IN (SELECT no FROM collection WHERE ?1 IS NULL OR id = ?1)",
+               AND (collection_no IN (SELECT no FROM collection WHERE ?1 IS NULL OR id = ?1) OR (shared AND EXISTS (
+                 SELECT 1 FROM segment_chunk listed JOIN chunk segment ON segment.no = listed.segment_no
+                 JOIN collection ON collection.no = segment.collection_no
+                 WHERE listed.chunk_no = chunk.no AND collection.id = ?1)))",
         )
         .bind(collection.map(|id| id.as_bytes().to_vec()))
         .fetch_one(&self.pool)
@@ -281,19 +289,21 @@ impl Index {
         let mut sizes: HashMap<ChunkId, u32> = HashMap::with_capacity(ids.len());
         for batch in ids.chunks(1000) {
             let rows = sqlx::query(
-                "SELECT chunk.id, chunk.size FROM json_each(?1) wanted JOIN chunk ON chunk.id = unhex(wanted.value)
-                 LEFT JOIN (SELECT value AS no FROM json_each(?4)) own ON own.no = chunk.collection_no
-                 WHERE chunk.state > 0 AND chunk.collection_no IN (SELECT value FROM json_each(?2)) AND (
+                "WITH seen AS (SELECT value AS no FROM json_each(?2)), own AS (SELECT value AS no FROM json_each(?4))
+                 SELECT chunk.id, chunk.size FROM json_each(?1) wanted JOIN chunk ON chunk.id = unhex(wanted.value)
+                 WHERE chunk.state > 0 AND (chunk.shared OR chunk.collection_no IN seen) AND (
                    (chunk.kind = 0 AND EXISTS (
                      SELECT 1 FROM segment_chunk listed
                      JOIN snapshot_segment link ON link.segment_no = listed.segment_no
                      JOIN snapshot ON snapshot.no = link.snapshot_no
-                     WHERE listed.chunk_no = chunk.no AND snapshot.deleted = 0 AND (snapshot.created_at >= ?3 OR own.no IS NOT NULL)
-                       AND snapshot.collection_no = chunk.collection_no))
+                     WHERE listed.chunk_no = chunk.no AND snapshot.deleted = 0
+                       AND (snapshot.created_at >= ?3 OR snapshot.collection_no IN own)
+                       AND (snapshot.collection_no = chunk.collection_no OR chunk.shared) AND snapshot.collection_no IN seen))
                    OR (chunk.kind = 1 AND EXISTS (
                      SELECT 1 FROM snapshot_segment link JOIN snapshot ON snapshot.no = link.snapshot_no
-                     WHERE link.segment_no = chunk.no AND snapshot.deleted = 0 AND (snapshot.created_at >= ?3 OR own.no IS NOT NULL)
-                       AND snapshot.collection_no = chunk.collection_no)))",
+                     WHERE link.segment_no = chunk.no AND snapshot.deleted = 0
+                       AND (snapshot.created_at >= ?3 OR snapshot.collection_no IN own)
+                       AND snapshot.collection_no = chunk.collection_no AND snapshot.collection_no IN seen)))",
             )
             .bind(to_json(&batch))
             .bind(visible.collections.clone())
@@ -318,7 +328,7 @@ pub(in crate::store) async fn insert_own(
 ) -> Result<(), IndexError> {
     for batch in new.chunks(BATCH) {
         let rows: Vec<(ChunkId, u32)> = batch.iter().map(|chunk| (chunk.id, chunk.size_bytes)).collect();
-        insert_chunks(connection, collection_no, &rows).await?;
+        insert_chunks(connection, collection_no, &rows, false).await?;
         sqlx::query("UPDATE chunk SET state = 1 WHERE id IN (SELECT unhex(value ->> 0) FROM json_each(?1))")
             .bind(to_json(&rows))
             .execute(&mut *connection)
@@ -328,6 +338,16 @@ pub(in crate::store) async fn insert_own(
         }
     }
     Ok(())
+}
+
+/// Adds shared chunks that are here.
+pub(super) async fn insert_shared(
+    connection: &mut SqliteConnection,
+    collection_no: i64,
+    here: &[(ChunkId, u32)],
+) -> Result<(), IndexError> {
+    insert_chunks(connection, collection_no, here, true).await?;
+    arrive(connection, here).await
 }
 
 /// Keeps a chunk's sealed key and fragment table.
@@ -370,27 +390,31 @@ pub(super) async fn arrive(connection: &mut SqliteConnection, arrived: &[(ChunkI
     Ok(())
 }
 
-/// Adds chunks that are not known, as missing; checks that the others belong here.
+/// Adds chunks that are not known, as missing; checks that the others belong here: a chunk is one collection's, unless every list
+/// that names it says that it is shared.
 async fn insert_chunks(
     connection: &mut SqliteConnection,
     collection_no: i64,
     rows: &[(ChunkId, u32)],
+    shared: bool,
 ) -> Result<(), IndexError> {
     for batch in rows.chunks(BATCH) {
         sqlx::query(
-            "INSERT INTO chunk (id, size, kind, state, collection_no)
-             SELECT unhex(value ->> 0), value ->> 1, 0, 0, ?2 FROM json_each(?1) WHERE true ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO chunk (id, size, kind, state, collection_no, shared)
+             SELECT unhex(value ->> 0), value ->> 1, 0, 0, ?2, ?3 FROM json_each(?1) WHERE true ON CONFLICT (id) DO NOTHING",
         )
         .bind(to_json(&batch))
         .bind(collection_no)
+        .bind(shared)
         .execute(&mut *connection)
         .await?;
         let elsewhere = sqlx::query(
             "SELECT chunk.id FROM json_each(?1) new JOIN chunk ON chunk.id = unhex(new.value ->> 0)
-             WHERE chunk.kind <> 0 OR chunk.collection_no <> ?2 LIMIT 1",
+             WHERE chunk.kind <> 0 OR (chunk.collection_no <> ?2 AND NOT (chunk.shared AND ?3)) LIMIT 1",
         )
         .bind(to_json(&batch))
         .bind(collection_no)
+        .bind(shared)
         .fetch_optional(&mut *connection)
         .await?;
         if let Some(row) = elsewhere {
@@ -420,7 +444,7 @@ pub(super) async fn segment_row(
     }
     let done = sqlx::query("INSERT INTO chunk (id, size, kind, state, collection_no) VALUES (?1, ?2, 1, 0, ?3)")
         .bind(summary.id.as_bytes().to_vec())
-        .bind(MAGIC.len() as i64 + SEGMENT_ROW * i64::from(summary.chunks))
+        .bind(Segment::stored_size(summary.chunks, summary.shared) as i64)
         .bind(collection_no)
         .execute(connection)
         .await?;
@@ -432,21 +456,28 @@ pub(in crate::store) async fn fill_segment(
     connection: &mut SqliteConnection,
     segment: &Segment,
 ) -> Result<(), IndexError> {
-    let row = sqlx::query("SELECT no, state, size, collection_no FROM chunk WHERE id = ?1 AND kind = 1")
-        .bind(segment.id.as_bytes().to_vec())
-        .fetch_optional(&mut *connection)
-        .await?
-        .ok_or(IndexError::NoSuchSegment { id: segment.id })?;
+    let row = sqlx::query(
+        "SELECT chunk.no, state, size, collection_no, collection.id AS collection FROM chunk
+         JOIN collection ON collection.no = collection_no WHERE chunk.id = ?1 AND kind = 1",
+    )
+    .bind(segment.id.as_bytes().to_vec())
+    .fetch_optional(&mut *connection)
+    .await?
+    .ok_or(IndexError::NoSuchSegment { id: segment.id })?;
     let (no, state): (i64, i64) = (row.try_get("no")?, row.try_get("state")?);
     if state == 2 {
         return Ok(());
     }
-    let size = MAGIC.len() as i64 + SEGMENT_ROW * segment.entries.len() as i64;
-    if row.try_get::<i64, _>("size")? != size {
+    let size = Segment::stored_size(segment.entries.len() as u32, segment.shared_in.is_some());
+    let elsewhere = match segment.shared_in {
+        Some(collection) => id(&row, "collection", CollectionId::from_slice)? != collection,
+        None => false,
+    };
+    if row.try_get::<i64, _>("size")? != size as i64 || elsewhere {
         return Err(IndexError::Contradiction { id: segment.id });
     }
     let rows: Vec<(ChunkId, u32)> = segment.entries.iter().map(|entry| (entry.id, entry.size_bytes)).collect();
-    insert_chunks(connection, row.try_get("collection_no")?, &rows).await?;
+    insert_chunks(connection, row.try_get("collection_no")?, &rows, segment.shared_in.is_some()).await?;
     for batch in rows.chunks(BATCH) {
         sqlx::query(
             "INSERT INTO segment_chunk (chunk_no, segment_no)

@@ -62,6 +62,26 @@ pub struct CollectionSettings {
     /// How much chunks hide their length.
     #[serde(default)]
     pub padding: Padding,
+    /// What kind of content it is.
+    #[serde(default, skip_serializing_if = "CollectionKind::is_directory")]
+    pub kind: CollectionKind,
+}
+
+/// What a collection holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CollectionKind {
+    /// Folders.
+    #[default]
+    Directory,
+    /// An Axon BBS: what its instances told, and its chunks as they were sealed there. It has no roots.
+    Axon,
+}
+
+impl CollectionKind {
+    fn is_directory(&self) -> bool {
+        *self == CollectionKind::Directory
+    }
 }
 
 /// A directory (or file) that is backed up.

@@ -21,7 +21,8 @@ impl Index {
                FROM snapshot s JOIN collection c ON c.no = s.collection_no WHERE deleted = 0
              UNION ALL SELECT 'segment ' || hex(o.id) || ' ' || o.size || ' ' || o.state || ' ' || hex(c.id)
                FROM chunk o JOIN collection c ON c.no = o.collection_no WHERE kind = 1
-             UNION ALL SELECT 'chunk ' || hex(o.id) || ' ' || o.size || ' ' || o.state || ' ' || hex(c.id) || ' '
+             UNION ALL SELECT 'chunk ' || hex(o.id) || ' ' || o.size || ' ' || o.state || ' '
+               || CASE o.shared WHEN 1 THEN 'shared' ELSE hex(c.id) END || ' '
                || EXISTS (SELECT 1 FROM chunk_secret WHERE chunk_no = o.no)
                FROM chunk o JOIN collection c ON c.no = o.collection_no
                WHERE kind = 0 AND EXISTS (SELECT 1 FROM segment_chunk WHERE chunk_no = o.no)

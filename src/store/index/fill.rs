@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use sqlx::{Sqlite, Transaction};
 
+use super::axon::{self, AxonPeer};
 use super::snapshots::Standing;
 use super::{
     Collection, Index, IndexError, NewCollection, Peer, chunks, collections, peers, snapshots, standbys, succession,
@@ -39,6 +40,11 @@ impl Contents {
     /// Adds a peer from the ledger.
     pub(in crate::store) async fn add_peer(&mut self, peer: &Peer) -> Result<(), IndexError> {
         peers::upsert(&mut self.tx, peer).await
+    }
+
+    /// Adds an Axon instance from the ledger.
+    pub(in crate::store) async fn add_axon_peer(&mut self, peer: &AxonPeer) -> Result<(), IndexError> {
+        axon::put_peer(&mut self.tx, peer).await
     }
 
     /// Adds statements of succession from the ledger.

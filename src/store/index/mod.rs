@@ -4,6 +4,7 @@
 //! beginning, so that it never fails halfway for want of it; every commit is durable (`synchronous=FULL`). Whoever names a
 //! manifest or a chunk here has made its file durable before (R8).
 
+pub mod axon;
 mod chunks;
 mod collections;
 mod dump;
@@ -31,7 +32,7 @@ use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
-pub use collections::{Collection, CollectionSettings, NewCollection, Root};
+pub use collections::{Collection, CollectionKind, CollectionSettings, NewCollection, Root};
 pub use feed::{FeedChange, FeedRow};
 pub(super) use fill::Contents;
 pub use given::{GivenChunk, GivenSnapshot};
@@ -288,7 +289,8 @@ impl Index {
         let collections = collections::all(connection).await?;
         let peers = peers::all(connection).await?;
         let statements = succession::all(connection).await?.into_iter().map(|statement| statement.signed).collect();
-        let ledger = Ledger::new(feed, collections, peers, statements);
+        let axon_peers = axon::all_peers(connection).await?;
+        let ledger = Ledger::new(feed, collections, peers, statements).with_axon_peers(axon_peers);
         tokio::task::spawn_blocking(move || file.save(&ledger))
             .await
             .expect("writing the ledger does not panic")

@@ -106,7 +106,10 @@ impl Index {
     pub async fn objects(&self, collections: &[CollectionId]) -> Result<Vec<Due>, IndexError> {
         let rows = sqlx::query(
             "SELECT chunk.id, chunk.size FROM chunk JOIN collection ON collection.no = chunk.collection_no
-             WHERE chunk.state > 0 AND (?2 OR hex(collection.id) IN (SELECT upper(value) FROM json_each(?1))) ORDER BY chunk.no",
+             WHERE chunk.state > 0 AND (?2 OR hex(collection.id) IN (SELECT upper(value) FROM json_each(?1)) OR (chunk.shared AND EXISTS (
+               SELECT 1 FROM segment_chunk listed JOIN chunk segment ON segment.no = listed.segment_no
+               JOIN collection owner ON owner.no = segment.collection_no
+               WHERE listed.chunk_no = chunk.no AND hex(owner.id) IN (SELECT upper(value) FROM json_each(?1))))) ORDER BY chunk.no",
         )
         .bind(to_json(&collections))
         .bind(collections.is_empty())

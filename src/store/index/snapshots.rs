@@ -60,6 +60,8 @@ pub struct NewSnapshot<'a> {
     pub segments: &'a [Segment],
     /// The chunks that no snapshot named before.
     pub new_chunks: &'a [NewChunk],
+    /// The shared chunks, with their sizes: all of them are here.
+    pub shared: &'a [(ChunkId, u32)],
     /// An earlier, partial snapshot that this one makes needless.
     pub supersedes: Option<ManifestId>,
 }
@@ -96,6 +98,7 @@ impl Index {
         for segment in new.segments {
             chunks::fill_segment(&mut tx, segment).await?;
         }
+        chunks::insert_shared(&mut tx, collection.no, new.shared).await?;
         settle(&mut tx, &[no]).await?;
         if !is_complete(&mut tx, no).await? {
             return Err(IndexError::ChunkNotHere { id: chunks::first_missing(&mut tx, no).await? });

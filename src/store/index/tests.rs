@@ -7,6 +7,7 @@ use crate::domain::crypto::discovery::DiscoveryRecipient;
 use crate::domain::crypto::sign::IdentityKey;
 use crate::domain::id::{ChunkId, InviteId};
 use crate::domain::peer::{Scope, Trust};
+use crate::domain::segment::{Segment, SegmentEntry};
 use crate::store::testing::{MakeSnapshot, TestStore, cursor, everything, peer};
 
 fn at(text: &str) -> Timestamp {
@@ -106,7 +107,8 @@ async fn a_snapshot_that_names_what_is_not_here_is_not_recorded() {
     let notes = test.collection("notes").await;
     let keys = &test.store.keys;
     let made = MakeSnapshot::new(notes.id, 1, &[("r/a", b"one")]).make(&keys.identity, Some(keys), keys.instance());
-    let new = NewSnapshot { signed: &made.signed, segments: &made.segments, new_chunks: &[], supersedes: None };
+    let new =
+        NewSnapshot { signed: &made.signed, segments: &made.segments, new_chunks: &[], shared: &[], supersedes: None };
     let refused = test.store.index.commit_snapshot(new).await;
     assert!(matches!(refused, Err(IndexError::ChunkNotHere { .. })), "{refused:?}");
     assert_eq!(test.store.index.snapshots(None).await.unwrap(), []);
@@ -117,7 +119,7 @@ async fn a_snapshot_that_names_what_is_not_here_is_not_recorded() {
     test.store.index.commit_snapshot(new).await.unwrap();
     test.store.index.commit_snapshot(new).await.unwrap();
     let fork = MakeSnapshot::new(notes.id, 1, &[]).make(&keys.identity, Some(keys), keys.instance());
-    let new = NewSnapshot { signed: &fork.signed, segments: &[], new_chunks: &[], supersedes: None };
+    let new = NewSnapshot { signed: &fork.signed, segments: &[], new_chunks: &[], shared: &[], supersedes: None };
     assert!(matches!(test.store.index.commit_snapshot(new).await, Err(IndexError::Fork { .. })));
 }
 
@@ -216,7 +218,7 @@ async fn a_lying_page_changes_nothing() {
 
     // A segment of their own that lists a chunk of ours.
     let own_chunk = ours.segments[0].entries[0];
-    let segment = crate::domain::segment::Segment::new(vec![own_chunk]);
+    let segment = Segment::new(vec![own_chunk]);
     let mut thief = MakeSnapshot::new(theirs, 1, &[]).make(&identity, None, origin).signed.manifest;
     thief.segments = vec![(&segment).into()];
     (thief.chunks, thief.chunk_bytes) = (1, segment.chunk_bytes());
@@ -224,8 +226,52 @@ async fn a_lying_page_changes_nothing() {
     assert!(matches!(index.note_segment(&segment).await, Err(IndexError::ChunkElsewhere { .. })));
     let visible = index.visible_chunks(&only(&[theirs]), &[own_chunk.id]).await.unwrap();
     assert_eq!(visible, [None]);
-    let nobody = crate::domain::segment::Segment::new(vec![]);
+    let nobody = Segment::new(vec![]);
     assert!(matches!(index.note_segment(&nobody).await, Err(IndexError::NoSuchSegment { .. })));
+}
+
+#[tokio::test]
+async fn r12_a_shared_chunk_is_seen_through_any_collection_that_lists_it_as_such_and_through_no_other() {
+    let test = TestStore::new().await;
+    let index = &test.store.index;
+    let source = test.peer("source").await;
+    let identity = IdentityKey::random(&mut entropy());
+    let origin = identity.public().instance();
+    let entry = SegmentEntry { id: ChunkId::of(b"sealed elsewhere"), size_bytes: 7 };
+    let collections = [(); 3].map(|()| CollectionId::random(&mut entropy()));
+    let mut cursors = 1..;
+    let mut note = async |collection: CollectionId, segment: &Segment| {
+        let mut manifest = MakeSnapshot::new(collection, 1, &[]).make(&identity, None, origin).signed.manifest;
+        manifest.segments = vec![segment.into()];
+        (manifest.chunks, manifest.chunk_bytes) = (1, segment.chunk_bytes());
+        index.note_page(&source.id, &[manifest.sign(&identity)], cursor(cursors.next().unwrap())).await.unwrap();
+        index.note_segment(segment).await
+    };
+    note(collections[0], &Segment::shared(collections[0], vec![entry])).await.unwrap();
+    // Missing for both, asked for once, and here for both as soon as it is here.
+    note(collections[1], &Segment::shared(collections[1], vec![entry])).await.unwrap();
+    assert_eq!(index.missing_chunks(Some(&collections[1]), 9).await.unwrap(), [(entry.id, 7)]);
+    assert_eq!(index.missing_chunks(None, 9).await.unwrap(), [(entry.id, 7)]);
+    index.chunks_arrived(&[(entry.id, 7)]).await.unwrap();
+    for collection in &collections[..2] {
+        assert!(index.snapshots(Some(collection)).await.unwrap()[0].complete);
+        assert_eq!(index.visible_chunks(&only(&[*collection]), &[entry.id]).await.unwrap(), [Some(7)]);
+    }
+    // A list that does not say so, and one that is another collection's, are lies: nobody sees the chunk through them.
+    let refused = note(collections[2], &Segment::new(vec![entry])).await;
+    assert!(matches!(refused, Err(IndexError::ChunkElsewhere { .. })));
+    assert_eq!(index.visible_chunks(&only(&[collections[2]]), &[entry.id]).await.unwrap(), [None]);
+    let fourth = CollectionId::random(&mut entropy());
+    let refused = note(fourth, &Segment::shared(collections[0], vec![SegmentEntry { size_bytes: 8, ..entry }])).await;
+    assert!(matches!(refused, Err(IndexError::Contradiction { .. })));
+    // Nor can a list that says so name what is another collection's alone.
+    let own = SegmentEntry { id: ChunkId::of(b"sealed here"), size_bytes: 7 };
+    note(CollectionId::random(&mut entropy()), &Segment::new(vec![own])).await.unwrap();
+    index.chunks_arrived(&[(own.id, 7)]).await.unwrap();
+    let thief = CollectionId::random(&mut entropy());
+    let refused = note(thief, &Segment::shared(thief, vec![own])).await;
+    assert!(matches!(refused, Err(IndexError::ChunkElsewhere { .. })));
+    assert_eq!(index.visible_chunks(&only(&[thief]), &[own.id]).await.unwrap(), [None]);
 }
 
 #[tokio::test]

@@ -1,0 +1,328 @@
+//! Items and documents.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::super::{BATCH, Index, IndexError, id, json, moment, nanos, to_json};
+use crate::domain::id::{ChunkId, CollectionId, ContentHash, ManifestId};
+
+/// How far the newest snapshot of a collection holds what is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AxonState {
+    /// The newest snapshot whose content this is, or from which it was taken.
+    pub snapshot: Option<ManifestId>,
+    /// Counts the changes.
+    pub generation: u64,
+    /// The generation that the snapshot holds.
+    pub stored: u64,
+}
+
+/// An item: something sealed under a key of its own, in chunks that are named by their SHA-256.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedItem {
+    /// SHA-256 of its plaintext.
+    pub content_hash: ContentHash,
+    /// What it is: `message`, `file`, `pm`, `applet`, `applet_data`; more than one if the same bytes are.
+    pub kinds: BTreeSet<String>,
+    /// Its manifest, JSON, as it was received.
+    pub manifest: String,
+    /// Its key, sealed; `None` if nobody here can open it.
+    pub sealed_key: Option<Vec<u8>>,
+    /// All its chunks are here, and their plaintext is what its name says.
+    pub complete: bool,
+    /// When it came, or changed.
+    pub changed_at: Timestamp,
+    /// Its chunks in order, with their sizes in bytes; 0 as long as one is not here.
+    pub chunks: Vec<(ChunkId, u32)>,
+}
+
+/// A document, sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedDocument {
+    /// Its path below the collection's root.
+    pub path: String,
+    /// Its content, sealed.
+    pub sealed: Vec<u8>,
+    /// When it changed last.
+    pub changed_at: Timestamp,
+}
+
+impl Index {
+    /// How far the newest snapshot holds what is known.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn axon_state(&self, collection: &CollectionId) -> Result<AxonState, IndexError> {
+        let row = sqlx::query(
+            "SELECT snapshot, generation, stored FROM axon_state JOIN collection ON no = collection_no WHERE id = ?1",
+        )
+        .bind(collection.as_bytes().to_vec())
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(row) = row else { return Ok(AxonState::default()) };
+        let snapshot: Option<Vec<u8>> = row.try_get("snapshot")?;
+        let snapshot = snapshot.map(|bytes| ManifestId::from_slice(&bytes)).transpose();
+        Ok(AxonState {
+            snapshot: snapshot.map_err(|_| IndexError::Damaged(None))?,
+            generation: row.try_get::<i64, _>("generation")?.unsigned_abs(),
+            stored: row.try_get::<i64, _>("stored")?.unsigned_abs(),
+        })
+    }
+
+    /// Records that a snapshot holds everything up to `generation`.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn axon_stored(
+        &self,
+        collection: &CollectionId,
+        snapshot: &ManifestId,
+        generation: u64,
+    ) -> Result<(), IndexError> {
+        sqlx::query(
+            "INSERT INTO axon_state (collection_no, snapshot, generation, stored) SELECT no, ?2, ?3, ?3 FROM collection WHERE id = ?1
+             ON CONFLICT (collection_no) DO UPDATE SET snapshot = ?2, stored = ?3",
+        )
+        .bind(collection.as_bytes().to_vec())
+        .bind(snapshot.as_bytes().to_vec())
+        .bind(generation as i64)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Adds or replaces items and documents, takes documents away, and moves the cursor of the peer that told of them (R11), in
+    /// one transaction. Afterwards the generation is one higher, if there was anything.
+    ///
+    /// # Errors
+    /// [`IndexError::NoSuchCollection`].
+    pub async fn axon_put(
+        &self,
+        collection: &CollectionId,
+        items: &[SealedItem],
+        documents: &[SealedDocument],
+        removed: &[String],
+        cursor: Option<(&str, &str)>,
+    ) -> Result<(), IndexError> {
+        let mut tx = self.begin().await?;
+        let no = number(&mut tx, collection).await?;
+        for item in items {
+            put_item(&mut tx, no, item).await?;
+        }
+        for document in documents {
+            put_document(&mut tx, no, document).await?;
+        }
+        for path in removed {
+            sqlx::query("DELETE FROM axon_document WHERE collection_no = ?1 AND path = ?2")
+                .bind(no)
+                .bind(path.clone())
+                .execute(&mut *tx)
+                .await?;
+        }
+        if !(items.is_empty() && documents.is_empty() && removed.is_empty()) {
+            sqlx::query(
+                "INSERT INTO axon_state (collection_no, generation, stored) VALUES (?1, 1, 0)
+                 ON CONFLICT (collection_no) DO UPDATE SET generation = generation + 1",
+            )
+            .bind(no)
+            .execute(&mut *tx)
+            .await?;
+        }
+        if let Some((peer, cursor)) = cursor {
+            sqlx::query("UPDATE axon_peer SET cursor = ?2 WHERE name = ?1")
+                .bind(peer.to_owned())
+                .bind(cursor.to_owned())
+                .execute(&mut *tx)
+                .await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Takes everything from a snapshot, in place of what was known.
+    ///
+    /// # Errors
+    /// [`IndexError::NoSuchCollection`].
+    pub async fn axon_take_over(
+        &self,
+        collection: &CollectionId,
+        snapshot: &ManifestId,
+        items: &[SealedItem],
+        documents: &[SealedDocument],
+    ) -> Result<(), IndexError> {
+        let mut tx = self.begin().await?;
+        let no = number(&mut tx, collection).await?;
+        for table in ["axon_item", "axon_document"] {
+            let sql = sqlx::AssertSqlSafe(format!("DELETE FROM {table} WHERE collection_no = ?1"));
+            sqlx::query(sql).bind(no).execute(&mut *tx).await?;
+        }
+        for item in items {
+            put_item(&mut tx, no, item).await?;
+        }
+        for document in documents {
+            put_document(&mut tx, no, document).await?;
+        }
+        sqlx::query(
+            "INSERT INTO axon_state (collection_no, snapshot, generation, stored) VALUES (?1, ?2, 1, 1)
+             ON CONFLICT (collection_no) DO UPDATE SET snapshot = ?2, generation = generation + 1, stored = generation + 1",
+        )
+        .bind(no)
+        .bind(snapshot.as_bytes().to_vec())
+        .execute(&mut *tx)
+        .await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// All items of a collection, by the moment of their change.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn axon_items(&self, collection: &CollectionId) -> Result<Vec<SealedItem>, IndexError> {
+        self.items(collection, None).await
+    }
+
+    /// One item.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn axon_item(
+        &self,
+        collection: &CollectionId,
+        content_hash: &ContentHash,
+    ) -> Result<Option<SealedItem>, IndexError> {
+        Ok(self.items(collection, Some(content_hash)).await?.pop())
+    }
+
+    async fn items(
+        &self,
+        collection: &CollectionId,
+        only: Option<&ContentHash>,
+    ) -> Result<Vec<SealedItem>, IndexError> {
+        let mut tx = self.pool.begin().await?;
+        let only = only.map(|hash| hash.as_bytes().to_vec());
+        let rows = sqlx::query(
+            "SELECT item.* FROM axon_item item JOIN collection ON collection.no = collection_no
+             WHERE collection.id = ?1 AND (?2 IS NULL OR content_hash = ?2) ORDER BY changed_at, item.no",
+        )
+        .bind(collection.as_bytes().to_vec())
+        .bind(only.clone())
+        .fetch_all(&mut *tx)
+        .await?;
+        let chunks = sqlx::query(
+            "SELECT item_no, chunk, size FROM axon_item_chunk JOIN axon_item item ON item.no = item_no
+             JOIN collection ON collection.no = item.collection_no
+             WHERE collection.id = ?1 AND (?2 IS NULL OR content_hash = ?2) ORDER BY item_no, position",
+        )
+        .bind(collection.as_bytes().to_vec())
+        .bind(only)
+        .fetch_all(&mut *tx)
+        .await?;
+        let mut lists: BTreeMap<i64, Vec<(ChunkId, u32)>> = BTreeMap::new();
+        for row in &chunks {
+            let size = u32::try_from(row.try_get::<i64, _>("size")?).map_err(|_| IndexError::Damaged(None))?;
+            lists.entry(row.try_get("item_no")?).or_default().push((id(row, "chunk", ChunkId::from_slice)?, size));
+        }
+        rows.iter().map(|row| read_item(row, &mut lists)).collect()
+    }
+
+    /// All documents of a collection whose path begins so, by path.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn axon_documents(
+        &self,
+        collection: &CollectionId,
+        prefix: &str,
+    ) -> Result<Vec<SealedDocument>, IndexError> {
+        let rows = sqlx::query(
+            "SELECT path, sealed, changed_at FROM axon_document JOIN collection ON no = collection_no
+             WHERE id = ?1 AND substr(path, 1, length(?2)) = ?2 ORDER BY path",
+        )
+        .bind(collection.as_bytes().to_vec())
+        .bind(prefix.to_owned())
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(SealedDocument {
+                    path: row.try_get("path")?,
+                    sealed: row.try_get("sealed")?,
+                    changed_at: moment(row, "changed_at")?,
+                })
+            })
+            .collect()
+    }
+}
+
+async fn number(connection: &mut SqliteConnection, collection: &CollectionId) -> Result<i64, IndexError> {
+    let no: Option<i64> = sqlx::query_scalar("SELECT no FROM collection WHERE id = ?1")
+        .bind(collection.as_bytes().to_vec())
+        .fetch_optional(connection)
+        .await?;
+    no.ok_or(IndexError::NoSuchCollection { id: *collection })
+}
+
+async fn put_item(connection: &mut SqliteConnection, collection_no: i64, item: &SealedItem) -> Result<(), IndexError> {
+    let no: i64 = sqlx::query_scalar(
+        "INSERT INTO axon_item (collection_no, content_hash, kinds, manifest, sealed_key, complete, changed_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (collection_no, content_hash) DO UPDATE SET kinds = ?3, manifest = ?4, sealed_key = ?5, complete = ?6,
+           changed_at = ?7 RETURNING no",
+    )
+    .bind(collection_no)
+    .bind(item.content_hash.as_bytes().to_vec())
+    .bind(to_json(&item.kinds))
+    .bind(item.manifest.clone())
+    .bind(item.sealed_key.clone())
+    .bind(item.complete)
+    .bind(nanos(item.changed_at))
+    .fetch_one(&mut *connection)
+    .await?;
+    sqlx::query("DELETE FROM axon_item_chunk WHERE item_no = ?1").bind(no).execute(&mut *connection).await?;
+    let rows: Vec<(usize, ChunkId, u32)> =
+        item.chunks.iter().enumerate().map(|(position, (id, size))| (position, *id, *size)).collect();
+    for batch in rows.chunks(BATCH) {
+        sqlx::query(
+            "INSERT INTO axon_item_chunk (item_no, position, chunk, size)
+             SELECT ?1, value ->> 0, unhex(value ->> 1), value ->> 2 FROM json_each(?2)",
+        )
+        .bind(no)
+        .bind(to_json(&batch))
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+async fn put_document(
+    connection: &mut SqliteConnection,
+    collection_no: i64,
+    document: &SealedDocument,
+) -> Result<(), IndexError> {
+    sqlx::query(
+        "INSERT INTO axon_document (collection_no, path, sealed, changed_at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (collection_no, path) DO UPDATE SET sealed = ?3, changed_at = ?4",
+    )
+    .bind(collection_no)
+    .bind(document.path.clone())
+    .bind(document.sealed.clone())
+    .bind(nanos(document.changed_at))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn read_item(row: &SqliteRow, lists: &mut BTreeMap<i64, Vec<(ChunkId, u32)>>) -> Result<SealedItem, IndexError> {
+    let no: i64 = row.try_get("no")?;
+    Ok(SealedItem {
+        content_hash: id(row, "content_hash", ContentHash::from_slice)?,
+        kinds: json(row.try_get("kinds")?)?,
+        manifest: row.try_get("manifest")?,
+        sealed_key: row.try_get("sealed_key")?,
+        complete: row.try_get("complete")?,
+        changed_at: moment(row, "changed_at")?,
+        chunks: lists.remove(&no).unwrap_or_default(),
+    })
+}
