@@ -12,6 +12,7 @@ mod proofs;
 mod push;
 mod reconcile;
 mod replicate;
+mod shared;
 mod standby;
 mod succession;
 mod support;

@@ -1,0 +1,115 @@
+//! Chunks that another system sealed and gave to many (an Axon BBS): the same ones in collections of several instances, and
+//! snapshots that hold documents.
+
+use std::sync::Arc;
+
+use bulbil::backup::create::{Extras, create_with};
+use bulbil::backup::open::OpenSnapshot;
+use bulbil::backup::verify::{VerifyOptions, verify};
+use bulbil::domain::id::{ChunkId, CollectionId, ManifestId};
+use bulbil::domain::metadata::entry::EntryKind;
+use bulbil::domain::metadata::path::TreePath;
+use bulbil::domain::peer::Role;
+use bulbil::monitor::Tally;
+use bulbil::source::Document;
+use bulbil::store::index::{Collection, CollectionKind, CollectionSettings, NewCollection};
+use bulbil::store::{Store, entropy};
+use bulbil::transport::memory::MemoryNet;
+
+use crate::replicate::{Instance, never, noise};
+
+/// A collection without folders.
+async fn axon(instance: &Instance) -> Collection {
+    let kind = CollectionKind::Axon;
+    let settings = CollectionSettings { roots: vec![], excludes: vec![], level: 3, padding: Default::default(), kind };
+    let (id, origin) = (CollectionId::random(&mut entropy()), instance.store.keys.instance());
+    let new = NewCollection { id, name: "axon".to_owned(), origin, settings: Some(settings) };
+    instance.store.index.add_collection(&new).await.unwrap()
+}
+
+fn document(path: &str, text: &str) -> Document {
+    let path = TreePath::new(path.as_bytes().to_vec()).unwrap();
+    Document { path, bytes: text.as_bytes().to_vec(), changed_at: "2026-11-20T00:00:00Z".parse().unwrap() }
+}
+
+/// The same 40 chunks at everybody's.
+async fn snapshot(instance: &Instance, collection: &Collection, documents: Vec<Document>) -> ManifestId {
+    let mut shared = Vec::new();
+    for n in 0..40 {
+        let bytes = noise(n, 200_000);
+        instance.store.chunks.write(&ChunkId::of(&bytes), &bytes).unwrap();
+        shared.push((ChunkId::of(&bytes), 200_000));
+    }
+    let extras = Extras { documents, shared };
+    let tally = Arc::new(Tally::default());
+    create_with(&instance.store, collection, extras, &*instance.clock, tally, &never()).await.unwrap().id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_instances_have_the_same_chunks_and_a_mirror_of_both_fetches_them_once() {
+    let net = MemoryNet::new();
+    let (a, b) = (Instance::new(&net, "alpha", 1).await, Instance::new(&net, "beta", 2).await);
+    let (of_a, of_b) = (axon(&a).await, axon(&b).await);
+    let documents = || vec![document("axon/z.json", "{}"), document("axon/items/1.json", "one")];
+    let first = snapshot(&a, &of_a, documents()).await;
+    let second = snapshot(&b, &of_b, documents()).await;
+
+    let mirror = Instance::new(&net, "mirror", 3).await;
+    let peers = [a.let_in(&mirror, Role::Reader, true).await, b.let_in(&mirror, Role::Reader, true).await];
+    for peer in &peers {
+        mirror.sync(peer).await.unwrap();
+    }
+    mirror.puller.fetch(None, &peers, &never()).await.unwrap();
+    mirror.nothing_twice();
+    for id in [first, second] {
+        assert!(mirror.store.index.snapshot(&id).await.unwrap().unwrap().complete);
+        let open = OpenSnapshot::open(&mirror.store, &id).unwrap();
+        let entries: Vec<_> = open.tree(&*mirror.store.chunks).map(Result::unwrap).collect();
+        let paths: Vec<String> = entries.iter().map(|entry| entry.path.to_string()).collect();
+        assert_eq!(paths, ["axon", "axon/items", "axon/items/1.json", "axon/z.json"]);
+        assert!(matches!(&entries[2].kind, EntryKind::File(file) if file.size == 3));
+        assert_eq!(entries[2].attributes.mode, 0o600);
+    }
+    // Each of the two mirrors the other one, too: nothing of what they share travels.
+    let peer = a.let_in(&b, Role::Reader, true).await;
+    b.sync(&peer).await.unwrap();
+    let fetched = b.puller.fetch(None, std::slice::from_ref(&peer), &never()).await.unwrap();
+    assert!(fetched.bytes < 10_000 && fetched.still_missing == 0, "{fetched:?}");
+
+    // One is damaged: it heals, and verify sees all of it, also after the index was made anew.
+    let lost = ChunkId::of(&noise(7, 200_000));
+    mirror.store.chunks.quarantine(&lost).unwrap();
+    let options = VerifyOptions { data: true, ..VerifyOptions::default() };
+    let tally = Arc::new(Tally::default());
+    let report = verify(&mirror.store, &options, tally.clone(), &never()).await.unwrap();
+    assert_eq!((report.missing, report.affected.len()), (vec![lost], 2));
+    mirror.puller.fetch(Some(&of_b.id), &peers, &never()).await.unwrap();
+    let report = verify(&mirror.store, &options, tally, &never()).await.unwrap();
+    assert_eq!((report.missing, report.damaged, report.affected), (vec![], vec![], vec![]));
+    let dump = mirror.store.index.dump().await.unwrap();
+    let (dir, _) = mirror.ended().await;
+    let (rebuilt, report) = Store::rebuild(&dir.path().join("home"), None).await.unwrap();
+    assert_eq!(report.problems, [""; 0]);
+    assert_eq!(rebuilt.index.dump().await.unwrap(), dump);
+    rebuilt.index.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_snapshot_stores_only_the_documents_that_changed() {
+    let net = MemoryNet::new();
+    let a = Instance::new(&net, "alpha", 1).await;
+    let collection = axon(&a).await;
+    let documents = |last: &str| {
+        let mut all: Vec<Document> =
+            (0..300).map(|n| document(&format!("axon/items/{n:03}.json"), &format!("{n}{}", "x".repeat(900)))).collect();
+        all.push(document("axon/last.json", last));
+        all
+    };
+    snapshot(&a, &collection, documents("one")).await;
+    a.clock.set("2026-11-22T10:05:00Z".parse().unwrap());
+    let tally = Arc::new(Tally::default());
+    let extras = Extras { documents: documents("two"), shared: vec![] };
+    let made = create_with(&a.store, &collection, extras, &*a.clock, tally, &never()).await.unwrap();
+    assert_eq!(made.statistics.files, 301);
+    assert!(made.statistics.new_bytes < 3_000, "{:?}", made.statistics);
+}
