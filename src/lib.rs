@@ -15,6 +15,7 @@ pub mod transport; // Dial and Listen: direct, memory
 
 pub mod backup; // create, restore, verify, rebuild, rescue
 pub mod replicate; // serve (what a peer may see), pull, rekey, pair
+pub mod axon; // an Axon BBS as peer and as folder
 
 pub mod worker; // what runs by itself inside a server
 pub mod http; // the peer plane and the admin plane, which never meet

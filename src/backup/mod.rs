@@ -2,6 +2,7 @@
 
 pub mod cache; // opened chunks, shared by threads
 pub mod create; // walk → read → cut → look up → gather → seal → store → commit
+pub mod documents; // the documents of a snapshot, in memory
 pub mod layout; // a snapshot as a folder that is replaced as a whole
 pub mod open; // a snapshot, opened with the key we have
 pub mod rescue; // with the recovery key alone

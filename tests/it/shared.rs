@@ -6,12 +6,14 @@ use std::sync::Arc;
 use bulbil::backup::create::{Extras, create_with};
 use bulbil::backup::open::OpenSnapshot;
 use bulbil::backup::verify::{VerifyOptions, verify};
-use bulbil::domain::id::{ChunkId, CollectionId, ManifestId};
+use bulbil::domain::crypto::secret::Secret;
+use bulbil::domain::id::{ChunkId, CollectionId, ContentHash, ManifestId};
 use bulbil::domain::metadata::entry::EntryKind;
 use bulbil::domain::metadata::path::TreePath;
 use bulbil::domain::peer::Role;
 use bulbil::monitor::Tally;
 use bulbil::source::Document;
+use bulbil::store::axon::{Change, Item, Record};
 use bulbil::store::index::{Collection, CollectionKind, CollectionSettings, NewCollection};
 use bulbil::store::{Store, entropy};
 use bulbil::transport::memory::MemoryNet;
@@ -100,8 +102,9 @@ async fn a_second_snapshot_stores_only_the_documents_that_changed() {
     let a = Instance::new(&net, "alpha", 1).await;
     let collection = axon(&a).await;
     let documents = |last: &str| {
-        let mut all: Vec<Document> =
-            (0..300).map(|n| document(&format!("axon/items/{n:03}.json"), &format!("{n}{}", "x".repeat(900)))).collect();
+        let mut all: Vec<Document> = (0..300)
+            .map(|n| document(&format!("axon/items/{n:03}.json"), &format!("{n}{}", "x".repeat(900))))
+            .collect();
         all.push(document("axon/last.json", last));
         all
     };
@@ -112,4 +115,59 @@ async fn a_second_snapshot_stores_only_the_documents_that_changed() {
     let made = create_with(&a.store, &collection, extras, &*a.clock, tally, &never()).await.unwrap();
     assert_eq!(made.statistics.files, 301);
     assert!(made.statistics.new_bytes < 3_000, "{:?}", made.statistics);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r7_what_is_known_of_an_axon_bbs_is_in_its_snapshots_and_comes_back_from_them() {
+    let net = MemoryNet::new();
+    let (a, b) = (Instance::new(&net, "alpha", 1).await, Instance::new(&net, "beta", 2).await);
+    let collection = axon(&a).await;
+    let shelf = a.store.axon(collection.id);
+    let snapshot = async |instance: &Instance| {
+        let tally = Arc::new(Tally::default());
+        bulbil::worker::axon::snapshot(&instance.store, &collection, &*instance.clock, tally, &never()).await.unwrap()
+    };
+    assert!(snapshot(&a).await.is_none(), "nothing is known yet");
+    let item = |n: u8, complete: bool| Item {
+        content_hash: ContentHash::from_slice(&[n; 32]).unwrap(),
+        kinds: ["file".to_owned()].into(),
+        manifest: "{}".to_owned(),
+        key: Some(Secret::from_slice(&[n; 32]).unwrap()),
+        complete,
+        changed_at: "2026-11-21T00:00:00Z".parse().unwrap(),
+        chunks: vec![(ChunkId::of(&noise(u64::from(n), 5000)), if complete { 5000 } else { 0 })],
+    };
+    let record = Record {
+        path: "actions/1.json".to_owned(),
+        bytes: b"{}".to_vec(),
+        changed_at: "2026-11-21T00:00:00Z".parse().unwrap(),
+    };
+    a.store.chunks.write(&ChunkId::of(&noise(1, 5000)), &noise(1, 5000)).unwrap();
+    let change = Change { items: vec![item(1, true), item(2, false)], records: vec![record], ..Change::default() };
+    shelf.put(&change).await.unwrap();
+    let made = snapshot(&a).await.expect("something came");
+    assert!(snapshot(&a).await.is_none(), "nothing came since");
+    let known = async |store: &Store| {
+        let shelf = store.axon(collection.id);
+        format!("{:?} {:?}", shelf.items().await.unwrap(), shelf.records("").await.unwrap())
+    };
+    let before = known(&a.store).await;
+
+    let peer = a.let_in(&b, Role::Reader, false).await;
+    b.sync(&peer).await.unwrap();
+    b.puller.fetch(None, std::slice::from_ref(&peer), &never()).await.unwrap();
+    let mirrored = b.store.index.collection(&collection.id).await.unwrap().unwrap();
+    assert!(bulbil::worker::axon::refresh(&b.store, &mirrored).await.unwrap());
+    assert!(!bulbil::worker::axon::refresh(&b.store, &mirrored).await.unwrap());
+    assert_eq!(known(&b.store).await, before);
+    assert!(b.store.chunks.size(&ChunkId::of(&noise(1, 5000))).unwrap().is_some());
+    assert!(b.store.index.snapshot(&made.id).await.unwrap().unwrap().complete);
+
+    let (dir, _) = a.ended().await;
+    let (rebuilt, report) = Store::rebuild(&dir.path().join("home"), None).await.unwrap();
+    assert_eq!(report.problems, [""; 0]);
+    let again = rebuilt.index.collection(&collection.id).await.unwrap().unwrap();
+    assert!(bulbil::worker::axon::refresh(&rebuilt, &again).await.unwrap());
+    assert_eq!(known(&rebuilt).await, before);
+    rebuilt.index.close().await;
 }

@@ -1,0 +1,7 @@
+//! An Axon BBS as peer and as folder.
+//!
+//! What is known of one is a set of *items* (sealed content in chunks named by SHA-256, each with its manifest and key) and
+//! *records* (JSON documents: applets, scores, states, users, boards, actions). Both stand in the index while they are in use,
+//! and in snapshots of the collection as documents beside the chunks themselves: a native mirror has all of it.
+
+pub mod record; // items and records as documents of a snapshot, and back
