@@ -16,7 +16,7 @@ use bulbil::domain::axon::payload::{Payload, Pm};
 use bulbil::domain::axon::private::PrivateKey;
 use bulbil::domain::axon::signature::{Claim, Headers};
 use bulbil::domain::axon::{action, export, moment};
-use bulbil::store::entropy::entropy;
+use bulbil::store::entropy;
 use serde_json::Value;
 
 fn folder() -> PathBuf {

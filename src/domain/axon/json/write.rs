@@ -143,8 +143,12 @@ fn float(out: &mut String, number: f64) {
     if number.is_infinite() {
         return out.push_str("Infinity");
     }
-    // Rust writes the same fewest digits: "1.25e-7".
+    // Rust writes as few digits: "1.25e-7". Where two such texts are equally near, Python takes the even digit, as Rust does
+    // when it is told how many digits to write.
     let shortest = format!("{:e}", number.abs());
+    let places = shortest.bytes().filter(u8::is_ascii_digit).count() - exponent_digits(&shortest) - 1;
+    let nearest = format!("{:.*e}", places, number.abs());
+    let shortest = if nearest.parse() == Ok(number.abs()) { nearest } else { shortest };
     let (mantissa, exponent) = shortest.split_once('e').expect("this format has an exponent");
     let exponent: i32 = exponent.parse().expect("the exponent is a number");
     if !(-4..16).contains(&exponent) {
@@ -170,4 +174,9 @@ fn float(out: &mut String, number: f64) {
             out.push_str(&digits);
         }
     }
+}
+
+/// How many digits stand behind the `e`.
+fn exponent_digits(text: &str) -> usize {
+    text.rsplit('e').next().unwrap_or_default().bytes().filter(u8::is_ascii_digit).count()
 }
