@@ -114,7 +114,8 @@ id!(
     StatementId, 32, "the id of a statement"
 );
 id!(
-    /// SHA-256 of the plaintext of an item of an Axon BBS, as its manifests call it.
+    /// SHA-256 of the plaintext of an item of an Axon BBS (FIPS 180-4): its id there, and the name of its chunk directory. Its text
+    /// form can never lead out of a directory.
     ContentHash, 32, "a content hash"
 );
 id!(
@@ -147,6 +148,18 @@ impl ChunkId {
     /// The id of these stored bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+}
+
+impl ContentHash {
+    /// The hash of this plaintext.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// Takes over a hash that was computed piece by piece.
+    pub(in crate::domain) fn finish(hasher: Sha256) -> Self {
+        Self(hasher.finalize().into())
     }
 }
 

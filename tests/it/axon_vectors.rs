@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use bulbil::domain::axon::backup::{self, BackupManifest, DataRow, HighScore, Metadata, SharedState};
 use bulbil::domain::axon::cipher::{self, Decryptor};
-use bulbil::domain::axon::content::{ChunkHash, ContentHash};
 use bulbil::domain::axon::fernet::FernetKey;
 use bulbil::domain::axon::json;
 use bulbil::domain::axon::kept::Fields;
@@ -16,6 +15,7 @@ use bulbil::domain::axon::payload::{Payload, Pm};
 use bulbil::domain::axon::private::PrivateKey;
 use bulbil::domain::axon::signature::{Claim, Headers};
 use bulbil::domain::axon::{action, export, moment};
+use bulbil::domain::id::{ChunkId, ContentHash};
 use bulbil::store::entropy;
 use serde_json::Value;
 
@@ -359,7 +359,7 @@ fn open_folder(manifest: &Manifest, folder: &Path, keys: &BTreeMap<String, Priva
         let mut decryptor = Decryptor::new(&key, manifest);
         let mut out = Vec::new();
         for (index, chunk) in chunks.iter().enumerate() {
-            assert_eq!(ChunkHash::of(chunk), manifest.chunk_hashes()[index]);
+            assert_eq!(ChunkId::of(chunk), manifest.chunk_hashes()[index]);
             let mut flipped = chunk.clone();
             flipped[chunk.len() / 2] ^= 1;
             assert!(decryptor.push(&flipped, &mut out).is_err(), "a flipped bit is refused");

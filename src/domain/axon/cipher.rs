@@ -10,9 +10,9 @@ use aws_lc_rs::cipher::{
 use aws_lc_rs::iv::FixedLength;
 use sha2::{Digest, Sha256};
 
-use super::content::{ChunkHash, ContentHash};
 use super::manifest::Manifest;
 use crate::domain::crypto::secret::Secret;
+use crate::domain::id::{ChunkId, ContentHash};
 
 /// Length of every chunk but the last, in bytes, as Axon writes them; a reader takes any length.
 pub const CHUNK_SIZE: usize = 262_144;
@@ -66,7 +66,7 @@ pub struct Sealed {
     /// The ciphertext in pieces of [`CHUNK_SIZE`], the last one shorter.
     pub chunks: Vec<Vec<u8>>,
     /// SHA-256 of each piece.
-    pub chunk_hashes: Vec<ChunkHash>,
+    pub chunk_hashes: Vec<ChunkId>,
 }
 
 impl std::fmt::Debug for Sealed {
@@ -88,7 +88,7 @@ pub fn seal(plaintext: &[u8], rng: &mut dyn rand_core::CryptoRng) -> Sealed {
 fn seal_with(plaintext: &[u8], key: Secret<32>, iv: Iv) -> Sealed {
     let ciphertext = encrypt(&AES_256, key.expose(), iv, plaintext);
     let chunks: Vec<Vec<u8>> = ciphertext.chunks(CHUNK_SIZE).map(<[u8]>::to_vec).collect();
-    let chunk_hashes = chunks.iter().map(|chunk| ChunkHash::of(chunk)).collect();
+    let chunk_hashes = chunks.iter().map(|chunk| ChunkId::of(chunk)).collect();
     Sealed { content_hash: ContentHash::of(plaintext), iv, key, chunks, chunk_hashes }
 }
 
@@ -125,7 +125,7 @@ pub(super) fn decrypt(
 pub struct Decryptor {
     stream: StreamingDecryptingKey,
     expected: ContentHash,
-    chunk_hashes: Vec<ChunkHash>,
+    chunk_hashes: Vec<ChunkId>,
     next: usize,
     plain: Plain,
 }
@@ -153,7 +153,7 @@ impl Decryptor {
     pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), CipherError> {
         let index = self.next;
         let expected = self.chunk_hashes.get(index).ok_or(CipherError::TooManyChunks { expected: index })?;
-        if ChunkHash::of(chunk) != *expected {
+        if ChunkId::of(chunk) != *expected {
             return Err(CipherError::WrongChunk { index });
         }
         self.next += 1;
@@ -260,7 +260,7 @@ mod tests {
         fn chunks_of_any_length_open(plaintext in prop::collection::vec(any::<u8>(), 0..300), cut in 1..50_usize) {
             let (mut sealed, _) = sealed(&plaintext);
             sealed.chunks = sealed.chunks.concat().chunks(cut).map(<[u8]>::to_vec).collect();
-            sealed.chunk_hashes = sealed.chunks.iter().map(|chunk| ChunkHash::of(chunk)).collect();
+            sealed.chunk_hashes = sealed.chunks.iter().map(|chunk| ChunkId::of(chunk)).collect();
             prop_assert_eq!(open(&sealed.key, &Manifest::of(&sealed), &sealed.chunks).unwrap(), plaintext);
         }
     }

@@ -4,12 +4,12 @@
 //! not know are kept where they stand, since other instances announce them further.
 
 use super::cipher::{CHUNK_SIZE, Iv, Sealed};
-use super::content::{ChunkHash, ContentHash};
 use super::json::{Object, ShapeError, Value};
 use super::kept::DocumentError;
 use super::key::{KeyError, KeyName, Wrapper};
 use super::private::PrivateKey;
 use crate::domain::crypto::secret::Secret;
+use crate::domain::id::{ChunkId, ContentHash};
 
 /// Most chunks of one item: 16 GiB in chunks of the usual length.
 pub const MAX_CHUNKS: usize = 1 << 16;
@@ -74,7 +74,7 @@ impl ContentType {
 pub struct Manifest {
     object: Object,
     content_hash: ContentHash,
-    chunk_hashes: Vec<ChunkHash>,
+    chunk_hashes: Vec<ChunkId>,
     iv: Iv,
     content_type: Option<ContentType>,
 }
@@ -143,7 +143,7 @@ impl Manifest {
     }
 
     /// SHA-256 of each chunk, in order; at least one.
-    pub fn chunk_hashes(&self) -> &[ChunkHash] {
+    pub fn chunk_hashes(&self) -> &[ChunkId] {
         &self.chunk_hashes
     }
 

@@ -1,7 +1,7 @@
 //! Axon BBS, another system's formats: what its instances say to each other and keep in their backup directories.
 //!
 //! Goals: bytes that a real instance accepts, and reading what it writes without believing it. Everything that came from
-//! elsewhere is checked where it is parsed: a [`content::ContentHash`] can never be a path, depth and sizes are bounded, a
+//! elsewhere is checked where it is parsed: a [`ContentHash`](crate::domain::id::ContentHash) can never be a path, depth and sizes are bounded, a
 //! plaintext counts only once its hash was compared. Fields that we do not know are kept in their place, and what is read
 //! is written again byte for byte.
 //!
@@ -14,7 +14,6 @@
 pub mod action; // federated actions
 pub mod backup; // the JSON files of a backup directory
 pub mod cipher; // AES-256-CBC over a whole payload, cut into chunks
-pub mod content; // hashes of contents and chunks
 pub mod export; // the exported configuration
 pub mod fernet; // the instance key under SECRET_KEY
 pub mod json; // JSON as Python reads and writes it

@@ -4,7 +4,6 @@
 //! that of the very bytes. Nothing in a payload is signed: who wrote it is what it says of itself.
 
 use super::cipher::Iv;
-use super::content::ContentHash;
 use super::json::{Object, ShapeError, Text, Value};
 use super::kept::{DocumentError, Fields, Kept};
 use super::key::{KeyError, KeyName, PublicKey};
@@ -12,6 +11,7 @@ use super::manifest::EnvelopeError;
 use super::private::PrivateKey;
 use super::uuid::Uuid;
 use crate::domain::crypto::secret::Secret;
+use crate::domain::id::ContentHash;
 
 /// A payload by its `type`.
 #[derive(Debug, Clone, PartialEq)]
