@@ -35,6 +35,16 @@ pub fn fresh_envelope_key() -> EnvelopeKey {
     EnvelopeKey::from_pkcs8_der(&der).expect("a fresh key can be read")
 }
 
+/// Makes a fresh RSA key of 2,048 bits, as Axon instances have them: PKCS#8, DER.
+///
+/// # Panics
+/// If the operating system has no randomness to give.
+pub fn fresh_axon_key() -> Zeroizing<Vec<u8>> {
+    let pair = KeyPair::generate(KeySize::Rsa2048).expect(WORKS);
+    let der: Pkcs8V1Der<'_> = pair.as_der().expect("a fresh key can be encoded");
+    Zeroizing::new(der.as_ref().to_vec())
+}
+
 impl TryRng for OsRng {
     type Error = Infallible;
 

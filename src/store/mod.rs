@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use chunks::{ChunkStore, ChunkStoreError};
-pub use entropy::{entropy, fresh_envelope_key};
+pub use entropy::{entropy, fresh_axon_key, fresh_envelope_key};
 pub use home::Home;
 pub use index::{Index, IndexError};
 pub use keys::{Keys, Passphrase};

@@ -12,6 +12,7 @@
 //! RSA keys have 2,048 to 4,096 bits. Every operation with a private key is AWS-LC's and stays out of request handlers (R4).
 
 pub mod action; // federated actions
+pub mod address; // where an instance is
 pub mod backup; // the JSON files of a backup directory
 pub mod cipher; // AES-256-CBC over a whole payload, cut into chunks
 pub mod export; // the exported configuration

@@ -1,0 +1,157 @@
+//! What is known of an Axon BBS, in memory: items by their hash, applets with their data, configuration, actions.
+//!
+//! ```text
+//! applets/<uuid>/metadata.json, applet_data.json, high_scores.json, shared_state.json   as in a backup folder
+//! config/<model>.json                       rows of the exported configuration, raw UTF-8, one array on one line
+//! actions/<id>.json                         federated actions, as they came; kept, never obeyed
+//! ```
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::domain::axon::action::Action;
+use crate::domain::axon::backup::{self, DataRow, HighScore, Metadata, SharedState};
+use crate::domain::axon::export::{self, Row};
+use crate::domain::axon::json::ShapeError;
+use crate::domain::axon::kept::{DocumentError, Fields, Kept};
+use crate::domain::axon::uuid::Uuid;
+use crate::domain::id::ContentHash;
+use crate::store::IndexError;
+use crate::store::axon::{AxonShelf, Item, Record};
+
+/// Records of applets.
+pub const APPLETS: &str = "applets/";
+/// Records of the configuration.
+pub const CONFIG: &str = "config/";
+/// Records of actions.
+pub const ACTIONS: &str = "actions/";
+
+/// Why what is known cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LibraryError {
+    /// The index.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// A record is not what its path says.
+    #[error(
+        "the record {path} is not what it should be: run 'bulbil rebuild', which takes it from the newest snapshot"
+    )]
+    Malformed {
+        /// Which one.
+        path: String,
+        /// Why.
+        #[source]
+        cause: Option<DocumentError>,
+    },
+}
+
+/// An applet with everything that is known of it. Its code, and the data of its users, are items.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Applet {
+    /// The applet itself.
+    pub metadata: Kept<Metadata>,
+    /// Its users' data.
+    pub data: Vec<Kept<DataRow>>,
+    /// Its scores.
+    pub scores: Vec<Kept<HighScore>>,
+    /// What its users share.
+    pub state: Option<Kept<SharedState>>,
+}
+
+/// Everything.
+#[derive(Debug, Default)]
+pub struct Library {
+    /// Items, by their hash.
+    pub items: BTreeMap<ContentHash, Item>,
+    /// Applets, by their id.
+    pub applets: BTreeMap<String, Applet>,
+    /// Rows of the configuration, by model.
+    pub config: BTreeMap<String, Vec<Kept<Row>>>,
+    /// Actions of other instances, by id.
+    pub actions: BTreeMap<String, Kept<Action>>,
+}
+
+impl Library {
+    /// Reads everything.
+    ///
+    /// # Errors
+    /// [`LibraryError`].
+    pub async fn load(shelf: &AxonShelf) -> Result<Self, LibraryError> {
+        let mut library = Self::default();
+        library.items = shelf.items().await?.into_iter().map(|item| (item.content_hash, item)).collect();
+        let mut parts: BTreeMap<String, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
+        for Record { path, bytes, .. } in shelf.records("").await? {
+            let malformed = |cause| LibraryError::Malformed { path: path.clone(), cause };
+            if let Some(rest) = path.strip_prefix(APPLETS) {
+                let (id, file) = rest.split_once('/').ok_or_else(|| malformed(None))?;
+                parts.entry(id.to_owned()).or_default().insert(file.to_owned(), bytes);
+            } else if let Some(model) = path.strip_prefix(CONFIG).and_then(|rest| rest.strip_suffix(".json")) {
+                let rows = export::parse(&bytes).map_err(|cause| malformed(Some(cause)))?;
+                library.config.insert(model.to_owned(), rows);
+            } else if let Some(id) = path.strip_prefix(ACTIONS).and_then(|rest| rest.strip_suffix(".json")) {
+                let action = Kept::parse(&bytes).map_err(|cause| malformed(Some(cause)))?;
+                library.actions.insert(id.to_owned(), action);
+            }
+        }
+        for (id, files) in parts {
+            let fail = |cause| LibraryError::Malformed { path: format!("{APPLETS}{id}"), cause };
+            let Some(metadata) = files.get(backup::METADATA) else { return Err(fail(None)) };
+            let applet = Applet {
+                metadata: Kept::parse(metadata).map_err(|cause| fail(Some(cause)))?,
+                data: rows(files.get(backup::APPLET_DATA)).map_err(|cause| fail(Some(cause)))?,
+                scores: rows(files.get(backup::HIGH_SCORES)).map_err(|cause| fail(Some(cause)))?,
+                state: files
+                    .get(backup::SHARED_STATE)
+                    .map(|bytes| Kept::parse(bytes))
+                    .transpose()
+                    .map_err(|cause| fail(Some(cause)))?,
+            };
+            library.applets.insert(id, applet);
+        }
+        Ok(library)
+    }
+
+    /// The applet with this name.
+    pub fn applet_named(&self, name: &str) -> Option<(&String, &Applet)> {
+        self.applets.iter().find(|(_, applet)| applet.metadata.name.as_str() == Some(name))
+    }
+}
+
+/// The records of an applet, to be put on the shelf.
+pub fn applet_records(id: &Uuid, applet: &Applet, changed_at: Timestamp) -> Vec<Record> {
+    let record = |file: &str, text: String| Record {
+        path: format!("{APPLETS}{}/{file}", id.as_str()),
+        bytes: text.into_bytes(),
+        changed_at,
+    };
+    let mut records = vec![record(backup::METADATA, backup::write_one(&applet.metadata))];
+    if !applet.data.is_empty() {
+        records.push(record(backup::APPLET_DATA, backup::write_rows(&applet.data)));
+    }
+    if !applet.scores.is_empty() {
+        records.push(record(backup::HIGH_SCORES, backup::write_rows(&applet.scores)));
+    }
+    if let Some(state) = &applet.state {
+        records.push(record(backup::SHARED_STATE, backup::write_one(state)));
+    }
+    records
+}
+
+/// The record of one model's rows. `None` if the model's name can be no path.
+pub fn config_record(model: &str, rows: &[Kept<Row>], changed_at: Timestamp) -> Option<Record> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
+    let sound = !model.is_empty() && model.len() < 100 && model.chars().all(plain) && !model.starts_with('.');
+    sound.then(|| Record { path: format!("{CONFIG}{model}.json"), bytes: export::write(rows).into_bytes(), changed_at })
+}
+
+/// The record of an action.
+pub fn action_record(action: &Kept<Action>, changed_at: Timestamp) -> Record {
+    let path = format!("{ACTIONS}{}.json", action.id.as_str());
+    Record { path, bytes: action.to_value().to_line().into_bytes(), changed_at }
+}
+
+fn rows<T: Fields>(bytes: Option<&Vec<u8>>) -> Result<Vec<Kept<T>>, DocumentError> {
+    let Some(bytes) = bytes else { return Ok(Vec::new()) };
+    Ok(backup::parse_rows(bytes)?.into_iter().collect::<Result<Vec<_>, ShapeError>>()?)
+}
