@@ -96,6 +96,9 @@ fn say(collection: &Collection, created: &Created, context: &Context) {
         count(s.new_chunks, "chunk"),
         took(created.took),
     ));
+    if created.beside {
+        context.output.remark("  another instance took the collection over meanwhile: it is kept, beside the line");
+    }
     if created.partial {
         context.output.remark("  the next backup goes on from here");
     }

@@ -280,8 +280,7 @@ impl Serve {
         guest: &Guest,
         told: &[SignedStatement],
     ) -> Result<Vec<SignedStatement>, ServeError> {
-        let collections = self.store.index.collections().await?;
-        let about = succession::may_tell(&collections, &guest.rights, &guest.id);
+        let about = succession::may_tell(&self.store, &guest.rights, &guest.id).await?;
         succession::hear(&self.store, told, |collection| about.contains(collection), &guest.id).await?;
         let known = succession::visible(&self.store, &guest.rights, &guest.id).await?;
         Ok(known.into_iter().map(|statement| statement.signed).collect())

@@ -42,6 +42,7 @@ pub struct Committer {
     parent_lists: Vec<SegmentSummary>,
     sequence: u64,
     supersedes: Option<ManifestId>,
+    beside: bool,
 }
 
 impl Committer {
@@ -65,7 +66,13 @@ impl Committer {
             parent_lists: parent.map(|parent| parent.manifest.segments.clone()).unwrap_or_default(),
             sequence: last_sequence,
             supersedes,
+            beside: false,
         }
+    }
+
+    /// Whether somebody had taken over when the last snapshot was committed: it stands beside the line.
+    pub fn beside(&self) -> bool {
+        self.beside
     }
 
     /// Makes what was gathered a snapshot. It takes the place of a partial one committed before.
@@ -93,7 +100,7 @@ impl Committer {
             suite: manifest::SUITE.to_owned(),
             instance: store.keys.instance(),
             collection: self.collection.id,
-            sequence: self.sequence + 1,
+            sequence: self.sequence.saturating_add(1),
             parent: self.parent,
             created_at: self.created_at,
             partial,
@@ -104,6 +111,8 @@ impl Committer {
             private: String::new(),
         };
         manifest.seal_private(&self.private_part(gathered, statistics), &key);
+        // As everybody does who gets it: what others refuse is not committed here.
+        manifest.check().map_err(CreateError::Unfit)?;
         let signed = manifest.sign(&store.keys.identity);
 
         let own = store.keys.envelope.recipient();
@@ -117,10 +126,10 @@ impl Committer {
         let new = NewSnapshot { signed: &signed, segments: &segments, new_chunks, supersedes: self.supersedes };
         let committed = store.index.commit_snapshot(new).await;
         if matches!(committed, Err(IndexError::Foreign { .. })) {
-            // Somebody has taken over meanwhile: nobody names it.
+            // Nobody names it.
             store.manifests.remove(&signed.id)?;
         }
-        committed?;
+        self.beside = committed?;
         if let Some(old) = self.supersedes.take() {
             store.manifests.remove(&old)?;
         }

@@ -172,6 +172,10 @@ impl Puller {
             id = renewed.id;
             result = self.sync_unnoted(&renewed, wait, cancel).await;
         }
+        if let Err(PullError::Call { cause: CallError::Refused { .. }, .. }) = &result {
+            // It may have been set up anew, and know nothing of what it was told.
+            self.store.index.forget_told(&id).await?;
+        }
         self.note(&id, result.as_ref().err()).await?;
         result
     }

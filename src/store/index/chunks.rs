@@ -36,8 +36,7 @@ impl Index {
     /// they are here already. Snapshots that are complete with it are told of.
     ///
     /// # Errors
-    /// [`IndexError::NoSuchSegment`] if no snapshot names it; if the peer lied, [`IndexError::ChunkElsewhere`] and
-    /// [`IndexError::Contradiction`].
+    /// [`IndexError::NoSuchSegment`] if no snapshot names it; if the peer lied, [`IndexError::ChunkElsewhere`].
     pub async fn note_segment(&self, segment: &Segment) -> Result<(), IndexError> {
         let mut tx = self.begin().await?;
         fill_segment(&mut tx, segment).await?;
@@ -443,7 +442,8 @@ pub(in crate::store) async fn fill_segment(
     }
     let size = MAGIC.len() as i64 + SEGMENT_ROW * segment.entries.len() as i64;
     if row.try_get::<i64, _>("size")? != size {
-        return Err(IndexError::Contradiction { id: segment.id });
+        // The manifest that named it first said something else of it.
+        sqlx::query("UPDATE chunk SET size = ?2 WHERE no = ?1").bind(no).bind(size).execute(&mut *connection).await?;
     }
     let rows: Vec<(ChunkId, u32)> = segment.entries.iter().map(|entry| (entry.id, entry.size_bytes)).collect();
     insert_chunks(connection, row.try_get("collection_no")?, &rows).await?;
