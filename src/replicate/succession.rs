@@ -77,6 +77,16 @@ pub async fn appoint(
     if heirs.len() > MAX_HEIRS {
         return Err(SuccessionError::TooManyHeirs);
     }
+    say(store, collection, heirs, now).await
+}
+
+async fn say(
+    store: &Store,
+    collection: &Collection,
+    heirs: BTreeSet<InstanceId>,
+    now: Timestamp,
+) -> Result<(), SuccessionError> {
+    let here = store.keys.instance();
     let statements = store.index.statements().await?;
     let number = match appointed(&collection.id, &here, &statements) {
         Some((_, known)) if *known == heirs => return Ok(()),
@@ -149,8 +159,8 @@ pub async fn withdraw(store: &Store, heir: &InstanceId, now: Timestamp) -> Resul
 }
 
 /// Says under this instance's key of now who the heirs are, where it has gone on from another key and has not done so yet: for each
-/// collection that is led from here, if there are heirs or not, since from then on nobody can say anything under the former key.
-/// Does nothing otherwise, so that it goes on after a kill. Answers for how many collections with heirs.
+/// collection that is or was led from here, if there are heirs or not, since from then on nobody can say anything under the former
+/// key. Does nothing otherwise, so that it goes on after a kill. Answers for how many collections with heirs.
 ///
 /// # Errors
 /// [`SuccessionError`].
@@ -162,12 +172,16 @@ pub async fn renew_appointments(store: &Store, now: Timestamp) -> Result<u64, Su
     let here = store.keys.instance();
     for collection in store.index.collections().await? {
         let statements = store.index.statements().await?;
-        if collection.origin != here || appointed(&collection.id, &here, &statements).is_some() {
+        let led = collection.line.iter().any(|reign| store.keys.is_ours(&reign.instance));
+        if !led || appointed(&collection.id, &here, &statements).is_some() {
             continue;
         }
-        let heirs = heirs_now(&collection.id, &collection.line, &statements).cloned().unwrap_or_default();
+        let heirs = match collection.origin == here {
+            true => heirs_now(&collection.id, &collection.line, &statements).cloned().unwrap_or_default(),
+            false => BTreeSet::new(),
+        };
         renewed += u64::from(!heirs.is_empty());
-        appoint(store, &collection, heirs, now).await?;
+        say(store, &collection, heirs, now).await?;
     }
     Ok(renewed)
 }
@@ -350,4 +364,31 @@ pub async fn may_tell(store: &Store, rights: &Rights, peer: &InstanceId) -> Resu
 /// Rights to see nothing: for asking what a peer that has none may be told.
 pub fn nothing() -> Rights {
     Rights { scope: Scope::Only(BTreeSet::new()), ..Rights::none() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::crypto::secret::Secret;
+    use crate::domain::crypto::sign::IdentityKey;
+
+    #[test]
+    fn of_more_than_fits_what_counts_and_what_is_newest_is_told() {
+        let key = |n: u8| IdentityKey::from_seed(&Secret::from_bytes([n; 32]));
+        let id = CollectionId::from_slice(&[5; CollectionId::LEN]).unwrap();
+        let at = |second: u64| Timestamp::from_second(second as i64).unwrap();
+        let appoints = |by: u8, number: u64, second: u64| {
+            let statement = Statement::appointment(id, key(by).public(), BTreeSet::new(), number, at(second), None);
+            statement.sign(&key(by)).verify().unwrap()
+        };
+        let many = (1..=300).map(|number| appoints(1, number, 1000 + number));
+        let (counts, of_another) = (appoints(1, 999, 1), appoints(2, 1, 2));
+        let all = [counts.clone(), of_another.clone()].into_iter().chain(many).collect();
+        let told = shortened(all, &BTreeSet::from([counts.id]));
+        assert_eq!(told.len(), MAX_STATEMENTS);
+        for wanted in [counts.id, of_another.id, appoints(1, 300, 1300).id, appoints(1, 100, 1100).id] {
+            assert!(told.iter().any(|statement| statement.id == wanted));
+        }
+        assert!(!told.iter().any(|statement| statement.id == appoints(1, 1, 1001).id));
+    }
 }

@@ -3,6 +3,7 @@
 
 mod backup_restore;
 mod cli;
+mod contradictions;
 mod heal;
 mod kill;
 mod layers;

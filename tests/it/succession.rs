@@ -13,7 +13,7 @@ use bulbil::domain::succession::renewal;
 use bulbil::monitor::Tally;
 use bulbil::replicate::pull::{PullError, Retry};
 use bulbil::replicate::succession::{SuccessionError, appoint, hear, promote, renew_appointments, withdraw};
-use bulbil::store::index::{Collection, CollectionSettings, Peer, Root};
+use bulbil::store::index::{Collection, CollectionSettings, Peer, Root, Topic};
 use bulbil::store::{Rotate, Store, entropy};
 use bulbil::transport::memory::{Fault, MemoryNet};
 
@@ -401,4 +401,14 @@ async fn r6_whoever_was_revoked_stays_out_under_another_key() {
     let refused = b.sync(&a_of_b).await;
     assert!(matches!(&refused, Err(error) if error.retry() == Retry::Never), "{refused:?}");
     assert!(a.store.index.peer(&b.store.keys.instance()).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_told_to_a_peer_is_told_again_after_it_did_not_know_us() {
+    let Three { a, b, a_of_b, .. } = Three::new().await;
+    let known = a.store.index.peer(&b.store.keys.instance()).await.unwrap().unwrap();
+    assert!(b.store.index.told(&a_of_b.id, Topic::Succession).await.unwrap().is_some());
+    a.store.index.save_peer(&Peer { trust: Trust::Revoked, ..known }).await.unwrap();
+    assert!(b.sync(&a_of_b).await.is_err());
+    assert_eq!(b.store.index.told(&a_of_b.id, Topic::Succession).await.unwrap(), None);
 }

@@ -276,9 +276,11 @@ fn successions(
         let mut succession = Succession::of(&collection.id, founder(collection), statements.values());
         // Its first snapshot here may have been a later leader's, and came before the statements that say so. Nothing rests on it yet.
         if collection.line.len() <= 1 {
-            let founder = founder_of(&collection.id, founder(collection), statements.values());
-            if !succession.members.contains(&founder) {
-                succession = Succession::of(&collection.id, founder, statements.values());
+            let known = founder(collection);
+            let earlier = founder_of(&collection.id, known, statements.values());
+            let longer = Succession::of(&collection.id, earlier, statements.values());
+            if !succession.members.contains(&earlier) && longer.line.iter().any(|reign| reign.instance == known) {
+                succession = longer;
             }
         }
         (collection.id, succession)
