@@ -52,7 +52,7 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
         partial |= created.partial;
         documents.push(json!({
             "collection": collection.name, "id": created.id, "sequence": created.sequence,
-            "partial": created.partial, "statistics": created.statistics, "seconds": created.took.as_secs_f64(),
+            "partial": created.partial, "beside": created.beside, "statistics": created.statistics, "seconds": created.took.as_secs_f64(),
         }));
     }
     progress.finish();
