@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use bulbil::backup::create::{CreateError, create};
+use bulbil::backup::select;
 use bulbil::domain::feed::Cursor;
 use bulbil::domain::id::{FeedId, ManifestId};
 use bulbil::domain::manifest::{Manifest, SignedManifest};
 use bulbil::domain::peer::Role;
 use bulbil::monitor::Tally;
-use bulbil::store::entropy;
+use bulbil::replicate::succession::renew_appointments;
 use bulbil::store::index::NewSnapshot;
+use bulbil::store::{Rotate, Store, entropy};
 use bulbil::transport::memory::MemoryNet;
 
 use crate::replicate::{Instance, never};
@@ -60,4 +62,28 @@ async fn a_snapshot_that_nobody_would_take_is_not_made() {
     let refused = create(&a.store, &notes, &*a.clock, Arc::new(Tally::default()), &never()).await;
     assert!(matches!(refused, Err(CreateError::Unfit(_))), "{refused:?}");
     assert_eq!(a.store.manifests.list().unwrap(), files);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_somebody_uses_up_with_a_replaced_key_costs_nothing() {
+    let net = MemoryNet::new();
+    let a = Instance::new(&net, "alpha", 1).await;
+    let first = a.backup(&a.collection("notes").await).await;
+    // Stolen before it was replaced.
+    let last = changed(&a, &first, |manifest| manifest.sequence = i64::MAX as u64);
+    let (now, (dir, net)) = (a.clock_now(), a.ended().await);
+    let which = Rotate { envelope: false, identity: true };
+    let store = Store::rotate_keys(&dir.path().join("home"), None, which, now).await.unwrap();
+    let a = Instance::around(&net, dir, store, 1);
+    renew_appointments(&a.store, now).await.unwrap();
+    // It comes back from somebody who keeps it.
+    let b = Instance::new(&net, "beta", 2).await;
+    let peer = b.let_in(&a, Role::Reader, false).await;
+    a.store.manifests.save(&last, &[]).unwrap();
+    let cursor = Cursor { feed: FeedId::random(&mut entropy()), position: 1 };
+    assert_eq!(a.store.index.note_page(&peer.id, std::slice::from_ref(&last), cursor).await.unwrap(), [last.id]);
+    assert!(a.store.index.snapshot(&last.id).await.unwrap().unwrap().beside);
+    a.put("notes/one", 1, 200_000);
+    let second = a.backup(&select::collection(&a.store, "notes").await.unwrap()).await;
+    assert_eq!(a.store.index.snapshot(&second).await.unwrap().unwrap().sequence, 2);
 }

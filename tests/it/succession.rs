@@ -272,6 +272,7 @@ async fn a_former_leader_with_another_key_is_still_pulled_from() {
     let Three { a, b, c, a_of_c, b_of_c, first, .. } = Three::new().await;
     let second = take_over(&b, 2).await;
     pull(&c, &b_of_c).await;
+    a.clock.set("2026-11-22T12:00:00Z".parse().unwrap());
     let a = rotated(a, 1, IDENTITY).await;
     a.put("notes/three", 3, 50_000);
     let astray = a.backup(&notes(&a.store).await).await;

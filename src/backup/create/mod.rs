@@ -169,8 +169,8 @@ pub async fn create(
     let sparse = store.index.sparse_chunks(&collection.id).await?;
     let lost = lost_chunks(store, collection, &secrets).await?;
 
-    // What others made beside the line does not say how ours are numbered.
-    let counts = |snapshot: &&Snapshot| !snapshot.beside || store.keys.is_ours(&snapshot.instance);
+    // What others made beside the line does not say how ours are numbered; nor what somebody makes with a key that was replaced.
+    let counts = |snapshot: &&Snapshot| !snapshot.beside || snapshot.instance == store.keys.instance();
     let last = snapshots.iter().filter(counts).map(|snapshot| snapshot.sequence).max().unwrap_or(0);
     // Since it leads (again), ours stand in the line from this number on.
     let first = collection.line.last().and_then(|reign| reign.first).unwrap_or(1);

@@ -309,6 +309,9 @@ pub(super) async fn begin(connection: &mut SqliteConnection, new: NewCollection)
     let statements = all(connection).await?;
     let origin = founder_of(&new.id, new.origin, &statements);
     let collection = collections::insert(connection, &NewCollection { origin, ..new }).await?;
+    if statements.is_empty() {
+        return Ok(collection);
+    }
     add(connection, &[]).await?;
     let again = collections::by_id(connection, &collection.id).await?;
     again.ok_or(IndexError::NoSuchCollection { id: collection.id })

@@ -69,7 +69,7 @@ async fn the_founder_is_found_although_its_statements_come_late() {
     let takeover = Statement::takeover(id, from, heir.public(), 1, at(20), 2).sign(&heir);
     let said = [appointment, takeover].map(|signed| signed.verify().unwrap());
     index.add_statements(&said).await.unwrap();
-    assert_eq!(index.note_page(&source.id, &[first.clone()], cursor(2)).await.unwrap(), [first.id]);
+    assert_eq!(index.note_page(&source.id, std::slice::from_ref(&first), cursor(2)).await.unwrap(), [first.id]);
     let snapshots = index.snapshots(None).await.unwrap();
     let told: Vec<_> = snapshots.iter().map(|snapshot| (snapshot.id, snapshot.beside)).collect();
     assert_eq!(told, [(first.id, false), (second.id, false)]);
