@@ -52,7 +52,7 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
         partial |= created.partial;
         documents.push(json!({
             "collection": collection.name, "id": created.id, "sequence": created.sequence,
-            "partial": created.partial, "statistics": created.statistics, "seconds": created.took.as_secs_f64(),
+            "partial": created.partial, "beside": created.beside, "statistics": created.statistics, "seconds": created.took.as_secs_f64(),
         }));
     }
     progress.finish();
@@ -96,6 +96,9 @@ fn say(collection: &Collection, created: &Created, context: &Context) {
         count(s.new_chunks, "chunk"),
         took(created.took),
     ));
+    if created.beside {
+        context.output.remark("  another instance took the collection over meanwhile: it is kept, beside the line");
+    }
     if created.partial {
         context.output.remark("  the next backup goes on from here");
     }

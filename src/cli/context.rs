@@ -8,8 +8,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
+use crate::replicate::succession::renew_appointments;
 use crate::store::{Passphrase, Store};
 
 use super::args::Global;
@@ -84,7 +85,10 @@ impl Context {
     /// If there is none, it is of a later version, or its keys do not open.
     pub async fn store(&self) -> anyhow::Result<Store> {
         let passphrase = self.passphrase()?;
-        Ok(Store::open(&self.home, passphrase).await?)
+        let store = Store::open(&self.home, passphrase).await?;
+        // After a kill while its key was replaced.
+        renew_appointments(&store, self.clock.now()).await?;
+        Ok(store)
     }
 
     /// The passphrase, if the home needs one: from the file, or typed on a terminal.

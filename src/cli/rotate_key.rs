@@ -39,7 +39,7 @@ pub async fn run(args: RotateKeyArgs, context: &Context) -> anyhow::Result<Outco
     before.index.close().await;
     drop(before);
     let store = Store::rotate_keys(&context.home, context.passphrase()?, which, now).await?;
-    let renewed = if which.identity { renew_appointments(&store, &former, context.clock.now()).await? } else { 0 };
+    let renewed = if which.identity { renew_appointments(&store, context.clock.now()).await? } else { 0 };
     let keys = &store.keys;
     if which.envelope {
         out.line(format!("envelope key  version {version} was replaced by version {}", keys.key_version));

@@ -39,6 +39,9 @@ pub async fn run(args: SyncArgs, context: &Context) -> anyhow::Result<Outcome> {
                 let mut shown = document(&report);
                 shown["peer"] = json!(peer.name);
                 documents.push(shown);
+                if let Some(closed) = report.closed {
+                    progress.problem(Problem { subject: format!("peer {}", peer.name), message: closed.reason });
+                }
             }
             Err(error) => failures.push((peer.name, anyhow::Error::new(error))),
         }

@@ -247,7 +247,11 @@ impl Manifest {
         SignedManifest { id: ManifestId::of(&bytes), bytes, manifest: self, signature }
     }
 
-    fn check(&self) -> Result<(), ManifestError> {
+    /// What everybody checks who gets it: that its numbers add up, and are within bounds.
+    ///
+    /// # Errors
+    /// [`ManifestError::Unknown`], [`ManifestError::Contradiction`].
+    pub fn check(&self) -> Result<(), ManifestError> {
         if self.format != FORMAT || self.suite != SUITE {
             return Err(ManifestError::Unknown { format: self.format.clone(), suite: self.suite.clone() });
         }

@@ -7,6 +7,8 @@
 use crate::domain::id::InstanceId;
 use crate::domain::identity::{Identity, SignedIdentity};
 use crate::domain::peer::Trust;
+use crate::domain::succession::{Verified, renewed};
+use crate::replicate::succession::is_false;
 use crate::store::index::Peer;
 use crate::store::{IndexError, Store};
 
@@ -32,10 +34,14 @@ pub async fn receive(store: &Store, signed: &SignedIdentity, identity: &Identity
     if let Some(peer) = peers.iter().find(|peer| peer.id == identity.instance) {
         return same(store, peer, signed, identity).await;
     }
-    let continues = |peer: &&Peer| matches!(peer.trust, Trust::Trusted(_)) && identity.continues(&peer.id);
+    // Checked once, however many peers there are: anybody may show a document.
+    let renewals = identity.verified_renewals();
+    let leads_here = |known: &InstanceId| renewed(*known, &renewals) == identity.instance;
+    let continues = |peer: &&Peer| matches!(peer.trust, Trust::Trusted(_)) && leads_here(&peer.id);
     let Some(peer) = peers.iter().find(continues) else { return Ok(Renewed::Stranger) };
     store.index.renew_peer(&peer.id, &identity.instance, signed).await?;
-    store.index.add_statements(&identity.verified_renewals()).await?;
+    let renewals: Vec<Verified> = renewals.into_iter().filter(|renewal| !is_false(store, renewal)).collect();
+    store.index.add_statements(&renewals).await?;
     tracing::warn!(peer.id = %identity.instance, former = %peer.id, "a peer goes on under another key");
     Ok(Renewed::Identity(identity.instance))
 }

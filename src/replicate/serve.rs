@@ -129,9 +129,14 @@ impl Serve {
     /// [`ServeError`].
     pub async fn admit(&self, peer: &Peer, identity: Identity) -> Result<Option<Guest>, ServeError> {
         let Trust::Trusted(granted) = &peer.trust else { return Ok(None) };
-        let (collections, peers) = (self.store.index.collections().await?, self.store.index.peers().await?);
-        let rights = effective(granted, &peer.id, &self.store.keys.instance(), &collections, &peers);
+        let rights = self.effective_now(granted, &peer.id).await?;
         Ok(Some(Guest { id: peer.id, identity, rights, granted: granted.clone() }))
+    }
+
+    /// What may leave of what was granted, as the collections are at this moment.
+    async fn effective_now(&self, granted: &Rights, guest: &InstanceId) -> Result<Rights, ServeError> {
+        let (collections, peers) = (self.store.index.collections().await?, self.store.index.peers().await?);
+        Ok(effective(granted, guest, &self.store.keys.instance(), &collections, &peers))
     }
 
     /// Whether a guest still has the rights that it came in with (R6).
@@ -171,12 +176,13 @@ impl Serve {
     /// # Errors
     /// [`ServeError`].
     pub async fn changes(&self, guest: &Guest, cursor: Option<Cursor>, limit: usize) -> Result<Page, ServeError> {
-        let (rights, limit) = (&guest.rights, limit.clamp(1, MAX_CHANGES));
+        let (index, limit) = (&self.store.index, limit.clamp(1, MAX_CHANGES));
+        // In this order: what is added meanwhile is told the next time. A collection that was added since the guest came in, or
+        // while it waited, counts: the cursor goes past its snapshots.
+        let (feed, head) = (index.feed_id().await?, index.feed_head().await?);
+        let rights = &self.effective_now(&guest.granted, &guest.id).await?;
         let told = succession::visible(&self.store, rights, &guest.id).await?;
         let succession = succession::digest(told.iter().map(|statement| statement.id));
-        let index = &self.store.index;
-        // In this order: what is added meanwhile is told the next time.
-        let (feed, head) = (index.feed_id().await?, index.feed_head().await?);
         let after = cursor.filter(|cursor| cursor.feed == feed && cursor.position <= head).map_or(0, |c| c.position);
         let mut rows = index.changes(rights, after, limit + 1).await?;
         let fingerprint = index.fingerprint(rights).await?;
@@ -280,8 +286,7 @@ impl Serve {
         guest: &Guest,
         told: &[SignedStatement],
     ) -> Result<Vec<SignedStatement>, ServeError> {
-        let collections = self.store.index.collections().await?;
-        let about = succession::may_tell(&collections, &guest.rights, &guest.id);
+        let about = succession::may_tell(&self.store, &guest.rights, &guest.id).await?;
         succession::hear(&self.store, told, |collection| about.contains(collection), &guest.id).await?;
         let known = succession::visible(&self.store, &guest.rights, &guest.id).await?;
         Ok(known.into_iter().map(|statement| statement.signed).collect())
@@ -356,7 +361,9 @@ pub fn effective(
         of_origin.and_then(|peer| peer.granted.as_ref()).is_some_and(|granted| granted.onward)
     };
     let led = |c: &Collection, instance: &InstanceId| c.line.iter().any(|reign| reign.instance == *instance);
-    let may_leave = |c: &&Collection| c.origin != *guest && (led(c, here) || origin_allows(&c.origin));
+    // Who has settings for it led it once, maybe under another key, or took it over in vain.
+    let ours = |c: &Collection| led(c, here) || c.settings.is_some();
+    let may_leave = |c: &&Collection| c.origin != *guest && (ours(c) || origin_allows(&c.origin));
     let ids = collections.iter().filter(may_leave).map(|c| c.id).filter(|id| granted.scope.includes(id)).collect();
     let own: BTreeSet<CollectionId> = collections.iter().filter(|c| c.origin == *guest).map(|c| c.id).collect();
     let scope = if own.is_empty() { Scope::Only(ids) } else { Scope::Guest { granted: ids, own } };

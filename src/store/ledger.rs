@@ -18,7 +18,10 @@ use crate::domain::succession::SignedStatement;
 
 const FORMAT: &str = "bulbil-ledger/1";
 const PLACE: &[u8] = b"ledger";
+/// No ledger is longer, in bytes.
 const MAX_BYTES: usize = 64 << 20;
+/// More than sealing adds, in bytes.
+const SEALED: usize = 1 << 10;
 
 /// What is in the ledger.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -68,6 +71,12 @@ impl LedgerFile {
     /// Replaces the ledger; durable on return.
     pub(super) fn save(&self, ledger: &Ledger) -> std::io::Result<()> {
         let plain = serde_json::to_vec(ledger)?;
+        if plain.len() > MAX_BYTES - SEALED {
+            return Err(std::io::Error::new(
+                ErrorKind::FileTooLarge,
+                "there are too many peers, collections and statements",
+            ));
+        }
         files::write_atomically(&self.path, &self.keys.master.seal(&mut entropy(), PLACE, &plain), 0o600)
     }
 

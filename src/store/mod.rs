@@ -264,7 +264,7 @@ impl Store {
         let index = Index::open(&home.index(), Some(ledger)).await?;
         // What is known already costs a look; after a kill in a rotation the index does not know it yet.
         if !keys.renewals.is_empty() {
-            index.add_statements(&keys.renewals).await?;
+            index.add_own_renewals(&keys.renewals).await?;
         }
         Self::assemble(home, keys, index).await
     }

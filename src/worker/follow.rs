@@ -4,6 +4,9 @@
 //! that went well is repeated after the interval, give or take a tenth; after a failure the pause doubles up to a quarter of an
 //! hour. Visits run side by side, a bounded number of them, so that one peer's trouble never delays another's.
 //!
+//! A peer that closes its chunks for a while (its quota is used up, or these are not its hours) has not failed: its feed is read as
+//! before, and its chunks are asked for again when it said.
+//!
 //! In between a peer is listened to (see `push`): one request stays open at it, which it answers when it has news,
 //! and then it is visited at once. While that goes well and nothing is missing here, the interval brings no visits.
 //!
@@ -25,9 +28,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::push::{Ear, Heard, WAITS, listen};
+use super::visit::{Chunks, Visited, visit};
 use crate::domain::id::InstanceId;
 use crate::domain::peer::{PeerAddress, Scope, Trust};
-use crate::replicate::pull::{FetchReport, PullError, Puller, Retry, SyncReport};
+use crate::replicate::pull::{PullError, Puller, Retry, SyncReport};
 use crate::replicate::serve::Serve;
 use crate::store::index::Peer;
 use crate::store::{IndexError, entropy};
@@ -116,6 +120,8 @@ struct Visits {
     asked: bool,
     /// What a peer that was listened to has told already; the next visit need not ask.
     told: Option<SyncReport>,
+    /// Until when the peer gives no chunks.
+    closed_until: Option<Instant>,
     ear: Ear,
 }
 
@@ -130,7 +136,7 @@ struct UnderWay {
 
 /// What has ended.
 enum Ended {
-    Visit(InstanceId, Result<(SyncReport, FetchReport), PullError>),
+    Visit(InstanceId, Result<Visited, PullError>),
     Wait(InstanceId, Heard),
 }
 
@@ -268,21 +274,26 @@ impl Worker {
         for peer in followed {
             let visits = all.entry(peer.id).or_insert_with(|| Visits::new(now));
             visits.name.clone_from(&peer.name);
+            let chunks = visits.chunks(now);
             if visits.under_way.is_none() && visits.due <= now {
                 if silent.contains(&peer.id) {
-                    visits.due = now + self.spread(self.interval);
+                    visits.due = visits.opens_before(now + self.spread(self.interval), now);
                 } else if work.visits.len() < VISITS {
                     let (cancel, synced) = (cancel.child_token(), Arc::new(AtomicBool::new(false)));
                     visits.under_way = Some(UnderWay { cancel: cancel.clone(), synced: Arc::clone(&synced) });
                     visits.asked = false;
                     let told = visits.told.take();
-                    work.visits.push(Box::pin(visit(self.puller.clone(), peer.clone(), told, synced, cancel)));
+                    let (puller, peer) = (self.puller.clone(), peer.clone());
+                    work.visits.push(Box::pin(async move {
+                        Ended::Visit(peer.id, visit(&puller, &peer, told, chunks, &synced, &cancel).await)
+                    }));
                 }
             }
             if self.push && visits.may_listen(now) && work.waits.len() < WAITS {
                 let cancel = visits.ear.open(now, cancel);
                 let (puller, id) = (self.puller.clone(), peer.id);
-                work.waits.push(Box::pin(async move { Ended::Wait(id, listen(&puller, &peer, &cancel).await) }));
+                work.waits
+                    .push(Box::pin(async move { Ended::Wait(id, listen(&puller, &peer, chunks, &cancel).await) }));
             }
         }
         Ok(())
@@ -292,13 +303,15 @@ impl Worker {
     async fn silent(&self, followed: &[Peer]) -> Result<HashSet<InstanceId>, IndexError> {
         let now = Instant::now();
         let is_due = |visits: &Visits| visits.ear.is_open() && visits.due <= now && !visits.asked;
-        let due: Vec<&Peer> = {
+        let is_closed = |visits: &Visits| visits.chunks(now) == Chunks::Closed;
+        let due: Vec<(&Peer, bool)> = {
             let all = self.visits();
-            followed.iter().filter(|peer| all.get(&peer.id).is_some_and(is_due)).collect()
+            let due = |peer: &Peer| all.get(&peer.id).filter(|visits| is_due(visits)).map(is_closed);
+            followed.iter().filter_map(|peer| Some((peer, due(peer)?))).collect()
         };
         let mut silent = HashSet::new();
-        for peer in due {
-            if !self.lacks(&peer.mirror).await? {
+        for (peer, closed) in due {
+            if closed || !self.lacks(&peer.mirror).await? {
                 silent.insert(peer.id);
             }
         }
@@ -356,39 +369,49 @@ impl Worker {
     }
 
     /// Remembers how a visit ended, and when the next one is due.
-    fn visited(&self, id: InstanceId, result: Result<(SyncReport, FetchReport), PullError>) {
-        let ended_at = self.puller.caller().now();
+    fn visited(&self, id: InstanceId, result: Result<Visited, PullError>) {
+        let (ended_at, now) = (self.puller.caller().now(), Instant::now());
         let mut all = self.visits();
         let Some(visits) = all.get_mut(&id) else { return };
         visits.under_way = None;
-        let pause = match &result {
-            Ok(_) => {
+        let (due, last) = match result {
+            Ok(visited) => {
                 visits.failures = 0;
-                self.spread(self.interval)
+                if let Some(closed) = &visited.closed {
+                    visits.closed_until = Some(now + closed.pause.max(FIRST_PAUSE));
+                }
+                let wrong = visited.fetched.bad.len();
+                let error = match visited.closed {
+                    Some(closed) => Some(closed.reason),
+                    // What it said when it closed its chunks still holds.
+                    None if visited.chunks == Chunks::Closed => visits.last.take().and_then(|last| last.error),
+                    None => (wrong > 0).then(|| format!("it sent {wrong} wrong chunks")),
+                };
+                let visit = Visit {
+                    ended_at,
+                    new_snapshots: visited.synced.new_snapshots.len() as u64,
+                    chunks: visited.fetched.chunks,
+                    bytes: visited.fetched.bytes,
+                    error,
+                };
+                (visits.opens_before(now + self.spread(self.interval), now), visit)
             }
             Err(error) => {
                 visits.failures = visits.failures.saturating_add(1);
-                self.spread(pause(visits.failures, error.retry()))
+                (now + self.spread(pause(visits.failures, error.retry())), Visit::failed(ended_at, &error))
             }
         };
         visits.asked |= visits.again;
-        visits.due = Instant::now() + if std::mem::take(&mut visits.again) { Duration::ZERO } else { pause };
-        visits.last = Some(match result {
-            Ok((synced, fetched)) => Visit {
-                ended_at,
-                new_snapshots: synced.new_snapshots.len() as u64,
-                chunks: fetched.chunks,
-                bytes: fetched.bytes,
-                error: (!fetched.bad.is_empty()).then(|| format!("it sent {} wrong chunks", fetched.bad.len())),
-            },
-            Err(error) => Visit::failed(ended_at, &error),
-        });
+        visits.due = if std::mem::take(&mut visits.again) { now } else { due };
+        visits.last = Some(last);
     }
 
     fn bring_forward(&self) {
         for visits in self.visits().values_mut() {
             visits.due = Instant::now();
             visits.asked = true;
+            // Somebody may have talked to the peer's admin.
+            visits.closed_until = None;
             visits.again = visits.under_way.is_some();
         }
     }
@@ -414,8 +437,19 @@ impl Visits {
             again: false,
             asked: false,
             told: None,
+            closed_until: None,
             ear: Ear::default(),
         }
+    }
+
+    /// Whether the peer gives chunks now.
+    fn chunks(&self, now: Instant) -> Chunks {
+        if self.closed_until.is_some_and(|until| until > now) { Chunks::Closed } else { Chunks::Open }
+    }
+
+    /// This moment, or the one at which the peer gives chunks again, if that comes first.
+    fn opens_before(&self, due: Instant, now: Instant) -> Instant {
+        self.closed_until.filter(|until| *until > now).map_or(due, |until| until.min(due))
     }
 
     /// Whether the peer is worth listening to: the feed was read to its end, and nobody is reading it now.
@@ -436,54 +470,6 @@ fn pause(failures: u32, retry: Retry) -> Duration {
         // Somebody has to change something; until it is noticed, looking now and then costs nothing.
         Retry::Never => LONGEST_PAUSE,
     }
-}
-
-/// One visit: the feed first, unless it has `told` already, then what is missing.
-async fn visit(
-    puller: Puller,
-    peer: Peer,
-    told: Option<SyncReport>,
-    is_synced: Arc<AtomicBool>,
-    cancel: CancellationToken,
-) -> Ended {
-    let work = async {
-        let synced = match told {
-            Some(told) => told,
-            None => puller.sync(&peer, Duration::ZERO, &cancel).await?,
-        };
-        is_synced.store(true, Ordering::Relaxed);
-        let fetched = fetch(&puller, &peer, &cancel).await?;
-        if !synced.new_snapshots.is_empty() || fetched.chunks > 0 {
-            tracing::info!(
-                peer.id = %peer.id,
-                snapshots = synced.new_snapshots.len(),
-                keys = synced.keys,
-                chunks = fetched.chunks,
-                bytes = fetched.bytes,
-                missing = fetched.still_missing,
-                "pulled from a peer"
-            );
-        }
-        Ok((synced, fetched))
-    };
-    let result = work.await;
-    Ended::Visit(peer.id, result)
-}
-
-/// Fetches what is missing of the collections that are mirrored from the peer.
-async fn fetch(puller: &Puller, peer: &Peer, cancel: &CancellationToken) -> Result<FetchReport, PullError> {
-    let Scope::Only(collections) = &peer.mirror else { return puller.fetch_again(None, peer, cancel).await };
-    let mut all = FetchReport::default();
-    for collection in collections {
-        let fetched = puller.fetch_again(Some(collection), peer, cancel).await?;
-        all.chunks += fetched.chunks;
-        all.bytes += fetched.bytes;
-        all.requests += fetched.requests;
-        all.bad.extend(fetched.bad);
-        // Lists of chunks are fetched for all of them.
-        all.still_missing = all.still_missing.max(fetched.still_missing);
-    }
-    Ok(all)
 }
 
 #[cfg(test)]

@@ -7,3 +7,4 @@ mod hook; // a command that an admin wants to be run
 pub mod prove; // shows peers that we keep their snapshots
 mod push; // listens to peers between visits
 pub mod standby; // keeps snapshots of others laid out
+mod visit; // one visit: the feed, then what is missing

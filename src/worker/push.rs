@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::visit::{Chunks, read};
 use crate::domain::wire::messages::MAX_WAIT_SECONDS;
 use crate::replicate::pull::{PullError, Puller, SyncReport};
 use crate::store::index::Peer;
@@ -31,8 +32,8 @@ const DEAF: Duration = Duration::from_secs(3600);
 pub(super) type Heard = Result<SyncReport, PullError>;
 
 /// Listens once: until there is news and it is here, with keys and lists of chunks, or until the peer has nothing more to say.
-pub(super) async fn listen(puller: &Puller, peer: &Peer, cancel: &CancellationToken) -> Heard {
-    puller.sync(peer, WAIT, cancel).await
+pub(super) async fn listen(puller: &Puller, peer: &Peer, chunks: Chunks, cancel: &CancellationToken) -> Heard {
+    read(puller, peer, WAIT, chunks, cancel).await
 }
 
 /// Whether a peer is listened to, and what is remembered of how that went.

@@ -60,6 +60,28 @@ fn streams_that_crawl_for_minutes_are_taken_neither_for_stalled_nor_for_slow() {
     });
 }
 
+#[test]
+fn what_comes_slowly_is_not_fetched_a_second_time_by_somebody_else() {
+    const RATE: u64 = 4096;
+    still(async |still| {
+        let net = MemoryNet::new();
+        let a = instance(&still, &net, "alpha", 1, false).await;
+        fill(&a, &CollectionId::random(&mut entropy()), 1, &[MIB as u32; 2]).await;
+        let mut b = Mirror::new(&still, &net, LinkShape::default(), &[&a]).await;
+        b.puller = b.puller.with_rate(RATE);
+        let (first, also) = (never(), never());
+        let second = async {
+            tokio::time::sleep(Duration::from_secs(200)).await;
+            b.puller.fetch(None, &b.peers, &also).await.unwrap()
+        };
+        let (first, second) = tokio::join!(b.puller.fetch(None, &b.peers, &first), second);
+        assert_eq!((first.unwrap().chunks, second.chunks), (2, 0));
+        b.instance.nothing_twice();
+        let received = b.puller.caller().client().counts().body_bytes;
+        assert!(received < 2 * MIB + 100_000, "{received} bytes came");
+    });
+}
+
 /// Watches what is shown, and stops the work at a given place.
 #[derive(Default)]
 struct Shown {

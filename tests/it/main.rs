@@ -4,6 +4,7 @@
 mod axon_vectors;
 mod backup_restore;
 mod cli;
+mod contradictions;
 mod heal;
 mod kill;
 mod layers;

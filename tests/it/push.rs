@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulbil::domain::id::CollectionId;
+use bulbil::domain::peer::Trust;
 use bulbil::store::entropy;
 use bulbil::transport::link::LinkShape;
 use bulbil::transport::memory::MemoryNet;
@@ -110,6 +111,8 @@ fn news_brings_the_chunks_too_without_another_question() {
         fill(&it.source, &other, 1, &[5000]).await;
         it.source.serve.feed_changed();
         let index = &it.mirror.instance.store.index;
+        let took = until(async || index.latest(&other, false).await.unwrap().is_some()).await;
+        assert!(took <= 2 * ROUND_TRIP, "a snapshot of a new collection was here after {took:?}");
         until(async || index.latest(&other, false).await.unwrap().is_some_and(|snapshot| snapshot.complete)).await;
         // A list of chunks and a chunk; and the next wait.
         let asked = it.requests() - before;
@@ -171,6 +174,51 @@ fn who_is_not_followed_any_more_is_not_listened_to() {
         let before = it.requests();
         tokio::time::sleep(HOUR).await;
         assert_eq!(it.requests(), before);
+        it.stops().await;
+    });
+}
+
+#[test]
+fn who_gives_no_chunks_for_a_while_still_tells_of_news_and_is_asked_again_when_it_does() {
+    following(true, async |it| {
+        until(async || it.is_listening()).await;
+        let source = &it.source.store.index;
+        let limit = async |hours: Option<&str>| {
+            let mut peer = source.peers().await.unwrap().remove(0);
+            let Trust::Trusted(rights) = &mut peer.trust else { panic!("it is trusted") };
+            rights.limits.hours = hours.map(|hours| hours.parse().unwrap());
+            source.save_peer(&peer).await.unwrap();
+        };
+        limit(Some("22:00-06:00")).await;
+        let news = async |snapshots: usize| {
+            fill(&it.source, &CollectionId::random(&mut entropy()), 1, &[5000 + snapshots as u32]).await;
+            it.source.serve.feed_changed();
+            until(async || it.snapshots().await == snapshots).await
+        };
+        news(2).await;
+        until(async || it.worker.status()[0].last.as_ref().is_some_and(|last| last.error.is_some())).await;
+        let status = it.worker.status().remove(0);
+        let error = status.last.unwrap().error.unwrap();
+        assert!(status.failures == 0 && error.contains("another time of the day"), "{error}");
+        // A wait a minute, and little else.
+        until(async || it.is_listening()).await;
+        let before = it.requests();
+        tokio::time::sleep(HOUR / 2).await;
+        let asked = it.requests() - before;
+        assert!((25..=35).contains(&asked), "{asked} requests");
+        until(async || it.is_listening()).await;
+        let took = news(3).await;
+        assert!(took <= 2 * ROUND_TRIP, "it took {took:?}");
+        let complete = async || {
+            it.mirror.instance.store.index.snapshots(None).await.unwrap().iter().all(|snapshot| snapshot.complete)
+        };
+        assert!(!complete().await);
+        limit(None).await;
+        let opened = Instant::now();
+        while !complete().await {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            assert!(opened.elapsed() <= HOUR, "nothing is asked for again");
+        }
         it.stops().await;
     });
 }

@@ -843,15 +843,19 @@ async fn lists_that_contradict_their_manifest_or_their_chunks_are_the_peers_erro
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collection_of_another_instance_is_refused() {
+async fn snapshots_in_a_collection_of_another_instance_are_passed_over_and_all_others_taken() {
     let net = MemoryNet::new();
     let (a, b) = (Instance::new(&net, "alpha", 1).await, Instance::new(&net, "beta", 2).await);
     let ours = b.collection("ours").await;
     crafted(&a, ours.id, 1000, 0).await;
+    let notes = a.collection("notes").await;
+    let good = a.backup(&notes).await;
     let peer = a.let_in(&b, Role::Mirror, false).await;
-    let error = b.sync(&peer).await.unwrap_err();
-    assert!(matches!(&error, PullError::Lied { lie: Lie::Page(IndexError::Foreign { .. }), .. }), "{error}");
-    assert_eq!(b.store.manifests.list().unwrap(), []);
+    let report = b.sync(&peer).await.unwrap();
+    assert_eq!((report.new_snapshots, report.caught_up), (vec![good], true));
+    assert_eq!(b.store.manifests.list().unwrap(), [good]);
+    // It is known that the sets differ, and not asked about over and over.
+    assert_eq!(b.sync(&peer).await.unwrap().requests, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

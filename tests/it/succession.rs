@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use bulbil::backup::create::{CreateError, create};
 use bulbil::backup::select;
+use bulbil::domain::crypto::secret::Secret;
+use bulbil::domain::crypto::sign::IdentityKey;
 use bulbil::domain::id::ManifestId;
 use bulbil::domain::peer::{Role, Trust};
+use bulbil::domain::succession::renewal;
 use bulbil::monitor::Tally;
 use bulbil::replicate::pull::{PullError, Retry};
-use bulbil::replicate::succession::{SuccessionError, appoint, promote, renew_appointments, withdraw};
-use bulbil::store::index::{Collection, CollectionSettings, Peer, Root};
-use bulbil::store::{Rotate, Store};
+use bulbil::replicate::succession::{SuccessionError, appoint, hear, promote, renew_appointments, withdraw};
+use bulbil::store::index::{Collection, CollectionSettings, Peer, Root, Topic};
+use bulbil::store::{Rotate, Store, entropy};
 use bulbil::transport::memory::{Fault, MemoryNet};
 
 use crate::replicate::{Instance, never};
@@ -231,12 +234,149 @@ async fn an_instance_that_goes_on_under_another_key_is_followed_by_its_peers() {
     assert_eq!(told(&b).await, [(1, first, false, true), (2, second, false, true)]);
     b.restores(&second, &a.dir.path().join("notes")).await;
     assert_eq!(b.sync(&peer).await.unwrap().requests, 1);
-    // What the former key said counts no more, unless it is said anew.
+    // Killed before it said anew who its heirs are: what the former key said holds until then. Once is enough.
+    assert_eq!(renew_appointments(&a.store, a.clock_now()).await.unwrap(), 1);
+    assert_eq!(renew_appointments(&a.store, a.clock_now()).await.unwrap(), 0);
+    b.sync(&peer).await.unwrap();
+    assert_eq!(withdraw(&a.store, &b.store.keys.instance(), a.clock_now()).await.unwrap(), 1);
+    b.sync(&peer).await.unwrap();
     let refused = promote(&b.store, &notes(&b.store).await, &folder(&b, 9), b.clock_now()).await;
     assert!(matches!(refused, Err(SuccessionError::NotAppointed(_))), "{refused:?}");
-    assert_eq!(renew_appointments(&a.store, &former, a.clock_now()).await.unwrap(), 1);
-    b.sync(&peer).await.unwrap();
-    take_over(&b, 9).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_heir_takes_over_from_a_leader_that_died_in_the_middle_of_changing_its_key() {
+    let Three { a, b, c, a_of_b, b_of_c, first, .. } = Three::new().await;
+    let a = rotated(a, 1, IDENTITY).await;
+    b.sync(&a_of_b).await.unwrap();
+    assert_eq!(notes(&b.store).await.origin, a.store.keys.instance());
+    let second = take_over(&b, 9).await;
+    pull(&c, &b_of_c).await;
+    assert_eq!(told(&c).await, [(1, first, false, true), (2, second, false, true)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_heir_that_changed_its_key_since_it_was_appointed_takes_over() {
+    let Three { a, b, c, a_of_b, b_of_c, first, .. } = Three::new().await;
+    let b = rotated(b, 2, IDENTITY).await;
+    b.sync(&a_of_b).await.unwrap();
+    drop(a);
+    let second = take_over(&b, 2).await;
+    pull(&c, &b_of_c).await;
+    assert_eq!(notes(&c.store).await.origin, b.store.keys.instance());
+    assert_eq!(told(&c).await, [(1, first, false, true), (2, second, false, true)]);
+}
+
+/// It changes its key before it hears that its heir leads: what it makes is kept, and its feed is not refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_former_leader_with_another_key_is_still_pulled_from() {
+    let Three { a, b, c, a_of_c, b_of_c, first, .. } = Three::new().await;
+    let second = take_over(&b, 2).await;
+    pull(&c, &b_of_c).await;
+    a.clock.set("2026-11-22T12:00:00Z".parse().unwrap());
+    let a = rotated(a, 1, IDENTITY).await;
+    a.put("notes/three", 3, 50_000);
+    let astray = a.backup(&notes(&a.store).await).await;
+    let other = a.collection("other").await;
+    a.put("other/one", 4, 1000);
+    let other = a.backup(&other).await;
+    let new = c.sync(&a_of_c).await.unwrap().new_snapshots;
+    assert_eq!(BTreeSet::from_iter(new), BTreeSet::from([astray, other]));
+    let a_of_c = c.store.index.peer(&a.store.keys.instance()).await.unwrap().unwrap();
+    pull(&c, &a_of_c).await;
+    let all = told(&c).await;
+    for expected in [(1, first, false, true), (2, second, false, true), (2, astray, true, true)] {
+        assert!(all.contains(&expected), "{all:?}");
+    }
+    // It has heard, under its new key.
+    assert_eq!(notes(&a.store).await.origin, b.store.keys.instance());
+    // R7: a rebuilt index says the same.
+    let live = c.store.index.dump().await.unwrap();
+    let (dir, _) = c.ended().await;
+    let (rebuilt, report) = Store::rebuild(&dir.path().join("home"), None).await.unwrap();
+    assert_eq!(report.problems, Vec::<String>::new());
+    assert_eq!(rebuilt.index.dump().await.unwrap(), live);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_stole_the_key_cannot_tell_the_instance_itself_where_it_goes_on() {
+    let Three { a, b, .. } = Three::new().await;
+    let thief = IdentityKey::random(&mut entropy());
+    let stolen = renewal(&a.store.keys.identity, &thief, a.clock_now());
+    let from = b.store.keys.instance();
+    hear(&a.store, std::slice::from_ref(&stolen), |_| true, &from).await.unwrap();
+    assert_eq!(notes(&a.store).await.origin, a.store.keys.instance());
+    // Those who hear it from the thief first believe it; they do not get it from here.
+    hear(&b.store, &[stolen], |_| true, &from).await.unwrap();
+    assert_eq!(notes(&b.store).await.origin, thief.public().instance());
+
+    // One that was believed before is thrown out as soon as the key is replaced.
+    let forged = renewal(&a.store.keys.identity, &thief, a.clock_now()).verify().unwrap();
+    a.store.index.add_statements(&[forged]).await.unwrap();
+    let a = rotated(a, 1, IDENTITY).await;
+    assert_eq!(notes(&a.store).await.origin, a.store.keys.instance());
+}
+
+/// Both made snapshots under the same numbers; what the former leader made astray does not become the newest when it leads again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_astray_stays_beside_the_line_when_its_maker_leads_again() {
+    let Three { a, b, c, a_of_c, b_of_c, first, .. } = Three::new().await;
+    let second = take_over(&b, 2).await;
+    let mut astray = Vec::new();
+    for seed in 3..6 {
+        a.put("notes/three", seed, 50_000);
+        astray.push(a.backup(&notes(&a.store).await).await);
+    }
+    let granted = a.store.index.peer(&b.store.keys.instance()).await.unwrap().unwrap().trust;
+    let b_of_a = Peer { trust: granted, ..b.let_in(&a, Role::Reader, false).await };
+    a.store.index.save_peer(&b_of_a).await.unwrap();
+    appoint(&b.store, &notes(&b.store).await, BTreeSet::from([a.store.keys.instance()]), b.clock_now()).await.unwrap();
+    pull(&a, &b_of_a).await;
+    assert_eq!(notes(&a.store).await.origin, b.store.keys.instance());
+    let fifth = take_over(&a, 7).await;
+    pull(&c, &b_of_c).await;
+    pull(&c, &a_of_c).await;
+    let mut all = vec![(1, first, false, true), (2, second, false, true), (5, fifth, false, true)];
+    all.extend(astray.iter().zip(2..).map(|(id, n)| (n, *id, true, true)));
+    all.sort();
+    assert_eq!(told(&a).await, all);
+    assert_eq!(told(&c).await, all);
+    assert_eq!(select::snapshot(&c.store, "notes@2").await.unwrap().id, second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_was_under_way_when_the_takeover_came_is_kept_beside_the_line() {
+    let Three { a, b, c, a_of_b, a_of_c, .. } = Three::new().await;
+    let under_way = notes(&a.store).await;
+    take_over(&b, 2).await;
+    pull(&b, &a_of_b).await;
+    assert_eq!(notes(&a.store).await.origin, b.store.keys.instance());
+    a.put("notes/three", 3, 50_000);
+    let created = create(&a.store, &under_way, &*a.clock, Arc::new(Tally::default()), &never()).await.unwrap();
+    assert!(created.beside);
+    pull(&c, &a_of_c).await;
+    assert!(told(&c).await.contains(&(2, created.id, true, true)));
+    c.restores(&created.id, &a.dir.path().join("notes")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn naming_heirs_without_end_says_so() {
+    let net = MemoryNet::new();
+    let a = Instance::new(&net, "alpha", 1).await;
+    let collection = a.collection("notes").await;
+    let heir = |n: u8| BTreeSet::from([IdentityKey::from_seed(&Secret::from_bytes([n; 32])).public().instance()]);
+    for n in 1..=64 {
+        appoint(&a.store, &collection, heir(n), a.clock_now()).await.unwrap();
+    }
+    let refused = appoint(&a.store, &collection, heir(65), a.clock_now()).await;
+    assert!(
+        matches!(&refused, Err(error @ SuccessionError::NotKept(_)) if error.to_string().contains("rotate-key")),
+        "{refused:?}"
+    );
+    // As it says.
+    let a = rotated(a, 1, IDENTITY).await;
+    renew_appointments(&a.store, a.clock_now()).await.unwrap();
+    appoint(&a.store, &notes(&a.store).await, heir(65), a.clock_now()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -263,4 +403,14 @@ async fn r6_whoever_was_revoked_stays_out_under_another_key() {
     let refused = b.sync(&a_of_b).await;
     assert!(matches!(&refused, Err(error) if error.retry() == Retry::Never), "{refused:?}");
     assert!(a.store.index.peer(&b.store.keys.instance()).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_told_to_a_peer_is_told_again_after_it_did_not_know_us() {
+    let Three { a, b, a_of_b, .. } = Three::new().await;
+    let known = a.store.index.peer(&b.store.keys.instance()).await.unwrap().unwrap();
+    assert!(b.store.index.told(&a_of_b.id, Topic::Succession).await.unwrap().is_some());
+    a.store.index.save_peer(&Peer { trust: Trust::Revoked, ..known }).await.unwrap();
+    assert!(b.sync(&a_of_b).await.is_err());
+    assert_eq!(b.store.index.told(&a_of_b.id, Topic::Succession).await.unwrap(), None);
 }

@@ -46,6 +46,7 @@ pub struct Committer {
     sequence: u64,
     supersedes: Option<ManifestId>,
     shared: SharedChunks,
+    beside: bool,
 }
 
 impl Committer {
@@ -70,12 +71,18 @@ impl Committer {
             sequence: last_sequence,
             supersedes,
             shared: SharedChunks::new(),
+            beside: false,
         }
     }
 
     /// Names these chunks in each snapshot, too.
     pub fn with_shared(self, shared: SharedChunks) -> Self {
         Self { shared, ..self }
+    }
+
+    /// Whether somebody had taken over when the last snapshot was committed: it stands beside the line.
+    pub fn beside(&self) -> bool {
+        self.beside
     }
 
     /// Makes what was gathered a snapshot. It takes the place of a partial one committed before.
@@ -105,7 +112,7 @@ impl Committer {
             suite: manifest::SUITE.to_owned(),
             instance: store.keys.instance(),
             collection: self.collection.id,
-            sequence: self.sequence + 1,
+            sequence: self.sequence.saturating_add(1),
             parent: self.parent,
             created_at: self.created_at,
             partial,
@@ -116,6 +123,8 @@ impl Committer {
             private: String::new(),
         };
         manifest.seal_private(&self.private_part(gathered, statistics), &key);
+        // As everybody does who gets it: what others refuse is not committed here.
+        manifest.check().map_err(CreateError::Unfit)?;
         let signed = manifest.sign(&store.keys.identity);
 
         let own = store.keys.envelope.recipient();
@@ -135,10 +144,10 @@ impl Committer {
         };
         let committed = store.index.commit_snapshot(new).await;
         if matches!(committed, Err(IndexError::Foreign { .. })) {
-            // Somebody has taken over meanwhile: nobody names it.
+            // Nobody names it.
             store.manifests.remove(&signed.id)?;
         }
-        committed?;
+        self.beside = committed?;
         if let Some(old) = self.supersedes.take() {
             store.manifests.remove(&old)?;
         }

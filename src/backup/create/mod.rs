@@ -37,7 +37,7 @@ use crate::domain::crypto::hash::FragmentKey;
 use crate::domain::crypto::keywrap::KeyError;
 use crate::domain::crypto::recovery::RecoveryError;
 use crate::domain::id::{ChunkId, InstanceId, ManifestId};
-use crate::domain::manifest::Statistics;
+use crate::domain::manifest::{ManifestError, Statistics};
 use crate::domain::metadata::entry::{Entry, FileEntry};
 use crate::domain::metadata::path::TreePath;
 use crate::monitor::{Counter, Monitor, Problem};
@@ -97,6 +97,11 @@ pub enum CreateError {
     /// The manifest cannot be written.
     #[error(transparent)]
     Manifest(#[from] ManifestFileError),
+    /// Nobody would take the manifest.
+    #[error(
+        "the snapshot would be of no use to anybody, so it was not made; its folders can be added as a new collection"
+    )]
+    Unfit(#[source] ManifestError),
     /// An earlier snapshot cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenSnapshotError),
@@ -129,6 +134,8 @@ pub struct Created {
     pub sequence: u64,
     /// Interrupted: not everything is in it.
     pub partial: bool,
+    /// Another instance took the collection over while it was made: it is kept, beside the line.
+    pub beside: bool,
     /// Counts and sizes.
     pub statistics: Statistics,
     /// How long it took.
@@ -188,9 +195,12 @@ pub async fn create_with(
     let sparse = store.index.sparse_chunks(&collection.id).await?;
     let lost = lost_chunks(store, collection, &secrets).await?;
 
-    // What others made beside the line does not say how ours are numbered.
-    let counts = |snapshot: &&Snapshot| !snapshot.beside || store.keys.is_ours(&snapshot.instance);
-    let last_sequence = snapshots.iter().filter(counts).map(|snapshot| snapshot.sequence).max().unwrap_or(0);
+    // What others made beside the line does not say how ours are numbered; nor what somebody makes with a key that was replaced.
+    let counts = |snapshot: &&Snapshot| !snapshot.beside || snapshot.instance == store.keys.instance();
+    let last = snapshots.iter().filter(counts).map(|snapshot| snapshot.sequence).max().unwrap_or(0);
+    // Since it leads (again), ours stand in the line from this number on.
+    let first = collection.line.last().and_then(|reign| reign.first).unwrap_or(1);
+    let last_sequence = last.max(first.saturating_sub(1));
     let mut committer = Committer::new(
         store.clone(),
         collection.clone(),
@@ -226,7 +236,8 @@ pub async fn create_with(
     if gathered.sparse != sparse {
         store.index.set_sparse_chunks(&collection.id, &gathered.sparse).await?;
     }
-    Ok(Created { id: signed.id, sequence: signed.manifest.sequence, partial, statistics, took: started.elapsed() })
+    let (sequence, beside) = (signed.manifest.sequence, committer.beside());
+    Ok(Created { id: signed.id, sequence, partial, beside, statistics, took: started.elapsed() })
 }
 
 /// Chunks that the index or the disk says are gone: nothing new may lean on them.

@@ -113,10 +113,9 @@ pub(super) async fn apply(
     let files = puller.store.manifests.clone();
     blocking(move || stray.iter().try_for_each(|id| files.remove(id))).await?;
     noted.map_err(|error| match error {
-        IndexError::Foreign { .. }
-        | IndexError::Fork { .. }
-        | IndexError::ChunkElsewhere { .. }
-        | IndexError::Contradiction { .. } => line.lied(Lie::Page(error)),
+        IndexError::Fork { .. } | IndexError::ChunkElsewhere { .. } | IndexError::Contradiction { .. } => {
+            line.lied(Lie::Page(error))
+        }
         error => error.into(),
     })
 }

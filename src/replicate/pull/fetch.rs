@@ -227,7 +227,7 @@ impl Run {
             });
         }
         let claimed = if again { Vec::new() } else { ids.clone() };
-        let _claims = Claims { shared: Arc::clone(shared), ids: claimed };
+        let claims = Claims::new(Arc::clone(shared), claimed);
         let wanted: Vec<Wanted> = {
             let all = lock(&self.wanted);
             ids.iter().filter_map(|id| all.get(id).cloned()).collect()
@@ -239,7 +239,7 @@ impl Run {
         if adopted.absent.is_empty() {
             return Ok(true);
         }
-        let watch = StreamWatch { run: self, stream };
+        let watch = StreamWatch { run: self, stream, claims: &claims };
         let batch = Batch { puller: &self.puller, line, cut, parts: &self.parts, watch: &watch };
         let end = batch.receive(adopted.absent).await;
         self.settle(stream, at, end)
@@ -361,10 +361,12 @@ impl Run {
 struct StreamWatch<'a> {
     run: &'a Run,
     stream: StreamNo,
+    claims: &'a Claims,
 }
 
 impl Watch for StreamWatch<'_> {
     fn received(&self, bytes: usize) {
+        self.claims.renew();
         self.run.scheduler().progress(self.stream, bytes as u64, self.run.now());
     }
 

@@ -75,6 +75,34 @@ pub struct SyncReport {
     pub requests: u64,
     /// Whether the end of the feed was reached.
     pub caught_up: bool,
+    /// The peer gives neither chunks nor lists of chunks for a while: its quota is used up, or these are not its hours.
+    pub closed: Option<Closed>,
+}
+
+/// What becomes of lists of chunks that are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lists {
+    Fetch,
+    Leave,
+}
+
+/// A peer gives no chunks for a while; its feed and its keys it gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// When to ask again.
+    pub pause: Duration,
+    /// What it said.
+    pub reason: String,
+}
+
+impl Closed {
+    /// If that is what the error says.
+    pub fn from_error(error: &PullError) -> Option<Self> {
+        match error.retry() {
+            Retry::After(pause) => Some(Self { pause, reason: error.to_string() }),
+            _ => None,
+        }
+    }
 }
 
 /// What a fetch brought.
@@ -164,13 +192,40 @@ impl Puller {
     /// # Errors
     /// [`PullError`]; what was brought here until then stays. Dropped at any point, it can be done again.
     pub async fn sync(&self, peer: &Peer, wait: Duration, cancel: &CancellationToken) -> Result<SyncReport, PullError> {
-        let mut result = self.sync_unnoted(peer, wait, cancel).await;
+        self.sync_part(peer, wait, Lists::Fetch, cancel).await
+    }
+
+    /// Like [`sync`](Self::sync), without the lists of chunks: for a peer that gives none for a while.
+    ///
+    /// # Errors
+    /// [`PullError`].
+    pub async fn read_feed(
+        &self,
+        peer: &Peer,
+        wait: Duration,
+        cancel: &CancellationToken,
+    ) -> Result<SyncReport, PullError> {
+        self.sync_part(peer, wait, Lists::Leave, cancel).await
+    }
+
+    async fn sync_part(
+        &self,
+        peer: &Peer,
+        wait: Duration,
+        lists: Lists,
+        cancel: &CancellationToken,
+    ) -> Result<SyncReport, PullError> {
+        let mut result = self.sync_unnoted(peer, wait, lists, cancel).await;
         let mut id = peer.id;
         if let Err(PullError::Call { cause: CallError::NotThePeer(_), .. }) = &result
             && let Some(renewed) = renew::follow(self, peer).await?
         {
             id = renewed.id;
-            result = self.sync_unnoted(&renewed, wait, cancel).await;
+            result = self.sync_unnoted(&renewed, wait, lists, cancel).await;
+        }
+        if let Err(PullError::Call { cause: CallError::Refused { .. }, .. }) = &result {
+            // It may have been set up anew, and know nothing of what it was told.
+            self.store.index.forget_told(&id).await?;
         }
         self.note(&id, result.as_ref().err()).await?;
         result
@@ -180,6 +235,7 @@ impl Puller {
         &self,
         peer: &Peer,
         wait: Duration,
+        lists: Lists,
         cancel: &CancellationToken,
     ) -> Result<SyncReport, PullError> {
         self.store.check_folders()?;
@@ -193,8 +249,12 @@ impl Puller {
         let readable = peer.granted.as_ref().is_none_or(|granted| granted.role == Role::Reader);
         let keys = if readable { keys::pull_missing(self, &line).await? } else { 0 };
         let run = Run::new(self, vec![line], true);
-        run.segments().await?;
-        if let Some(error) = run.first_lie().or_else(|| run.first_failure()) {
+        if lists == Lists::Fetch {
+            run.segments().await?;
+        }
+        let failure = run.first_lie().or_else(|| run.first_failure());
+        let closed = failure.as_ref().and_then(Closed::from_error);
+        if let (Some(error), None) = (failure, &closed) {
             return Err(error);
         }
         let totals = run.totals();
@@ -204,6 +264,7 @@ impl Puller {
             segments: totals.segments,
             requests: totals.requests,
             caught_up: news.caught_up,
+            closed,
         })
     }
 

@@ -8,8 +8,10 @@ use tokio::time::Instant;
 
 use crate::domain::id::{ChunkId, InstanceId, ManifestId};
 
-/// After this time a chunk may be fetched by somebody else too: whoever began is stuck.
+/// So long after the last byte came, a chunk may be fetched by somebody else too: whoever began is stuck.
 const CLAIM: Duration = Duration::from_secs(60);
+/// While bytes come, claims are renewed after this time.
+const RENEW: Duration = Duration::from_secs(10);
 /// What a peer did not have is asked for again after this time.
 const ABSENT: Duration = Duration::from_secs(3600);
 
@@ -87,6 +89,15 @@ impl Shared {
         free
     }
 
+    fn renew(&self, ids: &[ChunkId], now: Instant) {
+        let mut claims = self.claims.lock().expect("no holder of this lock can panic");
+        for id in ids {
+            if let Some(since) = claims.get_mut(id) {
+                *since = now;
+            }
+        }
+    }
+
     fn release(&self, ids: &[ChunkId]) {
         let mut claims = self.claims.lock().expect("no holder of this lock can panic");
         for id in ids {
@@ -108,8 +119,26 @@ fn absent<'a>(all: &'a mut HashMap<InstanceId, Absent>, peer: &InstanceId) -> &'
 /// Chunks that are being fetched; given free when it is dropped.
 #[derive(Debug)]
 pub(super) struct Claims {
-    pub(super) shared: Arc<Shared>,
-    pub(super) ids: Vec<ChunkId>,
+    shared: Arc<Shared>,
+    ids: Vec<ChunkId>,
+    renewed_at: Mutex<Instant>,
+}
+
+impl Claims {
+    /// Holds chunks that were just claimed.
+    pub(super) fn new(shared: Arc<Shared>, ids: Vec<ChunkId>) -> Self {
+        Self { shared, ids, renewed_at: Mutex::new(Instant::now()) }
+    }
+
+    /// Bytes came: whoever fetches these is not stuck.
+    pub(super) fn renew(&self) {
+        let now = Instant::now();
+        let mut renewed_at = self.renewed_at.lock().expect("no holder of this lock can panic");
+        if now.duration_since(*renewed_at) >= RENEW {
+            *renewed_at = now;
+            self.shared.renew(&self.ids, now);
+        }
+    }
 }
 
 impl Drop for Claims {

@@ -29,23 +29,36 @@ pub(super) async fn exchange(puller: &Puller, line: &Line, theirs: Option<&str>)
     if now == "-/-" || store.index.told(&line.id, Topic::Succession).await?.as_ref() == Some(&now) {
         return Ok(());
     }
-    let mut room = ROOM;
-    let fits = |statement: &SignedStatement| {
-        room = room.saturating_sub(statement.statement.len() + 512);
-        room > 0
-    };
-    let statements = ours.into_iter().map(|statement| statement.signed).take_while(fits).collect();
-    let heard = match line.ask(puller.caller.succession(&line.callee, statements)).await {
-        Ok(heard) => heard,
-        Err(PullError::Call { cause: CallError::NotFound, .. }) => {
-            return Ok(store.index.note_told(&line.id, Topic::Succession, &now).await?);
-        }
-        Err(error) => return Err(error),
-    };
+    let mut heard = Vec::new();
+    for statements in messages(ours.into_iter().map(|statement| statement.signed)) {
+        heard = match line.ask(puller.caller.succession(&line.callee, statements)).await {
+            Ok(heard) => heard,
+            Err(PullError::Call { cause: CallError::NotFound, .. }) => {
+                return Ok(store.index.note_told(&line.id, Topic::Succession, &now).await?);
+            }
+            Err(error) => return Err(error),
+        };
+    }
     hear(store, &heard, |_| true, &line.id).await?;
     // As it stands when both have heard: that is what the next page will show, if nothing else happens.
     let theirs = digest(heard.iter().map(SignedStatement::id));
     let ours = digest(visible(store, &rights, &line.id).await?.iter().map(|statement| statement.id));
     let told = what(theirs.as_deref(), ours.as_deref());
     Ok(store.index.note_told(&line.id, Topic::Succession, &told).await?)
+}
+
+/// As many messages as it takes; one without anything, if there is nothing to tell.
+fn messages(statements: impl Iterator<Item = SignedStatement>) -> Vec<Vec<SignedStatement>> {
+    let mut messages = vec![Vec::new()];
+    let mut room = ROOM;
+    for statement in statements {
+        let size = statement.statement.len() + 512;
+        if size > room {
+            messages.push(Vec::new());
+            room = ROOM;
+        }
+        room = room.saturating_sub(size);
+        messages.last_mut().expect("there is one").push(statement);
+    }
+    messages
 }

@@ -34,8 +34,7 @@ impl Index {
     /// they are here already. Snapshots that are complete with it are told of.
     ///
     /// # Errors
-    /// [`IndexError::NoSuchSegment`] if no snapshot names it; if the peer lied, [`IndexError::ChunkElsewhere`] and
-    /// [`IndexError::Contradiction`].
+    /// [`IndexError::NoSuchSegment`] if no snapshot names it; if the peer lied, [`IndexError::ChunkElsewhere`].
     pub async fn note_segment(&self, segment: &Segment) -> Result<(), IndexError> {
         let mut tx = self.begin().await?;
         fill_segment(&mut tx, segment).await?;
@@ -468,13 +467,15 @@ pub(in crate::store) async fn fill_segment(
     if state == 2 {
         return Ok(());
     }
-    let size = Segment::stored_size(segment.entries.len() as u32, segment.shared_in.is_some());
-    let elsewhere = match segment.shared_in {
-        Some(collection) => id(&row, "collection", CollectionId::from_slice)? != collection,
-        None => false,
-    };
-    if row.try_get::<i64, _>("size")? != size as i64 || elsewhere {
+    if let Some(collection) = segment.shared_in
+        && collection != id(&row, "collection", CollectionId::from_slice)?
+    {
         return Err(IndexError::Contradiction { id: segment.id });
+    }
+    let size = Segment::stored_size(segment.entries.len() as u32, segment.shared_in.is_some()) as i64;
+    if row.try_get::<i64, _>("size")? != size {
+        // The manifest that named it first said something else of it.
+        sqlx::query("UPDATE chunk SET size = ?2 WHERE no = ?1").bind(no).bind(size).execute(&mut *connection).await?;
     }
     let rows: Vec<(ChunkId, u32)> = segment.entries.iter().map(|entry| (entry.id, entry.size_bytes)).collect();
     insert_chunks(connection, row.try_get("collection_no")?, &rows, segment.shared_in.is_some()).await?;

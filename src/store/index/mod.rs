@@ -240,6 +240,9 @@ impl Index {
         }
         if version < schema() {
             index.migrate().await?;
+            let mut tx = index.begin().await?;
+            succession::follow_anew(&mut tx).await?;
+            tx.commit().await?;
         }
         Ok(index)
     }

@@ -69,13 +69,15 @@ pub struct NewSnapshot<'a> {
 impl Index {
     /// Records a snapshot that was made here, whole and with its key, and tells of it, in one transaction.
     ///
+    /// If somebody has taken over meanwhile it stands beside the line, which is the answer.
+    ///
     /// Before: its chunks, segments and manifest files are durable (R8). Afterwards the caller removes the manifest files
     /// of what it supersedes. Dropped before its end, it changes nothing.
     ///
     /// # Errors
     /// [`IndexError::NoSuchCollection`], [`IndexError::Foreign`], [`IndexError::Fork`], [`IndexError::ChunkNotHere`],
     /// [`IndexError::ChunkElsewhere`], [`IndexError::Contradiction`].
-    pub async fn commit_snapshot(&self, new: NewSnapshot<'_>) -> Result<(), IndexError> {
+    pub async fn commit_snapshot(&self, new: NewSnapshot<'_>) -> Result<bool, IndexError> {
         let manifest = &new.signed.manifest;
         let named = manifest.segments.iter().map(|summary| summary.id);
         if !named.eq(new.segments.iter().map(|segment| segment.id)) {
@@ -86,13 +88,10 @@ impl Index {
         let collection = collections::by_id(&mut tx, &manifest.collection)
             .await?
             .ok_or(IndexError::NoSuchCollection { id: manifest.collection })?;
-        if collection.origin != manifest.instance {
-            return Err(IndexError::Foreign { manifest: new.signed.id, collection: collection.id });
-        }
+        let beside = succession::place(&mut tx, &collection, new.signed).await?;
         chunks::insert_own(&mut tx, collection.no, new.new_chunks).await?;
-        let Some(no) = insert(&mut tx, collection.no, new.signed, Standing { has_key: true, beside: false }).await?
-        else {
-            return Ok(());
+        let Some(no) = insert(&mut tx, collection.no, new.signed, Standing { has_key: true, beside }).await? else {
+            return Ok(beside);
         };
         name_segments(&mut tx, no, collection.no, manifest).await?;
         for segment in new.segments {
@@ -106,17 +105,20 @@ impl Index {
         if let Some(old) = new.supersedes {
             supersede(&mut tx, &old, &collection.id).await?;
         }
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        Ok(beside)
     }
 
     /// Records a page of a peer's feed together with the cursor behind it, in one transaction (R11); answers those that are new
     /// here. Their files were saved by the caller before.
     ///
+    /// A manifest of somebody who has no business in its collection is passed over: it may become clear later that it has.
+    ///
     /// A collection that was not known appears under the beginning of its id; a segment that is not here is missing from now on.
     ///
     /// # Errors
-    /// [`IndexError::NoSuchPeer`]; and if the peer lied: [`IndexError::Foreign`], [`IndexError::Fork`],
-    /// [`IndexError::ChunkElsewhere`], [`IndexError::Contradiction`]. Then nothing of the page is recorded.
+    /// [`IndexError::NoSuchPeer`]; and if the peer lied: [`IndexError::Fork`], [`IndexError::ChunkElsewhere`],
+    /// [`IndexError::Contradiction`]. Then nothing of the page is recorded.
     pub async fn note_page(
         &self,
         peer: &InstanceId,
@@ -139,7 +141,13 @@ impl Index {
                     succession::begin(&mut tx, NewCollection { id, name, origin, settings: None }).await?
                 }
             };
-            let beside = succession::place(&mut tx, &collection, signed).await?;
+            let beside = match succession::place(&mut tx, &collection, signed).await {
+                Err(error @ IndexError::Foreign { .. }) => {
+                    tracing::warn!(peer.id = %peer, %error, "a snapshot was passed over");
+                    continue;
+                }
+                placed => placed?,
+            };
             let standing = Standing { has_key: false, beside };
             let Some(no) = insert(&mut tx, collection.no, signed, standing).await? else { continue };
             name_segments(&mut tx, no, collection.no, manifest).await?;

@@ -10,7 +10,9 @@ use super::collections::{self, Collection, NewCollection};
 use super::{Index, IndexError, id, json, to_json};
 use crate::domain::id::{CollectionId, FeedId, InstanceId, StatementId};
 use crate::domain::manifest::SignedManifest;
-use crate::domain::succession::{Reign, SignedStatement, Statement, Verified, line, stands_beside};
+use crate::domain::succession::{
+    Reign, SignedStatement, Statement, Succession, Verified, founder as founder_of, stands_beside,
+};
 use crate::store::entropy;
 use crate::store::index::CollectionSettings;
 
@@ -72,6 +74,26 @@ impl Index {
         Ok(succeeded)
     }
 
+    /// Takes over how this instance went on under its own keys. A renewal of one of them that it did not make itself is thrown out:
+    /// somebody else has had that key.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn add_own_renewals(&self, renewals: &[Verified]) -> Result<(), IndexError> {
+        let ours: BTreeMap<InstanceId, StatementId> =
+            renewals.iter().map(|renewal| (renewal.statement.signer(), renewal.id)).collect();
+        let false_ones: Vec<Verified> =
+            self.statements().await?.into_iter().filter(|kept| is_false(kept, &ours)).collect();
+        if false_ones.is_empty() {
+            return self.add_statements(renewals).await.map(drop);
+        }
+        tracing::warn!("somebody else said that this instance goes on under another key: that counts no more here");
+        let mut tx = self.begin().await?;
+        forget(&mut tx, false_ones.iter().map(|renewal| renewal.id)).await?;
+        add(&mut tx, renewals).await?;
+        self.commit_with_ledger(tx).await
+    }
+
     /// This instance takes over: records its statement and how the collection is backed up from now on, and begins a new feed,
     /// in one transaction.
     ///
@@ -114,6 +136,15 @@ impl Index {
         Ok(row.bind(peer.as_bytes().to_vec()).bind(topic.word()).fetch_optional(&self.pool).await?)
     }
 
+    /// Forgets what was exchanged with a peer: it may not be what it was.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn forget_told(&self, peer: &InstanceId) -> Result<(), IndexError> {
+        sqlx::query("DELETE FROM told WHERE peer = ?1").bind(peer.as_bytes().to_vec()).execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// Remembers what was exchanged with a peer, so that it is not done again before something changes.
     ///
     /// # Errors
@@ -131,13 +162,33 @@ impl Index {
     }
 }
 
+/// Whether it renews one of our keys and is not the renewal that we made.
+fn is_false(statement: &Verified, ours: &BTreeMap<InstanceId, StatementId>) -> bool {
+    let renews = statement.statement.collection().is_none();
+    renews && ours.get(&statement.statement.signer()).is_some_and(|own| *own != statement.id)
+}
+
+/// Signatures were checked when they were taken over.
 pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Verified>, IndexError> {
     let rows = sqlx::query("SELECT text FROM statement ORDER BY id").fetch_all(connection).await?;
     let read = |row: &sqlx::sqlite::SqliteRow| {
         let signed: SignedStatement = json(row.try_get("text")?)?;
-        signed.verify().map_err(|_| IndexError::Damaged(None))
+        signed.verified_before().map_err(|_| IndexError::Damaged(None))
     };
     rows.iter().map(read).collect()
+}
+
+async fn forget(
+    connection: &mut SqliteConnection,
+    statements: impl IntoIterator<Item = StatementId>,
+) -> Result<(), IndexError> {
+    for id in statements {
+        sqlx::query("DELETE FROM statement WHERE id = ?1")
+            .bind(id.as_bytes().to_vec())
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
 }
 
 /// Adds what matters, and follows all lines anew.
@@ -148,9 +199,11 @@ pub(super) async fn add(connection: &mut SqliteConnection, new: &[Verified]) -> 
     let collections = collections::all(connection).await?;
     let mut candidates = kept.clone();
     candidates.extend(new.iter().map(|statement| (statement.id, statement.clone())));
-    let mut matters = strange(&collections, &known, &candidates);
-    for collection in &collections {
-        matters.extend(relevant(collection, &candidates));
+    let successions = successions(&collections, &candidates);
+    let mut matters = strange(&successions, &known, &candidates);
+    for succession in successions.values() {
+        let concerns = |verified: &&Verified| succession.concerns(&verified.statement);
+        matters.extend(candidates.values().filter(concerns).map(|verified| verified.id));
     }
     let mut succeeded = Succeeded::default();
     for (id, statement) in candidates {
@@ -170,84 +223,96 @@ pub(super) async fn add(connection: &mut SqliteConnection, new: &[Verified]) -> 
         succeeded.new.push(id);
         kept.insert(id, statement);
     }
+    // What was kept of a collection before it was known here is judged now.
+    let judged = |verified: &&Verified| {
+        let about = verified.statement.collection();
+        about.is_some_and(|about| successions.contains_key(&about)) && !matters.contains(&verified.id)
+    };
+    let dropped: Vec<StatementId> = kept.values().filter(judged).map(|verified| verified.id).collect();
+    kept.retain(|id, _| !dropped.contains(id));
+    forget(connection, dropped).await?;
+    succeeded.led_by = follow_all(connection, &collections, &kept).await?;
+    if !succeeded.new.is_empty() {
+        // Snapshots that were passed over before may have their place now.
+        sqlx::query("UPDATE peer SET compared = NULL").execute(&mut *connection).await?;
+    }
+    Ok(succeeded)
+}
+
+/// Follows all lines anew. Answers which collections somebody else leads now.
+async fn follow_all(
+    connection: &mut SqliteConnection,
+    collections: &[Collection],
+    statements: &BTreeMap<StatementId, Verified>,
+) -> Result<Vec<(CollectionId, InstanceId)>, IndexError> {
+    let mut led_by = Vec::new();
+    let successions = successions(collections, statements);
     for collection in collections {
-        let reigns = line(&collection.id, founder(&collection), kept.values());
-        if reigns != collection.line {
-            follow(connection, &collection, &reigns).await?;
+        let reigns = &successions[&collection.id].line;
+        if *reigns != collection.line {
+            follow(connection, collection, reigns).await?;
             let head = reigns.last().expect("a line has a founder").instance;
             if head != collection.origin {
-                succeeded.led_by.push((collection.id, head));
+                led_by.push((collection.id, head));
             }
         }
     }
-    Ok(succeeded)
+    Ok(led_by)
+}
+
+/// After an upgrade: what follows from the statements may be more than before.
+pub(super) async fn follow_anew(connection: &mut SqliteConnection) -> Result<(), IndexError> {
+    let statements = all(connection).await?.into_iter().map(|statement| (statement.id, statement)).collect();
+    let collections = collections::all(connection).await?;
+    follow_all(connection, &collections, &statements).await.map(drop)
+}
+
+/// What follows from these statements for each collection.
+fn successions(
+    collections: &[Collection],
+    statements: &BTreeMap<StatementId, Verified>,
+) -> BTreeMap<CollectionId, Succession> {
+    let each = collections.iter().map(|collection| {
+        let mut succession = Succession::of(&collection.id, founder(collection), statements.values());
+        // Its first snapshot here may have been a later leader's, and came before the statements that say so. Nothing rests on it yet.
+        if collection.line.len() <= 1 {
+            let known = founder(collection);
+            let earlier = founder_of(&collection.id, known, statements.values());
+            let longer = Succession::of(&collection.id, earlier, statements.values());
+            if !succession.members.contains(&earlier) && longer.line.iter().any(|reign| reign.instance == known) {
+                succession = longer;
+            }
+        }
+        (collection.id, succession)
+    });
+    each.collect()
 }
 
 /// Some statements about collections and instances that are not known here yet: their snapshots are about to come. So many are kept
 /// and no more, so that nobody can crowd out what matters.
 fn strange(
-    collections: &[Collection],
+    successions: &BTreeMap<CollectionId, Succession>,
     known: &BTreeSet<StatementId>,
     statements: &BTreeMap<StatementId, Verified>,
 ) -> BTreeSet<StatementId> {
-    let members: BTreeSet<InstanceId> =
-        collections.iter().flat_map(|collection| &collection.line).map(|reign| reign.instance).collect();
-    let is_strange = |verified: &&Verified| match &verified.statement {
-        Statement::Renewal { from, .. } => !members.contains(&from.instance()),
-        Statement::Appointment { collection: about, .. } | Statement::Takeover { collection: about, .. } => {
-            collections.iter().all(|collection| collection.id != *about)
-        }
+    let is_strange = |verified: &&Verified| match verified.statement.collection() {
+        None => !successions.values().any(|succession| succession.concerns(&verified.statement)),
+        Some(about) => !successions.contains_key(&about),
     };
     let (kept, new): (Vec<&Verified>, Vec<&Verified>) =
         statements.values().filter(is_strange).partition(|verified| known.contains(&verified.id));
     new.into_iter().take(MAX_STRANGE.saturating_sub(kept.len())).map(|verified| verified.id).collect()
 }
 
-/// Statements of somebody in the collection's line, and of heirs that one of those named.
-fn relevant(collection: &Collection, statements: &BTreeMap<StatementId, Verified>) -> Vec<StatementId> {
-    let reigns = line(&collection.id, founder(collection), statements.values());
-    let members: BTreeSet<InstanceId> = reigns.iter().map(|reign| reign.instance).collect();
-    let mut heirs = BTreeSet::new();
-    for verified in statements.values() {
-        if let Statement::Appointment { collection: about, by, heirs: named, .. } = &verified.statement
-            && *about == collection.id
-            && members.contains(&by.instance())
-        {
-            heirs.extend(named.iter().copied());
-        }
-    }
-    let matters = |statement: &Statement| match statement {
-        Statement::Appointment { collection: about, by, .. } => {
-            *about == collection.id && members.contains(&by.instance())
-        }
-        Statement::Takeover { collection: about, from, by, .. } => {
-            *about == collection.id && members.contains(from) && heirs.contains(&by.instance())
-        }
-        Statement::Renewal { from, .. } => members.contains(&from.instance()),
-    };
-    statements.values().filter(|verified| matters(&verified.statement)).map(|verified| verified.id).collect()
-}
-
 /// Begins the line of a collection of which the first snapshot came, made by `maker`: it may be a later leader's.
 pub(super) async fn begin(connection: &mut SqliteConnection, new: NewCollection) -> Result<Collection, IndexError> {
     let statements = all(connection).await?;
-    let about = |verified: &&Verified| verified.statement.collection().is_none_or(|about| about == new.id);
-    let steps = statements.iter().filter(about).filter_map(|verified| match &verified.statement {
-        Statement::Takeover { from, by, .. } => Some((*from, by.instance())),
-        Statement::Renewal { from, to, .. } => Some((from.instance(), to.instance())),
-        Statement::Appointment { .. } => None,
-    });
-    let before: BTreeMap<InstanceId, InstanceId> = steps.map(|(from, to)| (to, from)).collect();
-    let mut founder = new.origin;
-    // No longer than the chain can be: it might be a circle.
-    for _ in 0..before.len() {
-        founder = before.get(&founder).copied().unwrap_or(founder);
+    let origin = founder_of(&new.id, new.origin, &statements);
+    let collection = collections::insert(connection, &NewCollection { origin, ..new }).await?;
+    if statements.is_empty() {
+        return Ok(collection);
     }
-    let collection = collections::insert(connection, &NewCollection { origin: founder, ..new }).await?;
-    let reigns = line(&collection.id, founder, &statements);
-    if reigns != collection.line {
-        follow(connection, &collection, &reigns).await?;
-    }
+    add(connection, &[]).await?;
     let again = collections::by_id(connection, &collection.id).await?;
     again.ok_or(IndexError::NoSuchCollection { id: collection.id })
 }
@@ -297,7 +362,8 @@ async fn follow(
     Ok(())
 }
 
-/// Whether a snapshot stands beside the line. So do all of an heir who took over later than another one: they are kept.
+/// Whether a snapshot stands beside the line. So do all of members that never led, like an heir who took over later than another
+/// one: they are kept.
 ///
 /// # Errors
 /// [`IndexError::Foreign`] if its maker has no business in the collection.
@@ -310,11 +376,8 @@ pub(super) async fn place(
     if let Some(beside) = stands_beside(&collection.line, &maker, signed.manifest.sequence) {
         return Ok(beside);
     }
-    let claims = |verified: &Verified| match &verified.statement {
-        Statement::Takeover { collection: about, by, .. } => *about == collection.id && by.instance() == maker,
-        _ => false,
-    };
-    match all(connection).await?.iter().any(claims) {
+    let statements = all(connection).await?;
+    match Succession::of(&collection.id, founder(collection), &statements).members.contains(&maker) {
         true => Ok(true),
         false => Err(IndexError::Foreign { manifest: signed.id, collection: collection.id }),
     }

@@ -1,5 +1,8 @@
 //! An heir takes over, and keys are replaced: as an admin does it, with real processes.
 
+use bulbil::domain::succession::Statement;
+use bulbil::store::{Rotate, Store};
+
 use super::*;
 
 #[test]
@@ -52,4 +55,22 @@ fn the_heir_takes_over_the_former_leader_goes_read_only_and_keys_are_replaced() 
     let _at_a = Served::start_at(&a, &address);
     good(&b, &["sync"]);
     assert_eq!(json(&b, &["peer", "show", "alpha"])["instance"], rotated["instance"]);
+}
+
+/// Killed between the new key and what it says of the heirs: whatever is run next says it.
+#[tokio::test]
+async fn a_rotation_that_was_killed_in_the_middle_is_finished_by_the_next_command() {
+    let place = Place::with_snapshot();
+    let home = place.home();
+    let which = Rotate { envelope: false, identity: true };
+    let now = "2026-11-22T10:00:00Z".parse().unwrap();
+    let store = Store::rotate_keys(&home, None, which, now).await.unwrap();
+    let here = store.keys.instance();
+    store.index.close().await;
+    drop(store);
+    good(&home, &["status"]);
+    let store = Store::open(&home, None).await.unwrap();
+    let statements = store.index.statements().await.unwrap();
+    let says = |statement: &Statement| matches!(statement, Statement::Appointment { by, former: Some(_), .. } if by.instance() == here);
+    assert!(statements.iter().any(|kept| says(&kept.statement)));
 }
