@@ -64,6 +64,8 @@ def sync(peer, query, asker):
         return html(200)
     if "bad-json" in peer.defects:
         answer.body = answer.body[:len(answer.body) // 2]
+    if "drop-sync" in peer.defects:
+        answer.cut = int(peer.defects.active["drop-sync"] or 1000)
     return answer
 
 
@@ -196,4 +198,9 @@ ROUTES = [
     (re.compile(r"/api/rooms/([^/]+)/shared_state/"), True, room_state),
     (re.compile(rf"/api/applets/({UUID})/shared_state/"), True, applet_state),
     (re.compile(rf"/api/applets/({UUID})/state_version/"), True, applet_version),
+]
+# With a defect that announces a path as content_hash, the path is served, as an attacker would
+HOSTILE_ROUTES = [
+    (re.compile(r"/api/bitsync/has_content/(.+)/"), True, has_content),
+    (re.compile(r"/api/bitsync/chunk/(.+)/([0-9]+)/"), True, chunk),
 ]

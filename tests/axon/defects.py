@@ -23,6 +23,7 @@ DEFECTS = {
     "slow": "each answer waits for the given milliseconds",
     "slow-sync": "the sync answer waits for the given milliseconds (16.1 no. 20)",
     "drop": "the connection is closed after the given number of bytes of each chunk body",
+    "drop-sync": "the connection is closed after the given number of bytes of the sync answer",
     "drop-once": "the same, but only for the first chunk asked",
     "absolute-hash": "announces an item whose content_hash is the given absolute path (16.3 no. 3)",
     "dots-hash": "announces an item whose content_hash is ../../escape, or the argument (16.3 no. 3)",

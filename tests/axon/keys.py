@@ -1,6 +1,7 @@
 """RSA keys, their text forms and names, and request signatures (spec, sections 1 and 6)."""
 
 import base64
+import functools
 import hashlib
 import re
 
@@ -30,10 +31,13 @@ def private_text(key):
     ).decode()
 
 
+@functools.lru_cache(maxsize=64)
 def load_private(text):
+    """Reads a PEM private key; kept, since checking the primes takes long."""
     return serialization.load_pem_private_key(text.encode(), password=None)
 
 
+@functools.lru_cache(maxsize=256)
 def load_public(text):
     """Reads a PEM public key in each form that section 1.2 lists. ValueError if it is none."""
     block = PEM_BLOCK.search(text)

@@ -96,7 +96,8 @@ class Peer:
         host = headers.get("Host", "").rsplit(":", 1)[0].lower()
         if host not in KNOWN_HOSTS | {self.instance.state["onion_address"] or "localhost"}:
             return answers.html(400)
-        route = next(((match, auth, call) for pattern, auth, call in answers.ROUTES
+        routes = answers.ROUTES + (answers.HOSTILE_ROUTES if self.defects.extra else [])
+        route = next(((match, auth, call) for pattern, auth, call in routes
                       if (match := pattern.fullmatch(path))), None)
         if route is None:
             # The final slash is missing, or there is no such path: the web front end answers
