@@ -114,7 +114,8 @@ class Defects:
         """The manifest as the sync answer shows it."""
         if self.strikes("flipped-iv", manifest):
             iv = bytearray(base64.b64decode(manifest["encryption_iv"]))
-            iv[15] ^= 1
+            # Changes the sixth byte of the plaintext, within a field's name: it is still JSON
+            iv[5] ^= 1
             manifest = {**manifest, "encryption_iv": base64.b64encode(iv).decode()}
         if "foreign-envelope" in self.active:
             more = {keys.checksum(self.stranger): base64.b64encode(os.urandom(256)).decode()}
