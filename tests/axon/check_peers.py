@@ -17,7 +17,7 @@ import times
 from caller import Caller
 from instance import Instance
 from puller import Puller
-from server import Server
+from server import Server, authenticate
 
 
 def pair(scratch, fill=None, defects=(), bits=2048):
@@ -112,14 +112,17 @@ def refusals(scratch):
     def at(seconds):
         return times.iso(times.now() + timedelta(seconds=seconds))
     assert get(server, target, signed())[0] == 200
-    assert get(server, target, signed(at(-298)))[0] == 200
-    assert get(server, target, signed(at(298)))[0] == 200
+    # The borders with a clock that stands still
+    clock = times.now()
+    for seconds, good in ((-301, False), (-299, True), (299, True), (301, False)):
+        headers = dict(keys.auth_headers(b.private, times.iso(clock + timedelta(seconds=seconds))))
+        assert bool(authenticate(a, "GET", headers, b"", clock)) == good, seconds
     assert get(server, target, signed(times.iso_now().replace("+00:00", "Z")))[0] == 200
     assert get(server, target, signed(times.iso_now().replace("+00:00", "")))[0] == 200
     # The signature is over the text: the same headers open every path
     assert get(server, "/api/federation/export_config/", signed())[0] == 200
     for headers in (
-        {}, signed(at(-301)), signed(at(301)), signed("1763757600"), signed("soon"),
+        {}, signed(at(-400)), signed(at(900)), signed("1763757600"), signed("soon"),
         signed(Authorization="Bearer x"), signed(**{"X-Signature": "AAAA"}),
         dict(keys.auth_headers(keys.generate(), times.iso_now())),
     ):
@@ -158,58 +161,64 @@ def just_in_time(scratch):
 
 
 def defect(scratch, name, fill=None):
-    a, b, server = pair(scratch, fill=fill or ONE_BIG, defects=[name])
-    events = Puller(b).run()
-    return a, b, events
+    """What B makes of a pass over a defective A: (B, events)."""
+    path = os.path.join(scratch, name.split("=")[0])
+    os.mkdir(path)
+    _, b, _ = pair(path, fill=fill or ONE_BIG, defects=[name])
+    return b, Puller(b).run()
 
 
-def defects_of_items(scratch):
-    """What a live puller does with a broken item (sections 8.4 and 16.1)."""
-    def sub(name):
-        path = os.path.join(scratch, name.split("=")[0])
-        os.mkdir(path)
-        return path
-    a, b, events = defect(sub("missing-chunk"), "missing-chunk")
+def defects_of_chunks(scratch):
+    """What a live puller does with broken chunks (sections 8.4 and 16.1)."""
+    b, events = defect(scratch, "missing-chunk")
     assert told(events, "aborted") and not b["files"] and len(b["messages"]) == 1
-    a, b, events = defect(sub("corrupt-chunk"), "corrupt-chunk")
+    b, events = defect(scratch, "corrupt-chunk")
     assert told(events, "wrong chunk") and told(events, "incomplete") and not b["files"]
-    a, b, events = defect(sub("drop"), "drop=5000")
+    b, events = defect(scratch, "drop=5000")
     assert told(events, "chunk failed") and not b["files"]
-    a, b, events = defect(sub("drop-once"), "drop-once=5")
+    b, events = defect(scratch, "drop-once=5")
     assert len(told(events, "chunk failed")) == 1
     Puller(b).run()
     assert len(b["files"]) == 1 and len(b["messages"]) == 1
-    a, b, events = defect(sub("no-envelope"), "no-envelope")
-    assert told(events, "poll failed")[0]["reason"] == "status 500" and b["peers"][0]["last_synced_at"]
-    a, b, events = defect(sub("dots-hash"), "dots-hash")
+
+
+def defects_of_answers(scratch):
+    """A failed poll moves the mark all the same (8.2, 16.1 no. 6)."""
+    for name in ("no-envelope", "html-sync", "bad-json", "drop-sync=10"):
+        b, events = defect(scratch, name)
+        assert told(events, "poll failed") and not b["files"] and not b["messages"]
+        assert b["peers"][0]["last_synced_at"] > times.earlier(times.iso_now(), 1)
+
+
+def defects_of_manifests(scratch):
+    """Nothing of a manifest is signed or compared (16.3)."""
+    b, _ = defect(scratch, "flipped-iv")
+    # One letter of the payload is another one: stored without complaint
+    assert not dump.dump(b)["files"][0]["content"]["plaintext_is_content_hash"]
+    b, _ = defect(scratch, "foreign-envelope")
+    assert told(Puller(b).run(), "manifest replaced")
+    b, _ = defect(scratch, "wrong-hash")
+    assert seal.sha256(b"something else") in hashes(b, "messages")
+
+
+def hostile_names(scratch):
+    """A path as content_hash is refused by this puller, and served to whoever asks for it (16.3 no. 3)."""
+    b, events = defect(scratch, "dots-hash")
     assert told(events, "refused, unsafe content_hash") and len(b["files"]) == 1
-    # The path is served to whoever asks for it, however it is written
     for name, target in (("dots-hash=../x", "..%2Fx"), ("absolute-hash=/tmp/x", "/tmp/x")):
-        os.mkdir(os.path.join(scratch, name[:4]))
-        a, b, server = pair(os.path.join(scratch, name[:4]), ONE_BIG, [name])
+        path = os.path.join(scratch, name[:4] + "2")
+        os.mkdir(path)
+        _, b, server = pair(path, SMALL, [name])
         headers = keys.auth_headers(b.private, times.iso_now())
         assert get(server, f"/api/bitsync/has_content/{target}/", headers)[0] == 200
         assert get(server, f"/api/bitsync/chunk/{target}/0/", headers)[0] == 200
         assert get(server, f"/api/bitsync/chunk/{target}/1/", headers)[0] == 404
-    a, b, events = defect(sub("drop-sync"), "drop-sync=10")
-    assert told(events, "poll failed") and not b["files"]
-    a, b, events = defect(sub("flipped-iv"), "flipped-iv")
-    # A field of the payload has another name: stored without complaint (16.3 no. 1, 2)
-    assert not dump.dump(b)["files"][0]["content"]["plaintext_is_content_hash"]
-    a, b, events = defect(sub("foreign-envelope"), "foreign-envelope")
-    assert told(Puller(b).run(), "manifest replaced")
-    a, b, events = defect(sub("wrong-hash"), "wrong-hash")
-    assert seal.sha256(b"something else") in hashes(b, "messages")
-    a, b, events = defect(sub("html-sync"), "html-sync")
-    assert told(events, "poll failed") and not b["files"]
 
 
 def server_timestamps(scratch):
     """Section 8.2: trusted when it reads, own clock when null, the pass ends when unreadable."""
     for name in ("timestamp-null", "timestamp-future", "timestamp-past", "timestamp-bad"):
-        path = os.path.join(scratch, name)
-        os.mkdir(path)
-        _, b, events = defect(path, name, SMALL)
+        b, events = defect(scratch, name, SMALL)
         last = b["peers"][0]["last_synced_at"]
         if name == "timestamp-bad":
             assert last is None and told(events, "pass aborted")
@@ -367,5 +376,5 @@ def keeps_connections(scratch):
 
 CHECKS = [
     chunk_borders, keeps_connections, refusals, standard_set, attachments_wait_and_are_lost, just_in_time,
-    defects_of_items, server_timestamps, changed_iv, actions, clones, key_is_replaced, backup_and_restore, installation,
+    defects_of_chunks, defects_of_answers, defects_of_manifests, hostile_names, server_timestamps, changed_iv, actions, clones, key_is_replaced, backup_and_restore, installation,
 ]
