@@ -156,8 +156,21 @@ def just_in_time(scratch):
     c.trust(a.pubkey, f"http://127.0.0.1:{server.port}")
     Puller(c).run()
     assert hashes(c, "messages") == hashes(a, "messages") and len(c["messages"]) == 2
-    stored = Instance.load(a.folder)["messages"][0]["manifest"]["encrypted_aes_keys"]
-    assert keys.checksum(c.pubkey) not in stored
+    a = Instance.load(a.folder)
+    assert keys.checksum(c.pubkey) not in a["messages"][0]["manifest"]["encrypted_aes_keys"]
+
+
+def distrusted(scratch):
+    """A row no longer trusted is refused, gets envelopes of new content, and loses them at a re-key (section 3)."""
+    a, b, server = pair(scratch)
+    a["peers"][0]["is_trusted_peer"] = False
+    content.Filler(a).fill(**SMALL)
+    target = "/api/sync/?since=2099-01-01T00:00:00+00:00"
+    assert get(server, target, keys.auth_headers(b.private, times.iso_now()))[0] == 401
+    name = keys.checksum(b.pubkey)
+    assert all(name in row["manifest"]["encrypted_aes_keys"] for row in a["messages"])
+    assert a.rekey_all() == []
+    assert not any(name in row["manifest"]["encrypted_aes_keys"] for row in a["messages"])
 
 
 def defect(scratch, name, fill=None):
@@ -332,6 +345,7 @@ def installation(scratch):
     """The database opens with the key that lies beside it, and its chunks with that (1.3)."""
     a, _, _server = pair(scratch, fill={"messages": 2, "files": 1, "applets": 1, "pms": 1})
     made = install.install(a, os.path.join(scratch, "out"))
+    assert made["chunks"].endswith(os.path.join("out", "data", "bitsync_chunks"))
     with open(made["env"], encoding="utf-8") as file:
         secret = dict(line.strip().split("=", 1) for line in file)["SECRET_KEY"]
     rows = sqlite3.connect(made["database"])
@@ -375,6 +389,6 @@ def keeps_connections(scratch):
 
 
 CHECKS = [
-    chunk_borders, keeps_connections, refusals, standard_set, attachments_wait_and_are_lost, just_in_time,
+    chunk_borders, keeps_connections, refusals, standard_set, attachments_wait_and_are_lost, just_in_time, distrusted,
     defects_of_chunks, defects_of_answers, defects_of_manifests, hostile_names, server_timestamps, changed_iv, actions, clones, key_is_replaced, backup_and_restore, installation,
 ]

@@ -164,8 +164,12 @@ def main():
     except (clone.CloneFailed, folder.FolderError, ValueError, OSError) as error:
         print(f"peer.py: {error}", file=sys.stderr)
         return 1
-    if result is not None:
-        print(json.dumps(result, indent=1))
+    try:
+        if result is not None:
+            print(json.dumps(result, indent=1), flush=True)
+    except BrokenPipeError:
+        # Whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

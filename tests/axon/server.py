@@ -136,24 +136,28 @@ class Handler(BaseHTTPRequestHandler):
 
     def serve_one(self):
         started = time.monotonic()
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        asked = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         try:
-            answer = self.server.peer.answer(self.command, self.path, self.headers, body)
+            answer = self.server.peer.answer(self.command, self.path, self.headers, asked)
         except Exception as error:
             self.log_error("%r", error)
             answer = answers.html(500)
-        sent = self.write(answer)
+        body = b"" if self.command == "HEAD" else answer.body[:answer.cut]
+        # Before the answer goes out: who has the answer finds the line in the log
         self.server.log({
             "time": times.iso_now(), "method": self.command, "path": self.path, "status": answer.status,
-            "bytes": sent, "connection": self.connection_number, "ms": round((time.monotonic() - started) * 1000, 1),
+            "bytes": len(body), "connection": self.connection_number, "ms": round((time.monotonic() - started) * 1000, 1),
             "headers": {name: self.headers[name] for name in ("Host", "User-Agent", "Connection", "Range", "X-Timestamp")
                         if name in self.headers},
         })
+        self.write(answer, body)
+        if answer.cut is not None:
+            self.close_connection = True
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = serve_one
 
-    def write(self, answer):
-        """Writes the answer with the headers of a real instance; gives the bytes of the body sent."""
+    def write(self, answer, body):
+        """Writes the answer with the headers of a real instance, and as much of its body as is given."""
         page = answer.content_type == answers.HTML
         self.send_response_only(answer.status)
         self.send_header("Date", formatdate(usegmt=True))
@@ -174,13 +178,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Referrer-Policy", "same-origin")
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
         self.end_headers()
-        if self.command == "HEAD":
-            return 0
-        body = answer.body if answer.cut is None else answer.body[:answer.cut]
         self.wfile.write(body)
-        if answer.cut is not None:
-            self.close_connection = True
-        return len(body)
 
     def log_message(self, format, *args):
         """Requests are in requests.jsonl; nothing goes to stderr."""
