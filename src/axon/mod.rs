@@ -4,6 +4,9 @@
 //! *records* (JSON documents: applets, scores, states, users, boards, actions). Both stand in the index while they are in use,
 //! and in snapshots of the collection as documents beside the chunks themselves: a native mirror has all of it.
 
+pub mod caller; // asking an Axon instance
+pub mod collection; // where what they tell belongs
 pub mod instance; // this instance as Axon instances know it
 pub mod library; // what is known, in memory
+pub mod pull; // what is new, and missing chunks
 pub mod record; // items and records as documents of a snapshot, and back

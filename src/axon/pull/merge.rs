@@ -1,0 +1,193 @@
+//! What a list of manifests changes here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::axon::instance::AxonInstance;
+use crate::domain::axon::json::Value;
+use crate::domain::axon::manifest::{EnvelopeError, Manifest};
+use crate::domain::crypto::secret::Secret;
+use crate::domain::id::{ChunkId, ContentHash};
+use crate::domain::peer::is_plain_name;
+use crate::store::axon::{Item, Record};
+
+/// Records of manifests that contradict the one that is kept of an item which is not complete: one of them may be the right one.
+pub(super) const CANDIDATES: &str = "candidates/";
+/// Most manifests of one item that are kept beside the first.
+const MAX_CANDIDATES: usize = 4;
+
+/// A manifest that was read, with the key from its envelope.
+pub(super) struct Announced {
+    pub(super) manifest: Manifest,
+    pub(super) kinds: BTreeSet<String>,
+    pub(super) key: Result<Secret<32>, EnvelopeError>,
+}
+
+/// What is wrong with something that was announced.
+pub(super) struct Refused {
+    pub(super) subject: String,
+    pub(super) message: String,
+}
+
+/// What changes.
+#[derive(Default)]
+pub(super) struct Merged {
+    pub(super) items: Vec<Item>,
+    pub(super) records: Vec<Record>,
+    pub(super) new: u64,
+    pub(super) changed: u64,
+    pub(super) new_applets: bool,
+    pub(super) resealed: Vec<ContentHash>,
+    pub(super) without_key: Vec<(ContentHash, EnvelopeError)>,
+}
+
+/// Reads what was announced: each manifest by itself, each item once.
+pub(super) fn read(manifests: Vec<Value>) -> (Vec<(Manifest, BTreeSet<String>)>, Vec<Refused>) {
+    let mut items: Vec<(Manifest, BTreeSet<String>)> = Vec::new();
+    let mut places: BTreeMap<ContentHash, usize> = BTreeMap::new();
+    let mut refused = Vec::new();
+    for value in manifests {
+        let object = value.into_object();
+        let shown = match &object {
+            Ok(object) => match object.get("content_hash") {
+                Some(Value::Text(text)) => text.to_string_lossy().chars().take(70).collect(),
+                _ => String::new(),
+            },
+            Err(_) => String::new(),
+        };
+        match object.and_then(Manifest::from_object) {
+            Ok(manifest) => {
+                let kind = manifest.content_type().map_or("", |kind| kind.as_str());
+                let kind = if is_plain_name(kind) { kind.to_owned() } else { "other".to_owned() };
+                match places.get(&manifest.content_hash()).map(|at| &mut items[*at]) {
+                    // An applet's code is announced as a file, too.
+                    Some((first, kinds)) if is_same(first, &manifest) => {
+                        kinds.insert(kind);
+                    }
+                    _ => {
+                        places.entry(manifest.content_hash()).or_insert(items.len());
+                        items.push((manifest, [kind].into()));
+                    }
+                }
+            }
+            Err(cause) => refused.push(Refused {
+                subject: format!("item {shown:?}"),
+                message: format!("what was announced is no manifest and was refused: {cause}"),
+            }),
+        }
+    }
+    (items, refused)
+}
+
+/// Opens the envelopes for this instance. Private operations: on a thread for work that blocks (R4).
+pub(super) fn open(manifests: Vec<(Manifest, BTreeSet<String>)>, instance: &AxonInstance) -> Vec<Announced> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+    let each = manifests.len().div_ceil(threads).max(8);
+    let parts: Vec<&[(Manifest, BTreeSet<String>)]> = manifests.chunks(each).collect();
+    let keys: Vec<Result<Secret<32>, EnvelopeError>> = std::thread::scope(|scope| {
+        let work = |part: &[(Manifest, BTreeSet<String>)]| {
+            part.iter().map(|(manifest, _)| manifest.unwrap_key(&instance.private)).collect::<Vec<_>>()
+        };
+        let running: Vec<_> = parts.into_iter().map(|part| scope.spawn(move || work(part))).collect();
+        running.into_iter().flat_map(|thread| thread.join().expect("unwrapping does not panic")).collect()
+    });
+    let with_key = |((manifest, kinds), key)| Announced { manifest, kinds, key };
+    manifests.into_iter().zip(keys).map(with_key).collect()
+}
+
+/// Those of which something is not known yet. The others need no private operation.
+pub(super) fn is_news(known: &BTreeMap<ContentHash, Item>, manifest: &Manifest, kinds: &BTreeSet<String>) -> bool {
+    let Some(item) = known.get(&manifest.content_hash()) else { return true };
+    let Ok(ours) = Manifest::parse(item.manifest.as_bytes()) else { return true };
+    !is_same(&ours, manifest) || item.key.is_none() || !kinds.is_subset(&item.kinds)
+}
+
+/// Decides about each. `candidates`: paths of records that are there already.
+pub(super) fn merge(
+    known: &mut BTreeMap<ContentHash, Item>,
+    candidates: &BTreeSet<String>,
+    announced: Vec<Announced>,
+    now: Timestamp,
+) -> Merged {
+    let mut merged = Merged::default();
+    let mut touched = BTreeSet::new();
+    let mut candidates = candidates.clone();
+    for Announced { manifest, kinds, key } in announced {
+        let content_hash = manifest.content_hash();
+        if let Err(cause) = &key {
+            merged.without_key.push((content_hash, cause.clone()));
+        }
+        let Some(item) = known.get_mut(&content_hash) else {
+            merged.new += 1;
+            merged.new_applets |= kinds.contains("applet");
+            known.insert(content_hash, fresh(&manifest, kinds, key.ok(), now));
+            touched.insert(content_hash);
+            continue;
+        };
+        let ours = Manifest::parse(item.manifest.as_bytes()).ok();
+        let same = ours.as_ref().is_some_and(|ours| is_same(ours, &manifest));
+        let before = item.kinds.len();
+        merged.new_applets |= kinds.contains("applet") && !item.kinds.contains("applet");
+        item.kinds.extend(kinds.iter().cloned());
+        let mut changed = item.kinds.len() > before;
+        if same {
+            if item.key.is_none()
+                && let Ok(key) = key
+            {
+                (item.manifest, item.key, changed) = (line(&manifest), Some(key), true);
+            }
+        } else if item.complete {
+            // The plaintext is the same by its hash, and it was verified: what is here stays.
+            merged.resealed.push(content_hash);
+        } else if let Ok(key) = key {
+            if item.key.is_none() {
+                *item = fresh(&manifest, std::mem::take(&mut item.kinds), Some(key), now);
+                changed = true;
+            } else {
+                let record = candidate(&manifest, now);
+                let beside = format!("{CANDIDATES}{content_hash}/");
+                let count = candidates.iter().filter(|path| path.starts_with(&beside)).count();
+                if count < MAX_CANDIDATES && candidates.insert(record.path.clone()) {
+                    merged.records.push(record);
+                }
+            }
+        }
+        if changed {
+            merged.changed += 1;
+            item.changed_at = now;
+            touched.insert(content_hash);
+        }
+    }
+    merged.items = touched.iter().filter_map(|hash| known.remove(hash)).collect();
+    merged
+}
+
+/// An item of which nothing is here yet.
+pub(super) fn fresh(manifest: &Manifest, kinds: BTreeSet<String>, key: Option<Secret<32>>, now: Timestamp) -> Item {
+    Item {
+        content_hash: manifest.content_hash(),
+        kinds,
+        manifest: line(manifest),
+        key,
+        complete: false,
+        changed_at: now,
+        chunks: manifest.chunk_hashes().iter().map(|id| (*id, 0)).collect(),
+    }
+}
+
+/// A manifest, kept beside the one that an item has.
+pub(super) fn candidate(manifest: &Manifest, now: Timestamp) -> Record {
+    let text = line(manifest);
+    let path = format!("{CANDIDATES}{}/{}.json", manifest.content_hash(), ChunkId::of(text.as_bytes()).short());
+    Record { path, bytes: text.into_bytes(), changed_at: now }
+}
+
+/// Whether two manifests describe the same sealed bytes.
+pub(super) fn is_same(one: &Manifest, other: &Manifest) -> bool {
+    one.iv() == other.iv() && one.chunk_hashes() == other.chunk_hashes()
+}
+
+fn line(manifest: &Manifest) -> String {
+    manifest.to_value().to_line()
+}
