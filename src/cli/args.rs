@@ -122,6 +122,9 @@ pub enum Command {
     /// Add, trust, revoke and look at peers
     #[command(subcommand)]
     Peer(PeerCommand),
+    /// Pull from an Axon BBS: clone it, follow it, check what came
+    #[command(subcommand)]
+    Axon(super::axon::AxonCommand),
     /// Say which collections of a peer are kept following, or show it
     #[command(
         after_help = "Example:\n  bulbil mirror alpha --all\n  bulbil mirror alpha --collections notes,wiki\n  bulbil mirror alpha --off"

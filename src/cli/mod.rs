@@ -5,6 +5,7 @@
 
 mod admin; // talking to the server that runs here
 mod args; // what may be typed
+mod axon; // an Axon BBS
 mod backup;
 mod clone;
 mod collection;
@@ -93,6 +94,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Clone(args) => clone::run(args, context).await,
         Command::Promote(args) => promote::run(args, context).await,
         Command::RotateKey(args) => rotate_key::run(args, context).await,
+        Command::Axon(command) => axon::run(command, context).await,
         Command::Peer(command) => peer::run(command, context).await,
         Command::Mirror(args) => mirror::run(args, context).await,
         Command::Standby(command) => standby::run(command, context).await,

@@ -278,8 +278,13 @@ impl Trust {
 ///
 /// Short enough to compare over the telephone; finding another key with the same words takes 2⁸⁸ attempts.
 pub fn fingerprint_words(id: &InstanceId) -> [&'static str; 8] {
+    words_of(id.as_bytes())
+}
+
+/// The same of any digest.
+pub fn words_of(digest: &[u8; 32]) -> [&'static str; 8] {
     let words = bip39::Language::English.word_list();
-    let bits = id.as_bytes()[..11].iter().fold(0u128, |bits, byte| bits << 8 | u128::from(*byte));
+    let bits = digest[..11].iter().fold(0u128, |bits, byte| bits << 8 | u128::from(*byte));
     std::array::from_fn(|at| words[(bits >> (77 - 11 * at)) as usize & 0x7ff])
 }
 

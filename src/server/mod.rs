@@ -33,6 +33,7 @@ use crate::transport::client::{ClientLimits, HttpClient};
 use crate::transport::direct::DirectListener;
 use crate::transport::door::Door;
 use crate::transport::onions::TorError;
+use crate::worker::axon::follow::AxonFollower;
 use crate::worker::follow::Worker;
 use crate::worker::prove::Prover;
 use crate::worker::scrub::Scrubber;
@@ -167,6 +168,13 @@ impl Server {
         lock.tell(&store.home, &info)?;
 
         let client = HttpClient::new(Arc::clone(&network.dial), ClientLimits::patient(config.tor.circuits()));
+        let axon = AxonFollower::new(
+            store.clone(),
+            client.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&monitor),
+            config.sync.interval(),
+        );
         let caller = PeerCaller::new(client, Arc::clone(&store.keys), Arc::clone(&clock));
         let standbys = Standbys::new(store.clone(), Arc::clone(&clock), Arc::clone(&monitor));
         let mut puller = Puller::new(store.clone(), caller, monitor);
@@ -252,6 +260,12 @@ impl Server {
             Ok(())
         };
         server.run_task("proofs", proving, &tell);
+        let stopped = server.stop.clone();
+        let following_axon = async move {
+            axon.run(stopped).await;
+            Ok(())
+        };
+        server.run_task("following of Axon instances", following_axon, &tell);
         let stopped = server.stop.clone();
         let watching = async move {
             reach.run(following, stopped).await;

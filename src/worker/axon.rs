@@ -1,6 +1,8 @@
 //! Collections of Axon BBSes between index and snapshots: what came is put into a snapshot, and what a snapshot holds is taken
 //! from it where the index does not know it, after a rebuild or on a mirror.
 
+pub mod follow; // asks Axon instances what is new, and fetches it
+
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;

@@ -208,7 +208,7 @@ pub enum RotateArg {
 #[derive(Debug, Subcommand)]
 pub enum PeerCommand {
     /// Note an instance by its address; nothing is trusted before the fingerprint words were compared
-    #[command(after_help = "Example:\n  bulbil peer add http://192.0.2.7:7001 --name nas")]
+    #[command(after_help = "Example:\n  bulbil peer add http://192.0.2.7:7001 --name nas\n  bulbil peer add --kind axon http://NAME.onion --name bbs")]
     Add(PeerAddArgs),
     /// List peers
     #[command(after_help = "Example:\n  bulbil peer list")]
@@ -252,14 +252,27 @@ pub struct PeerArg {
 /// `bulbil peer add`
 #[derive(Debug, Args)]
 pub struct PeerAddArgs {
-    /// Where it is: http://IP:PORT
-    pub url: PeerAddress,
+    /// Where it is: http://NAME.onion or http://IP:PORT; an Axon BBS may have a path behind it
+    pub url: String,
+    /// What it is
+    #[arg(long, value_enum, default_value_t = PeerKind::Bulbil)]
+    pub kind: PeerKind,
     /// What it shall be called here [default: what it calls itself]
     #[arg(long)]
     pub name: Option<String>,
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
+}
+
+/// What a peer is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum PeerKind {
+    /// An instance of this program.
+    #[default]
+    Bulbil,
+    /// An Axon BBS.
+    Axon,
 }
 
 /// `bulbil peer trust`

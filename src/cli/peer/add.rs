@@ -4,7 +4,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::json;
 
 use crate::clock::Clock;
-use crate::domain::peer::{Scope, Trust};
+use crate::domain::peer::{PeerAddress, Scope, Trust};
 use crate::replicate::call::Callee;
 use crate::replicate::pair::{free_name, knock};
 use crate::store::Store;
@@ -18,18 +18,19 @@ use super::super::remote::{callee, caller, consent, document, granted_in_words, 
 /// Notes an instance as pending, and makes itself known there.
 pub async fn add(args: PeerAddArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
     let config = context.config()?;
-    consent(context, &config, &args.url, args.yes)?;
+    let url: PeerAddress = args.url.parse()?;
+    consent(context, &config, &url, args.yes)?;
     let caller = caller(store, &config, context);
-    let (signed, identity) = caller.identity(&args.url, None).await?;
+    let (signed, identity) = caller.identity(&url, None).await?;
     let here = store.keys.instance();
-    ensure!(identity.instance != here, "{} is this very instance: a peer is another one", args.url);
+    ensure!(identity.instance != here, "{} is this very instance: a peer is another one", url);
     let known = store.index.peer(&identity.instance).await?;
-    let callee = Callee { address: args.url.clone(), key: identity.identity_key };
+    let callee = Callee { address: url.clone(), key: identity.identity_key };
     let granted = knock(&caller, &callee).await.context("the other instance said who it is, but not more")?;
     let peer = match known {
         Some(peer) => Peer {
             name: args.name.unwrap_or(peer.name),
-            address: Some(args.url),
+            address: Some(url),
             identity: newer(&peer.identity, signed, identity.key_version)?,
             granted: granted.or(peer.granted),
             ..peer
@@ -39,7 +40,7 @@ pub async fn add(args: PeerAddArgs, store: &Store, context: &Context) -> anyhow:
             Peer {
                 id: identity.instance,
                 name: args.name.unwrap_or_else(|| free_name(&identity.name, &identity.instance, &taken)),
-                address: Some(args.url),
+                address: Some(url),
                 trust: Trust::Pending,
                 identity: signed,
                 follow: false,

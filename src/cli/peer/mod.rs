@@ -13,7 +13,8 @@ use crate::domain::peer::Trust;
 use crate::store::Store;
 use crate::store::index::Peer;
 
-use super::args::PeerCommand;
+use super::args::{PeerCommand, PeerKind};
+use super::axon::peer as axon;
 use super::context::Context;
 use super::output::{Outcome, age};
 use super::remote::{document, granted_in_words, peer, rights_in_words, words};
@@ -21,7 +22,19 @@ use super::remote::{document, granted_in_words, peer, rights_in_words, words};
 /// Adds, trusts, revokes and shows peers.
 pub async fn run(command: PeerCommand, context: &Context) -> anyhow::Result<Outcome> {
     let store = context.store().await?;
+    if let PeerCommand::Show(args) | PeerCommand::Revoke(args) | PeerCommand::Remove(args) | PeerCommand::ResetSync(args) =
+        &command
+        && let Some(peer) = axon::known(&store, &args.peer).await?
+    {
+        return match command {
+            PeerCommand::Revoke(_) => axon::revoke(peer, &store, context).await,
+            PeerCommand::Remove(_) => axon::remove(&peer, &store, context).await,
+            PeerCommand::ResetSync(_) => axon::reset_sync(Some(&peer.name), &store, context).await,
+            _ => axon::show(&peer, context),
+        };
+    }
     match command {
+        PeerCommand::Add(args) if args.kind == PeerKind::Axon => axon::add(args, &store, context).await,
         PeerCommand::Add(args) => add::add(args, &store, context).await,
         PeerCommand::List => list(&store, context).await,
         PeerCommand::Show(args) => show(&peer(&store, &args.peer).await?, &store, context).await,
@@ -51,6 +64,8 @@ async fn list(store: &Store, context: &Context) -> anyhow::Result<Outcome> {
             peer.last_error.clone().unwrap_or_default(),
         ]);
     }
+    let axon_peers = store.index.axon_peers().await?;
+    rows.extend(axon_peers.iter().map(|peer| axon::row(peer, now)));
     if rows.is_empty() {
         context.output.remark(
             "There are no peers yet: 'bulbil invite' lets one in, 'bulbil clone INVITE' joins one, 'bulbil peer add URL' notes one.",
@@ -60,7 +75,8 @@ async fn list(store: &Store, context: &Context) -> anyhow::Result<Outcome> {
             .output
             .table(&["peer", "id", "state", "address", "mirrored", "last pull", ""].map(str::to_owned), &rows);
     }
-    context.output.document("peer list", peers.iter().map(document).collect::<Vec<_>>(), &[]);
+    let shown = peers.iter().map(document).chain(axon_peers.iter().map(axon::document));
+    context.output.document("peer list", shown.collect::<Vec<_>>(), &[]);
     Ok(Outcome::Done)
 }
 

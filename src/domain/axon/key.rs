@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::domain::crypto::secret::Secret;
+use crate::domain::peer::words_of;
 
 /// Smallest modulus, in bits: what Axon itself makes.
 pub const MIN_BITS: usize = 2048;
@@ -119,6 +120,11 @@ impl PublicKey {
         KeyName::of_normalised(&self.stored)
     }
 
+    /// What people compare: SHA-256 of the text form.
+    pub fn fingerprint(&self) -> KeyFingerprint {
+        KeyFingerprint(Sha256::digest(self.stored.as_bytes()).into())
+    }
+
     /// Length of the modulus, of signatures and of envelopes, in bytes.
     pub fn size_bytes(&self) -> usize {
         self.key.size()
@@ -165,6 +171,22 @@ impl TryFrom<String> for PublicKey {
 impl From<PublicKey> for String {
     fn from(key: PublicKey) -> String {
         key.stored
+    }
+}
+
+/// What people compare of a key: `printf %s "$PEM" | sha256sum` shows the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyFingerprint([u8; 32]);
+
+impl KeyFingerprint {
+    /// 64 lower-case hex digits.
+    pub fn hex(&self) -> String {
+        data_encoding::HEXLOWER.encode(&self.0)
+    }
+
+    /// Eight words that stand for its first 88 bits.
+    pub fn words(&self) -> String {
+        words_of(&self.0).join(" ")
     }
 }
 

@@ -1,0 +1,58 @@
+//! `bulbil axon …`: an Axon BBS as peer, under the names that its admins know.
+
+mod check; // one item
+mod clone; // everything of one peer
+mod common; // what several commands need
+mod download; // missing chunks
+pub(super) mod peer; // Axon instances among the peers
+mod rekey; // envelopes for those who are trusted now
+mod sync; // what is new
+
+use clap::Subcommand;
+
+use super::context::Context;
+use super::output::Outcome;
+
+/// `bulbil axon …`
+#[derive(Debug, Subcommand)]
+pub enum AxonCommand {
+    /// Take over an Axon BBS: its configuration, its applets, everything that it announces
+    #[command(after_help = "Example:\n  bulbil axon clone http://NAME.onion\n  bulbil axon clone http://NAME.onion --skip-config")]
+    Clone(clone::CloneArgs),
+    /// Ask an Axon BBS for the key that it has now, and take it over if you say so
+    #[command(after_help = "Example:\n  bulbil axon update-peer-key bbs")]
+    UpdatePeerKey(peer::UpdateKeyArgs),
+    /// Ask Axon BBSes what is new: items and actions, without their chunks
+    #[command(after_help = "Example:\n  bulbil axon sync\n  bulbil axon sync --peer bbs")]
+    Sync(sync::SyncArgs),
+    /// Fetch the chunks that are missing, and check that each item is what its name says
+    #[command(after_help = "Example:\n  bulbil axon download\n  bulbil axon download --applet 'Star Miner'")]
+    Download(download::DownloadArgs),
+    /// Show who can open an item, which of its chunks are here, and whether it is what its name says
+    #[command(after_help = "Example:\n  bulbil axon check 138f6a3c")]
+    Check(check::CheckArgs),
+    /// Make envelopes for this instance and for all trusted Axon BBSes, and drop all others
+    #[command(after_help = "Example:\n  bulbil axon rekey")]
+    Rekey,
+    /// Ask Axon BBSes from the beginning the next time
+    #[command(after_help = "Example:\n  bulbil axon reset-sync\n  bulbil axon reset-sync --peer bbs")]
+    ResetSync(sync::SyncArgs),
+    /// Print the key of this instance, to be entered at an Axon BBS
+    #[command(after_help = "Example:\n  bulbil axon key")]
+    Key,
+}
+
+/// Runs one of them.
+pub async fn run(command: AxonCommand, context: &Context) -> anyhow::Result<Outcome> {
+    let store = context.store().await?;
+    match command {
+        AxonCommand::Clone(args) => clone::run(args, &store, context).await,
+        AxonCommand::UpdatePeerKey(args) => peer::update_key(args, &store, context).await,
+        AxonCommand::Sync(args) => sync::run(args, &store, context).await,
+        AxonCommand::Download(args) => download::run(args, &store, context).await,
+        AxonCommand::Check(args) => check::run(args, &store, context).await,
+        AxonCommand::Rekey => rekey::run(&store, context).await,
+        AxonCommand::ResetSync(args) => peer::reset_sync(args.peer.as_deref(), &store, context).await,
+        AxonCommand::Key => peer::key(&store, context).await,
+    }
+}
