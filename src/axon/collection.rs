@@ -13,7 +13,8 @@ pub const DEFAULT_NAME: &str = "axon";
 /// [`IndexError`].
 pub async fn own_collections(store: &Store) -> Result<Vec<Collection>, IndexError> {
     let mut all = store.index.collections().await?;
-    let is_axon = |collection: &Collection| collection.settings.as_ref().is_some_and(|s| s.kind == CollectionKind::Axon);
+    let is_axon =
+        |collection: &Collection| collection.settings.as_ref().is_some_and(|s| s.kind == CollectionKind::Axon);
     all.retain(|collection| is_axon(collection) && store.keys.is_ours(&collection.origin));
     Ok(all)
 }

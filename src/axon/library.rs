@@ -78,8 +78,8 @@ impl Library {
     /// # Errors
     /// [`LibraryError`].
     pub async fn load(shelf: &AxonShelf) -> Result<Self, LibraryError> {
-        let mut library = Self::default();
-        library.items = shelf.items().await?.into_iter().map(|item| (item.content_hash, item)).collect();
+        let items = shelf.items().await?.into_iter().map(|item| (item.content_hash, item)).collect();
+        let mut library = Self { items, ..Self::default() };
         let mut parts: BTreeMap<String, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
         for Record { path, bytes, .. } in shelf.records("").await? {
             let malformed = |cause| LibraryError::Malformed { path: path.clone(), cause };

@@ -1,6 +1,7 @@
 //! The one integration binary: every further one would link everything again. One module a topic.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod axon;
 mod axon_vectors;
 mod backup_restore;
 mod cli;

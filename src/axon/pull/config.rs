@@ -114,8 +114,7 @@ impl AxonPuller {
         let asking = self.caller.export_config(&address);
         let bytes = cancel.run_until_cancelled(asking).await.ok_or(PullError::Cancelled)?.map_err(called(peer))?;
         let parsed = tokio::task::spawn_blocking(move || export::parse(&bytes)).await.map_err(|_| PullError::Died)?;
-        let (rows, mut report) =
-            filter(parsed.map_err(|cause| PullError::Config { peer: peer.name.clone(), cause })?);
+        let (rows, mut report) = filter(parsed.map_err(|cause| PullError::Config { peer: peer.name.clone(), cause })?);
         let now = self.caller.now();
         let _changing = self.changing.lock().await;
         let shelf = self.store.axon(collection.id);
@@ -156,7 +155,10 @@ impl AxonPuller {
                 Ok(metadata) => metadata,
                 Err(cause) => {
                     let name = row.fields.get("name").map(Value::to_line).unwrap_or_default();
-                    self.problem(format!("applet {name}"), format!("its row in the configuration was refused: {cause}"));
+                    self.problem(
+                        format!("applet {name}"),
+                        format!("its row in the configuration was refused: {cause}"),
+                    );
                     continue;
                 }
             };
@@ -298,8 +300,10 @@ mod tests {
             {"model": "applets.applet", "pk": "v", "fields": {"name": "by good", "owner": 5}},
             {"model": "messaging.MessageBoard", "pk": 1, "fields": {"name": "general"}}]"#;
         let (kept, report) = filter(rows(text));
-        let shown: Vec<String> =
-            kept.iter().map(|row| format!("{} {} {:?}", row.model, row.pk.to_line(), row.fields.get("owner"))).collect();
+        let shown: Vec<String> = kept
+            .iter()
+            .map(|row| format!("{} {} {:?}", row.model, row.pk.to_line(), row.fields.get("owner")))
+            .collect();
         assert_eq!(
             shown,
             [

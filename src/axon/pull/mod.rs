@@ -32,8 +32,8 @@ pub use sync::SyncReport;
 use super::caller::{AxonCaller, CallError};
 use crate::domain::axon::address::AxonAddress;
 use crate::monitor::{Counter, Monitor, Problem};
-use crate::store::index::axon::{AxonPeer, AxonTrust};
 use crate::store::Store;
+use crate::store::index::axon::{AxonPeer, AxonTrust};
 
 /// Pulls from Axon instances. Cheap to clone.
 #[derive(Clone)]

@@ -60,15 +60,23 @@ impl Cursor {
 ///
 /// # Errors
 /// Those of `ask` but [`CallError::Failed`].
-pub(super) async fn narrow(
+pub(super) async fn narrow<F>(
     cursor: &Cursor,
     now: Timestamp,
-    mut ask: impl AsyncFnMut(Timestamp) -> Result<News, CallError>,
-) -> Result<Option<(News, Timestamp)>, CallError> {
-    let mut probe = async |at: Timestamp| match ask(at).await {
-        Ok(news) => Ok(Some(news)),
-        Err(CallError::Failed { .. }) => Ok(None),
-        Err(error) => Err(error),
+    mut ask: impl FnMut(Timestamp) -> F,
+) -> Result<Option<(News, Timestamp)>, CallError>
+where
+    F: Future<Output = Result<News, CallError>>,
+{
+    let mut probe = |at: Timestamp| {
+        let asked = ask(at);
+        async move {
+            match asked.await {
+                Ok(news) => Ok(Some(news)),
+                Err(CallError::Failed { .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        }
     };
     let mut fails = cursor.since;
     // Where it was found the last time: usually that is still so.
@@ -116,18 +124,15 @@ mod tests {
     use super::*;
 
     fn news() -> News {
-        News {
-            manifests: vec![],
-            actions: crate::domain::axon::json::Value::List(vec![]),
-            server_timestamp: None,
-        }
+        News { manifests: vec![], actions: crate::domain::axon::json::Value::List(vec![]), server_timestamp: None }
     }
 
     async fn search(cursor: Cursor, bad_at: Option<Timestamp>) -> (Option<Timestamp>, u32) {
         let mut questions = 0;
-        let found = narrow(&cursor, "2026-11-22T10:00:00Z".parse().unwrap(), async |since| {
+        let found = narrow(&cursor, "2026-11-22T10:00:00Z".parse().unwrap(), |since| {
             questions += 1;
-            if bad_at.is_none_or(|bad| since < bad) { Err(CallError::Failed { what: "it" }) } else { Ok(news()) }
+            let fails = bad_at.is_none_or(|bad| since < bad);
+            std::future::ready(if fails { Err(CallError::Failed { what: "it" }) } else { Ok(news()) })
         });
         let found = found.await.unwrap().map(|(_, at)| at);
         (found, questions)

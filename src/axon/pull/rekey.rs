@@ -66,8 +66,11 @@ fn seal(
     recipients: &[Wrapper],
     now: Timestamp,
 ) -> Result<(Change, RekeyReport), KeyError> {
-    let mut report =
-        RekeyReport { items: library.items.len() as u64, recipients: recipients.len() as u64, ..RekeyReport::default() };
+    let mut report = RekeyReport {
+        items: library.items.len() as u64,
+        recipients: recipients.len() as u64,
+        ..RekeyReport::default()
+    };
     let mut change = Change::default();
     let known = &library.items;
     for (id, applet) in &library.applets {
@@ -87,7 +90,8 @@ fn seal(
         }
         for row in &mut applet.data {
             let mut data: DataRow = (*row).clone().into_fields();
-            if let Some(key) = known.get(&data.data_manifest.content_hash()).and_then(|item| key_of(item, &data.data_manifest))
+            if let Some(key) =
+                known.get(&data.data_manifest.content_hash()).and_then(|item| key_of(item, &data.data_manifest))
                 && !data.data_manifest.has_envelope(own.name())
             {
                 data.data_manifest.add_envelope(own, key)?;

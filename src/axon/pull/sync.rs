@@ -119,10 +119,11 @@ impl AxonPuller {
         match self.caller.sync(address, cursor.since).await {
             Ok(news) => Ok((news, None)),
             Err(failed @ CallError::Failed { .. }) => {
-                let narrowed = narrow(cursor, self.caller.now(), async |since| {
+                let narrowed = narrow(cursor, self.caller.now(), |since| {
                     *requests += 1;
                     self.asked();
-                    self.caller.sync(address, since).await
+                    let (caller, address) = (self.caller.clone(), address.clone());
+                    async move { caller.sync(&address, since).await }
                 });
                 // If nothing at all can be had, it is not because of an item.
                 let (news, at) = narrowed.await?.ok_or(failed)?;
@@ -206,8 +207,12 @@ impl AxonPuller {
         report.new_applets = merged.new_applets;
         report.without_key = merged.without_key.len() as u64;
         report.resealed = merged.resealed;
-        let change =
-            Change { items: merged.items, records, cursor: Some((peer.name.clone(), next.to_text())), ..Change::default() };
+        let change = Change {
+            items: merged.items,
+            records,
+            cursor: Some((peer.name.clone(), next.to_text())),
+            ..Change::default()
+        };
         shelf.put(&change).await?;
         Ok(())
     }

@@ -208,7 +208,9 @@ pub enum RotateArg {
 #[derive(Debug, Subcommand)]
 pub enum PeerCommand {
     /// Note an instance by its address; nothing is trusted before the fingerprint words were compared
-    #[command(after_help = "Example:\n  bulbil peer add http://192.0.2.7:7001 --name nas\n  bulbil peer add --kind axon http://NAME.onion --name bbs")]
+    #[command(
+        after_help = "Example:\n  bulbil peer add http://192.0.2.7:7001 --name nas\n  bulbil peer add --kind axon http://NAME.onion --name bbs"
+    )]
     Add(PeerAddArgs),
     /// List peers
     #[command(after_help = "Example:\n  bulbil peer list")]

@@ -26,7 +26,10 @@ pub struct CheckArgs {
 pub async fn run(args: CheckArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
     let prefix = args.hash_prefix.trim().to_lowercase();
     let is_hex = prefix.bytes().all(|byte| byte.is_ascii_hexdigit());
-    ensure!((4..=64).contains(&prefix.len()) && is_hex, "a content hash begins with hex digits: give 4 of them at least");
+    ensure!(
+        (4..=64).contains(&prefix.len()) && is_hex,
+        "a content hash begins with hex digits: give 4 of them at least"
+    );
     let own = instance(store).await?;
     let mut names = vec![(own.name.as_str().to_owned(), "this instance".to_owned())];
     for peer in store.index.axon_peers().await? {
@@ -81,7 +84,10 @@ pub async fn run(args: CheckArgs, store: &Store, context: &Context) -> anyhow::R
             }));
         }
     }
-    ensure!(!documents.is_empty(), "nothing here has a content hash that begins with {prefix}: 'bulbil axon sync' asks what there is");
+    ensure!(
+        !documents.is_empty(),
+        "nothing here has a content hash that begins with {prefix}: 'bulbil axon sync' asks what there is"
+    );
     out.document("axon check", documents, &problems);
     Ok(out.outcome(&problems))
 }

@@ -1,7 +1,5 @@
 //! `bulbil axon clone`
 
-use std::path::PathBuf;
-
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use serde_json::json;
@@ -9,8 +7,8 @@ use serde_json::json;
 use super::super::context::Context;
 use super::super::output::{Outcome, one_line};
 use super::common::{
-    config_document, config_in_words, downloaded_document, downloaded_in_words, find, puller, snapshot, synced_document,
-    synced_in_words,
+    config_document, config_in_words, downloaded_document, downloaded_in_words, find, puller, snapshot,
+    synced_document, synced_in_words,
 };
 use super::peer::{WHERE_TO_ENTER, add_at};
 use crate::axon::caller::CallError;
@@ -28,9 +26,6 @@ use crate::worker::axon::refresh;
 pub struct CloneArgs {
     /// Its address, or its name among the peers
     pub url: String,
-    /// Take applets with their data, scores and states from this backup folder, too
-    #[arg(long, value_name = "D")]
-    pub backup_dir: Option<PathBuf>,
     /// Do not take over its configuration: users, boards, categories
     #[arg(long)]
     pub skip_config: bool,
@@ -86,11 +81,6 @@ pub async fn run(args: CloneArgs, store: &Store, context: &Context) -> anyhow::R
             }
         }
     }
-    if let Some(folder) = &args.backup_dir
-        && !args.skip_applets
-    {
-        restore_from(folder, &progress);
-    }
     let wanted = if args.skip_applets { Wanted::NoApplets } else { Wanted::All };
     let fetched = puller.download(&collection, &sources(store).await?, &wanted, &cancel).await;
     let rekeyed = rekey(store, &collection, puller.caller().instance(), context.clock.now()).await;
@@ -109,11 +99,4 @@ pub async fn run(args: CloneArgs, store: &Store, context: &Context) -> anyhow::R
     });
     out.document("axon clone", document, &problems);
     Ok(out.outcome(&problems))
-}
-
-/// CALL SITE of `crate::axon::folder::restore`: restores `folder` into the collection (`--skip-chunks --rekey` of the guide: the
-/// chunks come from the peer). Until that is here, it is said that nothing was taken from the folder.
-fn restore_from(folder: &std::path::Path, progress: &std::sync::Arc<super::super::progress::Progress>) {
-    let message = "nothing was taken from this folder: this version cannot restore backup folders yet".to_owned();
-    progress.problem(Problem { subject: folder.display().to_string(), message });
 }

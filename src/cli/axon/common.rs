@@ -120,7 +120,9 @@ pub fn synced_in_words(report: &SyncReport) -> String {
         return "nothing new".to_owned();
     }
     let mut parts = Vec::new();
-    for (n, noun) in [(report.new_items, "new item"), (report.changed_items, "changed item"), (report.new_actions, "action")] {
+    for (n, noun) in
+        [(report.new_items, "new item"), (report.changed_items, "changed item"), (report.new_actions, "action")]
+    {
         if n > 0 {
             parts.push(count(n, noun));
         }

@@ -17,7 +17,9 @@ use super::output::Outcome;
 #[derive(Debug, Subcommand)]
 pub enum AxonCommand {
     /// Take over an Axon BBS: its configuration, its applets, everything that it announces
-    #[command(after_help = "Example:\n  bulbil axon clone http://NAME.onion\n  bulbil axon clone http://NAME.onion --skip-config")]
+    #[command(
+        after_help = "Example:\n  bulbil axon clone http://NAME.onion\n  bulbil axon clone http://NAME.onion --skip-config"
+    )]
     Clone(clone::CloneArgs),
     /// Ask an Axon BBS for the key that it has now, and take it over if you say so
     #[command(after_help = "Example:\n  bulbil axon update-peer-key bbs")]

@@ -71,7 +71,9 @@ pub async fn add_at(
     let peers = store.index.axon_peers().await?;
     let by_key = peers.iter().find(|peer| peer.public_key == key.as_str());
     let reveal = address.reveal();
-    if let Some(other) = peers.iter().find(|peer| peer.address.as_ref() == Some(&reveal) && peer.public_key != key.as_str()) {
+    if let Some(other) =
+        peers.iter().find(|peer| peer.address.as_ref() == Some(&reveal) && peer.public_key != key.as_str())
+    {
         bail!(
             "{} is at this address, and shows another key now: 'bulbil axon update-peer-key {}' shows both. Nothing was changed",
             other.name,
@@ -227,7 +229,9 @@ pub async fn reset_sync(named: Option<&str>, store: &Store, context: &Context) -
     ensure!(!peers.is_empty(), "there is no Axon BBS among the peers: 'bulbil peer add --kind axon URL' adds one");
     for peer in &peers {
         store.index.set_axon_cursor(&peer.name, None).await?;
-        context.output.line(format!("{} is asked from the beginning next time; what is here is not fetched again", peer.name));
+        context
+            .output
+            .line(format!("{} is asked from the beginning next time; what is here is not fetched again", peer.name));
     }
     let names: Vec<&str> = peers.iter().map(|peer| peer.name.as_str()).collect();
     context.output.document("axon reset-sync", json!({ "peers": names }), &[]);
@@ -236,7 +240,8 @@ pub async fn reset_sync(named: Option<&str>, store: &Store, context: &Context) -
 
 /// A line of the list of peers.
 pub fn row(peer: &AxonPeer, now: Timestamp) -> [String; 7] {
-    let key = PublicKey::parse(&peer.public_key).map_or_else(|_| String::new(), |key| key.fingerprint().hex()[..8].to_owned());
+    let key = PublicKey::parse(&peer.public_key)
+        .map_or_else(|_| String::new(), |key| key.fingerprint().hex()[..8].to_owned());
     let contact = peer.last_contact_at.map(|at| age(now.duration_since(at).as_secs()));
     [
         peer.name.clone(),

@@ -30,7 +30,8 @@ pub async fn run(store: &Store, context: &Context) -> anyhow::Result<Outcome> {
             count(report.recipients, "recipient")
         ));
         if report.without_key > 0 {
-            let message = format!("{} cannot be opened here, so nobody gets an envelope", count(report.without_key, "item"));
+            let message =
+                format!("{} cannot be opened here, so nobody gets an envelope", count(report.without_key, "item"));
             progress.problem(Problem { subject: collection.name.clone(), message });
         }
         documents.push(json!({

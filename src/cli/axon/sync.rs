@@ -33,7 +33,10 @@ pub async fn run(args: SyncArgs, store: &Store, context: &Context) -> anyhow::Re
             Ok(visited) => {
                 progress.suspend(|| {
                     out.line(format!("{}: {}", peer.name, synced_in_words(&visited.synced)));
-                    visited.config.iter().for_each(|config| out.line(format!("{}: {}", peer.name, config_in_words(config))));
+                    visited
+                        .config
+                        .iter()
+                        .for_each(|config| out.line(format!("{}: {}", peer.name, config_in_words(config))));
                 });
                 let mut document = synced_document(&peer.name, &visited.synced);
                 document["config"] = json!(visited.config.as_ref().map(config_document));
@@ -56,7 +59,10 @@ pub async fn run(args: SyncArgs, store: &Store, context: &Context) -> anyhow::Re
     let items = store.axon(collection.id).items().await?;
     let incomplete = items.iter().filter(|item| !item.complete).count();
     if incomplete > 0 {
-        out.line(format!("{incomplete} of {} items are not complete; 'bulbil axon download' fetches them", items.len()));
+        out.line(format!(
+            "{incomplete} of {} items are not complete; 'bulbil axon download' fetches them",
+            items.len()
+        ));
     }
     let problems = progress.problems();
     let document = json!({

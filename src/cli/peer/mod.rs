@@ -22,8 +22,10 @@ use super::remote::{document, granted_in_words, peer, rights_in_words, words};
 /// Adds, trusts, revokes and shows peers.
 pub async fn run(command: PeerCommand, context: &Context) -> anyhow::Result<Outcome> {
     let store = context.store().await?;
-    if let PeerCommand::Show(args) | PeerCommand::Revoke(args) | PeerCommand::Remove(args) | PeerCommand::ResetSync(args) =
-        &command
+    if let PeerCommand::Show(args)
+    | PeerCommand::Revoke(args)
+    | PeerCommand::Remove(args)
+    | PeerCommand::ResetSync(args) = &command
         && let Some(peer) = axon::known(&store, &args.peer).await?
     {
         return match command {

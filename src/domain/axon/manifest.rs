@@ -122,10 +122,7 @@ impl Manifest {
             .and_then(|iv| Iv::try_from(iv).ok())
             .ok_or(ShapeError::Unexpected { field: IV, expected: "the base64 of 16 bytes" })?;
         object.need_object(ENVELOPES)?;
-        let content_type = match object.optional_text(CONTENT_TYPE)? {
-            None => None,
-            Some(text) => Some(ContentType::of(&text.to_string_lossy())),
-        };
+        let content_type = object.optional_text(CONTENT_TYPE)?.map(|text| ContentType::of(&text.to_string_lossy()));
         Ok(Self { object, content_hash, chunk_hashes, iv, content_type })
     }
 

@@ -135,7 +135,8 @@ impl AxonFollower {
         let turns: Mutex<HashMap<String, Turn>> = Mutex::default();
         let mut running: FuturesUnordered<BoxFuture<'_, Ended>> = FuturesUnordered::new();
         let mut puller: Option<(AxonPuller, Collection)> = None;
-        let mut fetch = Turn { due: Instant::now(), failures: 0, config_due: Instant::now(), busy: false, again: false };
+        let mut fetch =
+            Turn { due: Instant::now(), failures: 0, config_due: Instant::now(), busy: false, again: false };
         while !cancel.is_cancelled() {
             match self.due(&turns).await {
                 Ok(due) if !due.is_empty() && puller.is_none() => {
@@ -221,7 +222,12 @@ impl AxonFollower {
         let peers = sources(&self.store).await?;
         let fetched = puller.download(collection, &peers, &Wanted::All, cancel).await?;
         if fetched.items > 0 {
-            tracing::info!(items = fetched.items, chunks = fetched.chunks, bytes = fetched.bytes, "pulled from Axon instances");
+            tracing::info!(
+                items = fetched.items,
+                chunks = fetched.chunks,
+                bytes = fetched.bytes,
+                "pulled from Axon instances"
+            );
         }
         snapshot(&self.store, collection, &*self.clock, Arc::clone(&self.monitor), cancel).await?;
         Ok(fetched.faults.len() as u64)
