@@ -224,7 +224,7 @@ impl AxonCaller {
         let path = format!("/api/bitsync/chunk/{content_hash}/{index}/");
         let request = get(address, &path, Some(self.sign().await?));
         let answer = self.client.send(&address.peer, request, MAX_STORED, Duration::ZERO).await?;
-        if answer.status() == http::StatusCode::NOT_FOUND {
+        if answer.status().as_u16() == 404 {
             return Ok(None);
         }
         self.check(answer, WHAT, "application/octet-stream").map(Some)

@@ -11,6 +11,7 @@
 //! Order (R8): chunks are compared with their hashes and written, read again through the decryptor, made durable; then the index
 //! hears that the item is complete.
 
+mod check; // whether an item is what its name says
 mod config; // the exported configuration and the applets in it
 mod download; // missing chunks
 mod error;
@@ -18,16 +19,19 @@ mod merge; // what a list of manifests changes here
 mod narrow; // round an item at which the peer fails
 mod rekey; // envelopes for those who are trusted now
 mod sync; // what is new
+mod wanted; // which items
 
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
+pub use check::{Checked, check};
 pub use config::{ConfigReport, filter};
-pub use download::{Checked, DownloadReport, ItemFault, Wanted, check, of_applet};
+pub use download::{DownloadReport, ItemFault};
 pub use error::PullError;
 pub use rekey::{RekeyReport, rekey};
 pub use sync::SyncReport;
+pub use wanted::{Wanted, of_applet};
 
 use super::caller::{AxonCaller, CallError};
 use crate::domain::axon::address::AxonAddress;

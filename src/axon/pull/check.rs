@@ -1,0 +1,94 @@
+//! Whether an item is what its name says.
+
+use crate::domain::axon::cipher::{CipherError, Decryptor};
+use crate::domain::axon::manifest::Manifest;
+use crate::domain::crypto::secret::Secret;
+use crate::domain::id::ChunkId;
+use crate::store::axon::Item;
+use crate::store::{ChunkStoreError, Store};
+
+/// What came of reading an item through the decryptor.
+pub(super) enum Fault {
+    Store(ChunkStoreError),
+    /// These are missing, or not what they should be; they were put aside.
+    Holes(Vec<usize>),
+    Cipher(CipherError),
+    Died,
+}
+
+/// Reads all chunks through the decryptor; the sizes of the chunks. Those that are not what they should be are put aside.
+pub(super) fn read_through(store: &Store, manifest: &Manifest, key: &Secret<32>) -> Result<Vec<u32>, Fault> {
+    let mut holes = Vec::new();
+    let mut sizes = Vec::new();
+    let mut decryptor = Decryptor::new(key, manifest);
+    let mut plain = zeroize::Zeroizing::new(Vec::new());
+    let mut fault = None;
+    for (index, id) in manifest.chunk_hashes().iter().enumerate() {
+        let bytes = match store.chunks.read(id) {
+            Ok(bytes) if ChunkId::of(&bytes) == *id => bytes,
+            Ok(_) | Err(ChunkStoreError::TooLong { .. }) => {
+                store.chunks.quarantine(id).map_err(Fault::Store)?;
+                holes.push(index);
+                continue;
+            }
+            Err(ChunkStoreError::Missing { .. }) => {
+                holes.push(index);
+                continue;
+            }
+            Err(error) => return Err(Fault::Store(error)),
+        };
+        sizes.push(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        if holes.is_empty() && fault.is_none() {
+            plain.clear();
+            fault = decryptor.push(&bytes, &mut plain).err();
+        }
+    }
+    if !holes.is_empty() {
+        return Err(Fault::Holes(holes));
+    }
+    if let Some(cause) = fault {
+        return Err(Fault::Cipher(cause));
+    }
+    plain.clear();
+    decryptor.finish(&mut plain).map_err(Fault::Cipher)?;
+    Ok(sizes)
+}
+
+/// How it stands with one item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// Chunks that the manifest names.
+    pub chunks: usize,
+    /// Chunks that are here.
+    pub here: usize,
+    /// Why the plaintext does not verify; nothing if it does.
+    pub fault: Option<String>,
+}
+
+/// Reads an item, and says whether its plaintext is what its name says. Blocks; changes nothing but that chunks which are not what
+/// they should be are put aside.
+///
+/// # Errors
+/// [`ChunkStoreError`] if chunks cannot be read at all.
+pub fn check(store: &Store, item: &Item) -> Result<Checked, ChunkStoreError> {
+    let chunks = item.chunks.len();
+    let here = |item: &Item| {
+        let mut here = 0;
+        for (id, _) in &item.chunks {
+            here += usize::from(store.chunks.size(id)?.is_some());
+        }
+        Ok::<_, ChunkStoreError>(here)
+    };
+    let fault = match (&item.key, Manifest::parse(item.manifest.as_bytes())) {
+        (_, Err(cause)) => Some(cause.to_string()),
+        (None, _) => Some("nobody gave this instance a key for it".to_owned()),
+        (Some(key), Ok(manifest)) => match read_through(store, &manifest, key) {
+            Ok(_) => None,
+            Err(Fault::Store(error)) => return Err(error),
+            Err(Fault::Holes(holes)) => Some(format!("{} of its chunks are missing or damaged", holes.len())),
+            Err(Fault::Cipher(cause)) => Some(cause.to_string()),
+            Err(Fault::Died) => Some("a part of the work died unexpectedly".to_owned()),
+        },
+    };
+    Ok(Checked { chunks, here: here(item)?, fault })
+}
