@@ -1,18 +1,23 @@
 //! `bulbil backup`
 
+use std::sync::Arc;
+
 use anyhow::bail;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::backup::create::{Created, create};
 use crate::backup::select;
 use crate::monitor::{Monitor, Problem};
 use crate::store::Store;
-use crate::store::index::Collection;
+use crate::store::index::{Collection, CollectionKind};
+use crate::worker::axon;
 
 use super::admin::AdminClient;
 use super::args::BackupArgs;
 use super::context::Context;
 use super::output::{Outcome, bytes, count, took};
+use super::progress::Progress;
 
 /// Makes a snapshot of every collection, or of those named.
 pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome> {
@@ -28,19 +33,25 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
             break;
         }
         let before = progress.notices().len();
-        let created = match create(&store, collection, &*context.clock, progress.clone(), &cancel).await {
-            Ok(created) => created,
+        let created = match make(&store, collection, progress.clone(), &cancel, context).await {
+            Ok(Some(created)) => created,
+            Ok(None) => {
+                progress.suspend(|| {
+                    context.output.line(format!("{}: nothing new since the last snapshot", collection.name))
+                });
+                continue;
+            }
             // One collection that fails does not keep the others from being backed up.
             Err(error) if collections.len() > 1 && !cancel.is_cancelled() => {
                 failed += 1;
                 if failed == collections.len() {
-                    return Err(error.into());
+                    return Err(error);
                 }
                 let message = format!("no snapshot was made: {error}");
                 progress.problem(Problem { subject: collection.name.clone(), message });
                 continue;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
         AdminClient::feed_changed(&store).await;
         progress.suspend(|| {
@@ -63,6 +74,21 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
         return Ok(Outcome::NotEverything);
     }
     Ok(context.output.outcome(&problems))
+}
+
+/// Backs up folders, or what is known of an Axon BBS; nothing if that is in a snapshot already.
+async fn make(
+    store: &Store,
+    collection: &Collection,
+    progress: Arc<Progress>,
+    cancel: &CancellationToken,
+    context: &Context,
+) -> anyhow::Result<Option<Created>> {
+    let is_axon = collection.settings.as_ref().is_some_and(|settings| settings.kind == CollectionKind::Axon);
+    if is_axon {
+        return Ok(axon::snapshot(store, collection, &*context.clock, progress, cancel).await?);
+    }
+    Ok(Some(create(store, collection, &*context.clock, progress, cancel).await?))
 }
 
 async fn wanted(store: &Store, names: &[String]) -> anyhow::Result<Vec<Collection>> {

@@ -126,10 +126,16 @@ impl AxonShelf {
     ///
     /// # Errors
     /// [`IndexError`].
-    pub async fn take_over(&self, snapshot: &ManifestId, items: &[Item], records: &[Record]) -> Result<(), IndexError> {
+    pub async fn take_over(
+        &self,
+        snapshot: &ManifestId,
+        generation: u64,
+        items: &[Item],
+        records: &[Record],
+    ) -> Result<bool, IndexError> {
         let items: Vec<SealedItem> = items.iter().map(|item| self.seal_item(item)).collect();
         let records: Vec<SealedDocument> = records.iter().map(|record| self.seal_record(record)).collect();
-        self.store.index.axon_take_over(&self.collection, snapshot, &items, &records).await
+        self.store.index.axon_take_over(&self.collection, snapshot, generation, &items, &records).await
     }
 
     /// All items, by the moment of their change.

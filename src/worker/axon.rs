@@ -70,8 +70,7 @@ pub async fn refresh(store: &Store, collection: &Collection) -> Result<bool, Axo
         Ok::<_, AxonError>(record::from_documents(documents(&open, &from.chunks)?)?)
     };
     let (items, records) = tokio::task::spawn_blocking(read).await.map_err(|_| AxonError::Died)??;
-    shelf.take_over(&newest.id, &items, &records).await?;
-    Ok(true)
+    Ok(shelf.take_over(&newest.id, state.generation, &items, &records).await?)
 }
 
 /// Makes a snapshot of what is known, if it is not in the newest one already.

@@ -15,7 +15,7 @@ use bulbil::monitor::Tally;
 use bulbil::source::Document;
 use bulbil::store::axon::{Change, Item, Record};
 use bulbil::store::index::{Collection, CollectionKind, CollectionSettings, NewCollection};
-use bulbil::store::{Store, entropy};
+use bulbil::store::{IndexError, Store, entropy};
 use bulbil::transport::memory::MemoryNet;
 
 use crate::replicate::{Instance, never, noise};
@@ -169,5 +169,33 @@ async fn r7_what_is_known_of_an_axon_bbs_is_in_its_snapshots_and_comes_back_from
     let again = rebuilt.index.collection(&collection.id).await.unwrap().unwrap();
     assert!(bulbil::worker::axon::refresh(&rebuilt, &again).await.unwrap());
     assert_eq!(known(&rebuilt).await, before);
+    rebuilt.index.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r7_nothing_is_added_before_the_snapshots_were_read_and_nothing_that_came_is_replaced_by_them() {
+    let net = MemoryNet::new();
+    let a = Instance::new(&net, "alpha", 1).await;
+    let collection = axon(&a).await;
+    let records = |path: &str| Change {
+        records: vec![Record { path: path.to_owned(), bytes: b"{}".to_vec(), changed_at: a.clock_now() }],
+        ..Change::default()
+    };
+    a.store.axon(collection.id).put(&records("actions/1.json")).await.unwrap();
+    let tally = Arc::new(Tally::default());
+    let made =
+        bulbil::worker::axon::snapshot(&a.store, &collection, &*a.clock, tally, &never()).await.unwrap().unwrap();
+    let later = records("actions/2.json");
+    let (dir, _) = a.ended().await;
+    let (rebuilt, _) = Store::rebuild(&dir.path().join("home"), None).await.unwrap();
+    let shelf = rebuilt.axon(collection.id);
+    assert!(matches!(shelf.put(&later).await, Err(IndexError::NotLoaded { .. })));
+    let again = rebuilt.index.collection(&collection.id).await.unwrap().unwrap();
+    assert!(bulbil::worker::axon::refresh(&rebuilt, &again).await.unwrap());
+    let read_at = shelf.state().await.unwrap().generation;
+    shelf.put(&later).await.unwrap();
+    // Who read the snapshot before that comes too late.
+    assert!(!shelf.take_over(&made.id, read_at, &[], &[]).await.unwrap());
+    assert_eq!(shelf.records("").await.unwrap().len(), 2);
     rebuilt.index.close().await;
 }

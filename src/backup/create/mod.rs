@@ -42,7 +42,7 @@ use crate::domain::metadata::entry::{Entry, FileEntry};
 use crate::domain::metadata::path::TreePath;
 use crate::monitor::{Counter, Monitor, Problem};
 use crate::source::{Document, ExcludeError, Excludes, Root, WalkError, WalkOptions, walk};
-use crate::store::index::{Collection, CollectionSettings, Snapshot};
+use crate::store::index::{Collection, CollectionKind, CollectionSettings, Snapshot};
 use crate::store::{
     ChunkStoreError, IndexError, ManifestFileError, Store, StoreError, TreeError, TreeReader, open_chunk_secret,
 };
@@ -66,6 +66,9 @@ pub enum CreateError {
     /// The collection is somebody else's.
     #[error("collection {0:?} belongs to another instance: it can be mirrored and restored here, but not backed up")]
     NotOurs(String),
+    /// It has no folders, and nothing was given to be put into the snapshot.
+    #[error("collection {0:?} is of an Axon BBS and has no folders; nothing is known of it that could be backed up")]
+    Nothing(String),
     /// Another instance has taken it over.
     #[error(
         "collection {name:?} is led by instance {} now, which has taken it over: no snapshots of it are made here any more. What this one has stays, and can be restored; let the other one appoint this one ('bulbil peer appoint') to take it back with 'bulbil promote'", leader.short()
@@ -185,6 +188,10 @@ pub async fn create_with(
     let settings = collection.settings.clone().ok_or_else(|| CreateError::NotOurs(collection.name.clone()))?;
     if collection.origin != store.keys.instance() {
         return Err(CreateError::LedBy { name: collection.name.clone(), leader: collection.origin });
+    }
+    // An empty snapshot would be the newest one, and hide what the others hold.
+    if settings.kind == CollectionKind::Axon && extras.documents.is_empty() {
+        return Err(CreateError::Nothing(collection.name.clone()));
     }
     let _lock = store.lock_backup()?;
     let created_at = clock.now();

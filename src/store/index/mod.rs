@@ -134,6 +134,14 @@ pub enum IndexError {
         /// Which one.
         id: InstanceId,
     },
+    /// What the snapshots of an Axon collection hold was not taken from them yet.
+    #[error(
+        "what the snapshots of collection {id} hold is not in the index yet: nothing is added before it is, or the next snapshot would lack it"
+    )]
+    NotLoaded {
+        /// Which one.
+        id: CollectionId,
+    },
     /// There is no such segment.
     #[error("no snapshot names segment {id}")]
     NoSuchSegment {

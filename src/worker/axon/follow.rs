@@ -208,7 +208,9 @@ impl AxonFollower {
         let instance = Arc::new(load.map_err(|_| PullError::Died)??);
         let caller = AxonCaller::new(self.client.clone(), instance, Arc::clone(&self.clock));
         let puller = AxonPuller::new(self.store.clone(), caller, Arc::clone(&self.monitor));
-        Ok((puller, default_collection(&self.store).await?))
+        let collection = default_collection(&self.store).await?;
+        super::refresh(&self.store, &collection).await?;
+        Ok((puller, collection))
     }
 
     /// Fetches what is missing, and makes a snapshot if something came; how many items are not complete.
@@ -218,7 +220,6 @@ impl AxonFollower {
         collection: &Collection,
         cancel: &CancellationToken,
     ) -> Result<u64, Trouble> {
-        super::refresh(&self.store, collection).await?;
         let peers = sources(&self.store).await?;
         let fetched = puller.download(collection, &peers, &Wanted::All, cancel).await?;
         if fetched.items > 0 {

@@ -98,7 +98,8 @@ impl Index {
     /// one transaction. Afterwards the generation is one higher, if there was anything.
     ///
     /// # Errors
-    /// [`IndexError::NoSuchCollection`].
+    /// [`IndexError::NoSuchCollection`]; [`IndexError::NotLoaded`] if there are snapshots that were not taken over: what is put now
+    /// would hide what they hold.
     pub async fn axon_put(
         &self,
         collection: &CollectionId,
@@ -109,6 +110,16 @@ impl Index {
     ) -> Result<(), IndexError> {
         let mut tx = self.begin().await?;
         let no = number(&mut tx, collection).await?;
+        let hidden: bool = sqlx::query_scalar(
+            "SELECT NOT EXISTS (SELECT 1 FROM axon_state WHERE collection_no = ?1) AND EXISTS (
+               SELECT 1 FROM snapshot WHERE collection_no = ?1 AND complete AND has_key AND NOT deleted AND NOT beside)",
+        )
+        .bind(no)
+        .fetch_one(&mut *tx)
+        .await?;
+        if hidden {
+            return Err(IndexError::NotLoaded { id: *collection });
+        }
         for item in items {
             put_item(&mut tx, no, item).await?;
         }
@@ -141,7 +152,8 @@ impl Index {
         Ok(tx.commit().await?)
     }
 
-    /// Takes everything from a snapshot, in place of what was known.
+    /// Takes everything from a snapshot, in place of what was known at this generation; false if something came since, which
+    /// would be lost: then nothing is changed.
     ///
     /// # Errors
     /// [`IndexError::NoSuchCollection`].
@@ -149,11 +161,19 @@ impl Index {
         &self,
         collection: &CollectionId,
         snapshot: &ManifestId,
+        generation: u64,
         items: &[SealedItem],
         documents: &[SealedDocument],
-    ) -> Result<(), IndexError> {
+    ) -> Result<bool, IndexError> {
         let mut tx = self.begin().await?;
         let no = number(&mut tx, collection).await?;
+        let now: Option<i64> = sqlx::query_scalar("SELECT generation FROM axon_state WHERE collection_no = ?1")
+            .bind(no)
+            .fetch_optional(&mut *tx)
+            .await?;
+        if now.unwrap_or(0).unsigned_abs() != generation {
+            return Ok(false);
+        }
         for table in ["axon_item", "axon_document"] {
             let sql = sqlx::AssertSqlSafe(format!("DELETE FROM {table} WHERE collection_no = ?1"));
             sqlx::query(sql).bind(no).execute(&mut *tx).await?;
@@ -172,7 +192,8 @@ impl Index {
         .bind(snapshot.as_bytes().to_vec())
         .execute(&mut *tx)
         .await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// All items of a collection, by the moment of their change.
