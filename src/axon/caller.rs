@@ -26,7 +26,7 @@ use crate::transport::client::{ClientError, HttpClient};
 /// Longest list of manifests, in bytes: some 50,000 items.
 const MAX_SYNC_BYTES: usize = 128 << 20;
 /// Longest configuration, in bytes.
-const MAX_CONFIG_BYTES: usize = 64 << 20;
+const MAX_CONFIG_BYTES: usize = 32 << 20;
 /// Longest answer of the key endpoint, in bytes.
 const MAX_KEY_BYTES: usize = 64 << 10;
 /// A real instance makes an envelope for each item that is new to us before it answers, 50 ms each.

@@ -38,14 +38,19 @@ pub async fn run(args: PromoteArgs, context: &Context) -> anyhow::Result<Outcome
     let open = OpenSnapshot::open(&store, &newest.id)?;
     // Whoever lays it out at this moment finishes first; afterwards nobody does.
     let _standby = store.lock_standby()?;
-    let laid_out = collection.standby.as_ref().map(|standby| standby.into.clone());
-    let data = args.data.or(laid_out).with_context(|| {
-        format!(
-            "in which folder is the data of collection {} now? Give it with --data; 'bulbil restore' lays it out",
-            collection.name
-        )
-    })?;
-    let settings = settings(&store, &open, &data)?;
+    let settings = if open.private.roots.is_empty() {
+        // What an Axon BBS told: there is no folder, the snapshots are all of it.
+        axon_settings(&open)
+    } else {
+        let laid_out = collection.standby.as_ref().map(|standby| standby.into.clone());
+        let data = args.data.or(laid_out).with_context(|| {
+            format!(
+                "in which folder is the data of collection {} now? Give it with --data; 'bulbil restore' lays it out",
+                collection.name
+            )
+        })?;
+        settings(&store, &open, &data)?
+    };
     let out = &context.output;
     let leader = leader(&store, &collection.origin).await?;
     if !args.yes {
@@ -118,6 +123,17 @@ fn settings(store: &Store, open: &OpenSnapshot, data: &Path) -> anyhow::Result<C
         padding: *padding,
         kind: CollectionKind::Directory,
     })
+}
+
+/// Goes on with what the snapshots hold.
+fn axon_settings(open: &OpenSnapshot) -> CollectionSettings {
+    CollectionSettings {
+        roots: Vec::new(),
+        excludes: Vec::new(),
+        level: LEVEL,
+        padding: open.private.padding,
+        kind: CollectionKind::Axon,
+    }
 }
 
 /// Whether the only root is a single file.

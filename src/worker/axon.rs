@@ -3,6 +3,7 @@
 
 pub mod follow; // asks Axon instances what is new, and fetches it
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,7 @@ use crate::backup::documents::{DocumentsError, documents};
 use crate::backup::open::{OpenSnapshot, OpenSnapshotError};
 use crate::clock::Clock;
 use crate::domain::id::ChunkId;
-use crate::monitor::Monitor;
+use crate::monitor::{Monitor, Problem};
 use crate::store::index::Collection;
 use crate::store::{ChunkStoreError, IndexError, Store};
 
@@ -43,16 +44,15 @@ pub enum AxonError {
     Died,
 }
 
-/// Takes what the newest snapshot holds, if the index knows nothing of the collection, or if it is somebody else's and a newer
-/// one is here. Answers whether anything was taken.
+/// Takes what the newest snapshot holds, if the index has it from an earlier one or not at all, and nothing came since that is in no
+/// snapshot. Answers whether anything was taken.
 ///
 /// # Errors
 /// [`AxonError`].
 pub async fn refresh(store: &Store, collection: &Collection) -> Result<bool, AxonError> {
     let shelf = store.axon(collection.id);
     let state = shelf.state().await?;
-    let own = collection.origin == store.keys.instance();
-    if own && state.generation > 0 {
+    if state.generation > state.stored {
         return Ok(false);
     }
     let snapshots = store.index.snapshots(Some(&collection.id)).await?;
@@ -102,11 +102,19 @@ pub async fn snapshot(
             }
         }
         // A chunk that two items have is listed once, where it stood first: lists stay as they are when something is added.
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         shared.retain(|(id, _)| seen.insert(*id));
         Ok::<_, AxonError>(Extras { documents: record::to_documents(&items, records), shared })
     };
-    let extras = tokio::task::spawn_blocking(gather).await.map_err(|_| AxonError::Died)??;
+    let mut extras = tokio::task::spawn_blocking(gather).await.map_err(|_| AxonError::Died)??;
+    let ids: Vec<ChunkId> = extras.shared.iter().map(|(id, _)| *id).collect();
+    let foreign: HashSet<ChunkId> = store.index.not_shareable(&ids).await?.into_iter().collect();
+    // Nobody seals the same bytes by chance: whoever announced it knows a chunk of ours.
+    for id in &foreign {
+        let message = "an Axon BBS announced it as its own, and it is not: it stands in no list of this snapshot";
+        monitor.problem(Problem { subject: format!("chunk {}", id.short()), message: message.to_owned() });
+    }
+    extras.shared.retain(|(id, _)| !foreign.contains(id));
     let created = create_with(store, collection, extras, clock, monitor, cancel).await?;
     if !created.partial {
         shelf.stored(&created.id, state.generation).await?;

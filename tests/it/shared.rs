@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+use bulbil::axon::record::to_documents;
 use bulbil::backup::create::{Extras, create_with};
 use bulbil::backup::open::OpenSnapshot;
 use bulbil::backup::verify::{VerifyOptions, verify};
+use bulbil::clock::FixedClock;
 use bulbil::domain::crypto::secret::Secret;
 use bulbil::domain::id::{ChunkId, CollectionId, ContentHash, ManifestId};
 use bulbil::domain::metadata::entry::EntryKind;
@@ -177,8 +179,9 @@ async fn r7_nothing_is_added_before_the_snapshots_were_read_and_nothing_that_cam
     let net = MemoryNet::new();
     let a = Instance::new(&net, "alpha", 1).await;
     let collection = axon(&a).await;
+    let now = a.clock_now();
     let records = |path: &str| Change {
-        records: vec![Record { path: path.to_owned(), bytes: b"{}".to_vec(), changed_at: a.clock_now() }],
+        records: vec![Record { path: path.to_owned(), bytes: b"{}".to_vec(), changed_at: now }],
         ..Change::default()
     };
     a.store.axon(collection.id).put(&records("actions/1.json")).await.unwrap();
@@ -197,5 +200,41 @@ async fn r7_nothing_is_added_before_the_snapshots_were_read_and_nothing_that_cam
     // Who read the snapshot before that comes too late.
     assert!(!shelf.take_over(&made.id, read_at, &[], &[]).await.unwrap());
     assert_eq!(shelf.records("").await.unwrap().len(), 2);
+    // What came stays until it is in a snapshot; afterwards whatever is newer counts, whoever made it.
+    assert!(!bulbil::worker::axon::refresh(&rebuilt, &again).await.unwrap());
+    let (clock, tally) = (FixedClock::new("2026-11-22T11:00:00Z".parse().unwrap()), Arc::new(Tally::default()));
+    bulbil::worker::axon::snapshot(&rebuilt, &again, &clock, tally.clone(), &never()).await.unwrap().unwrap();
+    assert!(!bulbil::worker::axon::refresh(&rebuilt, &again).await.unwrap());
+    let extras = Extras { documents: to_documents(&[], records("actions/3.json").records), shared: vec![] };
+    create_with(&rebuilt, &again, extras, &clock, tally, &never()).await.unwrap();
+    assert!(bulbil::worker::axon::refresh(&rebuilt, &again).await.unwrap());
+    assert_eq!(shelf.records("").await.unwrap().len(), 1);
     rebuilt.index.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bbs_that_names_a_chunk_of_ours_as_its_own_spoils_no_snapshot() {
+    let net = MemoryNet::new();
+    let a = Instance::new(&net, "alpha", 1).await;
+    let notes = a.collection("notes").await;
+    a.put("notes/one", 1, 50_000);
+    let id = a.backup(&notes).await;
+    let mut ours = Vec::new();
+    a.store.chunks.list(&mut |id, size| ours.push((id, size as u32))).unwrap();
+    let collection = axon(&a).await;
+    let item = Item {
+        content_hash: ContentHash::from_slice(&[1; 32]).unwrap(),
+        kinds: ["file".to_owned()].into(),
+        manifest: "{}".to_owned(),
+        key: Some(Secret::from_slice(&[1; 32]).unwrap()),
+        complete: true,
+        changed_at: a.clock_now(),
+        chunks: ours,
+    };
+    a.store.axon(collection.id).put(&Change { items: vec![item], ..Change::default() }).await.unwrap();
+    let tally = Arc::new(Tally::default());
+    let made = bulbil::worker::axon::snapshot(&a.store, &collection, &*a.clock, tally.clone(), &never()).await;
+    made.unwrap().expect("something came");
+    assert!(!tally.problems().is_empty(), "and it is said");
+    a.restores(&id, &a.dir.path().join("notes")).await;
 }

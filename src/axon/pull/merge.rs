@@ -17,6 +17,9 @@ pub(super) const CANDIDATES: &str = "candidates/";
 /// Most manifests of one item that are kept beside the first.
 const MAX_CANDIDATES: usize = 4;
 
+/// Longest manifest, in bytes as it is kept: that of an item of some 15 GB. It is a document of a snapshot, and those are bounded.
+const MAX_MANIFEST_BYTES: usize = 4 << 20;
+
 /// A manifest that was read, with the key from its envelope.
 pub(super) struct Announced {
     pub(super) manifest: Manifest,
@@ -57,6 +60,10 @@ pub(super) fn read(manifests: Vec<Value>) -> (Vec<(Manifest, BTreeSet<String>)>,
             Err(_) => String::new(),
         };
         match object.and_then(Manifest::from_object) {
+            Ok(manifest) if line(&manifest).len() > MAX_MANIFEST_BYTES => refused.push(Refused {
+                subject: format!("item {shown:?}"),
+                message: "its manifest is longer than 4 MiB and was refused".to_owned(),
+            }),
             Ok(manifest) => {
                 let kind = manifest.content_type().map_or("", |kind| kind.as_str());
                 let kind = if is_plain_name(kind) { kind.to_owned() } else { "other".to_owned() };

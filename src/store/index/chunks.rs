@@ -235,6 +235,27 @@ impl Index {
         Ok(bytes as u64)
     }
 
+    /// Those of these ids that cannot be shared chunks of a collection: something else has the id, in this collection or another.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn not_shareable(&self, ids: &[ChunkId]) -> Result<Vec<ChunkId>, IndexError> {
+        let mut found = Vec::new();
+        for batch in ids.chunks(1000) {
+            let rows = sqlx::query(
+                "SELECT chunk.id FROM json_each(?1) wanted JOIN chunk ON chunk.id = unhex(wanted.value)
+                 WHERE chunk.kind <> 0 OR NOT chunk.shared",
+            )
+            .bind(to_json(&batch))
+            .fetch_all(&self.pool)
+            .await?;
+            for row in &rows {
+                found.push(id(row, "id", ChunkId::from_slice)?);
+            }
+        }
+        Ok(found)
+    }
+
     /// Records that chunks or segments were lost or put aside: the snapshots that need them are not complete any more.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! What becomes at home of what came from a BBS: backups, a rebuilt index, a server that follows.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -11,11 +12,15 @@ use crate::support::running::{Running, until};
 use crate::support::{BULBIL, expect};
 
 impl World {
-    /// Content hashes of the items in the newest snapshot, those that are complete.
+    /// Content hashes of the items in the newest snapshot, all of which are complete.
     fn items(&self) -> BTreeSet<String> {
+        self.items_at(&self.home())
+    }
+
+    fn items_at(&self, home: &Path) -> BTreeSet<String> {
         let into = tempfile::tempdir().unwrap();
         let target = into.path().join("out");
-        expect(0, &self.home(), &["restore", "axon", "--target", target.to_str().unwrap()]);
+        expect(0, home, &["restore", "axon", "--target", target.to_str().unwrap()]);
         let mut all = BTreeSet::new();
         for folder in std::fs::read_dir(target.join("axon/items")).unwrap() {
             for file in std::fs::read_dir(folder.unwrap().path()).unwrap() {
@@ -88,6 +93,38 @@ fn r7_after_a_rebuild_a_server_follows_on_top_of_what_the_snapshots_hold() {
     });
     server.kill();
     let after = world.items();
+    assert!(after.is_superset(&items), "lost: {:?}", items.difference(&after));
+    assert_eq!(after.len(), items.len() + 1);
+}
+
+#[test]
+fn an_heir_goes_on_with_a_bbs_on_top_of_the_newest_snapshot() {
+    let mut world = World::new(SMALL);
+    world.serves(&[]);
+    world.bulbil(0, &["axon", "clone", &world.url, "--yes"]);
+    let (a, b) = (world.home(), world.path("beta"));
+    let mut command = Command::new(BULBIL);
+    command.arg("--home").arg(&a).args(["serve", "--direct", "127.0.0.78:0", "--admin", "127.0.0.1:0"]);
+    let mut server = Running::start(command, &world.path("server"));
+    until(Instant::now() + Duration::from_secs(60), "the server", || server.out().contains("ready;"));
+    let line = expect(0, &a, &["invite", "--collections", "axon", "--onward"]).trim().to_owned();
+    expect(0, &b, &["clone", &line, "--name", "beta"]);
+    world.axon(&["fill"], &["--messages", "1", "--files", "0", "--applets", "0", "--pms", "0"]);
+    world.bulbil(0, &["axon", "sync"]);
+    world.bulbil(0, &["axon", "download"]);
+    world.bulbil(0, &["peer", "appoint", "beta"]);
+    expect(0, &b, &["sync"]);
+    expect(0, &b, &["fetch"]);
+    let items = world.items();
+    server.kill();
+
+    expect(0, &b, &["promote", "axon", "--yes"]);
+    std::fs::write(world.path("beta.pem"), expect(0, &b, &["axon", "key"])).unwrap();
+    world.axon(&["trust"], &["--pem", world.path("beta.pem").to_str().unwrap(), "--url", "http://beta"]);
+    world.forgets_its_messages();
+    world.axon(&["fill"], &["--messages", "0", "--files", "1", "--applets", "0", "--pms", "0"]);
+    expect(0, &b, &["axon", "clone", &world.url, "--yes"]);
+    let after = world.items_at(&b);
     assert!(after.is_superset(&items), "lost: {:?}", items.difference(&after));
     assert_eq!(after.len(), items.len() + 1);
 }
