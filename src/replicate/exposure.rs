@@ -9,7 +9,8 @@ use std::sync::Mutex;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::serve::{Serve, ServeError, effective};
+use super::scope::effective;
+use super::serve::{Serve, ServeError};
 use crate::domain::id::{ChunkId, CollectionId, InstanceId, ManifestId};
 use crate::domain::peer::{Role, Trust};
 use crate::domain::wire::messages::{EnvelopeAnswer, EnvelopeStatus};

@@ -138,6 +138,16 @@ impl Instance {
         (dir, net)
     }
 
+    /// Ends the process, and makes its index anew: it says what the live one said (R7).
+    pub async fn rebuilds_alike(self) {
+        let live = self.store.index.dump().await.unwrap();
+        let (dir, _) = self.ended().await;
+        let (rebuilt, report) = Store::rebuild(&dir.path().join("home"), None).await.unwrap();
+        assert_eq!(report.problems, Vec::<String>::new());
+        assert_eq!(rebuilt.index.dump().await.unwrap(), live);
+        rebuilt.index.close().await;
+    }
+
     /// The same home in another process.
     async fn restarted(self, port: u16) -> Self {
         let (dir, net) = self.ended().await;

@@ -90,12 +90,7 @@ async fn two_instances_have_the_same_chunks_and_a_mirror_of_both_fetches_them_on
     mirror.puller.fetch(Some(&of_b.id), &peers, &never()).await.unwrap();
     let report = verify(&mirror.store, &options, tally, &never()).await.unwrap();
     assert_eq!((report.missing, report.damaged, report.affected), (vec![], vec![], vec![]));
-    let dump = mirror.store.index.dump().await.unwrap();
-    let (dir, _) = mirror.ended().await;
-    let (rebuilt, report) = Store::rebuild(&dir.path().join("home"), None).await.unwrap();
-    assert_eq!(report.problems, [""; 0]);
-    assert_eq!(rebuilt.index.dump().await.unwrap(), dump);
-    rebuilt.index.close().await;
+    mirror.rebuilds_alike().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -144,11 +144,7 @@ async fn an_heir_takes_over_peers_follow_and_the_former_leader_goes_read_only_wi
         assert_eq!(told(instance).await.len(), 4);
     }
     // R7: a rebuilt index says the same.
-    let live = c.store.index.dump().await.unwrap();
-    let (dir, _) = c.ended().await;
-    let (rebuilt, report) = Store::rebuild(&dir.path().join("home"), None).await.unwrap();
-    assert_eq!(report.problems, Vec::<String>::new());
-    assert_eq!(rebuilt.index.dump().await.unwrap(), live);
+    c.rebuilds_alike().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -291,11 +287,7 @@ async fn a_former_leader_with_another_key_is_still_pulled_from() {
     // It has heard, under its new key.
     assert_eq!(notes(&a.store).await.origin, b.store.keys.instance());
     // R7: a rebuilt index says the same.
-    let live = c.store.index.dump().await.unwrap();
-    let (dir, _) = c.ended().await;
-    let (rebuilt, report) = Store::rebuild(&dir.path().join("home"), None).await.unwrap();
-    assert_eq!(report.problems, Vec::<String>::new());
-    assert_eq!(rebuilt.index.dump().await.unwrap(), live);
+    c.rebuilds_alike().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -96,8 +96,7 @@ fn address(peer: &AxonPeer) -> Result<AxonAddress, PullError> {
         AxonTrust::Pending => return Err(PullError::NotTrusted { peer: name(), state: "pending" }),
         AxonTrust::Revoked { .. } => return Err(PullError::NotTrusted { peer: name(), state: "revoked" }),
     }
-    let text = peer.address.as_deref().ok_or_else(|| PullError::NoAddress { peer: name() })?;
-    text.parse().map_err(|_| PullError::NoAddress { peer: name() })
+    peer.address.clone().ok_or_else(|| PullError::NoAddress { peer: name() })
 }
 
 fn called(peer: &AxonPeer) -> impl FnOnce(CallError) -> PullError {

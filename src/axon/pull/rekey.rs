@@ -10,7 +10,7 @@ use crate::axon::instance::AxonInstance;
 use crate::axon::library::{Library, applet_records};
 use crate::domain::axon::backup::{DataRow, Metadata};
 use crate::domain::axon::kept::Kept;
-use crate::domain::axon::key::{KeyError, KeyName, PublicKey, Wrapper};
+use crate::domain::axon::key::{KeyError, KeyName, Wrapper};
 use crate::domain::axon::manifest::Manifest;
 use crate::domain::crypto::secret::Secret;
 use crate::store::Store;
@@ -49,7 +49,7 @@ pub async fn rekey(
     let mut recipients = vec![instance.wrapper()?];
     for peer in store.index.axon_peers().await? {
         if matches!(peer.trust, AxonTrust::Trusted(_)) {
-            recipients.push(PublicKey::parse(&peer.public_key)?.wrapper()?);
+            recipients.push(peer.public_key.wrapper()?);
         }
     }
     let shelf = store.axon(collection.id);

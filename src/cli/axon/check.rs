@@ -9,7 +9,6 @@ use super::super::output::{Outcome, bytes};
 use super::common::{instance, state};
 use crate::axon::library::Library;
 use crate::axon::pull::check;
-use crate::domain::axon::key::PublicKey;
 use crate::domain::axon::manifest::Manifest;
 use crate::monitor::Problem;
 use crate::store::Store;
@@ -33,9 +32,8 @@ pub async fn run(args: CheckArgs, store: &Store, context: &Context) -> anyhow::R
     let own = instance(store).await?;
     let mut names = vec![(own.name.as_str().to_owned(), "this instance".to_owned())];
     for peer in store.index.axon_peers().await? {
-        if let Ok(key) = PublicKey::parse(&peer.public_key) {
-            names.push((key.name().as_str().to_owned(), format!("{} ({})", peer.name, state(&peer.trust))));
-        }
+        let name = peer.public_key.name().as_str().to_owned();
+        names.push((name, format!("{} ({})", peer.name, state(&peer.trust))));
     }
     let out = &context.output;
     let (mut documents, mut problems) = (Vec::<Value>::new(), Vec::new());

@@ -49,10 +49,10 @@ pub async fn run(args: CloneArgs, store: &Store, context: &Context) -> anyhow::R
     };
     let (progress, cancel) = (context.progress(), context.cancellation());
     let puller = puller(store, progress.clone(), context).await?;
-    let address: AxonAddress = peer.address.as_deref().context("its address is not known")?.parse()?;
+    let address: AxonAddress = peer.address.clone().context("its address is not known")?;
     let key = puller.caller().public_key(&address).await?;
     ensure!(
-        key.as_str() == peer.public_key,
+        key == peer.public_key,
         "{} shows another key than the one that is known: 'bulbil axon update-peer-key {}' shows both. Nothing was cloned",
         peer.name,
         peer.name

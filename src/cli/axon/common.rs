@@ -53,7 +53,7 @@ pub async fn puller(store: &Store, monitor: Arc<dyn Monitor>, context: &Context)
 /// If the index cannot be read.
 pub async fn find(store: &Store, text: &str) -> anyhow::Result<Option<AxonPeer>> {
     let mut peers = store.index.axon_peers().await?;
-    let address = text.parse::<AxonAddress>().ok().map(|address| address.reveal());
+    let address = text.parse::<AxonAddress>().ok();
     let is_it = |peer: &AxonPeer| peer.name == text || (address.is_some() && peer.address == address);
     Ok(peers.iter().position(is_it).map(|at| peers.swap_remove(at)))
 }

@@ -69,11 +69,9 @@ pub async fn add_at(
     let key = caller.public_key(address).await?;
     ensure!(key != caller.instance().public, "{address} shows the key of this very instance");
     let peers = store.index.axon_peers().await?;
-    let by_key = peers.iter().find(|peer| peer.public_key == key.as_str());
-    let reveal = address.reveal();
-    if let Some(other) =
-        peers.iter().find(|peer| peer.address.as_ref() == Some(&reveal) && peer.public_key != key.as_str())
-    {
+    let by_key = peers.iter().find(|peer| peer.public_key == key);
+    let is_here = |peer: &&AxonPeer| peer.address.as_ref() == Some(address) && peer.public_key != key;
+    if let Some(other) = peers.iter().find(is_here) {
         bail!(
             "{} is at this address, and shows another key now: 'bulbil axon update-peer-key {}' shows both. Nothing was changed",
             other.name,
@@ -82,10 +80,10 @@ pub async fn add_at(
     }
     say_fingerprint(&key, "it shows this key", context);
     ensure!(
-        yes || confirm("Trust it? It can then be pulled from, and pulls what is known here of Axon BBSes", false),
+        yes || confirm("Trust it? What it announces is pulled from now on", false),
         "nothing was changed: compare the fingerprint with the BBS's admin, then say --yes"
     );
-    let taken = |name: &str| peers.iter().any(|peer| peer.name == name && peer.public_key != key.as_str());
+    let taken = |name: &str| peers.iter().any(|peer| peer.name == name && peer.public_key != key);
     if let Some(name) = &name {
         ensure!(!taken(name), "there is an Axon BBS {name:?} among the peers already: choose another name");
         ensure!(store.index.peer_named(name).await?.is_none(), "there is a peer {name:?} already: choose another name");
@@ -98,15 +96,15 @@ pub async fn add_at(
             }
             let trust = match &known.trust {
                 AxonTrust::Trusted(rights) => AxonTrust::Trusted(rights.clone()),
-                _ => AxonTrust::Trusted(AxonRights::default()),
+                _ => AxonTrust::Trusted(AxonRights::none()),
             };
-            AxonPeer { address: Some(reveal), trust, follow: true, ..known.clone() }
+            AxonPeer { address: Some(address.clone()), trust, follow: true, ..known.clone() }
         }
         None => AxonPeer {
             name: name.unwrap_or_else(fallback),
-            address: Some(reveal),
-            public_key: key.as_str().to_owned(),
-            trust: AxonTrust::Trusted(AxonRights::default()),
+            address: Some(address.clone()),
+            public_key: key.clone(),
+            trust: AxonTrust::Trusted(AxonRights::none()),
             follow: true,
             added_at: context.clock.now(),
             cursor: None,
@@ -142,8 +140,8 @@ fn say_fingerprint(key: &PublicKey, what: &str, context: &Context) {
 pub async fn update_key(args: UpdateKeyArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
     let peer = peer(store, &args.peer).await?;
     let Some(address) = &peer.address else { bail!("the address of {} is not known", peer.name) };
-    let key = caller(store, context).await?.public_key(&address.parse()?).await?;
-    let before = PublicKey::parse(&peer.public_key)?;
+    let key = caller(store, context).await?.public_key(address).await?;
+    let before = peer.public_key.clone();
     let out = &context.output;
     let shown = |key: &PublicKey| json!({ "sha256": key.fingerprint().hex(), "words": key.fingerprint().words(), "checksum": key.name().as_str() });
     let changed = key != before;
@@ -156,8 +154,7 @@ pub async fn update_key(args: UpdateKeyArgs, store: &Store, context: &Context) -
             "the key of {} has changed, and nothing was taken over: compare the new fingerprint with its admin, then say --yes",
             peer.name
         );
-        store.index.forget_axon_fetched(&peer.public_key).await?;
-        store.index.put_axon_peer(&AxonPeer { public_key: key.as_str().to_owned(), ..peer.clone() }).await?;
+        store.index.put_axon_peer(&AxonPeer { public_key: key.clone(), ..peer.clone() }).await?;
         out.line(format!("{}: its new key is taken over; 'bulbil axon rekey' makes envelopes for it", peer.name));
     } else {
         out.line(format!("{} has the key that is known: {}", peer.name, key.fingerprint().words()));
@@ -202,7 +199,7 @@ pub async fn remove(peer: &AxonPeer, store: &Store, context: &Context) -> anyhow
 
 /// Shows an Axon instance.
 pub fn show(peer: &AxonPeer, context: &Context) -> anyhow::Result<Outcome> {
-    let key = PublicKey::parse(&peer.public_key)?;
+    let key = &peer.public_key;
     let out = &context.output;
     out.line(format!("{}  Axon BBS", peer.name));
     out.line(format!("  fingerprint    {}", key.fingerprint().words()));
@@ -240,8 +237,7 @@ pub async fn reset_sync(named: Option<&str>, store: &Store, context: &Context) -
 
 /// A line of the list of peers.
 pub fn row(peer: &AxonPeer, now: Timestamp) -> [String; 7] {
-    let key = PublicKey::parse(&peer.public_key)
-        .map_or_else(|_| String::new(), |key| key.fingerprint().hex()[..8].to_owned());
+    let key = peer.public_key.fingerprint().hex()[..8].to_owned();
     let contact = peer.last_contact_at.map(|at| age(now.duration_since(at).as_secs()));
     [
         peer.name.clone(),
@@ -255,17 +251,16 @@ pub fn row(peer: &AxonPeer, now: Timestamp) -> [String; 7] {
 }
 
 fn shown_address(peer: &AxonPeer) -> String {
-    let Some(text) = &peer.address else { return "calls us".to_owned() };
-    text.parse::<AxonAddress>().map_or_else(|_| "not readable".to_owned(), |address| address.to_string())
+    peer.address.as_ref().map_or_else(|| "calls us".to_owned(), ToString::to_string)
 }
 
 /// An Axon instance as JSON.
 pub fn document(peer: &AxonPeer) -> Value {
-    let key = PublicKey::parse(&peer.public_key).ok();
+    let key = &peer.public_key;
     json!({
         "kind": "axon", "name": peer.name, "address": peer.address.is_some().then(|| shown_address(peer)), "state": state(&peer.trust),
-        "fingerprint": key.as_ref().map(|key| key.fingerprint().words()), "sha256": key.as_ref().map(|key| key.fingerprint().hex()),
-        "checksum": key.as_ref().map(|key| key.name().as_str().to_owned()), "follow": peer.follow, "added_at": peer.added_at,
+        "fingerprint": key.fingerprint().words(), "sha256": key.fingerprint().hex(),
+        "checksum": key.name().as_str(), "follow": peer.follow, "added_at": peer.added_at,
         "last_contact_at": peer.last_contact_at, "last_error": peer.last_error,
     })
 }

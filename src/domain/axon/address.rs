@@ -3,12 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::peer::{AddressError, PeerAddress};
 
 /// The base address of an Axon instance, e.g. `http://NAME.onion`, `http://NAME.onion/s`, `http://127.0.0.1:8000`.
 ///
-/// `Display` hides an onion name; [`reveal`](Self::reveal) shows it.
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// `Display` hides an onion name; [`reveal`](Self::reveal) and serde show it.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct AxonAddress {
     /// Where.
     pub peer: PeerAddress,
@@ -56,6 +59,20 @@ impl FromStr for AxonAddress {
         }
         let base = if base.is_empty() { String::new() } else { format!("/{base}") };
         Ok(Self { peer: peer.parse()?, base })
+    }
+}
+
+impl TryFrom<String> for AxonAddress {
+    type Error = AxonAddressError;
+
+    fn try_from(text: String) -> Result<Self, AxonAddressError> {
+        text.parse()
+    }
+}
+
+impl From<AxonAddress> for String {
+    fn from(address: AxonAddress) -> String {
+        address.reveal()
     }
 }
 

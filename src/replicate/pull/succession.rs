@@ -6,7 +6,7 @@ use super::line::Line;
 use crate::domain::peer::Trust;
 use crate::domain::succession::SignedStatement;
 use crate::replicate::call::CallError;
-use crate::replicate::serve::effective;
+use crate::replicate::scope::effective;
 use crate::replicate::succession::{digest, hear, nothing, visible};
 use crate::store::index::Topic;
 

@@ -12,6 +12,7 @@ mod feed;
 mod fill;
 mod fingerprints;
 mod given;
+mod holdings;
 mod invites;
 mod nonces;
 mod peers;

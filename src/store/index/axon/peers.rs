@@ -8,6 +8,8 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::super::{Index, IndexError, json, moment, nanos, to_json};
+use crate::domain::axon::address::AxonAddress;
+use crate::domain::axon::key::PublicKey;
 use crate::domain::id::CollectionId;
 
 /// What an Axon instance may do here.
@@ -42,15 +44,22 @@ pub struct AxonRights {
     pub without_config: bool,
 }
 
+impl AxonRights {
+    /// Nothing is seen.
+    pub fn none() -> Self {
+        Self { collections: Some(BTreeSet::new()), ..Self::default() }
+    }
+}
+
 /// An Axon instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AxonPeer {
     /// Its name here.
     pub name: String,
     /// Its base address; `None` if it is served only.
-    pub address: Option<String>,
-    /// Its public key, PEM in the stored form.
-    pub public_key: String,
+    pub address: Option<AxonAddress>,
+    /// Its public key.
+    pub public_key: PublicKey,
     /// What it may do.
     pub trust: AxonTrust,
     /// The server pulls from it.
@@ -93,10 +102,6 @@ impl Index {
     /// [`IndexError`].
     pub async fn remove_axon_peer(&self, name: &str) -> Result<bool, IndexError> {
         let mut tx = self.begin().await?;
-        sqlx::query("DELETE FROM axon_fetched WHERE public_key = (SELECT public_key FROM axon_peer WHERE name = ?1)")
-            .bind(name.to_owned())
-            .execute(&mut *tx)
-            .await?;
         let done = sqlx::query("DELETE FROM axon_peer WHERE name = ?1").bind(name.to_owned()).execute(&mut *tx).await?;
         self.commit_with_ledger(tx).await?;
         Ok(done.rows_affected() > 0)
@@ -144,8 +149,8 @@ pub(in crate::store) async fn put(connection: &mut SqliteConnection, peer: &Axon
          ON CONFLICT (name) DO UPDATE SET address = ?2, public_key = ?3, trust = ?4, follow = ?5, added_at = ?6",
     )
     .bind(peer.name.clone())
-    .bind(peer.address.clone())
-    .bind(peer.public_key.clone())
+    .bind(peer.address.as_ref().map(AxonAddress::reveal))
+    .bind(peer.public_key.as_str().to_owned())
     .bind(to_json(&peer.trust))
     .bind(peer.follow)
     .bind(nanos(peer.added_at))
@@ -165,10 +170,11 @@ fn read(row: &SqliteRow) -> Result<AxonPeer, IndexError> {
         Some(_) => Some(moment(row, "last_contact_at")?),
         None => None,
     };
+    let address: Option<String> = row.try_get("address")?;
     Ok(AxonPeer {
         name: row.try_get("name")?,
-        address: row.try_get("address")?,
-        public_key: row.try_get("public_key")?,
+        address: address.map(|text| text.parse()).transpose().map_err(|_| IndexError::Damaged(None))?,
+        public_key: PublicKey::parse(row.try_get("public_key")?).map_err(|_| IndexError::Damaged(None))?,
         trust: json(row.try_get("trust")?)?,
         follow: row.try_get("follow")?,
         added_at: moment(row, "added_at")?,
