@@ -15,6 +15,7 @@ use data_encoding::BASE64;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::axon::manifest::ContentType;
 use crate::domain::crypto::secret::Secret;
 use crate::domain::id::{ChunkId, ContentHash};
 use crate::domain::metadata::path::TreePath;
@@ -56,7 +57,7 @@ struct Format {
 #[derive(Serialize, Deserialize)]
 struct ItemDocument {
     content_hash: ContentHash,
-    kinds: BTreeSet<String>,
+    kinds: BTreeSet<ContentType>,
     manifest: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<String>,
@@ -145,7 +146,7 @@ mod tests {
     fn item(n: u8) -> Item {
         Item {
             content_hash: ContentHash::from_slice(&[n; 32]).unwrap(),
-            kinds: ["file".to_owned(), "applet".to_owned()].into(),
+            kinds: [ContentType::File, ContentType::Applet].into(),
             manifest: format!("{{\"n\": {n}, \"lone\": \"\\ud800\"}}"),
             key: (n != 2).then(|| Secret::from_slice(&[n; 32]).unwrap()),
             complete: n != 2,

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::index::axon::{AxonState, SealedDocument, SealedItem};
 use super::{IndexError, Store, StoreError, entropy};
+use crate::domain::axon::manifest::ContentType;
 use crate::domain::crypto::secret::Secret;
 use crate::domain::id::{ChunkId, CollectionId, ContentHash, ManifestId};
 
@@ -22,7 +23,7 @@ pub struct Item {
     /// SHA-256 of its plaintext.
     pub content_hash: ContentHash,
     /// What it is; more than one if the same bytes are.
-    pub kinds: BTreeSet<String>,
+    pub kinds: BTreeSet<ContentType>,
     /// Its manifest, JSON, as it was received.
     pub manifest: String,
     /// Its AES key; `None` if nobody here can open it.

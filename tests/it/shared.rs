@@ -8,6 +8,7 @@ use bulbil::backup::create::{Extras, create_with};
 use bulbil::backup::open::OpenSnapshot;
 use bulbil::backup::verify::{VerifyOptions, verify};
 use bulbil::clock::FixedClock;
+use bulbil::domain::axon::manifest::ContentType;
 use bulbil::domain::crypto::secret::Secret;
 use bulbil::domain::id::{ChunkId, CollectionId, ContentHash, ManifestId};
 use bulbil::domain::metadata::entry::EntryKind;
@@ -127,7 +128,7 @@ async fn r7_what_is_known_of_an_axon_bbs_is_in_its_snapshots_and_comes_back_from
     assert!(snapshot(&a).await.is_none(), "nothing is known yet");
     let item = |n: u8, complete: bool| Item {
         content_hash: ContentHash::from_slice(&[n; 32]).unwrap(),
-        kinds: ["file".to_owned()].into(),
+        kinds: [ContentType::File].into(),
         manifest: "{}".to_owned(),
         key: Some(Secret::from_slice(&[n; 32]).unwrap()),
         complete,
@@ -219,7 +220,7 @@ async fn a_bbs_that_names_a_chunk_of_ours_as_its_own_spoils_no_snapshot() {
     let collection = axon(&a).await;
     let item = Item {
         content_hash: ContentHash::from_slice(&[1; 32]).unwrap(),
-        kinds: ["file".to_owned()].into(),
+        kinds: [ContentType::File].into(),
         manifest: "{}".to_owned(),
         key: Some(Secret::from_slice(&[1; 32]).unwrap()),
         complete: true,

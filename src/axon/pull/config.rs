@@ -19,7 +19,7 @@ use crate::domain::axon::backup::Metadata;
 use crate::domain::axon::export::{self, Row};
 use crate::domain::axon::json::{Object, ShapeError, Value};
 use crate::domain::axon::kept::Kept;
-use crate::domain::axon::manifest::Manifest;
+use crate::domain::axon::manifest::{ContentType, Manifest};
 use crate::domain::axon::moment;
 use crate::store::axon::{Change, Record};
 use crate::store::index::Collection;
@@ -179,7 +179,7 @@ impl AxonPuller {
                         let open = move || manifest.unwrap_key(&caller.instance().private);
                         let key = tokio::task::spawn_blocking(open).await.map_err(|_| PullError::Died)?;
                         if let Ok(key) = key {
-                            change.items.push(fresh(code, ["applet".to_owned()].into(), Some(key), now));
+                            change.items.push(fresh(code, [ContentType::Applet].into(), Some(key), now));
                         }
                     }
                 }
@@ -218,7 +218,7 @@ fn same_but_envelopes(one: &Metadata, other: &Metadata) -> bool {
         if let Some(code) = &mut metadata.code_manifest {
             code.keep_envelopes(&[]);
             // The list of what is new says it, and the configuration need not.
-            code.set_content_type(crate::domain::axon::manifest::ContentType::Applet);
+            code.set_content_type(ContentType::Applet);
         }
         metadata
     };

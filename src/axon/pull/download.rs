@@ -16,7 +16,7 @@ use super::{AxonPuller, PullError, address};
 use crate::axon::caller::CallError;
 use crate::axon::instance::AxonInstance;
 use crate::domain::axon::address::AxonAddress;
-use crate::domain::axon::manifest::Manifest;
+use crate::domain::axon::manifest::{ContentType, Manifest};
 use crate::domain::crypto::secret::Secret;
 use crate::domain::id::{ChunkId, ContentHash};
 use crate::monitor::Counter;
@@ -40,7 +40,7 @@ pub struct ItemFault {
     /// Which item.
     pub content_hash: ContentHash,
     /// What it is.
-    pub kinds: BTreeSet<String>,
+    pub kinds: BTreeSet<ContentType>,
     /// What is wrong.
     pub message: String,
 }
@@ -465,7 +465,7 @@ impl Work<'_> {
             }
         }
         for fault in &self.report.faults {
-            let kinds: Vec<&str> = fault.kinds.iter().map(String::as_str).collect();
+            let kinds: Vec<&str> = fault.kinds.iter().map(ContentType::as_str).collect();
             let subject = format!("{} {}", kinds.join("/"), fault.content_hash.short());
             self.puller.problem(subject, format!("{}; it is tried again next time", fault.message));
         }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::axon::instance::AxonInstance;
 use crate::domain::axon::json::Value;
-use crate::domain::axon::manifest::{EnvelopeError, Manifest};
+use crate::domain::axon::manifest::{ContentType, EnvelopeError, Manifest};
 use crate::domain::crypto::secret::Secret;
 use crate::domain::id::{ChunkId, ContentHash};
 use crate::domain::peer::is_plain_name;
@@ -23,7 +23,7 @@ const MAX_MANIFEST_BYTES: usize = 4 << 20;
 /// A manifest that was read, with the key from its envelope.
 pub(super) struct Announced {
     pub(super) manifest: Manifest,
-    pub(super) kinds: BTreeSet<String>,
+    pub(super) kinds: BTreeSet<ContentType>,
     pub(super) key: Result<Secret<32>, EnvelopeError>,
 }
 
@@ -46,8 +46,8 @@ pub(super) struct Merged {
 }
 
 /// Reads what was announced: each manifest by itself, each item once.
-pub(super) fn read(manifests: Vec<Value>) -> (Vec<(Manifest, BTreeSet<String>)>, Vec<Refused>) {
-    let mut items: Vec<(Manifest, BTreeSet<String>)> = Vec::new();
+pub(super) fn read(manifests: Vec<Value>) -> (Vec<(Manifest, BTreeSet<ContentType>)>, Vec<Refused>) {
+    let mut items: Vec<(Manifest, BTreeSet<ContentType>)> = Vec::new();
     let mut places: BTreeMap<ContentHash, usize> = BTreeMap::new();
     let mut refused = Vec::new();
     for value in manifests {
@@ -65,8 +65,10 @@ pub(super) fn read(manifests: Vec<Value>) -> (Vec<(Manifest, BTreeSet<String>)>,
                 message: "its manifest is longer than 4 MiB and was refused".to_owned(),
             }),
             Ok(manifest) => {
-                let kind = manifest.content_type().map_or("", |kind| kind.as_str());
-                let kind = if is_plain_name(kind) { kind.to_owned() } else { "other".to_owned() };
+                let kind = match manifest.content_type() {
+                    Some(kind) if is_plain_name(kind.as_str()) => kind.clone(),
+                    _ => ContentType::of("other"),
+                };
                 match places.get(&manifest.content_hash()).map(|at| &mut items[*at]) {
                     // An applet's code is announced as a file, too.
                     Some((first, kinds)) if is_same(first, &manifest) => {
@@ -88,12 +90,12 @@ pub(super) fn read(manifests: Vec<Value>) -> (Vec<(Manifest, BTreeSet<String>)>,
 }
 
 /// Opens the envelopes for this instance. Private operations: on a thread for work that blocks (R4).
-pub(super) fn open(manifests: Vec<(Manifest, BTreeSet<String>)>, instance: &AxonInstance) -> Vec<Announced> {
+pub(super) fn open(manifests: Vec<(Manifest, BTreeSet<ContentType>)>, instance: &AxonInstance) -> Vec<Announced> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
     let each = manifests.len().div_ceil(threads).max(8);
-    let parts: Vec<&[(Manifest, BTreeSet<String>)]> = manifests.chunks(each).collect();
+    let parts: Vec<&[(Manifest, BTreeSet<ContentType>)]> = manifests.chunks(each).collect();
     let keys: Vec<Result<Secret<32>, EnvelopeError>> = std::thread::scope(|scope| {
-        let work = |part: &[(Manifest, BTreeSet<String>)]| {
+        let work = |part: &[(Manifest, BTreeSet<ContentType>)]| {
             part.iter().map(|(manifest, _)| manifest.unwrap_key(&instance.private)).collect::<Vec<_>>()
         };
         let running: Vec<_> = parts.into_iter().map(|part| scope.spawn(move || work(part))).collect();
@@ -104,7 +106,7 @@ pub(super) fn open(manifests: Vec<(Manifest, BTreeSet<String>)>, instance: &Axon
 }
 
 /// Those of which something is not known yet. The others need no private operation.
-pub(super) fn is_news(known: &BTreeMap<ContentHash, Item>, manifest: &Manifest, kinds: &BTreeSet<String>) -> bool {
+pub(super) fn is_news(known: &BTreeMap<ContentHash, Item>, manifest: &Manifest, kinds: &BTreeSet<ContentType>) -> bool {
     let Some(item) = known.get(&manifest.content_hash()) else { return true };
     let Ok(ours) = Manifest::parse(item.manifest.as_bytes()) else { return true };
     !is_same(&ours, manifest) || item.key.is_none() || !kinds.is_subset(&item.kinds)
@@ -127,7 +129,7 @@ pub(super) fn merge(
         }
         let Some(item) = known.get_mut(&content_hash) else {
             merged.new += 1;
-            merged.new_applets |= kinds.contains("applet");
+            merged.new_applets |= kinds.contains(&ContentType::Applet);
             known.insert(content_hash, fresh(&manifest, kinds, key.ok(), now));
             touched.insert(content_hash);
             continue;
@@ -135,7 +137,7 @@ pub(super) fn merge(
         let ours = Manifest::parse(item.manifest.as_bytes()).ok();
         let same = ours.as_ref().is_some_and(|ours| is_same(ours, &manifest));
         let before = item.kinds.len();
-        merged.new_applets |= kinds.contains("applet") && !item.kinds.contains("applet");
+        merged.new_applets |= kinds.contains(&ContentType::Applet) && !item.kinds.contains(&ContentType::Applet);
         item.kinds.extend(kinds.iter().cloned());
         let mut changed = item.kinds.len() > before;
         if same {
@@ -171,7 +173,12 @@ pub(super) fn merge(
 }
 
 /// An item of which nothing is here yet.
-pub(super) fn fresh(manifest: &Manifest, kinds: BTreeSet<String>, key: Option<Secret<32>>, now: Timestamp) -> Item {
+pub(super) fn fresh(
+    manifest: &Manifest,
+    kinds: BTreeSet<ContentType>,
+    key: Option<Secret<32>>,
+    now: Timestamp,
+) -> Item {
     Item {
         content_hash: manifest.content_hash(),
         kinds,

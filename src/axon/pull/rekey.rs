@@ -11,15 +11,12 @@ use crate::axon::library::{Library, applet_records};
 use crate::domain::axon::backup::{DataRow, Metadata};
 use crate::domain::axon::kept::Kept;
 use crate::domain::axon::key::{KeyError, KeyName, Wrapper};
-use crate::domain::axon::manifest::Manifest;
+use crate::domain::axon::manifest::{ContentType, Manifest};
 use crate::domain::crypto::secret::Secret;
 use crate::store::Store;
 use crate::store::axon::{Change, Item};
 use crate::store::index::Collection;
 use crate::store::index::axon::AxonTrust;
-
-/// The kind of items that belong to one user.
-const OF_A_USER: &str = "applet_data";
 
 /// What was done.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +108,7 @@ fn seal(
             report.without_key += 1;
             continue;
         };
-        let of_a_user = item.kinds.iter().all(|kind| kind == OF_A_USER);
+        let of_a_user = item.kinds.iter().all(|kind| *kind == ContentType::AppletData);
         let changed = match of_a_user {
             true if manifest.has_envelope(own.name()) => false,
             true => manifest.add_envelope(own, key).map(|()| true)?,

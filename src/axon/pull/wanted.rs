@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::axon::library::Library;
-use crate::domain::axon::manifest::Manifest;
+use crate::domain::axon::manifest::{ContentType, Manifest};
 use crate::domain::id::ContentHash;
 use crate::store::axon::Item;
 
@@ -23,7 +23,7 @@ impl Wanted {
     pub(super) fn includes(&self, item: &Item) -> bool {
         match self {
             Self::All => true,
-            Self::NoApplets => item.kinds.iter().any(|kind| kind != "applet"),
+            Self::NoApplets => item.kinds.iter().any(|kind| *kind != ContentType::Applet),
             Self::Only(hashes) => hashes.contains(&item.content_hash),
         }
     }

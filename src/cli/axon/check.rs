@@ -9,7 +9,7 @@ use super::super::output::{Outcome, bytes};
 use super::common::{instance, state};
 use crate::axon::library::Library;
 use crate::axon::pull::check;
-use crate::domain::axon::manifest::Manifest;
+use crate::domain::axon::manifest::{ContentType, Manifest};
 use crate::monitor::Problem;
 use crate::store::Store;
 use crate::worker::axon::refresh;
@@ -54,7 +54,7 @@ pub async fn run(args: CheckArgs, store: &Store, context: &Context) -> anyhow::R
             })
             .await?;
             let checked = checked?;
-            let kinds: Vec<&str> = item.kinds.iter().map(String::as_str).collect();
+            let kinds: Vec<&str> = item.kinds.iter().map(ContentType::as_str).collect();
             let size: u64 = item.chunks.iter().map(|(_, size)| u64::from(*size)).sum();
             out.line(format!("{hash}  {}", kinds.join(", ")));
             applets.iter().for_each(|name| out.line(format!("  applet     {name}")));

@@ -3,6 +3,8 @@
 //! Unsigned: it says what to fetch and how to open it, and the content proves itself by its hash alone. Fields that we do
 //! not know are kept where they stand, since other instances announce them further.
 
+use serde::{Deserialize, Serialize};
+
 use super::cipher::{CHUNK_SIZE, Iv, Sealed};
 use super::json::{Object, ShapeError, Value};
 use super::kept::DocumentError;
@@ -31,8 +33,9 @@ pub enum EnvelopeError {
     Key(#[from] KeyError),
 }
 
-/// What an item holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What an item holds. Text form: as it stands in manifests.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub enum ContentType {
     /// A message on a board.
     Message,
@@ -42,6 +45,8 @@ pub enum ContentType {
     Pm,
     /// An applet's code.
     Applet,
+    /// What an applet keeps for a user; announced to nobody.
+    AppletData,
     /// Something that we do not know.
     Other(String),
 }
@@ -54,18 +59,33 @@ impl ContentType {
             Self::File => "file",
             Self::Pm => "pm",
             Self::Applet => "applet",
+            Self::AppletData => "applet_data",
             Self::Other(name) => name,
         }
     }
 
-    fn of(name: &str) -> Self {
+    /// The type of this name.
+    pub fn of(name: &str) -> Self {
         match name {
             "message" => Self::Message,
             "file" => Self::File,
             "pm" => Self::Pm,
             "applet" => Self::Applet,
+            "applet_data" => Self::AppletData,
             other => Self::Other(other.to_owned()),
         }
+    }
+}
+
+impl From<String> for ContentType {
+    fn from(name: String) -> Self {
+        Self::of(&name)
+    }
+}
+
+impl From<ContentType> for String {
+    fn from(kind: ContentType) -> String {
+        kind.as_str().to_owned()
     }
 }
 

@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::super::{BATCH, Index, IndexError, id, json, moment, nanos, to_json};
+use crate::domain::axon::manifest::ContentType;
 use crate::domain::id::{ChunkId, CollectionId, ContentHash, ManifestId};
 
 /// How far the newest snapshot of a collection holds what is known.
@@ -26,7 +27,7 @@ pub struct SealedItem {
     /// SHA-256 of its plaintext.
     pub content_hash: ContentHash,
     /// What it is: `message`, `file`, `pm`, `applet`, `applet_data`; more than one if the same bytes are.
-    pub kinds: BTreeSet<String>,
+    pub kinds: BTreeSet<ContentType>,
     /// Its manifest, JSON, as it was received.
     pub manifest: String,
     /// Its key, sealed; `None` if nobody here can open it.
