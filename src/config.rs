@@ -105,7 +105,7 @@ impl Default for TorConfig {
             config: None,
             socks: None,
             port: NonZeroU16::new(80).expect("80 is not 0"),
-            circuits: 4,
+            circuits: 6,
             restricted_discovery: false,
             admin_onion: false,
         }

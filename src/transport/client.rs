@@ -28,6 +28,10 @@ const READY: Duration = Duration::from_secs(1);
 const DIRECT_STREAMS: usize = 2;
 /// The same on each circuit to an onion service: while one waits, the other keeps it busy.
 const STREAMS_PER_CIRCUIT: usize = 2;
+/// Streams at once of a transfer in pieces from a plain address.
+const DIRECT_PIECES: usize = 4;
+/// The same on each circuit to an onion service: each stream waits a round trip for its next piece.
+const PIECES_PER_CIRCUIT: usize = 4;
 /// Connections that a bulk transfer leaves to others.
 const SPARE: usize = 2;
 const MAX_HEADERS: usize = 64;
@@ -44,6 +48,8 @@ pub struct ClientLimits {
     pub connections_per_peer: usize,
     /// Streams at once of a bulk transfer from an onion service; fewer than connections.
     pub onion_streams: usize,
+    /// Streams at once of a transfer from an onion service that brings a small piece for each request; fewer than connections.
+    pub onion_pieces: usize,
     /// An unused connection that is older is not used again.
     pub keep_alive: Duration,
 }
@@ -53,8 +59,9 @@ impl Default for ClientLimits {
         Self {
             first_byte: Duration::from_secs(60),
             progress: Duration::from_secs(30),
-            connections_per_peer: 4,
+            connections_per_peer: DIRECT_PIECES + SPARE,
             onion_streams: 2,
+            onion_pieces: 4,
             keep_alive: Duration::from_secs(20),
         }
     }
@@ -63,12 +70,13 @@ impl Default for ClientLimits {
 impl ClientLimits {
     /// For peers: over Tor everything takes longer, and a warm connection is worth keeping. So many `circuits` lead to each.
     pub fn patient(circuits: usize) -> Self {
-        let onion_streams = circuits * STREAMS_PER_CIRCUIT;
+        let onion_pieces = circuits * PIECES_PER_CIRCUIT;
         Self {
             first_byte: Duration::from_secs(90),
             progress: Duration::from_secs(60),
-            connections_per_peer: onion_streams.max(DIRECT_STREAMS) + SPARE,
-            onion_streams,
+            connections_per_peer: onion_pieces.max(DIRECT_PIECES) + SPARE,
+            onion_streams: circuits * STREAMS_PER_CIRCUIT,
+            onion_pieces,
             keep_alive: Duration::from_secs(25),
         }
     }
@@ -187,6 +195,28 @@ impl HttpClient {
         match peer {
             PeerAddress::Onion(_) => self.inner.limits.onion_streams,
             PeerAddress::Direct(_) => DIRECT_STREAMS,
+        }
+    }
+
+    /// How many streams at once a transfer from there shall have that brings a small piece for each request.
+    pub fn piece_streams(&self, peer: &PeerAddress) -> usize {
+        match peer {
+            PeerAddress::Onion(_) => self.inner.limits.onion_pieces,
+            PeerAddress::Direct(_) => DIRECT_PIECES,
+        }
+    }
+
+    /// Opens connections ahead of a transfer in pieces, in the background. Those that fail are told by the requests to come.
+    pub fn prepare_pieces(&self, peer: &PeerAddress) {
+        let pool = self.pool(peer);
+        for _ in pool.idle()..self.piece_streams(peer) {
+            let (client, pool, peer) = (self.clone(), Arc::clone(&pool), peer.clone());
+            self.inner.tasks.spawn(async move {
+                let Ok(_slot) = pool.slots.try_acquire() else { return };
+                if let Ok(sender) = client.connect(&peer).await {
+                    pool.put(sender);
+                }
+            });
         }
     }
 
@@ -321,6 +351,10 @@ impl Pool {
         let mut idle = self.idle.lock().expect("no holder of this lock can panic");
         idle.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < keep_alive);
         idle.pop().map(|(sender, _)| sender)
+    }
+
+    fn idle(&self) -> usize {
+        self.idle.lock().expect("no holder of this lock can panic").len()
     }
 
     fn put(&self, sender: Sender) {

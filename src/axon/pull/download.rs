@@ -132,7 +132,7 @@ impl AxonPuller {
         let mut sources = Vec::new();
         for peer in peers {
             let address = address(peer)?;
-            let streams = self.caller.client().bulk_streams(&address.peer);
+            let streams = self.caller.client().piece_streams(&address.peer);
             let name = peer.name.clone();
             sources.push(Source { name, address, streams, open: 0, failures: 0, gone: None });
         }

@@ -85,6 +85,10 @@ impl AxonPuller {
         let address = address(peer)?;
         let cursor = Cursor::parse(peer.cursor.as_deref());
         let mut report = SyncReport::default();
+        if peer.cursor.is_none() {
+            // Much will have to be fetched then, and connections take their time.
+            self.caller.client().prepare_pieces(&address.peer);
+        }
         let asking = self.news(&address, &cursor, &mut report.requests);
         let answer = cancel.run_until_cancelled(asking).await.ok_or(PullError::Cancelled)?;
         let (news, narrowed) = answer.map_err(called(peer))?;

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 mod away; // the row about a year away
+mod axon; // rows about an Axon BBS
 mod costs; // rows about what is sent and what it costs
 mod killed; // the row about kills
 mod sets; // rows about many snapshots
@@ -235,56 +236,79 @@ async fn nothing() {
     std::future::pending().await
 }
 
-/// How long the original system takes on such a link: a new stream for each request; before each object a request
-/// whether it is there; 4 objects of a content at once, and 3 contents.
-async fn original(shape: LinkShape, contents: Vec<Vec<u32>>) -> Duration {
+/// The original system on such a link: a new stream for each request.
+struct Original {
+    link: Link,
+    address: PeerAddress,
+}
+
+impl Original {
     const REQUEST: usize = 400;
     const HEAD: usize = 200;
+    /// Objects of a content at once.
     const CHUNKS: usize = 4;
+    /// Contents at once.
     const CONTENTS: usize = 3;
-    let net = MemoryNet::new();
-    let address: PeerAddress = "http://127.0.0.1:7".parse().unwrap();
-    let mut listener = net.listen(&address);
-    let tasks = TaskTracker::new();
-    tasks.spawn(async move {
-        while let Ok(mut stream) = listener.accept().await {
-            TaskTracker::new().spawn(async move {
-                let mut request = [0; REQUEST];
-                if stream.read_exact(&mut request).await.is_err() {
-                    return;
-                }
-                let len = u32::from_be_bytes(request[..4].try_into().unwrap()) as usize;
-                let _ = stream.write_all(&vec![0; HEAD + len]).await;
-            });
-        }
-    });
-    let link = Link::new(net, shape);
-    link.warm(&address);
-    let ask = async |len: u32| {
-        // What breaks is done again.
+
+    fn on(shape: LinkShape) -> Self {
+        let net = MemoryNet::new();
+        let address: PeerAddress = "http://127.0.0.1:7".parse().unwrap();
+        let mut listener = net.listen(&address);
+        let tasks = TaskTracker::new();
+        tasks.spawn(async move {
+            while let Ok(mut stream) = listener.accept().await {
+                TaskTracker::new().spawn(async move {
+                    let mut request = [0; Self::REQUEST];
+                    if stream.read_exact(&mut request).await.is_err() {
+                        return;
+                    }
+                    let len = u32::from_be_bytes(request[..4].try_into().unwrap()) as usize;
+                    let _ = stream.write_all(&vec![0; Self::HEAD + len]).await;
+                });
+            }
+        });
+        let link = Link::new(net, shape);
+        link.warm(&address);
+        Self { link, address }
+    }
+
+    /// One request; what breaks is done again.
+    async fn ask(&self, len: u32) {
         loop {
-            let Ok(mut stream) = link.dial(&address).await else { continue };
-            let mut request = [0; REQUEST];
+            let Ok(mut stream) = self.link.dial(&self.address).await else { continue };
+            let mut request = [0; Self::REQUEST];
             request[..4].copy_from_slice(&len.to_be_bytes());
             let mut answer = Vec::new();
             if stream.write_all(&request).await.is_ok() && stream.read_to_end(&mut answer).await.is_ok() {
-                assert_eq!(answer.len(), HEAD + len as usize);
+                assert_eq!(answer.len(), Self::HEAD + len as usize);
                 return;
             }
         }
-    };
-    let ask = &ask;
+    }
+
+    /// Several contents at once, several objects of each. Whether an object is there is asked before it.
+    async fn fetch(&self, contents: Vec<Vec<u32>>) {
+        let object = async |len: u32| {
+            self.ask(0).await;
+            self.ask(len).await;
+        };
+        let object = &object;
+        let content = async |objects: Vec<u32>| Self::together(objects, Self::CHUNKS, object).await;
+        Self::together(contents, Self::CONTENTS, &content).await;
+    }
+
+    /// Works on so many at once.
+    async fn together<T>(all: Vec<T>, at_once: usize, work: &impl AsyncFn(T)) {
+        let all = all.into_iter().map(|one| async move { work(one).await });
+        futures_util::stream::iter(all).buffer_unordered(at_once).for_each(async |()| ()).await;
+    }
+}
+
+/// How long the original system takes on such a link.
+async fn original(shape: LinkShape, contents: Vec<Vec<u32>>) -> Duration {
+    let original = Original::on(shape);
     let started = Instant::now();
-    let content = async |objects: Vec<u32>| {
-        let each = objects.into_iter().map(|len| async move {
-            ask(0).await;
-            ask(len).await;
-        });
-        futures_util::stream::iter(each).buffer_unordered(CHUNKS).for_each(async |()| ()).await;
-    };
-    let content = &content;
-    let all = contents.into_iter().map(|objects| async move { content(objects).await });
-    futures_util::stream::iter(all).buffer_unordered(CONTENTS).for_each(async |()| ()).await;
+    original.fetch(contents).await;
     started.elapsed()
 }
 
@@ -434,7 +458,7 @@ fn table(rows: &[Row]) -> String {
 #[test]
 #[ignore = "takes a minute or two: script/link-figures"]
 fn figures() {
-    let cases: [fn() -> Vec<Row>; 10] = [
+    let cases: [fn() -> Vec<Row>; 12] = [
         || vec![small_objects(true)],
         || vec![small_objects(false)],
         || vec![much(256)],
@@ -445,6 +469,8 @@ fn figures() {
         || vec![one_of_two_dies(64)],
         || vec![killed::again_and_again(50)],
         || vec![away::a_year(10_000)],
+        || vec![axon::over_onions()],
+        || vec![axon::over_loopback()],
     ];
     let mut rows = Vec::new();
     for case in cases {
@@ -460,6 +486,12 @@ fn figures() {
 fn a_thousand_small_objects_come_in_ten_seconds() {
     let row = small_objects(true);
     assert!(row.holds, "{}", row.ours);
+}
+
+#[test]
+fn a_bbs_is_taken_over_five_times_as_fast_as_it_does_it_itself() {
+    let row = axon::over_onions();
+    assert!(row.holds, "{}; the original: {}", row.ours, row.original);
 }
 
 #[test]
