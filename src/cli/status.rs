@@ -10,7 +10,7 @@ use crate::domain::onion::DEFAULT_PORT;
 use crate::http::admin::StatusAnswer;
 use crate::http::admin::network::{Addresses, NetworkStatus};
 use crate::replicate::prove::{self, KeptCopy};
-use crate::store::index::Proof;
+use crate::store::index::{CollectionKind, Proof};
 use crate::store::{OnionName, Store};
 
 use super::admin::AdminClient;
@@ -80,6 +80,17 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
             collection.name,
             count(snapshots.len() as u64, "snapshot")
         ));
+        let axon = match collection.settings.as_ref().map(|settings| settings.kind) {
+            Some(CollectionKind::Axon) => Some(store.index.axon_counts(&collection.id).await?),
+            _ => None,
+        };
+        if let Some((items, incomplete)) = axon {
+            let lacking = match incomplete {
+                0 => "all of them whole".to_owned(),
+                _ => format!("{incomplete} of them not whole ('bulbil axon download' says why)"),
+            };
+            out.line(format!("  {} of a BBS, {lacking}", count(items, "item")));
+        }
         let led_here = store.keys.is_ours(&collection.origin);
         let copies = if led_here { prove::copies(&store, &collection.id).await? } else { Vec::new() };
         if led_here && newest.is_some() {
@@ -90,6 +101,7 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
             "name": collection.name, "id": collection.id, "origin": collection.origin, "snapshots": snapshots.len(),
             "newest": newest.map(|s| json!({ "id": s.id, "sequence": s.sequence, "created_at": s.created_at })),
             "missing_bytes": missing,
+            "axon": axon.map(|(items, incomplete)| json!({ "items": items, "incomplete": incomplete })),
             "proved_copies": led_here.then(|| copies.iter().filter(|copy| copy.is_proved(now)).count()),
             "copies": copies.iter().map(|copy| copy_document(copy, now)).collect::<Vec<_>>(),
         }));
@@ -111,6 +123,11 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
             "last_error": peer.last_error, "follow": peer.follow, "mirror": peer.mirror,
         }));
     }
+    let axon_peers = store.index.axon_peers().await?;
+    for peer in &axon_peers {
+        out.line(super::axon::peer::in_words(peer, now));
+    }
+    let axon_peers: Vec<_> = axon_peers.iter().map(super::axon::peer::document).collect();
     let standbys = crate::worker::standby::status(&store).await?;
     for standby in &standbys {
         out.line(super::standby::in_words(standby, context));
@@ -118,7 +135,7 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
     let standbys: Vec<_> = standbys.iter().map(super::standby::document).collect();
     let document = json!({
         "name": store.keys.name, "instance": instance, "fingerprint": fingerprint_words(&instance).join(" "),
-        "addresses": addresses, "server": server.is_some(), "live": server.and_then(Result::ok), "collections": collections, "peers": peers,
+        "addresses": addresses, "server": server.is_some(), "live": server.and_then(Result::ok), "collections": collections, "peers": peers, "axon_peers": axon_peers,
         "standbys": standbys, "storage_problem": away,
         "scrub": scrub::document(&scrubbed, &lost_manifests),
     });

@@ -466,6 +466,7 @@ mod tests {
         let limits = ClientLimits {
             first_byte: Duration::from_millis(200),
             progress: Duration::from_millis(200),
+            connections_per_peer: 4,
             ..ClientLimits::default()
         };
         let client = HttpClient::new(Arc::new(net.clone()), limits);

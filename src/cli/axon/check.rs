@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::context::Context;
 use super::super::output::{Outcome, bytes};
-use super::common::{instance, state};
+use super::common::instance;
 use crate::axon::library::Library;
 use crate::axon::pull::check;
 use crate::domain::axon::manifest::{ContentType, Manifest};
@@ -33,7 +33,7 @@ pub async fn run(args: CheckArgs, store: &Store, context: &Context) -> anyhow::R
     let mut names = vec![(own.name.as_str().to_owned(), "this instance".to_owned())];
     for peer in store.index.axon_peers().await? {
         let name = peer.public_key.name().as_str().to_owned();
-        names.push((name, format!("{} ({})", peer.name, state(&peer.trust))));
+        names.push((name, format!("{} ({})", peer.name, peer.trust.word())));
     }
     let out = &context.output;
     let (mut documents, mut problems) = (Vec::<Value>::new(), Vec::new());

@@ -16,7 +16,7 @@ use crate::domain::axon::address::AxonAddress;
 use crate::monitor::Monitor;
 use crate::store::Store;
 use crate::store::index::Collection;
-use crate::store::index::axon::{AxonPeer, AxonTrust};
+use crate::store::index::axon::AxonPeer;
 use crate::transport::client::{ClientLimits, HttpClient};
 use crate::worker;
 
@@ -103,15 +103,6 @@ pub async fn snapshot(
 ) -> anyhow::Result<Option<u64>> {
     let made = worker::axon::snapshot(store, collection, &*context.clock, monitor, cancel).await?;
     Ok(made.map(|made| made.sequence))
-}
-
-/// What a peer's state is called.
-pub fn state(trust: &AxonTrust) -> &'static str {
-    match trust {
-        AxonTrust::Pending => "pending",
-        AxonTrust::Trusted(_) => "trusted",
-        AxonTrust::Revoked { .. } => "revoked",
-    }
 }
 
 /// A sync in words.

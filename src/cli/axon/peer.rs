@@ -9,7 +9,7 @@ use super::super::args::PeerAddArgs;
 use super::super::context::Context;
 use super::super::output::{Outcome, age};
 use super::super::remote::{confirm, consent};
-use super::common::{caller, find, instance, peer, state};
+use super::common::{caller, find, instance, peer};
 use crate::clock::Clock;
 use crate::domain::axon::address::AxonAddress;
 use crate::domain::axon::key::PublicKey;
@@ -205,7 +205,7 @@ pub fn show(peer: &AxonPeer, context: &Context) -> anyhow::Result<Outcome> {
     out.line(format!("  fingerprint    {}", key.fingerprint().words()));
     out.line(format!("  SHA-256        {}", key.fingerprint().hex()));
     out.line(format!("  checksum       {}", key.name()));
-    out.line(format!("  state          {}", state(&peer.trust)));
+    out.line(format!("  state          {}", peer.trust.word()));
     out.line(format!("  address        {}", shown_address(peer)));
     out.line(format!("  pulled from    {}", if peer.follow { "yes" } else { "no" }));
     let contact = peer.last_contact_at.map_or_else(|| "never".to_owned(), |at| format!("{at:.0}"));
@@ -242,12 +242,19 @@ pub fn row(peer: &AxonPeer, now: Timestamp) -> [String; 7] {
     [
         peer.name.clone(),
         key,
-        state(&peer.trust).to_owned(),
+        peer.trust.word().to_owned(),
         shown_address(peer),
         if peer.follow { "Axon BBS, followed" } else { "Axon BBS" }.to_owned(),
         contact.unwrap_or_else(|| "never".to_owned()),
         peer.last_error.clone().unwrap_or_default(),
     ]
+}
+
+/// An Axon instance in a line.
+pub fn in_words(peer: &AxonPeer, now: Timestamp) -> String {
+    let [name, _, state, _, role, contact, error] = row(peer, now);
+    let error = if error.is_empty() { error } else { format!("; last error: {error}") };
+    format!("peer {name}: {role}, {state}, last contact {contact}{error}")
 }
 
 fn shown_address(peer: &AxonPeer) -> String {
@@ -258,7 +265,7 @@ fn shown_address(peer: &AxonPeer) -> String {
 pub fn document(peer: &AxonPeer) -> Value {
     let key = &peer.public_key;
     json!({
-        "kind": "axon", "name": peer.name, "address": peer.address.is_some().then(|| shown_address(peer)), "state": state(&peer.trust),
+        "kind": "axon", "name": peer.name, "address": peer.address.is_some().then(|| shown_address(peer)), "state": peer.trust.word(),
         "fingerprint": key.fingerprint().words(), "sha256": key.fingerprint().hex(),
         "checksum": key.name().as_str(), "follow": peer.follow, "added_at": peer.added_at,
         "last_contact_at": peer.last_contact_at, "last_error": peer.last_error,

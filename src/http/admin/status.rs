@@ -10,6 +10,7 @@ use super::{AdminPlane, FollowStatus};
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::problem::Problem;
 use crate::replicate::prove::{self, KeptCopy};
+use crate::store::index::axon::AxonPeer;
 use crate::worker::standby;
 
 /// What the running server knows.
@@ -30,6 +31,9 @@ pub struct StatusAnswer {
     pub collections: Vec<CollectionStatus>,
     /// The peers.
     pub peers: Vec<PeerStatus>,
+    /// The Axon BBSes among the peers.
+    #[serde(default)]
+    pub axon_peers: Vec<AxonPeerStatus>,
     /// How it stands with each followed peer.
     pub following: Vec<FollowStatus>,
     /// Collections of others that are kept laid out in a folder.
@@ -186,6 +190,34 @@ pub struct PeerStatus {
     pub bytes_per_second: Option<u64>,
 }
 
+/// An Axon BBS.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AxonPeerStatus {
+    /// What it is called here.
+    pub name: String,
+    /// `pending`, `trusted` or `revoked`.
+    pub state: String,
+    /// Whether it is pulled from.
+    pub follow: bool,
+    /// When it answered last.
+    #[schema(value_type = Option<String>)]
+    pub last_contact_at: Option<Timestamp>,
+    /// What went wrong since.
+    pub last_error: Option<String>,
+}
+
+impl From<AxonPeer> for AxonPeerStatus {
+    fn from(peer: AxonPeer) -> Self {
+        Self {
+            state: peer.trust.word().to_owned(),
+            name: peer.name,
+            follow: peer.follow,
+            last_contact_at: peer.last_contact_at,
+            last_error: peer.last_error,
+        }
+    }
+}
+
 /// What is here, and what the worker is at
 #[utoipa::path(
     get,
@@ -246,6 +278,7 @@ pub(super) async fn get_status(State(plane): State<AdminPlane>) -> Result<Json<S
         network: plane.network.network(),
         collections,
         peers,
+        axon_peers: index.axon_peers().await.map_err(internal)?.into_iter().map(AxonPeerStatus::from).collect(),
         following: plane.worker.status(),
         standbys: standbys.into_iter().map(StandbyStatus::of).collect(),
         scrub: ScrubStatus {

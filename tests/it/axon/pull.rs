@@ -53,6 +53,11 @@ fn a_bbs_is_cloned_with_one_command_and_asked_once_when_nothing_is_new() {
     // Actions of others are kept, and nothing is done about them.
     assert_eq!(std::fs::read_dir(world.path("laid-out/axon/records/actions")).unwrap().count(), 2);
 
+    let status = world.bulbil(0, &["status"]);
+    let axon = &status["result"]["collections"][0]["axon"];
+    assert_eq!((axon["items"].as_u64(), axon["incomplete"].as_u64()), (Some(ITEMS), Some(0)), "{status}");
+    assert_eq!(status["result"]["axon_peers"][0]["state"], "trusted", "{status}");
+
     world.bulbil(0, &["axon", "sync"]);
     world.bulbil(0, &["axon", "download"]);
     let asked = world.asked();

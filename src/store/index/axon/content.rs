@@ -205,6 +205,19 @@ impl Index {
         self.items(collection, None).await
     }
 
+    /// How many items of a collection are known, and how many of them are not complete.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn axon_counts(&self, collection: &CollectionId) -> Result<(u64, u64), IndexError> {
+        let counts = sqlx::query(
+            "SELECT count(*), count(*) FILTER (WHERE complete = 0) FROM axon_item i JOIN collection c ON c.no = i.collection_no
+             WHERE c.id = ?1",
+        );
+        let row = counts.bind(collection.as_bytes().to_vec()).fetch_one(&self.pool).await?;
+        Ok((row.try_get::<i64, _>(0)?.unsigned_abs(), row.try_get::<i64, _>(1)?.unsigned_abs()))
+    }
+
     /// One item.
     ///
     /// # Errors

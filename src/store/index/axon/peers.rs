@@ -27,6 +27,17 @@ pub enum AxonTrust {
     },
 }
 
+impl AxonTrust {
+    /// One word for people.
+    pub fn word(&self) -> &'static str {
+        match self {
+            AxonTrust::Pending => "pending",
+            AxonTrust::Trusted(_) => "trusted",
+            AxonTrust::Revoked { .. } => "revoked",
+        }
+    }
+}
+
 /// What a trusted Axon instance sees.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AxonRights {
