@@ -118,7 +118,8 @@ impl Drop for World {
     }
 }
 
-fn peer() -> Command {
+/// The peer, to be told what to do.
+pub fn peer() -> Command {
     let mut command = Command::new(*PYTHON);
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/axon/peer.py"));
     command

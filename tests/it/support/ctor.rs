@@ -1,7 +1,7 @@
 //! The C tor client of the private network: its SOCKS port, and services that it hosts when it is told to.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
@@ -15,6 +15,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Where its SOCKS port is.
 pub fn socks() -> String {
     tornet("TORNET_SOCKS")
+}
+
+/// A port that is free now.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// One request to an onion service through the SOCKS port, by hand: status and body. `None` if it was not reached.

@@ -1,16 +1,10 @@
 //! Together with C tor, in both roles.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt;
 
-use crate::support::ctor::{Control, get, make_service, socks};
+use crate::support::ctor::{Control, free_port, get, make_service, socks};
 use crate::support::world::World;
-
-/// A port that is free now.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 #[test]
 #[ignore = "needs the private Tor network: script/test tor"]
