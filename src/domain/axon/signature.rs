@@ -100,6 +100,16 @@ impl Claim {
         &self.key
     }
 
+    /// Names these headers: whoever sends the same ones again has the same name, however the base64 is written.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        for part in [self.key.as_str().as_bytes(), self.timestamp.as_bytes(), &self.signature] {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        digest.finalize().into()
+    }
+
     /// Checks time and signature, and gives the key that signed.
     ///
     /// # Errors
