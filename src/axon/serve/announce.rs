@@ -36,7 +36,8 @@ struct Told {
 impl AxonServe {
     /// What a guest is told that asks what is new `since` a moment, as JSON in the form of a real instance.
     ///
-    /// The stream ends with an error if something fails on the way; what it has given by then is no JSON.
+    /// The stream ends with an error if something fails on the way; what it has given by then is no JSON. Say
+    /// [`taken`](Self::taken) when the guest took all of it.
     ///
     /// # Errors
     /// [`AxonServeError`].
@@ -74,13 +75,14 @@ impl AxonServe {
                 any = true;
                 Bytes::from(text)
             });
-        let (courses, key) = (Arc::clone(&self.courses), guest.key.clone());
-        let tail = stream::once(async move {
-            courses.taken(key.as_str(), now);
-            Ok(Bytes::from(tail))
-        });
+        let tail = stream::once(std::future::ready(Ok(Bytes::from(tail))));
         let head = stream::once(std::future::ready(Ok(Bytes::from_static(b"{\"manifests\": ["))));
         Ok(head.chain(written).chain(tail))
+    }
+
+    /// A guest took the answer of this moment to its end.
+    pub fn taken(&self, guest: &AxonGuest, answered_at: Timestamp) {
+        self.courses.taken(guest.key.as_str(), answered_at);
     }
 
     /// What is announced, in the order: files, so that messages that attach them come after them; messages; the rest. And the
