@@ -10,7 +10,7 @@ use crate::domain::id::ContentHash;
 
 const FAILED: &str = r#"{"error":"BitSync service not available"}"#;
 
-/// Whether every chunk of an item can be had
+/// Whether every chunk of an item of an Axon BBS can be had
 #[utoipa::path(
     get,
     path = "/api/bitsync/has_content/{content_hash}/",
@@ -34,7 +34,7 @@ pub(super) async fn get_has_content(
     }
 }
 
-/// One chunk of an item
+/// One chunk of an item of an Axon BBS
 #[utoipa::path(
     get,
     path = "/api/bitsync/chunk/{content_hash}/{index}/",

@@ -83,7 +83,7 @@ pub(super) async fn get_sync(peer: TrustedAxon, State(plane): State<AxonPlane>, 
     response
 }
 
-/// The configuration that may be cloned, without superusers and passwords
+/// The configuration of an Axon BBS that may be cloned, without superusers and passwords
 #[utoipa::path(
     get,
     path = "/api/federation/export_config/",

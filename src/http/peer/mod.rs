@@ -108,9 +108,12 @@ fn routes() -> OpenApiRouter<PeerPlane> {
         .routes(routes!(pair::post_pair))
 }
 
-/// The description of the peer plane, from the very routes that are served.
+/// The description of the peer plane, from the very routes that are served; those for Axon instances are only with
+/// `serve --axon`.
 pub fn openapi_peer() -> utoipa::openapi::OpenApi {
-    routes().into_openapi()
+    let mut document = routes().into_openapi();
+    document.merge(super::axon::routes().into_openapi());
+    document
 }
 
 /// The peer plane, to be served on a listener of its own (R9).
