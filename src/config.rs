@@ -49,6 +49,8 @@ pub struct Config {
     pub sync: SyncConfig,
     /// How what is stored is read again.
     pub scrub: ScrubConfig,
+    /// What there is for Axon BBSes.
+    pub axon: AxonConfig,
 }
 
 /// `[peer]`
@@ -170,6 +172,14 @@ impl ScrubConfig {
     pub fn policy(&self) -> Policy {
         Policy::days(self.days)
     }
+}
+
+/// `[axon]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AxonConfig {
+    /// Whether the paths of an Axon BBS are served to Axon instances that have rights, where peers come in.
+    pub serve: bool,
 }
 
 impl Config {

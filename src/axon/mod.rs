@@ -10,3 +10,4 @@ pub mod instance; // this instance as Axon instances know it
 pub mod library; // what is known, in memory
 pub mod pull; // what is new, and missing chunks
 pub mod record; // items and records as documents of a snapshot, and back
+pub mod serve; // what an Axon instance may see

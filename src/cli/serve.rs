@@ -17,7 +17,7 @@ use super::remote::{DIRECT_GIVES_UP, words};
 pub async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<Outcome> {
     let store = context.store().await?;
     let config = context.config()?;
-    let options = ServerOptions { direct: args.direct, admin: args.admin };
+    let options = ServerOptions { direct: args.direct, admin: args.admin, axon: args.axon };
     let cancel = context.cancellation();
     let log = std::sync::Arc::new(super::progress::Log);
     let manager = Manager::of_this_process();
@@ -42,6 +42,13 @@ pub async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<Outcome> 
     out.line(format!("name         {}", store.keys.name));
     out.line(format!("fingerprint  {}", words(&instance)));
     out.line(format!("peers        {shown}"));
+    if server.serves_axon() {
+        let url = match args.show_address || !is_onion {
+            true => shown.clone(),
+            false => "the onion address".to_owned(),
+        };
+        out.line(format!("axon         {url}, to be entered at the BBS beside the key that 'bulbil axon key' prints"));
+    }
     out.line(format!("admin        http://{admin}"));
     let addresses = reach.addresses();
     if let Some(onion) = &addresses.admin_onion {
@@ -53,6 +60,7 @@ pub async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<Outcome> 
         "name": store.keys.name, "instance": instance, "fingerprint": words(&instance),
         "peer_address": if args.show_address { peers.reveal_plain() } else { peers.to_string() },
         "admin_address": format!("http://{admin}"),
+        "axon": server.serves_axon(),
         "addresses": args.show_address.then_some(addresses),
     });
     out.document("serve", document, &[]);

@@ -125,7 +125,7 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
     }
     let axon_peers = store.index.axon_peers().await?;
     for peer in &axon_peers {
-        out.line(super::axon::peer::in_words(peer, now));
+        out.line(super::axon::peer::in_words(peer, &store, now).await?);
     }
     let axon_peers: Vec<_> = axon_peers.iter().map(super::axon::peer::document).collect();
     let standbys = crate::worker::standby::status(&store).await?;

@@ -3,10 +3,13 @@
 //! Each plane is a router of its own, served on a listener of its own. Only this module knows status codes.
 
 pub mod admin; // what the owner of this machine may ask
+pub mod axon; // what Axon instances may ask, on the peer plane
 pub mod listener; // drives connections of a listener
 pub mod peer; // what peers may ask
+mod places; // how many requests of one caller are answered at once
 pub mod problem; // what went wrong, as a document
 
 pub use admin::{AdminPlane, Following, admin_router, openapi_admin};
+pub use axon::{AxonPlane, axon_router};
 pub use listener::{ServeLimits, serve};
 pub use peer::{PeerLimits, PeerPlane, openapi_peer, peer_router};

@@ -18,14 +18,7 @@ pub fn effective(
     collections: &[Collection],
     peers: &[Peer],
 ) -> Rights {
-    let origin_allows = |origin: &InstanceId| {
-        let of_origin = peers.iter().find(|peer| peer.id == *origin);
-        of_origin.and_then(|peer| peer.granted.as_ref()).is_some_and(|granted| granted.onward)
-    };
-    let led = |c: &Collection, instance: &InstanceId| c.line.iter().any(|reign| reign.instance == *instance);
-    // Who has settings for it led it once, maybe under another key, or took it over in vain.
-    let ours = |c: &Collection| led(c, here) || c.settings.is_some();
-    let may_leave = |c: &&Collection| c.origin != *guest && (ours(c) || origin_allows(&c.origin));
+    let may_leave = |c: &&Collection| c.origin != *guest && c.may_leave(here, peers);
     let ids = collections.iter().filter(may_leave).map(|c| c.id).filter(|id| granted.scope.includes(id)).collect();
     let own: BTreeSet<CollectionId> = collections.iter().filter(|c| c.origin == *guest).map(|c| c.id).collect();
     let scope = if own.is_empty() { Scope::Only(ids) } else { Scope::Guest { granted: ids, own } };

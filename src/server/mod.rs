@@ -17,12 +17,17 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::axon::instance::{AxonInstance, InstanceError};
+use crate::axon::serve::AxonServe;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::domain::axon::key::PublicKey;
 use crate::domain::peer::PeerAddress;
 use crate::http::admin::network::NetworkView;
 use crate::http::admin::token::{AdminToken, TokenError};
-use crate::http::{AdminPlane, Following, PeerLimits, PeerPlane, ServeLimits, admin_router, peer_router, serve};
+use crate::http::{
+    AdminPlane, AxonPlane, Following, PeerLimits, PeerPlane, ServeLimits, admin_router, axon_router, peer_router, serve,
+};
 use crate::monitor::Monitor;
 use crate::replicate::call::PeerCaller;
 use crate::replicate::pull::Puller;
@@ -98,6 +103,9 @@ pub enum ServerError {
     /// Tor.
     #[error(transparent)]
     Tor(#[from] TorError),
+    /// The key for Axon instances.
+    #[error(transparent)]
+    Axon(#[from] InstanceError),
     /// A plane stopped by itself.
     #[error("the {what} stopped unexpectedly")]
     Lost {
@@ -116,6 +124,8 @@ pub struct ServerOptions {
     pub direct: Option<SocketAddr>,
     /// Listen here for the admin.
     pub admin: Option<SocketAddr>,
+    /// Serve Axon instances.
+    pub axon: bool,
 }
 
 /// A running server. Dropped, it stops without waiting for anything.
@@ -130,6 +140,7 @@ pub struct Server {
     aborts: Vec<AbortHandle>,
     stop: CancellationToken,
     plane: PeerPlane,
+    axon: Option<AxonPlane>,
     lost: mpsc::UnboundedReceiver<ServerError>,
     _locks: (ServerLock, Option<TorLock>),
 }
@@ -159,6 +170,10 @@ impl Server {
         // What a server that was killed left behind would keep commands from dialling.
         Door::remove(&store.home.door());
         let token = AdminToken::load_or_create(&store.home)?;
+        let axon_key = match options.axon || config.axon.serve {
+            true => Some(axon_key(&store).await?),
+            false => None,
+        };
         let network = network::build(&store, config, &options, &*clock).await?;
         let info = ServerInfo {
             admin_address: Some(admin_address.to_string()),
@@ -187,6 +202,8 @@ impl Server {
         let worker = Worker::new(puller, serving.clone(), config.sync.interval()).with_push(config.sync.push);
         let (following, wake) = Following::new(worker.clone());
         let plane = PeerPlane::new(serving, Arc::clone(&clock), PeerLimits::default());
+        let axon_plane = axon_key
+            .map(|key| AxonPlane::new(AxonServe::new(store.clone(), key), Arc::clone(&clock), PeerLimits::default()));
         let reach = Reach::new(Watched {
             store: store.clone(),
             clock: Arc::clone(&clock),
@@ -213,11 +230,15 @@ impl Server {
             aborts: Vec::new(),
             stop,
             plane: plane.clone(),
+            axon: axon_plane.clone(),
             lost,
             _locks: (lock, network.lock),
         };
         let limits = ServeLimits { farewell: FAREWELL, ..ServeLimits::default() };
-        let (peer_plane, admin_plane) = (peer_router(plane), admin_router(admin_plane));
+        let (mut peer_plane, admin_plane) = (peer_router(plane), admin_router(admin_plane));
+        if let Some(plane) = axon_plane {
+            peer_plane = peer_plane.merge(axon_router(plane));
+        }
         for listener in network.listeners {
             let serving = serve(listener, peer_plane.clone(), limits, server.stop.clone());
             server.run_task("peer plane", serving, &tell);
@@ -308,6 +329,11 @@ impl Server {
         self.admin_address
     }
 
+    /// Whether Axon instances are served.
+    pub fn serves_axon(&self) -> bool {
+        self.axon.is_some()
+    }
+
     /// How it stands with the ways in.
     pub fn reach(&self) -> &Reach {
         &self.reach
@@ -334,8 +360,19 @@ impl Server {
             self.tasks.wait().await;
         }
         self.plane.settled().await;
+        if let Some(axon) = &self.axon {
+            axon.settled().await;
+        }
         result
     }
+}
+
+/// The key with which this instance is known to Axon instances; made now if it has none.
+async fn axon_key(store: &Store) -> Result<PublicKey, ServerError> {
+    let store = store.clone();
+    let loading = tokio::task::spawn_blocking(move || AxonInstance::load_or_make(&store)).await;
+    let instance = loading.map_err(|cause| ServerError::Lost { what: "reading of keys", cause: Some(cause.into()) })?;
+    Ok(instance?.public)
 }
 
 impl Drop for Server {

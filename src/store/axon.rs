@@ -157,6 +157,15 @@ impl AxonShelf {
         item.map(|item| self.open_item(item)).transpose()
     }
 
+    /// Some items, without their lists of chunks, in no order. Those that are not there are left out.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn some_items(&self, wanted: &[ContentHash]) -> Result<Vec<Item>, IndexError> {
+        let items = self.store.index.axon_some_items(&self.collection, wanted).await?;
+        items.into_iter().map(|item| self.open_item(item)).collect()
+    }
+
     /// All documents whose path begins so, by path.
     ///
     /// # Errors

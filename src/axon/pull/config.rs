@@ -26,7 +26,7 @@ use crate::store::index::Collection;
 use crate::store::index::axon::AxonPeer;
 
 /// Names the peer whose configuration is kept.
-const SOURCE: &str = "pulled/config.json";
+pub const SOURCE: &str = "pulled/config.json";
 const USER: &str = "core.user";
 const APPLET: &str = "applets.applet";
 const CATEGORY: &str = "applets.appletcategory";
@@ -274,7 +274,8 @@ fn source_record(peer: &str, now: Timestamp) -> Record {
     Record { path: SOURCE.to_owned(), bytes: value.to_line().into_bytes(), changed_at: now }
 }
 
-fn source_of(record: &Record) -> Option<String> {
+/// The peer whose configuration this record of [`SOURCE`] says is kept.
+pub fn source_of(record: &Record) -> Option<String> {
     let object = Value::parse(&record.bytes).ok()?.into_object().ok()?;
     object.need_str("peer").ok().map(str::to_owned)
 }

@@ -27,6 +27,7 @@ use tokio::sync::Mutex;
 
 pub use check::{Checked, check};
 pub use config::{ConfigReport, filter};
+pub(in crate::axon) use config::{SOURCE, source_of};
 pub use download::{DownloadReport, ItemFault};
 pub use error::PullError;
 pub use rekey::{RekeyReport, rekey};

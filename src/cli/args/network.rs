@@ -19,6 +19,9 @@ pub struct ServeArgs {
     /// Show the onion address
     #[arg(long)]
     pub show_address: bool,
+    /// Serve Axon BBSes, too: those that 'bulbil peer rights' gave something
+    #[arg(long)]
+    pub axon: bool,
     /// Listen here for the admin; loopback only [default: any free port of 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
     pub admin: Option<SocketAddr>,
@@ -222,6 +225,11 @@ pub enum PeerCommand {
     #[command(after_help = "Example:\n  bulbil peer trust nas --words \"one two three four five six seven eight\"\n  \
 bulbil peer trust nas --yes --role mirror --collections notes")]
     Trust(PeerTrustArgs),
+    /// Say what an Axon BBS may have here
+    #[command(
+        after_help = "Example:\n  bulbil peer rights bbs --collections axon\n  bulbil peer rights bbs --all --without-pms\n  bulbil peer rights bbs --none"
+    )]
+    Rights(super::super::axon::rights::RightsArgs),
     /// Name a peer an heir: it may take over with 'bulbil promote' when this instance is gone
     #[command(
         after_help = "Example:\n  bulbil peer appoint nas --collections notes\n  bulbil peer appoint nas --withdraw"
@@ -401,7 +409,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// A day (its beginning, UTC) or a moment.
-fn parse_moment(text: &str) -> Result<Timestamp, String> {
+pub(in crate::cli) fn parse_moment(text: &str) -> Result<Timestamp, String> {
     let day = text.parse::<jiff::civil::Date>().ok().filter(|_| !text.contains('T'));
     let moment = match day {
         Some(day) => day.at(0, 0, 0, 0).to_zoned(jiff::tz::TimeZone::UTC).map(|zoned| zoned.timestamp()),

@@ -5,6 +5,7 @@ mod clone; // everything of one peer
 mod common; // what several commands need
 mod download; // missing chunks
 pub(super) mod peer; // Axon instances among the peers
+pub(super) mod rights; // what they may have here
 mod rekey; // envelopes for those who are trusted now
 mod sync; // what is new
 

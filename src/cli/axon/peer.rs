@@ -10,6 +10,7 @@ use super::super::context::Context;
 use super::super::output::{Outcome, age};
 use super::super::remote::{confirm, consent};
 use super::common::{caller, find, instance, peer};
+use super::rights;
 use crate::clock::Clock;
 use crate::domain::axon::address::AxonAddress;
 use crate::domain::axon::key::PublicKey;
@@ -198,7 +199,7 @@ pub async fn remove(peer: &AxonPeer, store: &Store, context: &Context) -> anyhow
 }
 
 /// Shows an Axon instance.
-pub fn show(peer: &AxonPeer, context: &Context) -> anyhow::Result<Outcome> {
+pub async fn show(peer: &AxonPeer, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
     let key = &peer.public_key;
     let out = &context.output;
     out.line(format!("{}  Axon BBS", peer.name));
@@ -207,6 +208,9 @@ pub fn show(peer: &AxonPeer, context: &Context) -> anyhow::Result<Outcome> {
     out.line(format!("  checksum       {}", key.name()));
     out.line(format!("  state          {}", peer.trust.word()));
     out.line(format!("  address        {}", shown_address(peer)));
+    if let AxonTrust::Trusted(rights) = &peer.trust {
+        out.line(format!("  may have here  {}", rights::in_words(store, rights).await?));
+    }
     out.line(format!("  pulled from    {}", if peer.follow { "yes" } else { "no" }));
     let contact = peer.last_contact_at.map_or_else(|| "never".to_owned(), |at| format!("{at:.0}"));
     out.line(format!("  last answer    {contact}"));
@@ -236,25 +240,35 @@ pub async fn reset_sync(named: Option<&str>, store: &Store, context: &Context) -
 }
 
 /// A line of the list of peers.
-pub fn row(peer: &AxonPeer, now: Timestamp) -> [String; 7] {
+///
+/// # Errors
+/// If the index cannot be read.
+pub async fn row(peer: &AxonPeer, store: &Store, now: Timestamp) -> anyhow::Result<[String; 7]> {
+    let mut what = if peer.follow { "Axon BBS, followed" } else { "Axon BBS" }.to_owned();
+    if let AxonTrust::Trusted(rights) = &peer.trust {
+        what.push_str(&format!("; has {}", rights::in_words(store, rights).await?));
+    }
     let key = peer.public_key.fingerprint().hex()[..8].to_owned();
     let contact = peer.last_contact_at.map(|at| age(now.duration_since(at).as_secs()));
-    [
+    Ok([
         peer.name.clone(),
         key,
         peer.trust.word().to_owned(),
         shown_address(peer),
-        if peer.follow { "Axon BBS, followed" } else { "Axon BBS" }.to_owned(),
+        what,
         contact.unwrap_or_else(|| "never".to_owned()),
         peer.last_error.clone().unwrap_or_default(),
-    ]
+    ])
 }
 
 /// An Axon instance in a line.
-pub fn in_words(peer: &AxonPeer, now: Timestamp) -> String {
-    let [name, _, state, _, role, contact, error] = row(peer, now);
+///
+/// # Errors
+/// If the index cannot be read.
+pub async fn in_words(peer: &AxonPeer, store: &Store, now: Timestamp) -> anyhow::Result<String> {
+    let [name, _, state, _, role, contact, error] = row(peer, store, now).await?;
     let error = if error.is_empty() { error } else { format!("; last error: {error}") };
-    format!("peer {name}: {role}, {state}, last contact {contact}{error}")
+    Ok(format!("peer {name}: {role}, {state}, last contact {contact}{error}"))
 }
 
 fn shown_address(peer: &AxonPeer) -> String {
@@ -264,8 +278,12 @@ fn shown_address(peer: &AxonPeer) -> String {
 /// An Axon instance as JSON.
 pub fn document(peer: &AxonPeer) -> Value {
     let key = &peer.public_key;
+    let rights = match &peer.trust {
+        AxonTrust::Trusted(rights) => Some(rights),
+        _ => None,
+    };
     json!({
-        "kind": "axon", "name": peer.name, "address": peer.address.is_some().then(|| shown_address(peer)), "state": peer.trust.word(),
+        "rights": rights, "kind": "axon", "name": peer.name, "address": peer.address.is_some().then(|| shown_address(peer)), "state": peer.trust.word(),
         "fingerprint": key.fingerprint().words(), "sha256": key.fingerprint().hex(),
         "checksum": key.name().as_str(), "follow": peer.follow, "added_at": peer.added_at,
         "last_contact_at": peer.last_contact_at, "last_error": peer.last_error,

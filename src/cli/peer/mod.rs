@@ -32,7 +32,7 @@ pub async fn run(command: PeerCommand, context: &Context) -> anyhow::Result<Outc
             PeerCommand::Revoke(_) => axon::revoke(peer, &store, context).await,
             PeerCommand::Remove(_) => axon::remove(&peer, &store, context).await,
             PeerCommand::ResetSync(_) => axon::reset_sync(Some(&peer.name), &store, context).await,
-            _ => axon::show(&peer, context),
+            _ => axon::show(&peer, &store, context).await,
         };
     }
     match command {
@@ -41,6 +41,7 @@ pub async fn run(command: PeerCommand, context: &Context) -> anyhow::Result<Outc
         PeerCommand::List => list(&store, context).await,
         PeerCommand::Show(args) => show(&peer(&store, &args.peer).await?, &store, context).await,
         PeerCommand::Trust(args) => trust::trust(args, &store, context).await,
+        PeerCommand::Rights(args) => super::axon::rights::give(args, &store, context).await,
         PeerCommand::Appoint(args) => appoint::appoint(args, &store, context).await,
         PeerCommand::Revoke(args) => revoke::revoke(peer(&store, &args.peer).await?, &store, context).await,
         PeerCommand::Exposure(args) => exposure::show(peer(&store, &args.peer).await?, &store, context).await,
@@ -67,7 +68,9 @@ async fn list(store: &Store, context: &Context) -> anyhow::Result<Outcome> {
         ]);
     }
     let axon_peers = store.index.axon_peers().await?;
-    rows.extend(axon_peers.iter().map(|peer| axon::row(peer, now)));
+    for peer in &axon_peers {
+        rows.push(axon::row(peer, store, now).await?);
+    }
     if rows.is_empty() {
         context.output.remark(
             "There are no peers yet: 'bulbil invite' lets one in, 'bulbil clone INVITE' joins one, 'bulbil peer add URL' notes one.",

@@ -22,6 +22,7 @@ use crate::domain::wire::signature::{
     sign_answer,
 };
 use crate::http::listener::{Leave, Welcome};
+use crate::http::places::Place;
 use crate::http::problem::Problem;
 use crate::replicate::serve::Guest;
 
@@ -34,7 +35,7 @@ pub struct TrustedPeer {
     /// Closes its connection; there is none if it comes in on none.
     pub(super) leave: Option<Leave>,
     /// Its place among the peer's requests; a stream keeps it until its end.
-    _slot: Arc<Slot>,
+    _place: Arc<Place<InstanceId>>,
 }
 
 /// What an instance that introduces itself claims, for the handler to check with the key that the body shows.
@@ -58,37 +59,6 @@ impl FromRequestParts<PeerPlane> for Stranger {
 
     async fn from_request_parts(parts: &mut Parts, _: &PeerPlane) -> Result<Self, Problem> {
         parts.extensions.remove().ok_or_else(Problem::unauthorized)
-    }
-}
-
-/// One request in the making.
-#[derive(Debug)]
-struct Slot {
-    plane: PeerPlane,
-    peer: InstanceId,
-}
-
-impl Slot {
-    fn take(plane: &PeerPlane, peer: InstanceId) -> Option<Arc<Self>> {
-        let mut busy = plane.busy.lock().expect("no holder of this lock can panic");
-        let count = busy.entry(peer).or_default();
-        if *count >= plane.limits.requests_per_peer {
-            return None;
-        }
-        *count += 1;
-        Some(Arc::new(Self { plane: plane.clone(), peer }))
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut busy = self.plane.busy.lock().expect("no holder of this lock can panic");
-        if let Some(count) = busy.get_mut(&self.peer) {
-            *count -= 1;
-            if *count == 0 {
-                busy.remove(&self.peer);
-            }
-        }
     }
 }
 
@@ -154,7 +124,7 @@ async fn admit(plane: &PeerPlane, claim: RequestClaim, body: Body) -> Result<(Tr
     };
     let guest = guest.ok_or_else(Problem::unauthorized)?;
     let head = head.map_err(|_| Problem::clock_skew(now))?;
-    let slot = Slot::take(plane, caller).ok_or_else(Problem::too_many_requests)?;
+    let place = plane.places.take(&caller).ok_or_else(Problem::too_many_requests)?;
     let body = read_body(plane, body).await?;
     let request = head.check_body(&body).map_err(|_| Problem::unauthorized())?;
     let index = &plane.serve.store().index;
@@ -163,7 +133,7 @@ async fn admit(plane: &PeerPlane, claim: RequestClaim, body: Body) -> Result<(Tr
         tracing::warn!(peer.id = %caller, "a request was replayed");
         return Err(Problem::unauthorized());
     }
-    Ok((TrustedPeer { guest, leave: None, _slot: slot }, body))
+    Ok((TrustedPeer { guest, leave: None, _place: place }, body))
 }
 
 /// Reads a body that shows who sent it, and checks that the request is signed with the key that it shows.

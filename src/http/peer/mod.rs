@@ -22,8 +22,7 @@ mod succession; // POST /succession
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -35,6 +34,7 @@ use utoipa_axum::routes;
 
 pub use guard::TrustedPeer;
 
+use super::places::Places;
 use super::problem::Problem;
 use crate::clock::Clock;
 use crate::domain::id::InstanceId;
@@ -63,7 +63,7 @@ pub struct PeerPlane {
     pairing: Arc<Pairing>,
     clock: Arc<dyn Clock>,
     limits: PeerLimits,
-    busy: Arc<Mutex<HashMap<InstanceId, usize>>>,
+    places: Places<InstanceId>,
     /// Watches over open streams.
     watches: TaskTracker,
 }
@@ -72,7 +72,8 @@ impl PeerPlane {
     /// Serves what `serve` lets be seen.
     pub fn new(serve: Serve, clock: Arc<dyn Clock>, limits: PeerLimits) -> Self {
         let pairing = Arc::new(Pairing::new(serve.clone()));
-        Self { serve, pairing, clock, limits, busy: Arc::default(), watches: TaskTracker::new() }
+        let places = Places::new(limits.requests_per_peer);
+        Self { serve, pairing, clock, limits, places, watches: TaskTracker::new() }
     }
 
     /// Waits until what was given on streams that have ended is recorded.
@@ -107,9 +108,12 @@ fn routes() -> OpenApiRouter<PeerPlane> {
         .routes(routes!(pair::post_pair))
 }
 
-/// The description of the peer plane, from the very routes that are served.
+/// The description of the peer plane, from the very routes that are served; those for Axon instances are only with
+/// `serve --axon`.
 pub fn openapi_peer() -> utoipa::openapi::OpenApi {
-    routes().into_openapi()
+    let mut document = routes().into_openapi();
+    document.merge(super::axon::routes().into_openapi());
+    document
 }
 
 /// The peer plane, to be served on a listener of its own (R9).

@@ -9,7 +9,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::standbys::StandbySettings;
 use super::succession::read_line;
-use super::{Index, IndexError, id, json, to_json};
+use super::{Index, IndexError, Peer, id, json, to_json};
 use crate::domain::chunk::Padding;
 use crate::domain::id::{CollectionId, InstanceId};
 use crate::domain::peer::is_plain_name;
@@ -35,6 +35,21 @@ pub struct Collection {
     /// Where its newest snapshot is kept laid out; only for those of others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standby: Option<StandbySettings>,
+}
+
+impl Collection {
+    /// Whether this instance leads it, or did once, maybe under another key; or took it over in vain: then it has settings.
+    pub fn is_ours(&self, here: &InstanceId) -> bool {
+        self.settings.is_some() || self.line.iter().any(|reign| reign.instance == *here)
+    }
+
+    /// Whether it may leave this instance: if it is or was led from here, or if its origin, one of `peers`, said that we may serve
+    /// it onward.
+    pub fn may_leave(&self, here: &InstanceId, peers: &[Peer]) -> bool {
+        let of_origin = peers.iter().find(|peer| peer.id == self.origin);
+        let onward = of_origin.and_then(|peer| peer.granted.as_ref()).is_some_and(|granted| granted.onward);
+        self.is_ours(here) || onward
+    }
 }
 
 /// A collection to be.

@@ -2,6 +2,7 @@
 
 mod home;
 mod pull;
+mod serve;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

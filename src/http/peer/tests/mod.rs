@@ -395,7 +395,7 @@ async fn one_peer_has_only_so_many_requests_at_once() {
     assert_eq!((answer.status, answer.problem()), (StatusCode::TOO_MANY_REQUESTS, "too-many-requests".into()));
     drop(stream);
     assert_eq!(world.get("/config").await.status, StatusCode::OK);
-    assert!(world.plane.busy.lock().unwrap().is_empty());
+    assert!(world.plane.places.are_free());
 }
 
 #[tokio::test]

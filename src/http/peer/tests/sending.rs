@@ -49,7 +49,7 @@ async fn r6_revoking_ends_the_stream_of_a_peer_that_reads_slowly_within_five_sec
         // As another process does it: nothing but the index tells.
         world.trust(Trust::Revoked).await;
         let revoked_at = std::time::Instant::now();
-        while !world.plane.busy.lock().unwrap().is_empty() {
+        while !world.plane.places.are_free() {
             tokio::task::yield_now().await;
         }
         let mut rest = Vec::new();

@@ -361,3 +361,8 @@ fn read_item(row: &SqliteRow, lists: &mut BTreeMap<i64, Vec<(ChunkId, u32)>>) ->
         chunks: lists.remove(&no).unwrap_or_default(),
     })
 }
+
+/// Items without their lists of chunks.
+pub(super) fn read_items(rows: &[SqliteRow]) -> Result<Vec<SealedItem>, IndexError> {
+    rows.iter().map(|row| read_item(row, &mut BTreeMap::new())).collect()
+}

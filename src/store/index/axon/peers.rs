@@ -53,6 +53,9 @@ pub struct AxonRights {
     /// No configuration: users, boards and categories.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub without_config: bool,
+    /// No actions of other instances' moderators: whoever is told of one obeys it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_actions: bool,
 }
 
 impl AxonRights {
@@ -113,6 +116,12 @@ impl Index {
     /// [`IndexError`].
     pub async fn remove_axon_peer(&self, name: &str) -> Result<bool, IndexError> {
         let mut tx = self.begin().await?;
+        for sql in [
+            "DELETE FROM axon_fetched WHERE public_key = (SELECT public_key FROM axon_peer WHERE name = ?1)",
+            "DELETE FROM axon_settled WHERE public_key = (SELECT public_key FROM axon_peer WHERE name = ?1)",
+        ] {
+            sqlx::query(sql).bind(name.to_owned()).execute(&mut *tx).await?;
+        }
         let done = sqlx::query("DELETE FROM axon_peer WHERE name = ?1").bind(name.to_owned()).execute(&mut *tx).await?;
         self.commit_with_ledger(tx).await?;
         Ok(done.rows_affected() > 0)

@@ -1,0 +1,92 @@
+//! What is on a shelf, in short: kept in memory until something changes on it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+
+use super::AxonServeError;
+use crate::axon::library::{APPLETS, LibraryError};
+use crate::domain::axon::backup::{METADATA, Metadata};
+use crate::domain::axon::kept::Kept;
+use crate::domain::axon::manifest::ContentType;
+use crate::domain::id::{CollectionId, ContentHash};
+use crate::store::Store;
+use crate::store::index::Collection;
+use crate::store::index::axon::ItemLine;
+
+/// A complete item in short.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    /// What it is announced as; not empty.
+    pub(super) kinds: BTreeSet<ContentType>,
+    /// When it came.
+    pub(super) came_at: Timestamp,
+    /// When it came, or became an applet's code.
+    pub(super) changed_at: Timestamp,
+    /// How many chunks it has.
+    pub(super) chunks: u32,
+}
+
+/// The complete items of a collection that anybody may see.
+#[derive(Debug)]
+pub(super) struct Catalogue {
+    pub(super) collection: CollectionId,
+    generation: u64,
+    pub(super) lines: HashMap<ContentHash, Line>,
+}
+
+/// The catalogues of all collections.
+#[derive(Debug, Default)]
+pub(super) struct Catalogues(Mutex<HashMap<CollectionId, Arc<Catalogue>>>);
+
+impl Catalogues {
+    /// The catalogue of a collection as of this generation, or a later one.
+    pub(super) async fn get(
+        &self,
+        store: &Store,
+        collection: &Collection,
+        generation: u64,
+    ) -> Result<Arc<Catalogue>, AxonServeError> {
+        const UNPOISONED: &str = "no holder of this lock can panic";
+        let kept = self.0.lock().expect(UNPOISONED).get(&collection.id).cloned();
+        if let Some(kept) = kept.filter(|kept| kept.generation == generation) {
+            return Ok(kept);
+        }
+        let fresh = Arc::new(read(store, &collection.id, generation).await?);
+        self.0.lock().expect(UNPOISONED).insert(collection.id, Arc::clone(&fresh));
+        Ok(fresh)
+    }
+}
+
+async fn read(store: &Store, collection: &CollectionId, generation: u64) -> Result<Catalogue, AxonServeError> {
+    let items = store.index.axon_lines(collection).await?;
+    let (mut shared, mut local) = (HashMap::new(), BTreeSet::new());
+    for record in store.axon(*collection).records(APPLETS).await? {
+        if !record.path.ends_with(&format!("/{METADATA}")) {
+            continue;
+        }
+        let metadata: Kept<Metadata> = Kept::parse(&record.bytes)
+            .map_err(|cause| LibraryError::Malformed { path: record.path.clone(), cause: Some(cause) })?;
+        let Some(code) = metadata.code_manifest.as_ref().map(|manifest| manifest.content_hash()) else { continue };
+        if metadata.is_local {
+            local.insert(code);
+        } else {
+            shared.insert(code, record.changed_at);
+        }
+    }
+    let line = |item: ItemLine| {
+        let ItemLine { content_hash, mut kinds, changed_at: came_at, chunks } = item;
+        kinds.remove(&ContentType::AppletData);
+        let applet = shared.get(&content_hash);
+        if applet.is_some() {
+            kinds.insert(ContentType::Applet);
+        } else if local.contains(&content_hash) {
+            kinds.remove(&ContentType::Applet);
+        }
+        let changed_at = applet.map_or(came_at, |at| came_at.max(*at));
+        (!kinds.is_empty()).then_some((content_hash, Line { kinds, came_at, changed_at, chunks }))
+    };
+    let lines = items.into_iter().filter_map(line).collect();
+    Ok(Catalogue { collection: *collection, generation, lines })
+}

@@ -1,0 +1,188 @@
+//! The configuration that a guest may clone: rows of users, file types, categories, boards and applets, made safe.
+//!
+//! A real instance loads what it gets by primary key over its own rows, all or nothing. So the numbers are moved far from its own
+//! small ones (unless the rows came from it), names that are unique stand once, and every reference leads to a row that is there.
+//! Superusers are left out, passwords are unusable, and only fields that are known pass: what a later version of Axon keeps in a row
+//! is not told. An applet is told if all of its code is here: one without an envelope for its holder makes a real instance's
+//! own answers fail.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use jiff::Timestamp;
+use jiff::tz::Offset;
+
+use super::announce::manifest_for;
+use super::rows::{BOARD, CATEGORY, FILE_TYPE, FOUND, Model, STEP, Told, USER, is_false, number, row, text};
+use super::{AxonGuest, AxonServe, AxonServeError, blocking, choose};
+use crate::axon::library::{APPLETS, CONFIG, LibraryError};
+use crate::axon::pull::{SOURCE, source_of};
+use crate::domain::axon::backup::{METADATA, Metadata};
+use crate::domain::axon::export::{self, Row};
+use crate::domain::axon::json::{Object, Value};
+use crate::domain::axon::kept::Kept;
+use crate::domain::axon::key::Wrapper;
+use crate::domain::axon::manifest::ContentType;
+use crate::domain::axon::moment;
+use crate::domain::id::{CollectionId, ContentHash};
+use crate::store::axon::Item;
+
+const APPLET: &str = "applets.applet";
+
+/// What one shelf has.
+struct Source {
+    /// How far its numbers are moved.
+    moved_by: i64,
+    rows: Vec<Kept<Row>>,
+    applets: Vec<Kept<Metadata>>,
+    /// Applets' code that the guest may see.
+    code: HashMap<ContentHash, Item>,
+}
+
+impl AxonServe {
+    /// The configuration for a guest, in the form of a real instance; an empty list if it may have none.
+    ///
+    /// # Errors
+    /// [`AxonServeError`].
+    pub async fn config(&self, guest: &AxonGuest) -> Result<String, AxonServeError> {
+        if guest.rights.without_config {
+            return Ok(export::write(&[]));
+        }
+        let wrapper = guest.key.wrapper()?;
+        let shelves = self.shelves(guest).await?;
+        let mut sources = Vec::with_capacity(shelves.len());
+        for (n, shelf) in (1..).zip(&shelves) {
+            let records = self.store.axon(shelf.collection);
+            let from = records.records(SOURCE).await?.pop().and_then(|record| source_of(&record));
+            let moved_by = if n == 1 && from.as_ref() == Some(&guest.name) { 0 } else { n * STEP };
+            let mut source = Source { moved_by, rows: Vec::new(), applets: Vec::new(), code: HashMap::new() };
+            for record in records.records(CONFIG).await? {
+                let malformed = |cause| LibraryError::Malformed { path: record.path.clone(), cause: Some(cause) };
+                source.rows.extend(export::parse(&record.bytes).map_err(malformed)?);
+            }
+            for record in records.records(APPLETS).await? {
+                if record.path.ends_with(&format!("/{METADATA}")) {
+                    let malformed = |cause| LibraryError::Malformed { path: record.path.clone(), cause: Some(cause) };
+                    source.applets.push(Kept::parse(&record.bytes).map_err(malformed)?);
+                }
+            }
+            // Rows name code that no applet of the library has, too: whatever is an applet's code may be told.
+            let mut wanted: HashMap<CollectionId, Vec<ContentHash>> = HashMap::new();
+            for content_hash in shelf.lines.keys() {
+                let seen = choose(&guest.rights, &shelves, content_hash);
+                if let Some(seen) = seen.filter(|seen| seen.line.kinds.contains(&ContentType::Applet)) {
+                    wanted.entry(seen.collection).or_default().push(*content_hash);
+                }
+            }
+            for (collection, hashes) in wanted {
+                let items = self.store.axon(collection).some_items(&hashes).await?;
+                source.code.extend(items.into_iter().map(|item| (item.content_hash, item)));
+            }
+            sources.push(source);
+        }
+        blocking(move || write(&sources, &wrapper)).await
+    }
+}
+
+fn write(sources: &[Source], guest: &Wrapper) -> Result<String, AxonServeError> {
+    let mut told = Told::default();
+    let mut applets = BTreeMap::new();
+    for source in sources {
+        let moved_by = source.moved_by;
+        let mut numbers = HashMap::new();
+        for model in [&USER, &FILE_TYPE, &CATEGORY, &BOARD] {
+            for row in source.rows.iter().filter(|row| row.model.eq_ignore_ascii_case(model.name)) {
+                let Some(pk) = number(&row.pk) else { continue };
+                if let Some(number) = told.add(model, pk + moved_by, &row.fields) {
+                    numbers.insert((model.name, pk), number);
+                }
+            }
+        }
+        for (id, mut fields, manifest) in applet_rows(source, &mut told) {
+            let Some(item) = manifest.and_then(|code| source.code.get(&code)) else { continue };
+            let Some(manifest) = manifest_for(item, guest, ContentType::Applet)? else { continue };
+            fields.set("code_manifest", manifest.object().clone());
+            for (field, model) in [("owner", USER.name), ("category", CATEGORY.name), ("event_board", BOARD.name)] {
+                // What was found by its name has its number already.
+                let there = fields.get(field).and_then(number);
+                let there = there.and_then(|pk| match pk >= FOUND {
+                    true => Some(pk - FOUND),
+                    false => numbers.get(&(model, pk)).copied(),
+                });
+                let there = there.filter(|pk| told.rows.contains_key(&(model, *pk)));
+                fields.set(field, there.map_or(Value::Null, Value::from));
+            }
+            if fields.get("created_at").and_then(text).and_then(|at| moment::parse(&at)).is_none() {
+                fields.set("created_at", django(item.changed_at));
+            }
+            let name = fields.get("name").and_then(text).unwrap_or_default();
+            if !name.is_empty() && told.applets.insert(name) {
+                applets.entry(id).or_insert(fields);
+            }
+        }
+    }
+    let mut rows = told.rows(&[&USER, &FILE_TYPE]);
+    rows.extend(applets.into_iter().map(|(id, fields)| row(APPLET, Value::from(id), fields)));
+    rows.extend(told.rows(&[&CATEGORY, &BOARD]));
+    Ok(export::write(&rows))
+}
+
+/// The applets of a shelf: those of the exported rows, and those that are known from elsewhere, with references in words.
+fn applet_rows(source: &Source, told: &mut Told) -> Vec<(String, Object, Option<ContentHash>)> {
+    let mut all = Vec::new();
+    let mut listed = HashSet::new();
+    for row in source.rows.iter().filter(|row| row.model.eq_ignore_ascii_case(APPLET)) {
+        let Some(id) = text(&row.pk) else { continue };
+        listed.insert(id.clone());
+        if row.fields.get("is_local").is_none_or(is_false) {
+            let code = row.fields.get("code_manifest").and_then(|manifest| match manifest {
+                Value::Object(manifest) => manifest.get("content_hash").and_then(text)?.parse().ok(),
+                _ => None,
+            });
+            let name = |field: &str| row.fields.get(field).cloned().unwrap_or(Value::Null);
+            let fields = applet_fields(name);
+            all.push((id, fields, code));
+        }
+    }
+    for metadata in &source.applets {
+        if metadata.is_local || listed.contains(metadata.id.as_str()) {
+            continue;
+        }
+        let mut found = |model: &Model, name: Option<Value>| {
+            let name = name.as_ref().and_then(text)?;
+            Some(Value::from(FOUND + told.named(model, source.moved_by, &name)))
+        };
+        let category = found(&CATEGORY, metadata.category.clone().map(Value::from));
+        let board = found(&BOARD, metadata.event_board.clone().map(Value::from));
+        let owner = told.user_with_key(&metadata.author_pubkey.to_string_lossy());
+        let fields = applet_fields(|field| match field {
+            "category" => category.clone().unwrap_or(Value::Null),
+            "event_board" => board.clone().unwrap_or(Value::Null),
+            "owner" => owner.map_or(Value::Null, |pk| Value::from(FOUND + pk)),
+            "created_at" => Value::from(django(metadata.created_at)),
+            other => metadata.object().get(other).cloned().unwrap_or(Value::Null),
+        });
+        let code = metadata.code_manifest.as_ref().map(|manifest| manifest.content_hash());
+        all.push((metadata.id.as_str().to_owned(), fields, code));
+    }
+    all
+}
+
+fn applet_fields(value: impl Fn(&str) -> Value) -> Object {
+    let mut fields = Object::new();
+    let names = ["name", "description", "owner", "author_pubkey", "code_manifest", "parameters", "is_local"];
+    for name in names {
+        fields.set(name, if name == "is_local" { Value::Bool(false) } else { value(name) });
+    }
+    for name in ["created_at", "category", "is_debug_mode", "event_board", "handles_mime_types"] {
+        fields.set(name, value(name));
+    }
+    fields
+}
+
+/// A moment as it stands in an exported row: milliseconds, no fraction if there is none.
+fn django(at: Timestamp) -> String {
+    let civil = Offset::UTC.to_datetime(at);
+    let whole = civil.strftime("%Y-%m-%dT%H:%M:%S");
+    let nanoseconds = civil.subsec_nanosecond();
+    if nanoseconds < 1000 { format!("{whole}Z") } else { format!("{whole}.{:03}Z", nanoseconds / 1_000_000) }
+}

@@ -1,0 +1,120 @@
+//! Items in short: what is looked at each time somebody asks, without manifests, keys and lists of chunks.
+
+use std::collections::{BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use sqlx::Row;
+
+use super::super::{BATCH, Index, IndexError, id, json, moment, to_json};
+use super::content::{SealedItem, read_items};
+use crate::domain::axon::manifest::ContentType;
+use crate::domain::id::{ChunkId, CollectionId, ContentHash};
+
+/// A complete item in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemLine {
+    /// SHA-256 of its plaintext.
+    pub content_hash: ContentHash,
+    /// What it is.
+    pub kinds: BTreeSet<ContentType>,
+    /// When it came, or changed.
+    pub changed_at: Timestamp,
+    /// How many chunks it has.
+    pub chunks: u32,
+}
+
+impl Index {
+    /// The collections of which something of an Axon BBS is known, with their generations.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn axon_generations(&self) -> Result<HashMap<CollectionId, u64>, IndexError> {
+        let rows = sqlx::query("SELECT id, generation FROM axon_state JOIN collection ON no = collection_no")
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let generation = row.try_get::<i64, _>("generation")?.unsigned_abs();
+                Ok((id(row, "id", CollectionId::from_slice)?, generation))
+            })
+            .collect()
+    }
+
+    /// All complete items of a collection in short, by the moment of their change.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn axon_lines(&self, collection: &CollectionId) -> Result<Vec<ItemLine>, IndexError> {
+        let rows = sqlx::query(
+            "SELECT content_hash, kinds, changed_at,
+               (SELECT count(*) FROM axon_item_chunk chunk WHERE chunk.item_no = item.no) AS chunks
+             FROM axon_item item JOIN collection ON collection.no = collection_no
+             WHERE collection.id = ?1 AND complete ORDER BY changed_at, item.no",
+        )
+        .bind(collection.as_bytes().to_vec())
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(ItemLine {
+                    content_hash: id(row, "content_hash", ContentHash::from_slice)?,
+                    kinds: json(row.try_get("kinds")?)?,
+                    changed_at: moment(row, "changed_at")?,
+                    chunks: u32::try_from(row.try_get::<i64, _>("chunks")?).map_err(|_| IndexError::Damaged(None))?,
+                })
+            })
+            .collect()
+    }
+
+    /// Some items of a collection, without their lists of chunks, in no order. Those that are not there are left out.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn axon_some_items(
+        &self,
+        collection: &CollectionId,
+        wanted: &[ContentHash],
+    ) -> Result<Vec<SealedItem>, IndexError> {
+        let mut found = Vec::with_capacity(wanted.len());
+        for batch in wanted.chunks(BATCH) {
+            let rows = sqlx::query(
+                "SELECT item.* FROM json_each(?2) wanted JOIN axon_item item ON content_hash = unhex(wanted.value)
+                 WHERE collection_no = (SELECT no FROM collection WHERE id = ?1)",
+            )
+            .bind(collection.as_bytes().to_vec())
+            .bind(to_json(&batch))
+            .fetch_all(&self.pool)
+            .await?;
+            found.extend(read_items(&rows)?);
+        }
+        Ok(found)
+    }
+
+    /// The chunks of a complete item in order, with their sizes: all, or the one at a position. None if there is no such item.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn axon_chunks(
+        &self,
+        collection: &CollectionId,
+        content_hash: &ContentHash,
+        only: Option<u32>,
+    ) -> Result<Vec<(ChunkId, u32)>, IndexError> {
+        let rows = sqlx::query(
+            "SELECT chunk, size FROM axon_item_chunk JOIN axon_item item ON item.no = item_no
+             WHERE collection_no = (SELECT no FROM collection WHERE id = ?1) AND content_hash = ?2 AND complete
+               AND (?3 IS NULL OR position = ?3) ORDER BY position",
+        )
+        .bind(collection.as_bytes().to_vec())
+        .bind(content_hash.as_bytes().to_vec())
+        .bind(only)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let size = u32::try_from(row.try_get::<i64, _>("size")?).map_err(|_| IndexError::Damaged(None))?;
+                Ok((id(row, "chunk", ChunkId::from_slice)?, size))
+            })
+            .collect()
+    }
+}

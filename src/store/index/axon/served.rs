@@ -1,0 +1,110 @@
+//! What Axon instances have fetched here, how far they are, and the signatures that they have used.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use sqlx::Row;
+
+use super::super::{Index, IndexError, id, moment, nanos, to_json};
+use crate::domain::axon::key::PublicKey;
+use crate::domain::id::ContentHash;
+
+impl Index {
+    /// Records that an Axon instance was sent chunks of items, by their places.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn note_axon_fetched(&self, key: &PublicKey, chunks: &[(ContentHash, u32)]) -> Result<(), IndexError> {
+        sqlx::query(
+            "INSERT INTO axon_fetched (public_key, content_hash, position)
+             SELECT ?1, unhex(value ->> 0), value ->> 1 FROM json_each(?2) WHERE true ON CONFLICT DO NOTHING",
+        )
+        .bind(key.as_str().to_owned())
+        .bind(to_json(&chunks))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// How many chunks of each item an Axon instance was sent, those of which it has none left out.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn axon_fetched(&self, key: &PublicKey) -> Result<HashMap<ContentHash, u32>, IndexError> {
+        let rows = sqlx::query(
+            "SELECT content_hash, count(*) AS chunks FROM axon_fetched WHERE public_key = ?1 GROUP BY content_hash",
+        )
+        .bind(key.as_str().to_owned())
+        .fetch_all(&self.pool)
+        .await?;
+        let read = |row| {
+            let row: &sqlx::sqlite::SqliteRow = row;
+            let chunks = u32::try_from(row.try_get::<i64, _>("chunks")?).map_err(|_| IndexError::Damaged(None))?;
+            Ok((id(row, "content_hash", ContentHash::from_slice)?, chunks))
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// Until when everything that came is settled with an Axon instance.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn axon_settled(&self, key: &PublicKey) -> Result<Option<Timestamp>, IndexError> {
+        let row = sqlx::query("SELECT until FROM axon_settled WHERE public_key = ?1")
+            .bind(key.as_str().to_owned())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| moment(&row, "until")).transpose()
+    }
+
+    /// Records that everything that came until then is settled with an Axon instance.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn settle_axon(&self, key: &PublicKey, until: Timestamp) -> Result<(), IndexError> {
+        sqlx::query(
+            "INSERT INTO axon_settled (public_key, until) VALUES (?1, ?2)
+             ON CONFLICT (public_key) DO UPDATE SET until = max(until, ?2)",
+        )
+        .bind(key.as_str().to_owned())
+        .bind(nanos(until))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Forgets what an Axon instance was sent, and what was settled: it is told of everything anew.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn forget_axon_fetched(&self, key: &PublicKey) -> Result<(), IndexError> {
+        let mut tx = self.begin().await?;
+        for sql in ["DELETE FROM axon_fetched WHERE public_key = ?1", "DELETE FROM axon_settled WHERE public_key = ?1"]
+        {
+            sqlx::query(sql).bind(key.as_str().to_owned()).execute(&mut *tx).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Takes note of a signature, by a digest of it; false if it was used before. Those that have expired are forgotten.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn take_axon_signature(
+        &self,
+        digest: &[u8; 32],
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, IndexError> {
+        let mut tx = self.begin().await?;
+        sqlx::query("DELETE FROM axon_signature WHERE expires_at < ?1").bind(nanos(now)).execute(&mut *tx).await?;
+        let done =
+            sqlx::query("INSERT INTO axon_signature (digest, expires_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING")
+                .bind(digest.to_vec())
+                .bind(nanos(expires_at))
+                .execute(&mut *tx)
+                .await?;
+        tx.commit().await?;
+        Ok(done.rows_affected() > 0)
+    }
+}
