@@ -95,7 +95,7 @@ pub enum OnionFault {
     )]
     KeyNeeded,
     /// The circuit stands, and nobody takes the connection.
-    #[error("the onion service is there and takes no connections: is bulbil running behind it, on this port?")]
+    #[error("the onion service is there and takes no connections: does its server run, and on this port?")]
     Refused,
     /// Known, and not reached.
     #[error("the onion service is not reached: it went away a short time ago, or a circuit broke ({what})")]

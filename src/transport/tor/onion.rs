@@ -32,8 +32,9 @@ use crate::transport::{BoxedStream, Listen};
 
 /// Connections that wait to be taken in.
 const WAITING: usize = 64;
-/// Streams of one circuit at once.
-const STREAMS_PER_CIRCUIT: u32 = 8;
+/// Streams of one circuit at once; one more, and arti closes it with all the others. An Axon BBS asks for twelve chunks at once,
+/// and C tor puts all that one program asks for on one circuit.
+const STREAMS_PER_CIRCUIT: u32 = 32;
 /// How often clients may knock, in a second and at once; further ones are turned away before they cost a circuit here.
 const KNOCKS: (u32, u32) = (20, 200);
 /// A client that has not sent anything but its wish to meet is waited for so long.
