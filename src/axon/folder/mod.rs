@@ -1,0 +1,8 @@
+//! Backup folders of an Axon BBS: read, restored from, written.
+//!
+//! A folder is what somebody says. Names in it are single names, hashes are hashes, sizes are bounded, links are not followed,
+//! and each applet stands by itself: what is wrong with one is said of it, and the others go on. Nothing counts as content
+//! before its hash was compared.
+
+pub mod dir; // a folder by its handle
+pub mod read; // what is in one

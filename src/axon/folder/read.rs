@@ -1,0 +1,393 @@
+//! Reading a backup folder: its applets, each typed, with what is wrong with it; chunks compared one by one.
+//!
+//! ```text
+//! BackupFolder::open(dir)?.applets(None)? → for each folder: Ok(FolderApplet { applet, code, data, faults }) or why it is refused
+//! FolderItem::chunk(i)  → bytes whose SHA-256 is what the manifest says
+//! FolderItem::verify(key) → all of them, opened: the plaintext is what its name says
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::dir::{Dir, DirError};
+use crate::axon::library::Applet;
+use crate::domain::axon::backup::{
+    self, APPLET_DATA, BACKUP_MANIFEST, BackupManifest, CHUNKS, DATA_CHUNKS, DataRow, HIGH_SCORES, HighScore, METADATA,
+    Metadata, SHARED_STATE, SharedState,
+};
+use crate::domain::axon::cipher::{CipherError, Decryptor};
+use crate::domain::axon::kept::{DocumentError, Fields, Kept};
+use crate::domain::axon::manifest::Manifest;
+use crate::domain::chunk::MAX_STORED;
+use crate::domain::crypto::secret::Secret;
+use crate::domain::id::ChunkId;
+
+/// Longest of the JSON files, in bytes. What is read becomes a document of a snapshot, and those are bounded.
+const MAX_JSON: usize = 32 << 20;
+/// Longest manifest, in bytes: that of an item of some 15 GB.
+const MAX_MANIFEST: usize = 4 << 20;
+
+/// Why a folder is not read at all.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// It is no backup.
+    #[error("{path} is no backup of an Axon BBS: it has neither {BACKUP_MANIFEST} nor a folder with {METADATA}{hint}")]
+    NotABackup {
+        /// Which folder.
+        path: String,
+        /// What may be meant.
+        hint: String,
+    },
+    /// It has no applet of that name.
+    #[error("the backup has no applet {name:?}; it has: {there}")]
+    NoApplet {
+        /// Which name.
+        name: String,
+        /// What it has.
+        there: String,
+    },
+    /// It cannot be read.
+    #[error(transparent)]
+    Dir(#[from] DirError),
+}
+
+/// Why one applet, or a part of it, is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum AppletFault {
+    /// A file cannot be read.
+    #[error(transparent)]
+    Dir(#[from] DirError),
+    /// A file is not what it should be.
+    #[error("{file} cannot be read: {cause}")]
+    Document {
+        /// Which file.
+        file: &'static str,
+        /// What is wrong.
+        #[source]
+        cause: DocumentError,
+    },
+    /// A row of a file is not what it should be.
+    #[error("row {row} of {file} was refused: {why}")]
+    Row {
+        /// Which file.
+        file: &'static str,
+        /// Which row, from 1.
+        row: usize,
+        /// What is wrong.
+        why: String,
+    },
+    /// A manifest is longer than any.
+    #[error("its manifest is longer than 4 MiB")]
+    LongManifest,
+    /// Another folder of this backup says the same of itself.
+    #[error("it has the {what} of the applet in the folder {other}: one of them was copied or made up, and only that one is taken")]
+    Twice {
+        /// Name or id.
+        what: &'static str,
+        /// Which folder.
+        other: String,
+    },
+    /// Two applets were written into one folder.
+    #[error(
+        "there are more chunks of its code than its manifest names: another applet with a name like this was written into the same folder, and that one is lost from this backup"
+    )]
+    TwoInOne,
+}
+
+/// What is wrong with a chunk.
+#[derive(Debug, thiserror::Error)]
+pub enum ChunkFault {
+    /// It is not there.
+    #[error("chunk {0} is missing")]
+    Missing(usize),
+    /// Its bytes are not those that the manifest names.
+    #[error("chunk {0} is not what its hash says: it was damaged or replaced")]
+    Wrong(usize),
+    /// It cannot be read.
+    #[error(transparent)]
+    Dir(#[from] DirError),
+}
+
+/// What is wrong with an item.
+#[derive(Debug, thiserror::Error)]
+pub enum ItemFault {
+    /// A chunk of it.
+    #[error(transparent)]
+    Chunk(#[from] ChunkFault),
+    /// What is inside.
+    #[error(transparent)]
+    Cipher(#[from] CipherError),
+}
+
+/// A backup folder, open.
+#[derive(Debug)]
+pub struct BackupFolder {
+    dir: Dir,
+    /// What its `backup_manifest.json` says, or why it cannot be read: an unfinished backup has none.
+    pub manifest: Result<Kept<BackupManifest>, AppletFault>,
+}
+
+/// One folder with a `metadata.json`.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its name.
+    pub folder: String,
+    /// What is in it.
+    pub applet: Result<FolderApplet, AppletFault>,
+}
+
+/// An applet of a backup.
+#[derive(Debug)]
+pub struct FolderApplet {
+    /// What the JSON files say; rows that cannot be read are not in it.
+    pub applet: Applet,
+    /// Its code; `None` if it has none.
+    pub code: Option<FolderItem>,
+    /// Its users' data, in the order of `applet.data`.
+    pub data: Vec<FolderItem>,
+    /// What was refused, and what else is wrong.
+    pub faults: Vec<AppletFault>,
+}
+
+/// A sealed item of a backup: a manifest, and the folder with its chunks.
+#[derive(Debug)]
+pub struct FolderItem {
+    /// Which item, in which chunks.
+    pub manifest: Manifest,
+    chunks: Result<Dir, String>,
+    missing: bool,
+}
+
+impl BackupFolder {
+    /// Opens a backup folder.
+    ///
+    /// # Errors
+    /// [`FolderError`].
+    pub fn open(path: &Path) -> Result<Self, FolderError> {
+        let dir = Dir::open(path)?;
+        let folder = Self { manifest: document(&dir, BACKUP_MANIFEST), dir };
+        if folder.manifest.is_err() && folder.folders()?.is_empty() {
+            let is_backup = |name: &String| {
+                dir_has(&folder.dir, name, BACKUP_MANIFEST) || name.starts_with("backup_") && name.len() == 22
+            };
+            let within: Vec<String> = folder.dir.names()?.into_iter().filter(is_backup).take(20).collect();
+            let hint = match within.is_empty() {
+                true => String::new(),
+                false => format!(". Backups are in it; give one of them: {}", within.join(", ")),
+            };
+            return Err(FolderError::NotABackup { path: path.display().to_string(), hint });
+        }
+        Ok(folder)
+    }
+
+    /// Reads all applets, or those that `only` names: by folder, by folder with `_` read as space, or by the applet's own name.
+    /// Of two with one name or id the first is taken.
+    ///
+    /// # Errors
+    /// [`FolderError`].
+    pub fn applets(&self, only: Option<&str>) -> Result<Vec<Entry>, FolderError> {
+        let mut entries = Vec::new();
+        let (mut names, mut ids) = (BTreeMap::new(), BTreeMap::new());
+        for folder in self.folders()? {
+            let mut applet = self.applet(&folder);
+            if let Ok(it) = &applet {
+                let (name, id) = (it.applet.metadata.name.clone(), it.applet.metadata.id.clone());
+                let other = |what, other: &String| Err(AppletFault::Twice { what, other: other.clone() });
+                if let Some(first) = ids.get(id.as_str()) {
+                    applet = other("id", first);
+                } else if let Some(first) = names.get(&name) {
+                    applet = other("name", first);
+                } else {
+                    ids.insert(id.as_str().to_owned(), folder.clone());
+                    names.insert(name, folder.clone());
+                }
+            }
+            entries.push(Entry { folder, applet });
+        }
+        let Some(name) = only else { return Ok(entries) };
+        let there: Vec<String> = entries.iter().map(Entry::name).collect();
+        entries.retain(|entry| entry.is_called(name));
+        match entries.is_empty() {
+            true => Err(FolderError::NoApplet { name: name.to_owned(), there: there.join(", ") }),
+            false => Ok(entries),
+        }
+    }
+
+    /// Folders with a `metadata.json`, whatever it is.
+    fn folders(&self) -> Result<Vec<String>, DirError> {
+        Ok(self.dir.names()?.into_iter().filter(|name| dir_has(&self.dir, name, METADATA)).collect())
+    }
+
+    fn applet(&self, folder: &str) -> Result<FolderApplet, AppletFault> {
+        let dir = self.dir.enter(folder)?;
+        let mut faults = Vec::new();
+        let metadata: Kept<Metadata> = document(&dir, METADATA)?;
+        let code = metadata.code_manifest.as_ref().map(|manifest| FolderItem::new(manifest, dir.enter(CHUNKS)));
+        if let Some(code) = &code {
+            if !code.fits() {
+                return Err(AppletFault::LongManifest);
+            }
+            if code.has_more() {
+                faults.push(AppletFault::TwoInOne);
+            }
+        }
+        let (rows, data) = data(&dir, &mut faults);
+        let scores = rows_of::<HighScore>(&dir, HIGH_SCORES, &mut faults);
+        let state = match optional(document::<SharedState>(&dir, SHARED_STATE)) {
+            Ok(state) => state,
+            Err(fault) => {
+                faults.push(fault);
+                None
+            }
+        };
+        let applet = Applet { metadata, data: rows, scores, state };
+        Ok(FolderApplet { applet, code, data, faults })
+    }
+}
+
+/// The rows of users' data, each with its chunks.
+fn data(dir: &Dir, faults: &mut Vec<AppletFault>) -> (Vec<Kept<DataRow>>, Vec<FolderItem>) {
+    let all = dir.enter(DATA_CHUNKS);
+    let mut items = Vec::new();
+    let mut owners = BTreeSet::new();
+    let mut kept = Vec::new();
+    for (at, row) in rows_of::<DataRow>(dir, APPLET_DATA, faults).into_iter().enumerate() {
+        let name = row.owner_username.to_string_lossy();
+        let refused = match backup::owner_folder(&name) {
+            Err(cause) => Some(format!("its user's name {name:?}: {cause}")),
+            Ok(owner) if !owners.insert(owner.clone()) => Some(format!("another row is of the user {name:?}, too")),
+            Ok(_) => None,
+        };
+        let chunks = match &all {
+            Ok(all) => all.enter(&name),
+            Err(DirError::Missing(path)) => Err(DirError::Missing(path.clone())),
+            Err(DirError::Link(path)) => Err(DirError::Link(path.clone())),
+            Err(_) => Err(DirError::Kind { path: dir.path().join(DATA_CHUNKS), wanted: "folder" }),
+        };
+        let item = FolderItem::new(&row.data_manifest, chunks);
+        match refused {
+            None if item.fits() => {
+                items.push(item);
+                kept.push(row);
+            }
+            None => faults.push(AppletFault::LongManifest),
+            Some(why) => faults.push(AppletFault::Row { file: APPLET_DATA, row: at + 1, why }),
+        }
+    }
+    (kept, items)
+}
+
+impl Entry {
+    /// The applet's name, or that of the folder if it cannot be read.
+    pub fn name(&self) -> String {
+        match &self.applet {
+            Ok(it) => it.applet.metadata.name.to_string_lossy().into_owned(),
+            Err(_) => self.folder.clone(),
+        }
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        let named = || matches!(&self.applet, Ok(it) if it.applet.metadata.name.as_str() == Some(name));
+        self.folder == name || self.folder.replace('_', " ") == name || named()
+    }
+}
+
+impl FolderItem {
+    fn new(manifest: &Manifest, chunks: Result<Dir, DirError>) -> Self {
+        let missing = chunks.as_ref().is_err_and(DirError::is_missing);
+        Self { manifest: manifest.clone(), chunks: chunks.map_err(|error| error.to_string()), missing }
+    }
+
+    /// Reads a chunk, and compares it with the manifest.
+    ///
+    /// # Errors
+    /// [`ChunkFault`].
+    pub fn chunk(&self, index: usize) -> Result<Vec<u8>, ChunkFault> {
+        let id = self.manifest.chunk_hashes().get(index).ok_or(ChunkFault::Missing(index))?;
+        let Ok(chunks) = &self.chunks else { return Err(ChunkFault::Missing(index)) };
+        let bytes = chunks.read(&backup::chunk_file(index), MAX_STORED).map_err(|error| match error {
+            DirError::Missing(_) => ChunkFault::Missing(index),
+            DirError::TooLong { .. } => ChunkFault::Wrong(index),
+            error => ChunkFault::Dir(error),
+        })?;
+        if ChunkId::of(&bytes) == *id { Ok(bytes) } else { Err(ChunkFault::Wrong(index)) }
+    }
+
+    /// Reads all chunks; with a key that the plaintext is what its name says, without that the chunks are.
+    ///
+    /// # Errors
+    /// [`ItemFault`].
+    pub fn verify(&self, key: Option<&Secret<32>>) -> Result<(), ItemFault> {
+        let mut decryptor = key.map(|key| Decryptor::new(key, &self.manifest));
+        let mut plain = zeroize::Zeroizing::new(Vec::new());
+        for index in 0..self.manifest.chunk_hashes().len() {
+            let bytes = self.chunk(index)?;
+            if let Some(decryptor) = &mut decryptor {
+                plain.clear();
+                decryptor.push(&bytes, &mut plain)?;
+            }
+        }
+        plain.clear();
+        decryptor.map_or(Ok(0), |decryptor| decryptor.finish(&mut plain))?;
+        Ok(())
+    }
+
+    /// Why there is no folder with its chunks; nothing if there is one, or if it is only not there.
+    pub fn why_closed(&self) -> Option<&str> {
+        self.chunks.as_ref().err().filter(|_| !self.missing).map(String::as_str)
+    }
+
+    fn fits(&self) -> bool {
+        self.manifest.to_value().to_line().len() <= MAX_MANIFEST
+    }
+
+    /// Whether there is a chunk behind the last one.
+    fn has_more(&self) -> bool {
+        let next = backup::chunk_file(self.manifest.chunk_hashes().len());
+        self.chunks.as_ref().is_ok_and(|chunks| chunks.has(&next).unwrap_or(false))
+    }
+}
+
+fn dir_has(dir: &Dir, folder: &str, file: &str) -> bool {
+    // What cannot be looked into, a link for one, is not passed over: it becomes an applet that is refused.
+    match dir.is_folder(folder) {
+        Ok(true) => dir.enter(folder).and_then(|inside| inside.has(file)).unwrap_or(true),
+        Ok(false) | Err(_) => dir.is_link(folder).unwrap_or(false),
+    }
+}
+
+fn document<T: Fields>(dir: &Dir, file: &'static str) -> Result<Kept<T>, AppletFault> {
+    let bytes = dir.read(file, MAX_JSON)?;
+    backup::parse_one(&bytes).map_err(|cause| AppletFault::Document { file, cause })
+}
+
+fn optional<T>(read: Result<T, AppletFault>) -> Result<Option<T>, AppletFault> {
+    match read {
+        Ok(it) => Ok(Some(it)),
+        Err(AppletFault::Dir(error)) if error.is_missing() => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// The rows of an optional file that can be read.
+fn rows_of<T: Fields>(dir: &Dir, file: &'static str, faults: &mut Vec<AppletFault>) -> Vec<Kept<T>> {
+    let read = || -> Result<_, AppletFault> {
+        let bytes = dir.read(file, MAX_JSON)?;
+        backup::parse_rows::<T>(&bytes).map_err(|cause| AppletFault::Document { file, cause })
+    };
+    let rows = match optional(read()) {
+        Ok(rows) => rows.unwrap_or_default(),
+        Err(fault) => {
+            faults.push(fault);
+            return Vec::new();
+        }
+    };
+    let mut kept = Vec::new();
+    for (at, row) in rows.into_iter().enumerate() {
+        match row {
+            Ok(row) => kept.push(row),
+            Err(cause) => faults.push(AppletFault::Row { file, row: at + 1, why: cause.to_string() }),
+        }
+    }
+    kept
+}
