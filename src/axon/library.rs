@@ -15,7 +15,9 @@ use crate::domain::axon::backup::{self, DataRow, HighScore, Metadata, SharedStat
 use crate::domain::axon::export::{self, Row};
 use crate::domain::axon::json::ShapeError;
 use crate::domain::axon::kept::{DocumentError, Fields, Kept};
+use crate::domain::axon::manifest::Manifest;
 use crate::domain::axon::uuid::Uuid;
+use crate::domain::crypto::secret::Secret;
 use crate::domain::id::ContentHash;
 use crate::store::IndexError;
 use crate::store::axon::{AxonShelf, Item, Record};
@@ -112,6 +114,14 @@ impl Library {
         Ok(library)
     }
 
+    /// The key of an item, if this manifest is of the sealed bytes that are known.
+    pub fn key_of(&self, manifest: &Manifest) -> Option<&Secret<32>> {
+        let item = self.items.get(&manifest.content_hash())?;
+        let ours = Manifest::parse(item.manifest.as_bytes()).ok()?;
+        let is_same = ours.iv() == manifest.iv() && ours.chunk_hashes() == manifest.chunk_hashes();
+        item.key.as_ref().filter(|_| is_same)
+    }
+
     /// The applet with this name.
     pub fn applet_named(&self, name: &str) -> Option<(&String, &Applet)> {
         self.applets.iter().find(|(_, applet)| applet.metadata.name.as_str() == Some(name))
@@ -136,6 +146,20 @@ pub fn applet_records(id: &Uuid, applet: &Applet, changed_at: Timestamp) -> Vec<
         records.push(record(backup::SHARED_STATE, backup::write_one(state)));
     }
     records
+}
+
+/// The applet with this manifest of its code; fields that we do not know stay.
+pub fn with_code(metadata: &Kept<Metadata>, code: &Manifest) -> Kept<Metadata> {
+    let mut object = metadata.object().clone();
+    object.set("code_manifest", code.to_value());
+    Kept::from_value(object.into()).expect("it was read before, and the manifest was, too")
+}
+
+/// The row with this manifest of its data; fields that we do not know stay.
+pub fn with_data(row: &Kept<DataRow>, data: &Manifest) -> Kept<DataRow> {
+    let mut object = row.object().clone();
+    object.set("data_manifest", data.to_value());
+    Kept::from_value(object.into()).expect("it was read before, and the manifest was, too")
 }
 
 /// The record of one model's rows. `None` if the model's name can be no path.

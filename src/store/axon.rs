@@ -28,7 +28,7 @@ pub struct Item {
     pub manifest: String,
     /// Its AES key; `None` if nobody here can open it.
     pub key: Option<Secret<32>>,
-    /// All its chunks are here, and their plaintext is what its name says.
+    /// All its chunks are here; if there is a key, their plaintext is what its name says.
     pub complete: bool,
     /// When it came, or changed.
     pub changed_at: Timestamp,

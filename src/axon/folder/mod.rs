@@ -6,3 +6,8 @@
 
 pub mod dir; // a folder by its handle
 pub mod read; // what is in one
+pub mod restore; // from one onto the shelf
+mod take; // one item of one
+pub mod write; // from the shelf into one
+
+pub use take::Keys;

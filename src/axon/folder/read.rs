@@ -80,7 +80,9 @@ pub enum AppletFault {
     #[error("its manifest is longer than 4 MiB")]
     LongManifest,
     /// Another folder of this backup says the same of itself.
-    #[error("it has the {what} of the applet in the folder {other}: one of them was copied or made up, and only that one is taken")]
+    #[error(
+        "it has the {what} of the applet in the folder {other}: one of them was copied or made up, and only that one is taken"
+    )]
     Twice {
         /// Name or id.
         what: &'static str,
@@ -288,7 +290,12 @@ impl Entry {
 
     fn is_called(&self, name: &str) -> bool {
         let named = || matches!(&self.applet, Ok(it) if it.applet.metadata.name.as_str() == Some(name));
-        self.folder == name || self.folder.replace('_', " ") == name || named()
+        Self::is_folder_called(&self.folder, name) || named()
+    }
+
+    /// Whether an admin means the applet in this folder: `_` may be read as space.
+    pub(super) fn is_folder_called(folder: &str, name: &str) -> bool {
+        folder == name || folder.replace('_', " ") == name
     }
 }
 

@@ -8,7 +8,7 @@ use crate::store::axon::Item;
 use crate::store::{ChunkStoreError, Store};
 
 /// What came of reading an item through the decryptor.
-pub(super) enum Fault {
+pub(in crate::axon) enum Fault {
     Store(ChunkStoreError),
     /// These are missing, or not what they should be; they were put aside.
     Holes(Vec<usize>),
@@ -17,7 +17,17 @@ pub(super) enum Fault {
 }
 
 /// Reads all chunks through the decryptor; the sizes of the chunks. Those that are not what they should be are put aside.
-pub(super) fn read_through(store: &Store, manifest: &Manifest, key: &Secret<32>) -> Result<Vec<u32>, Fault> {
+pub(in crate::axon) fn read_through(store: &Store, manifest: &Manifest, key: &Secret<32>) -> Result<Vec<u32>, Fault> {
+    read_into(store, manifest, key, &mut |_| {})
+}
+
+/// The same, and gives the plaintext out in pieces: it counts only once all of it was given.
+pub(in crate::axon) fn read_into(
+    store: &Store,
+    manifest: &Manifest,
+    key: &Secret<32>,
+    out: &mut dyn FnMut(&[u8]),
+) -> Result<Vec<u32>, Fault> {
     let mut holes = Vec::new();
     let mut sizes = Vec::new();
     let mut decryptor = Decryptor::new(key, manifest);
@@ -41,6 +51,7 @@ pub(super) fn read_through(store: &Store, manifest: &Manifest, key: &Secret<32>)
         if holes.is_empty() && fault.is_none() {
             plain.clear();
             fault = decryptor.push(&bytes, &mut plain).err();
+            out(&plain);
         }
     }
     if !holes.is_empty() {
@@ -51,6 +62,7 @@ pub(super) fn read_through(store: &Store, manifest: &Manifest, key: &Secret<32>)
     }
     plain.clear();
     decryptor.finish(&mut plain).map_err(Fault::Cipher)?;
+    out(&plain);
     Ok(sizes)
 }
 

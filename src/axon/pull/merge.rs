@@ -144,9 +144,10 @@ pub(super) fn merge(
             if item.key.is_none()
                 && let Ok(key) = key
             {
-                (item.manifest, item.key, changed) = (line(&manifest), Some(key), true);
+                // Until now nobody could see whether its content is what its name says.
+                (item.manifest, item.key, item.complete, changed) = (line(&manifest), Some(key), false, true);
             }
-        } else if item.complete {
+        } else if item.complete && item.key.is_some() {
             // The plaintext is the same by its hash, and it was verified: what is here stays.
             merged.resealed.push(content_hash);
         } else if let Ok(key) = key {
@@ -173,7 +174,7 @@ pub(super) fn merge(
 }
 
 /// An item of which nothing is here yet.
-pub(super) fn fresh(
+pub(in crate::axon) fn fresh(
     manifest: &Manifest,
     kinds: BTreeSet<ContentType>,
     key: Option<Secret<32>>,
@@ -191,14 +192,14 @@ pub(super) fn fresh(
 }
 
 /// A manifest, kept beside the one that an item has.
-pub(super) fn candidate(manifest: &Manifest, now: Timestamp) -> Record {
+pub(in crate::axon) fn candidate(manifest: &Manifest, now: Timestamp) -> Record {
     let text = line(manifest);
     let path = format!("{CANDIDATES}{}/{}.json", manifest.content_hash(), ChunkId::of(text.as_bytes()).short());
     Record { path, bytes: text.into_bytes(), changed_at: now }
 }
 
 /// Whether two manifests describe the same sealed bytes.
-pub(super) fn is_same(one: &Manifest, other: &Manifest) -> bool {
+pub(in crate::axon) fn is_same(one: &Manifest, other: &Manifest) -> bool {
     one.iv() == other.iv() && one.chunk_hashes() == other.chunk_hashes()
 }
 

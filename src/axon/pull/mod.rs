@@ -26,11 +26,13 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 pub use check::{Checked, check};
+pub(in crate::axon) use check::{Fault, read_into, read_through};
 pub use config::{ConfigReport, filter};
 pub(in crate::axon) use config::{SOURCE, source_of};
 pub use download::{DownloadReport, ItemFault};
 pub use error::PullError;
-pub use rekey::{RekeyReport, rekey};
+pub(in crate::axon) use merge::{fresh, is_same};
+pub use rekey::{RekeyReport, recipients, rekey};
 pub use sync::SyncReport;
 pub use wanted::{Wanted, of_applet};
 

@@ -7,9 +7,8 @@ use tokio::task::spawn_blocking;
 
 use super::PullError;
 use crate::axon::instance::AxonInstance;
-use crate::axon::library::{Library, applet_records};
+use crate::axon::library::{Library, applet_records, with_code, with_data};
 use crate::domain::axon::backup::{DataRow, Metadata};
-use crate::domain::axon::kept::Kept;
 use crate::domain::axon::key::{KeyError, KeyName, Wrapper};
 use crate::domain::axon::manifest::{ContentType, Manifest};
 use crate::domain::crypto::secret::Secret;
@@ -43,18 +42,27 @@ pub async fn rekey(
     now: Timestamp,
 ) -> Result<RekeyReport, PullError> {
     let own = instance.wrapper()?;
-    let mut recipients = vec![instance.wrapper()?];
-    for peer in store.index.axon_peers().await? {
-        if matches!(peer.trust, AxonTrust::Trusted(_)) {
-            recipients.push(peer.public_key.wrapper()?);
-        }
-    }
+    let recipients = recipients(store, instance).await?;
     let shelf = store.axon(collection.id);
     let library = Library::load(&shelf).await?;
     let work = move || seal(library, &own, &recipients, now);
     let (change, report) = spawn_blocking(work).await.map_err(|_| PullError::Died)??;
     shelf.put(&change).await?;
     Ok(report)
+}
+
+/// Those who get envelopes: this instance first, then the trusted ones.
+///
+/// # Errors
+/// [`PullError`].
+pub async fn recipients(store: &Store, instance: &AxonInstance) -> Result<Vec<Wrapper>, PullError> {
+    let mut recipients = vec![instance.wrapper()?];
+    for peer in store.index.axon_peers().await? {
+        if matches!(peer.trust, AxonTrust::Trusted(_)) {
+            recipients.push(peer.public_key.wrapper()?);
+        }
+    }
+    Ok(recipients)
 }
 
 fn seal(
@@ -78,12 +86,7 @@ fn seal(
             && let Some(key) = known.get(&code.content_hash()).and_then(|item| key_of(item, code))
             && renew(code, key, recipients)?
         {
-            // The object keeps fields that we do not know.
-            let mut object = applet.metadata.object().clone();
-            object.set("code_manifest", code.to_value());
-            if let Ok(kept) = Kept::from_value(object.into()) {
-                (applet.metadata, changed) = (kept, true);
-            }
+            (applet.metadata, changed) = (with_code(&applet.metadata, code), true);
         }
         for row in &mut applet.data {
             let mut data: DataRow = (*row).clone().into_fields();
@@ -92,11 +95,7 @@ fn seal(
                 && !data.data_manifest.has_envelope(own.name())
             {
                 data.data_manifest.add_envelope(own, key)?;
-                let mut object = row.object().clone();
-                object.set("data_manifest", data.data_manifest.to_value());
-                if let Ok(kept) = Kept::from_value(object.into()) {
-                    (*row, changed) = (kept, true);
-                }
+                (*row, changed) = (with_data(row, &data.data_manifest), true);
             }
         }
         if changed && let Ok(id) = id.parse() {

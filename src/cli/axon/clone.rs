@@ -1,5 +1,7 @@
 //! `bulbil axon clone`
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use serde_json::json;
@@ -11,8 +13,11 @@ use super::common::{
     synced_document, synced_in_words,
 };
 use super::peer::{WHERE_TO_ENTER, add_at};
+use super::restore::{Whose, from_folder, restored_document, restored_in_words, tell_left};
 use crate::axon::caller::CallError;
 use crate::axon::collection::default_collection;
+use crate::axon::folder::restore::{Left, RestoreOptions};
+use crate::axon::library::Library;
 use crate::axon::pull::{PullError, Wanted, rekey};
 use crate::clock::Clock;
 use crate::domain::axon::address::AxonAddress;
@@ -32,6 +37,9 @@ pub struct CloneArgs {
     /// Leave applets out
     #[arg(long)]
     pub skip_applets: bool,
+    /// A backup folder: its applets and chunks are taken from there, and only what it lacks is fetched
+    #[arg(long, value_name = "DIR", conflicts_with = "skip_applets")]
+    pub backup_dir: Option<PathBuf>,
     /// The fingerprint of its key was compared
     #[arg(short, long)]
     pub yes: bool,
@@ -49,6 +57,19 @@ pub async fn run(args: CloneArgs, store: &Store, context: &Context) -> anyhow::R
     };
     let (progress, cancel) = (context.progress(), context.cancellation());
     let puller = puller(store, progress.clone(), context).await?;
+    let collection = default_collection(store).await?;
+    refresh(store, &collection).await?;
+    let mut restored = None;
+    if let Some(dir) = &args.backup_dir {
+        let instance = puller.caller().instance();
+        let whose = Whose { store, collection: &collection, instance, key: None };
+        let report = from_folder(&whose, dir, &RestoreOptions::default(), &progress, &cancel, context).await;
+        // The BBS may be away: what the folder has is kept all the same.
+        snapshot(store, &collection, progress.clone(), &cancel, context).await?;
+        let report = report?;
+        restored_in_words(&report).iter().for_each(|line| out.line(line));
+        restored = Some(report);
+    }
     let address: AxonAddress = peer.address.clone().context("its address is not known")?;
     let key = puller.caller().public_key(&address).await?;
     ensure!(
@@ -57,9 +78,6 @@ pub async fn run(args: CloneArgs, store: &Store, context: &Context) -> anyhow::R
         peer.name,
         peer.name
     );
-    let collection = default_collection(store).await?;
-    refresh(store, &collection).await?;
-
     let synced = puller.sync(&collection, &peer, &cancel).await;
     if let Err(PullError::Call { cause: CallError::NotLetIn | CallError::NotLetInOrClock, .. }) = &synced {
         out.remark(format!("{WHERE_TO_ENTER}\n\n{}\n", puller.caller().instance().public.as_str()));
@@ -85,8 +103,16 @@ pub async fn run(args: CloneArgs, store: &Store, context: &Context) -> anyhow::R
     let fetched = puller.download(&collection, &sources(store).await?, &wanted, &cancel).await;
     let rekeyed = rekey(store, &collection, puller.caller().instance(), context.clock.now()).await;
     let made = snapshot(store, &collection, progress.clone(), &cancel, context).await;
-    progress.finish();
     let (fetched, rekeyed, made) = (fetched?, rekeyed?, made?);
+    if let Some(restored) = &restored {
+        // What the folder lacked may have come since.
+        let library = Library::load(&store.axon(collection.id)).await?;
+        let usable =
+            |left: &Left| library.items.get(&left.content_hash).is_some_and(|item| item.complete && item.key.is_some());
+        let left: Vec<Left> = restored.left.iter().filter(|left| !usable(left)).cloned().collect();
+        tell_left(&progress, &left);
+    }
+    progress.finish();
     out.line(downloaded_in_words(&fetched));
     if let Some(sequence) = made {
         out.line(format!("snapshot {}@{sequence}", collection.name));
@@ -95,7 +121,7 @@ pub async fn run(args: CloneArgs, store: &Store, context: &Context) -> anyhow::R
     let document = json!({
         "peer": peer.name, "collection": collection.name, "synced": synced_document(&peer.name, &synced),
         "config": config.as_ref().map(config_document), "fetched": downloaded_document(&fetched),
-        "rekeyed": rekeyed.rekeyed, "snapshot": made,
+        "rekeyed": rekeyed.rekeyed, "snapshot": made, "restored": restored.as_ref().map(restored_document),
     });
     out.document("axon clone", document, &problems);
     Ok(out.outcome(&problems))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -10,6 +10,7 @@ use super::super::context::Context;
 use super::super::dialling::dial;
 use super::super::output::{bytes, count};
 use crate::axon::caller::AxonCaller;
+use crate::axon::collection::{default_collection, own_collections};
 use crate::axon::instance::AxonInstance;
 use crate::axon::pull::{AxonPuller, ConfigReport, DownloadReport, SyncReport};
 use crate::domain::axon::address::AxonAddress;
@@ -88,6 +89,30 @@ pub async fn sources(store: &Store, named: Option<&str>) -> anyhow::Result<Vec<A
         "there is no Axon BBS to pull from: 'bulbil peer add --kind axon URL' adds one, 'bulbil peer list' shows those that are known"
     );
     Ok(peers)
+}
+
+/// The collection of this name, or the one that what comes from Axon BBSes belongs to, as its newest snapshot has it. Nothing is
+/// made here.
+///
+/// # Errors
+/// If there is none, or it holds no Axon BBS.
+pub async fn existing_collection(store: &Store, named: Option<&str>) -> anyhow::Result<Collection> {
+    let collection = match named {
+        Some(name) => {
+            let found = store.index.collection_named(name).await?;
+            found.with_context(|| format!("there is no collection {name:?}: 'bulbil collection list' shows them"))?
+        }
+        None => {
+            let own = own_collections(store).await?;
+            ensure!(
+                !own.is_empty(),
+                "there is no collection of an Axon BBS here yet: 'bulbil axon clone' or 'bulbil axon restore' makes one; of one that is mirrored from another instance, give the name with --collection"
+            );
+            default_collection(store).await?
+        }
+    };
+    worker::axon::refresh(store, &collection).await?;
+    Ok(collection)
 }
 
 /// Puts what came into a snapshot; its number.

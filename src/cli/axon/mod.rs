@@ -1,5 +1,6 @@
 //! `bulbil axon …`: an Axon BBS as peer, under the names that its admins know.
 
+mod backup; // a backup folder as a BBS writes them
 mod check; // one item
 mod clone; // everything of one peer
 mod common; // what several commands need
@@ -7,6 +8,7 @@ mod download; // missing chunks
 pub(super) mod peer; // Axon instances among the peers
 pub(super) mod rights; // what they may have here
 mod rekey; // envelopes for those who are trusted now
+mod restore; // a backup folder, back
 mod sync; // what is new
 
 use clap::Subcommand;
@@ -19,7 +21,7 @@ use super::output::Outcome;
 pub enum AxonCommand {
     /// Take over an Axon BBS: its configuration, its applets, everything that it announces
     #[command(
-        after_help = "Example:\n  bulbil axon clone http://NAME.onion\n  bulbil axon clone http://NAME.onion --skip-config"
+        after_help = "Example:\n  bulbil axon clone http://NAME.onion\n  bulbil axon clone http://NAME.onion --skip-config\n  bulbil axon clone http://NAME.onion --backup-dir applet_backups/backup_20261121_205042"
     )]
     Clone(clone::CloneArgs),
     /// Ask an Axon BBS for the key that it has now, and take it over if you say so
@@ -31,6 +33,16 @@ pub enum AxonCommand {
     /// Fetch the chunks that are missing, and check that each item is what its name says
     #[command(after_help = "Example:\n  bulbil axon download\n  bulbil axon download --applet 'Star Miner'")]
     Download(download::DownloadArgs),
+    /// Write applets with their code, users' data, scores and shared states into a backup folder that an Axon BBS can restore
+    #[command(
+        after_help = "Example:\n  bulbil axon backup --output /backups\n  bulbil axon backup --output /backups --applet 'Star Miner'"
+    )]
+    Backup(backup::BackupArgs),
+    /// Take applets over from a backup folder of an Axon BBS; what is here already stays as it is
+    #[command(
+        after_help = "Example:\n  bulbil axon restore applet_backups/backup_20261121_205042\n  bulbil axon restore backup_20261121_205042 --applet Star_Miner --key maker.pem"
+    )]
+    Restore(restore::RestoreArgs),
     /// Show who can open an item, which of its chunks are here, and whether it is what its name says
     #[command(after_help = "Example:\n  bulbil axon check 138f6a3c")]
     Check(check::CheckArgs),
@@ -53,6 +65,8 @@ pub async fn run(command: AxonCommand, context: &Context) -> anyhow::Result<Outc
         AxonCommand::UpdatePeerKey(args) => peer::update_key(args, &store, context).await,
         AxonCommand::Sync(args) => sync::run(args, &store, context).await,
         AxonCommand::Download(args) => download::run(args, &store, context).await,
+        AxonCommand::Backup(args) => backup::run(args, &store, context).await,
+        AxonCommand::Restore(args) => restore::run(args, &store, context).await,
         AxonCommand::Check(args) => check::run(args, &store, context).await,
         AxonCommand::Rekey => rekey::run(&store, context).await,
         AxonCommand::ResetSync(args) => peer::reset_sync(args.peer.as_deref(), &store, context).await,

@@ -32,7 +32,7 @@ pub struct SealedItem {
     pub manifest: String,
     /// Its key, sealed; `None` if nobody here can open it.
     pub sealed_key: Option<Vec<u8>>,
-    /// All its chunks are here, and their plaintext is what its name says.
+    /// All its chunks are here; if there is a key, their plaintext is what its name says.
     pub complete: bool,
     /// When it came, or changed.
     pub changed_at: Timestamp,

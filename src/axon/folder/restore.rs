@@ -1,0 +1,319 @@
+//! A backup folder onto the shelf: applets that are not here yet, with their code, users' data, scores and shared state.
+//!
+//! Order (R8): chunks are compared and written, read again, made durable; then the shelf hears of one applet with all that belongs to
+//! it, at once. Killed anywhere, an applet is on the shelf whole or not at all, and the same command goes on.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use super::read::{AppletFault, BackupFolder, Entry, FolderApplet, FolderError, FolderItem};
+use super::take::{Keys, Refused, Taken, Taking};
+use crate::axon::library::{Applet, Library, LibraryError, applet_records, with_code, with_data};
+use crate::domain::axon::manifest::ContentType;
+use crate::domain::axon::payload::Payload;
+use crate::domain::id::ContentHash;
+use crate::monitor::{Counter, Monitor, Problem};
+use crate::store::axon::{AxonShelf, Change, Item};
+use crate::store::index::Collection;
+use crate::store::{ChunkStoreError, IndexError, Store};
+
+const UNREADABLE: &str =
+    "kept, but nobody here can open it: the private key of the instance that made the backup does, with --key";
+
+/// What is restored.
+#[derive(Debug, Clone, Default)]
+pub struct RestoreOptions {
+    /// One applet only, by the name of its folder or its own.
+    pub applet: Option<String>,
+    /// No chunks: a download gets them later.
+    pub skip_chunks: bool,
+}
+
+/// An item that cannot be used as it came: a download may bring its chunks, a BBS its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// Of which applet.
+    pub applet: String,
+    /// Which item.
+    pub content_hash: ContentHash,
+    /// What it is to the applet.
+    pub what: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// What was restored.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct RestoreReport {
+    /// Names of applets that are here now.
+    pub restored: Vec<String>,
+    /// Names of applets that were here already, and stayed as they are.
+    pub skipped: Vec<String>,
+    /// Names of applets, or folders, that were refused.
+    pub refused: Vec<String>,
+    /// Items that cannot be used as they came.
+    pub left: Vec<Left>,
+    /// Users' data that came.
+    pub data: u64,
+    /// Scores that came.
+    pub scores: u64,
+    /// Shared states that came.
+    pub states: u64,
+    /// Chunks that were copied.
+    pub chunks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Why a restore came to an end. Applets that were restored before stay.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The folder is none.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The index.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// What is known cannot be read.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    /// Chunks cannot be stored.
+    #[error(transparent)]
+    Chunks(#[from] ChunkStoreError),
+    /// It was stopped.
+    #[error("stopped; what was restored until then is kept, and the same command goes on from there")]
+    Cancelled,
+    /// A thread died.
+    #[error("a part of the work died unexpectedly. This is a bug in bulbil")]
+    Died,
+}
+
+/// Where a backup folder is restored to, and with whose keys.
+#[derive(Clone)]
+pub struct Restore<'a> {
+    /// The repository.
+    pub store: &'a Store,
+    /// The collection of the BBS.
+    pub collection: &'a Collection,
+    /// Who opens what is in it.
+    pub keys: Arc<Keys>,
+    /// When it is.
+    pub now: Timestamp,
+    /// Where progress goes, and what is wrong with an applet.
+    pub monitor: &'a dyn Monitor,
+}
+
+impl Restore<'_> {
+    /// Restores applets that are not here. What is wrong with one is a problem for the monitor, and the others go on.
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub async fn run(
+        &self,
+        folder: BackupFolder,
+        options: &RestoreOptions,
+        cancel: &CancellationToken,
+    ) -> Result<RestoreReport, RestoreError> {
+        if let Err(fault) = &folder.manifest {
+            let message = format!("{fault}: it was perhaps not finished. What is there is restored");
+            self.monitor.problem(Problem { subject: "backup".to_owned(), message });
+        }
+        let only = options.applet.clone();
+        let entries =
+            spawn_blocking(move || folder.applets(only.as_deref())).await.map_err(|_| RestoreError::Died)??;
+        let shelf = self.store.axon(self.collection.id);
+        let library = Library::load(&shelf).await?;
+        self.monitor.task("restoring applets", Counter::Entries, Some(entries.len() as u64));
+        let (keys, skip_chunks) = (self.keys.clone(), options.skip_chunks);
+        let (store, now, monitor) = (self.store, self.now, self.monitor);
+        let mut work = Work { store, shelf, library, keys, skip_chunks, now, monitor };
+        let mut report = RestoreReport::default();
+        for entry in entries {
+            if cancel.is_cancelled() {
+                return Err(RestoreError::Cancelled);
+            }
+            work.entry(entry, &mut report).await?;
+            self.monitor.add(Counter::Entries, 1);
+        }
+        Ok(report)
+    }
+}
+
+struct Work<'a> {
+    store: &'a Store,
+    shelf: AxonShelf,
+    library: Library,
+    keys: Arc<Keys>,
+    skip_chunks: bool,
+    now: Timestamp,
+    monitor: &'a dyn Monitor,
+}
+
+/// An applet whose items were taken.
+struct Whole {
+    applet: Applet,
+    items: Vec<Item>,
+    faults: Vec<String>,
+    left: Vec<Left>,
+    copied: (u64, u64),
+}
+
+impl Work<'_> {
+    async fn entry(&mut self, entry: Entry, report: &mut RestoreReport) -> Result<(), RestoreError> {
+        let name = entry.name();
+        let it = match entry.applet {
+            Ok(it) => it,
+            Err(fault) => {
+                self.problem(&name, format!("not restored: {}", in_words(&fault)));
+                report.refused.push(name);
+                return Ok(());
+            }
+        };
+        let id = it.applet.metadata.id.clone();
+        let called_so = it.applet.metadata.name.as_str().is_some_and(|name| self.library.applet_named(name).is_some());
+        let is_here = called_so || self.library.applets.contains_key(id.as_str());
+        let known = self.known(&it).await?;
+        let (store, keys, skip_chunks, now) = (self.store.clone(), self.keys.clone(), self.skip_chunks, self.now);
+        let work = move || {
+            let taking = Taking { store: &store, keys: &keys, skip_chunks, now };
+            if is_here { missing_chunks(&taking, it, known) } else { everything(&taking, it, known) }
+        };
+        let whole = match spawn_blocking(work).await.map_err(|_| RestoreError::Died)? {
+            Ok(whole) => whole,
+            Err(Refused::Store(cause)) => return Err(cause.into()),
+            Err(Refused::Died) => return Err(RestoreError::Died),
+            Err(Refused::Content(cause)) => {
+                self.problem(&name, format!("not restored: its code is not what its name says: {cause}"));
+                report.refused.push(name);
+                return Ok(());
+            }
+        };
+        report.chunks += whole.copied.0;
+        report.bytes += whole.copied.1;
+        self.monitor.add(Counter::Chunks, whole.copied.0);
+        self.monitor.add(Counter::ChunkBytes, whole.copied.1);
+        let mut change = Change { items: whole.items, ..Change::default() };
+        if !is_here {
+            change.records = applet_records(&id, &whole.applet, now);
+        }
+        if whole.copied.0 > 0 {
+            let store = self.store.clone();
+            spawn_blocking(move || store.chunks.sync()).await.map_err(|_| RestoreError::Died)??;
+        }
+        if !change.items.is_empty() || !change.records.is_empty() {
+            self.shelf.put(&change).await?;
+        }
+        if is_here {
+            report.skipped.push(name);
+            return Ok(());
+        }
+        for fault in whole.faults {
+            self.problem(&name, fault);
+        }
+        report.left.extend(whole.left.into_iter().map(|left| Left { applet: name.clone(), ..left }));
+        report.data += whole.applet.data.len() as u64;
+        report.scores += whole.applet.scores.len() as u64;
+        report.states += u64::from(whole.applet.state.is_some());
+        self.library.applets.insert(id.as_str().to_owned(), whole.applet);
+        report.restored.push(name);
+        Ok(())
+    }
+
+    /// What the shelf has of the items of an applet: of its code, then of its data.
+    async fn known(&self, it: &FolderApplet) -> Result<Vec<Option<Item>>, IndexError> {
+        let mut known = Vec::new();
+        for item in it.code.iter().chain(&it.data) {
+            known.push(self.shelf.item(&item.manifest.content_hash()).await?);
+        }
+        Ok(known)
+    }
+
+    fn problem(&self, applet: &str, message: String) {
+        self.monitor.problem(Problem { subject: format!("applet {applet}"), message });
+    }
+}
+
+/// Takes an applet that is not here.
+fn everything(taking: &Taking<'_>, it: FolderApplet, known: Vec<Option<Item>>) -> Result<Whole, Refused> {
+    let FolderApplet { mut applet, code, data, faults } = it;
+    let mut known = known.into_iter();
+    let faults = faults.iter().map(in_words).collect();
+    let mut whole = Whole { applet: applet.clone(), items: Vec::new(), faults, left: Vec::new(), copied: (0, 0) };
+    if let Some(code) = &code {
+        let taken = taking.take(code, ContentType::Applet, known.next().flatten())?;
+        applet.metadata = with_code(&applet.metadata, &taken.manifest);
+        whole.add(taken, "its code");
+    }
+    let rows = std::mem::take(&mut applet.data);
+    for (row, item) in rows.into_iter().zip(&data) {
+        let whose = format!("the data of {:?}", row.owner_username.to_string_lossy());
+        let known = known.next().flatten();
+        match taking.take(item, ContentType::AppletData, known) {
+            Ok(taken) => {
+                if let Some(why) = is_foreign(taking, &taken, &applet) {
+                    whole.faults.push(format!("{whose} was left out: {why}"));
+                    whole.copied = (whole.copied.0 + taken.copied.0, whole.copied.1 + taken.copied.1);
+                    continue;
+                }
+                applet.data.push(with_data(&row, &taken.manifest));
+                whole.add(taken, &whose);
+            }
+            Err(Refused::Content(cause)) => whole.faults.push(format!("{whose} was left out: {cause}")),
+            Err(refused) => return Err(refused),
+        }
+    }
+    whole.applet = applet;
+    Ok(whole)
+}
+
+/// Of an applet that is here: chunks that its items lack.
+fn missing_chunks(taking: &Taking<'_>, it: FolderApplet, known: Vec<Option<Item>>) -> Result<Whole, Refused> {
+    let mut whole =
+        Whole { applet: it.applet, items: Vec::new(), faults: Vec::new(), left: Vec::new(), copied: (0, 0) };
+    let items: Vec<(FolderItem, Option<Item>)> = it.code.into_iter().chain(it.data).zip(known).collect();
+    for (item, known) in items {
+        let Some(known) = known.filter(|known| !known.complete && !taking.skip_chunks) else { continue };
+        let kind = known.kinds.first().cloned().unwrap_or(ContentType::Applet);
+        match taking.take(&item, kind, Some(known)) {
+            Ok(taken) => {
+                whole.copied = (whole.copied.0 + taken.copied.0, whole.copied.1 + taken.copied.1);
+                whole.items.extend(taken.item.filter(|item| item.complete));
+            }
+            Err(Refused::Content(_)) => {}
+            Err(refused) => return Err(refused),
+        }
+    }
+    Ok(whole)
+}
+
+impl Whole {
+    fn add(&mut self, taken: Taken, what: &str) {
+        self.copied = (self.copied.0 + taken.copied.0, self.copied.1 + taken.copied.1);
+        let content_hash = taken.manifest.content_hash();
+        let left = |message: String| Left { applet: String::new(), content_hash, what: what.to_owned(), message };
+        if taken.unreadable {
+            self.left.push(left(UNREADABLE.to_owned()));
+        }
+        self.left.extend(taken.faults.into_iter().map(left));
+        self.items.extend(taken.item);
+    }
+}
+
+/// Why a user's data is not that of this applet, if it is not.
+fn is_foreign(taking: &Taking<'_>, taken: &Taken, applet: &Applet) -> Option<&'static str> {
+    let plain = taking.plaintext(taken)?;
+    match Payload::parse(&plain) {
+        Ok(Payload::AppletData(data)) if data.applet_id == applet.metadata.id => None,
+        Ok(Payload::AppletData(_)) => {
+            Some("it belongs to another applet, which was written into the same folder by the backup's maker")
+        }
+        _ => Some("it is no applet's data"),
+    }
+}
+
+fn in_words(fault: &AppletFault) -> String {
+    fault.to_string()
+}

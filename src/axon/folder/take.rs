@@ -1,0 +1,249 @@
+//! One item of a backup folder on its way to the shelf: its chunks into the store, its key, whether it is what its name says.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::read::{ChunkFault, FolderItem};
+use crate::axon::pull::{Fault, fresh, is_same, read_into, read_through};
+use crate::domain::axon::cipher::CipherError;
+use crate::domain::axon::key::Wrapper;
+use crate::domain::axon::manifest::{ContentType, EnvelopeError, Manifest};
+use crate::domain::axon::private::PrivateKey;
+use crate::domain::crypto::secret::Secret;
+use crate::domain::id::ChunkId;
+use crate::store::axon::Item;
+use crate::store::{ChunkStoreError, Store};
+
+/// Longest plaintext that is looked into, in bytes.
+const MAX_LOOKED_INTO: usize = 64 << 20;
+
+/// Who opens what is in a backup.
+#[derive(Debug)]
+pub struct Keys {
+    /// This instance's key first, then that of the backup's maker, if it was given.
+    pub private: Vec<PrivateKey>,
+    /// Wraps for this instance.
+    pub own: Wrapper,
+}
+
+/// What became of one item.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// The manifest that the applet has from now on.
+    pub manifest: Manifest,
+    /// To be put on the shelf; `None` if nothing changes there.
+    pub item: Option<Item>,
+    /// Chunks that were copied, and their bytes.
+    pub copied: (u64, u64),
+    /// What is wrong with it, if it can be used all the same.
+    pub faults: Vec<String>,
+    /// Nobody here can open it.
+    pub unreadable: bool,
+}
+
+/// Why an item is not taken.
+pub(super) enum Refused {
+    /// The store.
+    Store(ChunkStoreError),
+    /// A thread died, or a key of ours cannot be used.
+    Died,
+    /// The item is not what it says.
+    Content(CipherError),
+}
+
+/// What is of the chunks of a manifest.
+enum State {
+    /// All here; their sizes.
+    Whole(Vec<u32>),
+    /// Some are not.
+    Holes,
+}
+
+pub(super) struct Taking<'a> {
+    pub store: &'a Store,
+    pub keys: &'a Keys,
+    pub skip_chunks: bool,
+    pub now: Timestamp,
+}
+
+impl Taking<'_> {
+    /// Takes one item. `known`: what the shelf has of it.
+    pub(super) fn take(&self, from: &FolderItem, kind: ContentType, known: Option<Item>) -> Result<Taken, Refused> {
+        let mut manifest = from.manifest.clone();
+        let ours = known.as_ref().and_then(|item| Manifest::parse(item.manifest.as_bytes()).ok());
+        let same = ours.as_ref().is_some_and(|ours| is_same(ours, &manifest));
+        let mut faults = Vec::new();
+        if let (Some(known), Some(ours)) = (&known, &ours)
+            && !same
+            && known.complete
+            && known.key.is_some()
+        {
+            // The plaintext is the same by its hash, and it was verified: what is here stays.
+            let item = with_kind(known, kind, self.now);
+            return Ok(Taken { manifest: ours.clone(), item, copied: (0, 0), faults, unreadable: false });
+        }
+        let key = match self.unwrap(&manifest, &mut faults) {
+            Some(key) => Some(key),
+            None => known.as_ref().filter(|_| same).and_then(|item| item.key.as_ref()).map(copy),
+        };
+        let mut copied = (0, 0);
+        let mut state = self.chunks(from, &mut copied, &mut faults)?;
+        for again in [true, false] {
+            if matches!(state, State::Holes) {
+                break;
+            }
+            match self.read(&manifest, key.as_ref())? {
+                State::Whole(sizes) => {
+                    state = State::Whole(sizes);
+                    break;
+                }
+                // What is in the store was damaged, and is put aside now; the folder has it.
+                State::Holes if again => state = self.chunks(from, &mut copied, &mut faults)?,
+                State::Holes => {
+                    faults.push("its chunks do not stay on the disk as they were written".to_owned());
+                    state = State::Holes;
+                }
+            }
+        }
+        let whole = matches!(state, State::Whole(_));
+        if let (Some(known), Some(ours)) = (&known, ours)
+            && !same
+            && !whole
+            && (known.key.is_some() || key.is_none())
+        {
+            let item = with_kind(known, kind, self.now);
+            return Ok(Taken { manifest: ours, item, copied, faults, unreadable: known.key.is_none() });
+        }
+        if let Some(key) = &key
+            && !manifest.has_envelope(self.keys.own.name())
+        {
+            manifest.add_envelope(&self.keys.own, key).map_err(|_| Refused::Died)?;
+        }
+        let mut kinds: BTreeSet<ContentType> = known.as_ref().map(|item| item.kinds.clone()).unwrap_or_default();
+        kinds.insert(kind.clone());
+        let unreadable = key.is_none();
+        let mut item = fresh(&manifest, kinds, key, self.now);
+        if let State::Whole(sizes) = state {
+            item.chunks = manifest.chunk_hashes().iter().copied().zip(sizes).collect();
+            item.complete = true;
+        }
+        let item = match known {
+            // It has the envelopes that somebody wanted it to have.
+            Some(known) if same && !is_better(&item, &known) => with_kind(&known, kind, self.now),
+            _ => Some(item),
+        };
+        Ok(Taken { manifest, item, copied, faults, unreadable })
+    }
+
+    /// The key, from an envelope for one of those who open.
+    fn unwrap(&self, manifest: &Manifest, faults: &mut Vec<String>) -> Option<Secret<32>> {
+        for private in &self.keys.private {
+            match manifest.unwrap_key(private) {
+                Ok(key) => return Some(key),
+                Err(EnvelopeError::Missing) => {}
+                Err(EnvelopeError::Key(cause)) => faults.push(format!("its envelope does not open: {cause}")),
+            }
+        }
+        None
+    }
+
+    /// Brings what is not here into the store, each chunk compared before. Whole without sizes: they come with reading.
+    fn chunks(&self, from: &FolderItem, copied: &mut (u64, u64), faults: &mut Vec<String>) -> Result<State, Refused> {
+        let mut wrong: Vec<ChunkFault> = Vec::new();
+        let mut left = 0;
+        for (index, id) in from.manifest.chunk_hashes().iter().enumerate() {
+            if self.store.chunks.size(id).map_err(Refused::Store)?.is_some_and(|size| size > 0) {
+                continue;
+            }
+            if self.skip_chunks {
+                left += 1;
+                continue;
+            }
+            match from.chunk(index) {
+                Ok(bytes) if bytes.is_empty() => wrong.push(ChunkFault::Wrong(index)),
+                Ok(bytes) => {
+                    self.store.chunks.write(id, &bytes).map_err(Refused::Store)?;
+                    *copied = (copied.0 + 1, copied.1 + bytes.len() as u64);
+                }
+                Err(fault) => wrong.push(fault),
+            }
+        }
+        let total = from.manifest.chunk_hashes().len();
+        match wrong.len() {
+            0 if left == 0 => return Ok(State::Whole(Vec::new())),
+            0 => {}
+            n if n == total && from.why_closed().is_some() => faults.push(from.why_closed().unwrap_or("").to_owned()),
+            n => {
+                let missing = wrong.iter().filter(|fault| matches!(fault, ChunkFault::Missing(_))).count();
+                let named: Vec<String> = wrong.iter().take(3).map(ToString::to_string).collect();
+                let more = if n > 3 { ", …" } else { "" };
+                let counted = format!("{} of {total} chunks cannot be used ({missing} missing)", n);
+                faults.push(format!("{counted}: {}{more}", named.join(", ")));
+            }
+        }
+        Ok(State::Holes)
+    }
+
+    /// Reads everything from the store again: through the decryptor with a key, else each chunk against its hash.
+    fn read(&self, manifest: &Manifest, key: Option<&Secret<32>>) -> Result<State, Refused> {
+        if let Some(key) = key {
+            return match read_through(self.store, manifest, key) {
+                Ok(sizes) => Ok(State::Whole(sizes)),
+                Err(Fault::Holes(_)) => Ok(State::Holes),
+                Err(Fault::Cipher(cause)) => Err(Refused::Content(cause)),
+                Err(Fault::Store(cause)) => Err(Refused::Store(cause)),
+                Err(Fault::Died) => Err(Refused::Died),
+            };
+        }
+        let mut sizes = Vec::new();
+        for id in manifest.chunk_hashes() {
+            let bytes = match self.store.chunks.read(id) {
+                Ok(bytes) => bytes,
+                Err(ChunkStoreError::Missing { .. }) => return Ok(State::Holes),
+                Err(cause) => return Err(Refused::Store(cause)),
+            };
+            if ChunkId::of(&bytes) != *id {
+                self.store.chunks.quarantine(id).map_err(Refused::Store)?;
+                return Ok(State::Holes);
+            }
+            sizes.push(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        }
+        Ok(State::Whole(sizes))
+    }
+
+    /// The plaintext of an item that was taken whole; `None` if it is not, or is too long to be looked into.
+    pub(super) fn plaintext(&self, taken: &Taken) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+        let item = taken.item.as_ref().filter(|item| item.complete)?;
+        let total: u64 = item.chunks.iter().map(|(_, size)| u64::from(*size)).sum();
+        if total > MAX_LOOKED_INTO as u64 {
+            return None;
+        }
+        let mut plain = zeroize::Zeroizing::new(Vec::with_capacity(total as usize));
+        let key = item.key.as_ref()?;
+        read_into(self.store, &taken.manifest, key, &mut |bytes| plain.extend_from_slice(bytes)).ok()?;
+        Some(plain)
+    }
+}
+
+fn is_better(item: &Item, known: &Item) -> bool {
+    item.complete && !known.complete || item.key.is_some() && known.key.is_none()
+}
+
+/// The item with one kind more; nothing if it has it already.
+fn with_kind(item: &Item, kind: ContentType, now: Timestamp) -> Option<Item> {
+    let mut kinds = item.kinds.clone();
+    kinds.insert(kind).then(|| Item {
+        content_hash: item.content_hash,
+        kinds,
+        manifest: item.manifest.clone(),
+        key: item.key.as_ref().map(copy),
+        complete: item.complete,
+        changed_at: now,
+        chunks: item.chunks.clone(),
+    })
+}
+
+fn copy(key: &Secret<32>) -> Secret<32> {
+    Secret::from_slice(key.expose()).expect("a key of this length")
+}

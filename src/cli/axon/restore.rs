@@ -1,0 +1,173 @@
+//! `bulbil axon restore`
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use super::super::context::Context;
+use super::super::output::{Outcome, bytes, count};
+use super::super::progress::Progress;
+use super::common::{instance, snapshot};
+use crate::axon::collection::default_collection;
+use crate::axon::folder::Keys;
+use crate::axon::folder::read::BackupFolder;
+use crate::axon::folder::restore::{Left, Restore, RestoreOptions, RestoreReport};
+use crate::axon::instance::AxonInstance;
+use crate::axon::pull::rekey;
+use crate::clock::Clock;
+use crate::domain::axon::private::PrivateKey;
+use crate::monitor::{Monitor, Problem};
+use crate::store::Store;
+use crate::store::index::Collection;
+use crate::worker::axon::refresh;
+
+/// `bulbil axon restore`
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The backup's folder: the one with backup_manifest.json in it
+    pub dir: PathBuf,
+    /// This applet only: its name, or that of its folder
+    #[arg(long, value_name = "NAME")]
+    pub applet: Option<String>,
+    /// Leave the chunks out; 'bulbil axon download' gets them later
+    #[arg(long)]
+    pub skip_chunks: bool,
+    /// Make envelopes for this instance and for all trusted Axon BBSes afterwards, and drop all others
+    #[arg(long)]
+    pub rekey: bool,
+    /// The private key (PEM) of the instance that made the backup, to open what was made for it alone
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+}
+
+/// Restores a backup folder.
+pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
+    let instance = instance(store).await?;
+    let collection = default_collection(store).await?;
+    refresh(store, &collection).await?;
+    let (progress, cancel) = (context.progress(), context.cancellation());
+    let options = RestoreOptions { applet: args.applet, skip_chunks: args.skip_chunks };
+    let whose = Whose { store, collection: &collection, instance: &instance, key: args.key.as_deref() };
+    let restored = from_folder(&whose, &args.dir, &options, &progress, &cancel, context).await;
+    let rekeyed = match args.rekey && restored.is_ok() {
+        true => Some(rekey(store, &collection, &instance, context.clock.now()).await),
+        false => None,
+    };
+    // What came is kept in a snapshot, also if it was stopped.
+    let made = snapshot(store, &collection, progress.clone(), &cancel, context).await;
+    progress.finish();
+    let (restored, rekeyed, made) = (restored?, rekeyed.transpose()?, made?);
+    tell_left(&progress, &restored.left);
+    let out = &context.output;
+    restored_in_words(&restored).iter().for_each(|line| out.line(line));
+    if let Some(rekeyed) = rekeyed {
+        let (items, recipients) = (count(rekeyed.rekeyed, "item"), count(rekeyed.recipients, "recipient"));
+        out.line(format!("{items} have new envelopes, for {recipients}"));
+    }
+    if let Some(sequence) = made {
+        out.line(format!("snapshot {}@{sequence}", collection.name));
+    }
+    let problems = progress.problems();
+    let mut document = restored_document(&restored);
+    document["collection"] = json!(collection.name);
+    document["rekeyed"] = json!(rekeyed.map(|rekeyed| rekeyed.rekeyed));
+    document["snapshot"] = json!(made);
+    out.document("axon restore", document, &problems);
+    Ok(out.outcome(&problems))
+}
+
+/// Where a backup goes, and who opens it.
+pub struct Whose<'a> {
+    /// The repository.
+    pub store: &'a Store,
+    /// The collection.
+    pub collection: &'a Collection,
+    /// This instance.
+    pub instance: &'a AxonInstance,
+    /// A file with the private key of the backup's maker.
+    pub key: Option<&'a Path>,
+}
+
+/// Restores a folder into a collection that was refreshed; problems are those of `progress`.
+///
+/// # Errors
+/// If the folder or the key cannot be read.
+pub async fn from_folder(
+    whose: &Whose<'_>,
+    dir: &Path,
+    options: &RestoreOptions,
+    progress: &Arc<Progress>,
+    cancel: &CancellationToken,
+    context: &Context,
+) -> anyhow::Result<RestoreReport> {
+    let own = PrivateKey::from_pkcs8_der(whose.instance.private.pkcs8_der())?;
+    let mut private = vec![own];
+    if let Some(file) = whose.key {
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read the key {}", file.display()))?;
+        let key = PrivateKey::from_pem(&Zeroizing::new(text));
+        private.push(key.with_context(|| format!("{} is no key with which a backup could be opened", file.display()))?);
+    }
+    let keys = Arc::new(Keys { private, own: whose.instance.wrapper()? });
+    let folder = BackupFolder::open(dir)?;
+    let now = context.clock.now();
+    let restore = Restore { store: whose.store, collection: whose.collection, keys, now, monitor: &**progress };
+    Ok(restore.run(folder, options, cancel).await?)
+}
+
+/// Says what cannot be used: the same of many items once.
+pub fn tell_left(progress: &Progress, all: &[Left]) {
+    let mut told: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for left in all {
+        told.entry((&left.applet, &left.message)).or_default().push(&left.what);
+    }
+    for ((applet, message), whats) in told {
+        let what = match whats.as_slice() {
+            [first, _, ..] => format!("{first} and {} more", whats.len() - 1),
+            _ => whats.concat(),
+        };
+        progress.problem(Problem { subject: format!("applet {applet}"), message: format!("{what}: {message}") });
+    }
+}
+
+/// A restore in words.
+pub fn restored_in_words(report: &RestoreReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !report.restored.is_empty() {
+        lines.push(format!("restored: {}", report.restored.join(", ")));
+    }
+    if !report.skipped.is_empty() {
+        lines.push(format!("here already, and left as they are: {}", report.skipped.join(", ")));
+    }
+    lines.push(format!(
+        "{} restored, {} skipped, {} refused; {} of users, {}, {}; copied {} in {}",
+        count(report.restored.len() as u64, "applet"),
+        report.skipped.len(),
+        report.refused.len(),
+        count(report.data, "data set"),
+        count(report.scores, "score"),
+        count(report.states, "shared state"),
+        bytes(report.bytes),
+        count(report.chunks, "chunk")
+    ));
+    lines
+}
+
+/// A restore as JSON.
+pub fn restored_document(report: &RestoreReport) -> Value {
+    let left: Vec<Value> = report
+        .left
+        .iter()
+        .map(|left| json!({ "applet": left.applet, "content_hash": left.content_hash, "what": left.what, "message": left.message }))
+        .collect();
+    json!({
+        "restored": report.restored, "skipped": report.skipped, "refused": report.refused, "left": left,
+        "data": report.data, "scores": report.scores, "shared_states": report.states, "chunks": report.chunks,
+        "bytes": report.bytes,
+    })
+}
