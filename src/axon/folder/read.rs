@@ -76,6 +76,12 @@ pub enum AppletFault {
         /// What is wrong.
         why: String,
     },
+    /// A file that is short as it is, and too long when it is written.
+    #[error("{file} would be longer than 32 MiB when it is written as an Axon BBS writes it")]
+    Grows {
+        /// Which file.
+        file: &'static str,
+    },
     /// A manifest is longer than any.
     #[error("its manifest is longer than 4 MiB")]
     LongManifest,
@@ -364,8 +370,44 @@ fn dir_has(dir: &Dir, folder: &str, file: &str) -> bool {
 }
 
 fn document<T: Fields>(dir: &Dir, file: &'static str) -> Result<Kept<T>, AppletFault> {
-    let bytes = dir.read(file, MAX_JSON)?;
+    let bytes = read_json(dir, file)?;
     backup::parse_one(&bytes).map_err(|cause| AppletFault::Document { file, cause })
+}
+
+/// Reads a JSON file that is not too long, and will not be when it is written again.
+fn read_json(dir: &Dir, file: &'static str) -> Result<Vec<u8>, AppletFault> {
+    let bytes = dir.read(file, MAX_JSON)?;
+    if written_len(&bytes) > MAX_JSON {
+        return Err(AppletFault::Grows { file });
+    }
+    Ok(bytes)
+}
+
+/// How long a JSON text is at most when it is written with indents and escapes; of a text that is none, anything.
+fn written_len(bytes: &[u8]) -> usize {
+    let (mut len, mut depth, mut in_text, mut escaped) = (0_usize, 0_usize, false, false);
+    for byte in bytes {
+        match (in_text, byte) {
+            (true, b'"') if !escaped => in_text = false,
+            (false, b'"') => in_text = true,
+            (false, b'[' | b'{') => {
+                depth += 1;
+                len += 1 + 2 * depth;
+            }
+            (false, b']' | b'}') => {
+                depth = depth.saturating_sub(1);
+                len += 1 + 2 * depth;
+            }
+            (false, b',') => len += 1 + 2 * depth,
+            (false, b':') => len += 1,
+            (false, byte) if byte.is_ascii_whitespace() => continue,
+            _ => {}
+        }
+        escaped = in_text && *byte == b'\\' && !escaped;
+        // The shortest character that becomes six has two bytes.
+        len += if byte.is_ascii() && *byte != 0x7f { 1 } else { 6 };
+    }
+    len
 }
 
 fn optional<T>(read: Result<T, AppletFault>) -> Result<Option<T>, AppletFault> {
@@ -379,7 +421,7 @@ fn optional<T>(read: Result<T, AppletFault>) -> Result<Option<T>, AppletFault> {
 /// The rows of an optional file that can be read.
 fn rows_of<T: Fields>(dir: &Dir, file: &'static str, faults: &mut Vec<AppletFault>) -> Vec<Kept<T>> {
     let read = || -> Result<_, AppletFault> {
-        let bytes = dir.read(file, MAX_JSON)?;
+        let bytes = read_json(dir, file)?;
         backup::parse_rows::<T>(&bytes).map_err(|cause| AppletFault::Document { file, cause })
     };
     let rows = match optional(read()) {

@@ -20,9 +20,6 @@ use crate::store::axon::{AxonShelf, Change, Item};
 use crate::store::index::Collection;
 use crate::store::{ChunkStoreError, IndexError, Store};
 
-const UNREADABLE: &str =
-    "kept, but nobody here can open it: the private key of the instance that made the backup does, with --key";
-
 /// What is restored.
 #[derive(Debug, Clone, Default)]
 pub struct RestoreOptions {
@@ -40,9 +37,47 @@ pub struct Left {
     /// Which item.
     pub content_hash: ContentHash,
     /// What it is to the applet.
-    pub what: String,
-    /// What is wrong.
-    pub message: String,
+    pub part: Part,
+    /// What it lacks.
+    pub lack: Lack,
+}
+
+/// What an item is to its applet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// Its code.
+    Code,
+    /// The data of the user with this name.
+    Data(String),
+}
+
+/// What an item lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lack {
+    /// Chunks, for this reason.
+    Chunks(String),
+    /// A key that opens it. All its chunks are kept, and can be given back to who has one.
+    Key,
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code => f.write_str("its code"),
+            Self::Data(user) => write!(f, "the data of {user:?}"),
+        }
+    }
+}
+
+impl std::fmt::Display for Lack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Chunks(why) => f.write_str(why),
+            Self::Key => f.write_str(
+                "kept, but nobody here can open it: the private key of the instance that made the backup does, with --key",
+            ),
+        }
+    }
 }
 
 /// What was restored.
@@ -245,11 +280,11 @@ fn everything(taking: &Taking<'_>, it: FolderApplet, known: Vec<Option<Item>>) -
     if let Some(code) = &code {
         let taken = taking.take(code, ContentType::Applet, known.next().flatten())?;
         applet.metadata = with_code(&applet.metadata, &taken.manifest);
-        whole.add(taken, "its code");
+        whole.add(taken, &Part::Code);
     }
     let rows = std::mem::take(&mut applet.data);
     for (row, item) in rows.into_iter().zip(&data) {
-        let whose = format!("the data of {:?}", row.owner_username.to_string_lossy());
+        let whose = Part::Data(row.owner_username.to_string_lossy().into_owned());
         let known = known.next().flatten();
         match taking.take(item, ContentType::AppletData, known) {
             Ok(taken) => {
@@ -290,14 +325,14 @@ fn missing_chunks(taking: &Taking<'_>, it: FolderApplet, known: Vec<Option<Item>
 }
 
 impl Whole {
-    fn add(&mut self, taken: Taken, what: &str) {
+    fn add(&mut self, taken: Taken, part: &Part) {
         self.copied = (self.copied.0 + taken.copied.0, self.copied.1 + taken.copied.1);
         let content_hash = taken.manifest.content_hash();
-        let left = |message: String| Left { applet: String::new(), content_hash, what: what.to_owned(), message };
+        let left = |lack| Left { applet: String::new(), content_hash, part: part.clone(), lack };
         if taken.unreadable {
-            self.left.push(left(UNREADABLE.to_owned()));
+            self.left.push(left(Lack::Key));
         }
-        self.left.extend(taken.faults.into_iter().map(left));
+        self.left.extend(taken.faults.into_iter().map(Lack::Chunks).map(left));
         self.items.extend(taken.item);
     }
 }

@@ -40,6 +40,9 @@ pub struct CloneArgs {
     /// A backup folder: its applets and chunks are taken from there, and only what it lacks is fetched
     #[arg(long, value_name = "DIR", conflicts_with = "skip_applets")]
     pub backup_dir: Option<PathBuf>,
+    /// The private key (PEM) of the instance that made the backup, to open users' data, which was made for it alone
+    #[arg(long, value_name = "FILE", requires = "backup_dir")]
+    pub key: Option<PathBuf>,
     /// The fingerprint of its key was compared
     #[arg(short, long)]
     pub yes: bool,
@@ -62,7 +65,7 @@ pub async fn run(args: CloneArgs, store: &Store, context: &Context) -> anyhow::R
     let mut restored = None;
     if let Some(dir) = &args.backup_dir {
         let instance = puller.caller().instance();
-        let whose = Whose { store, collection: &collection, instance, key: None };
+        let whose = Whose { store, collection: &collection, instance, key: args.key.as_deref() };
         let report = from_folder(&whose, dir, &RestoreOptions::default(), &progress, &cancel, context).await;
         // The BBS may be away: what the folder has is kept all the same.
         snapshot(store, &collection, progress.clone(), &cancel, context).await?;

@@ -17,7 +17,7 @@ use super::common::{instance, snapshot};
 use crate::axon::collection::default_collection;
 use crate::axon::folder::Keys;
 use crate::axon::folder::read::BackupFolder;
-use crate::axon::folder::restore::{Left, Restore, RestoreOptions, RestoreReport};
+use crate::axon::folder::restore::{Lack, Left, Part, Restore, RestoreOptions, RestoreReport};
 use crate::axon::instance::AxonInstance;
 use crate::axon::pull::rekey;
 use crate::clock::Clock;
@@ -120,18 +120,24 @@ pub async fn from_folder(
     Ok(restore.run(folder, options, cancel).await?)
 }
 
-/// Says what cannot be used: the same of many items once.
+/// Says what cannot be used, the same of many items once. Users' data is for the instance that made it, and is as good as it can be
+/// without that instance's key; everything else is a problem.
 pub fn tell_left(progress: &Progress, all: &[Left]) {
-    let mut told: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    let mut told: BTreeMap<(&str, String, bool), Vec<&Part>> = BTreeMap::new();
     for left in all {
-        told.entry((&left.applet, &left.message)).or_default().push(&left.what);
+        let usual = matches!((&left.part, &left.lack), (Part::Data(_), Lack::Key));
+        told.entry((&left.applet, left.lack.to_string(), usual)).or_default().push(&left.part);
     }
-    for ((applet, message), whats) in told {
-        let what = match whats.as_slice() {
-            [first, _, ..] => format!("{first} and {} more", whats.len() - 1),
-            _ => whats.concat(),
-        };
-        progress.problem(Problem { subject: format!("applet {applet}"), message: format!("{what}: {message}") });
+    for ((applet, lack, usual), parts) in told {
+        let (subject, mut message) = (format!("applet {applet}"), parts[0].to_string());
+        if parts.len() > 1 {
+            message = format!("{message} and {} more", parts.len() - 1);
+        }
+        message = format!("{message}: {lack}");
+        match usual {
+            true => progress.notice(&format!("{subject}: {message}")),
+            false => progress.problem(Problem { subject, message }),
+        }
     }
 }
 
@@ -163,7 +169,7 @@ pub fn restored_document(report: &RestoreReport) -> Value {
     let left: Vec<Value> = report
         .left
         .iter()
-        .map(|left| json!({ "applet": left.applet, "content_hash": left.content_hash, "what": left.what, "message": left.message }))
+        .map(|left| json!({ "applet": left.applet, "content_hash": left.content_hash, "part": left.part.to_string(), "lack": left.lack.to_string() }))
         .collect();
     json!({
         "restored": report.restored, "skipped": report.skipped, "refused": report.refused, "left": left,

@@ -1,0 +1,378 @@
+//! Backup folders: a real one, those of the peer in Python, and those of somebody who means harm.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::World;
+use crate::support::{BULBIL, expect, run};
+
+const REAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/axon/1/backup/backup_20261121_205042");
+const MAKERS_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/axon/1/keys/instance_a.pem");
+
+/// A home with a key for Axon instances; making one takes a while.
+static NEW_HOME: LazyLock<TempDir> = LazyLock::new(|| {
+    let dir = tempfile::tempdir().unwrap();
+    expect(0, &dir.path().join("home"), &["init", "--name", "alpha"]);
+    expect(0, &dir.path().join("home"), &["axon", "key"]);
+    dir
+});
+
+/// A home, and a folder with a backup beside it.
+struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    /// With a copy of the applets of the real backup that have all their chunks.
+    fn new() -> Self {
+        let place = Self::with(&["Notes", "Tiny_Clock", "Wave_Player"]);
+        fs::write(place.dir.path().join("secret"), "secret").unwrap();
+        place
+    }
+
+    fn with(applets: &[&str]) -> Self {
+        let place = Self { dir: tempfile::tempdir().unwrap() };
+        copy(&NEW_HOME.path().join("home"), &place.home());
+        for applet in applets {
+            copy(&Path::new(REAL).join(applet), &place.backup().join(applet));
+        }
+        fs::copy(Path::new(REAL).join("backup_manifest.json"), place.backup().join("backup_manifest.json")).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn home(&self) -> PathBuf {
+        self.path("home")
+    }
+
+    fn backup(&self) -> PathBuf {
+        self.path("backup_20261121_205042")
+    }
+
+    fn bulbil(&self, code: i32, args: &[&str]) -> Value {
+        let mut all = vec!["--json"];
+        all.extend_from_slice(args);
+        serde_json::from_str(&expect(code, &self.home(), &all)).unwrap()
+    }
+
+    /// Restores with the maker's key.
+    fn restore(&self, code: i32) -> Value {
+        self.bulbil(code, &["axon", "restore", self.backup().to_str().unwrap(), "--key", MAKERS_KEY])
+    }
+
+    /// Writes a backup; its folder.
+    fn back_up(&self, code: i32) -> PathBuf {
+        let made = self.bulbil(code, &["axon", "backup", "--output", self.path("out").to_str().unwrap()]);
+        PathBuf::from(made["result"]["folder"].as_str().unwrap())
+    }
+
+    fn edit(&self, file: &str, change: impl FnOnce(&mut Value)) {
+        let path = self.backup().join(file);
+        let mut value: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        change(&mut value);
+        fs::write(path, serde_json::to_vec(&value).unwrap()).unwrap();
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => {
+                fs::copy(entry.path(), target).unwrap();
+            }
+        }
+    }
+}
+
+/// All files below a folder, with their content.
+fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    fn below(root: &Path, dir: &Path, all: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            match entry.file_type().unwrap().is_dir() {
+                true => below(root, &entry.path(), all),
+                false => {
+                    let name = entry.path().strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                    all.insert(name, fs::read(entry.path()).unwrap());
+                }
+            }
+        }
+    }
+    let mut all = BTreeMap::new();
+    below(root, root, &mut all);
+    all
+}
+
+fn names(value: &Value) -> BTreeSet<String> {
+    value.as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
+fn said(document: &Value) -> String {
+    document["problems"].to_string()
+}
+
+#[test]
+fn a_real_backup_that_nobody_here_can_open_is_written_again_byte_for_byte() {
+    let place = Place::with(&[]);
+    let restored = place.bulbil(2, &["axon", "restore", REAL]);
+    assert_eq!(restored["result"]["restored"].as_array().unwrap().len(), 6);
+    assert!(said(&restored).contains("--key") && said(&restored).contains("Notes"), "{restored}");
+    let made = place.back_up(2);
+    let mut real = files(Path::new(REAL));
+    real.retain(|name, _| !name.ends_with(".manifest"));
+    let mut ours = files(&made);
+    let real_manifest: Value = serde_json::from_slice(&real.remove("backup_manifest.json").unwrap()).unwrap();
+    let our_text = String::from_utf8(ours.remove("backup_manifest.json").unwrap()).unwrap();
+    let our_manifest: Value = serde_json::from_str(&our_text).unwrap();
+    assert_eq!(ours.keys().collect::<Vec<_>>(), real.keys().collect::<Vec<_>>());
+    for (name, bytes) in &real {
+        assert!(ours[name] == *bytes, "{name} differs");
+    }
+    for field in ["total_applets", "total_data_instances", "total_high_scores", "applets"] {
+        assert_eq!(our_manifest[field], real_manifest[field], "{field}");
+    }
+    assert_eq!(our_manifest["total_chunks"], ours.keys().filter(|name| name.contains("/chunks/")).count());
+    let date = our_manifest["backup_date"].as_str().unwrap();
+    assert_eq!(made.file_name().unwrap().to_str().unwrap(), format!("backup_{date}"));
+    assert!(our_text.starts_with(&format!("{{\n  \"backup_date\": \"{date}\",\n  \"total_applets\": 6,\n")));
+}
+
+#[test]
+fn a_real_backup_opens_with_its_makers_key_and_a_second_restore_leaves_everything_as_it_is() {
+    let place = Place::with(&[]);
+    let restored = place.bulbil(2, &["axon", "restore", REAL, "--key", MAKERS_KEY]);
+    // The other three have no chunks of their code in this copy of the real backup.
+    let lacking: BTreeSet<&str> =
+        restored["result"]["left"].as_array().unwrap().iter().map(|left| left["applet"].as_str().unwrap()).collect();
+    assert_eq!(lacking, ["Board Viewer", "Pixel Garden", "Star Miner"].into());
+    assert_eq!(
+        (&restored["result"]["data"], &restored["result"]["scores"], &restored["result"]["shared_states"]),
+        (&json!(6), &json!(4), &json!(1))
+    );
+    let expected: Value = serde_json::from_slice(
+        &fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/axon/1/expected.json")).unwrap(),
+    )
+    .unwrap();
+    for folder in ["Notes", "Tiny_Clock", "Wave_Player"] {
+        let hash = expected["applets"][folder]["code"]["content_hash"].as_str().unwrap();
+        let checked = place.bulbil(0, &["axon", "check", hash]);
+        assert_eq!(checked["result"][0]["verified"], true, "{checked}");
+        assert_eq!(checked["result"][0]["applets"], json!([folder.replace('_', " ")]));
+    }
+    let again = place.bulbil(0, &["axon", "restore", REAL, "--key", MAKERS_KEY]);
+    assert_eq!((again["result"]["skipped"].as_array().unwrap().len(), &again["result"]["chunks"]), (6, &json!(0)));
+    assert_eq!(again["result"]["snapshot"], Value::Null);
+    assert_eq!(place.bulbil(0, &["verify", "--data"])["result"]["missing"], json!([]));
+    // What was not re-keyed is as it was; what was has one envelope more.
+    let made = place.back_up(2);
+    for name in ["Star_Miner/high_scores.json", "Star_Miner/shared_state.json", "Pixel_Garden/high_scores.json"] {
+        assert!(fs::read(made.join(name)).unwrap() == fs::read(Path::new(REAL).join(name)).unwrap(), "{name}");
+    }
+    let read = |root: &Path| -> Value {
+        serde_json::from_slice(&fs::read(root.join("Notes/metadata.json")).unwrap()).unwrap()
+    };
+    let (mut ours, real) = (read(&made), read(Path::new(REAL)));
+    let envelopes = ours["code_manifest"]["encrypted_aes_keys"].as_object_mut().unwrap();
+    assert_eq!(envelopes.len(), 3);
+    envelopes.retain(|name, _| real["code_manifest"]["encrypted_aes_keys"].get(name).is_some());
+    assert_eq!(ours, real);
+}
+
+#[test]
+fn an_applet_is_named_as_an_admin_of_a_bbs_names_it() {
+    for name in ["Tiny_Clock", "Tiny Clock"] {
+        let place = Place::new();
+        let backup = place.backup();
+        let restore = ["axon", "restore", backup.to_str().unwrap(), "--key", MAKERS_KEY, "--applet"];
+        let restored = place.bulbil(0, &[&restore[..], &[name]].concat());
+        assert_eq!(names(&restored["result"]["restored"]), ["Tiny Clock".to_owned()].into());
+        let refused = run(&place.home(), &[&restore[..], &["tiny clock"]].concat());
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("Notes"));
+        let out = place.path("out");
+        let made = place.bulbil(0, &["axon", "backup", "--output", out.to_str().unwrap(), "--applet", name]);
+        assert_eq!(names(&made["result"]["applets"]), ["Tiny Clock".to_owned()].into());
+    }
+}
+
+#[test]
+fn without_chunks_everything_else_is_restored_and_chunks_come_from_the_folder_later() {
+    let place = Place::new();
+    let backup = place.backup();
+    let restore = ["axon", "restore", backup.to_str().unwrap(), "--key", MAKERS_KEY];
+    let restored = place.bulbil(0, &[&restore[..], &["--skip-chunks"]].concat());
+    assert_eq!((&restored["result"]["chunks"], restored["result"]["restored"].as_array().unwrap().len()), (&json!(0), 3));
+    let again = place.restore(0);
+    assert_eq!(again["result"]["skipped"].as_array().unwrap().len(), 3);
+    assert!(again["result"]["chunks"].as_u64().unwrap() >= 5, "{again}");
+    let made = files(&place.back_up(0));
+    let count = |all: &BTreeMap<String, Vec<u8>>| all.keys().filter(|name| name.ends_with(".chunk")).count();
+    assert_eq!(count(&made), count(&files(&place.backup())));
+}
+
+/// One way to harm a backup: what is done to the folder, applets that are refused for it, and a word of what is said.
+struct Harm(&'static str, fn(&Place), &'static [&'static str], &'static str);
+
+const HARM: &[Harm] = &[
+    Harm("a flipped bit", |p| flip(&p.backup().join("Notes/chunks/0.chunk")), &[], "is not what its hash says"),
+    Harm("a flipped bit of a user", |p| flip(&p.backup().join("Notes/data_chunks/bob/0.chunk")), &[], "bob"),
+    Harm("no chunk", |p| fs::remove_file(p.backup().join("Notes/chunks/0.chunk")).unwrap(), &[], "is missing"),
+    Harm("no chunks", |p| fs::remove_dir_all(p.backup().join("Notes/chunks")).unwrap(), &[], "is missing"),
+    Harm("half a metadata.json", |p| cut(&p.backup().join("Notes/metadata.json")), &["Notes"], "metadata.json"),
+    Harm("half an applet_data.json", |p| cut(&p.backup().join("Notes/applet_data.json")), &[], "applet_data.json"),
+    Harm("no backup_manifest.json", |p| fs::remove_file(p.backup().join("backup_manifest.json")).unwrap(), &[], "not finished"),
+    Harm("a hash that climbs", |p| p.edit("Notes/metadata.json", |m| m["code_manifest"]["content_hash"] = json!("../../x")), &["Notes"], "content_hash"),
+    Harm("a hash that is a path", |p| {
+        let outside = p.path("outside");
+        p.edit("Notes/metadata.json", |m| m["code_manifest"]["content_hash"] = json!(outside));
+    }, &["Notes"], "content_hash"),
+    Harm("a user's hash that climbs", |p| p.edit("Notes/applet_data.json", |m| m[0]["data_manifest"]["content_hash"] = json!("../../x")), &[], "row 1"),
+    Harm("an id that climbs", |p| p.edit("Notes/metadata.json", |m| m["id"] = json!("../../../x")), &["Notes"], "id"),
+    Harm("a user that climbs", |p| p.edit("Notes/applet_data.json", |m| m[0]["owner_username"] = json!("../../x")), &[], "../../x"),
+    Harm("another's hash", |p| {
+        let other: Value = serde_json::from_slice(&fs::read(p.backup().join("Tiny_Clock/metadata.json")).unwrap()).unwrap();
+        p.edit("Notes/metadata.json", |m| m["code_manifest"]["content_hash"] = other["code_manifest"]["content_hash"].clone());
+    }, &["Notes"], "is not what its name says"),
+    Harm("a flipped bit of the IV", |p| p.edit("Notes/metadata.json", |m| m["code_manifest"]["encryption_iv"] = json!("AAAAAAAAAAAAAAAAAAAAAA==")), &["Notes"], "is not what its name says"),
+    Harm("a link for a chunk", |p| {
+        fs::remove_file(p.backup().join("Notes/chunks/0.chunk")).unwrap();
+        link(&p.path("secret"), &p.backup().join("Notes/chunks/0.chunk"));
+    }, &[], "symbolic link"),
+    Harm("a link for chunks", |p| {
+        fs::rename(p.backup().join("Notes/chunks"), p.path("chunks")).unwrap();
+        link(&p.path("chunks"), &p.backup().join("Notes/chunks"));
+    }, &[], "symbolic link"),
+    Harm("a link for users", |p| {
+        fs::rename(p.backup().join("Notes/data_chunks"), p.path("users")).unwrap();
+        link(&p.path("users"), &p.backup().join("Notes/data_chunks"));
+    }, &[], "symbolic link"),
+    Harm("a link for an applet", |p| {
+        fs::rename(p.backup().join("Notes"), p.path("Notes")).unwrap();
+        link(&p.path("Notes"), &p.backup().join("Notes"));
+    }, &["Notes"], "symbolic link"),
+    Harm("a link for a file", |p| {
+        fs::rename(p.backup().join("Notes/metadata.json"), p.path("metadata.json")).unwrap();
+        link(&p.path("metadata.json"), &p.backup().join("Notes/metadata.json"));
+    }, &["Notes"], "symbolic link"),
+    Harm("one name twice", |p| {
+        copy(&p.backup().join("Notes"), &p.backup().join("Notes-2"));
+        p.edit("Notes-2/metadata.json", |m| m["id"] = json!("11111111-2222-4333-8444-555555555555"));
+    }, &["Notes-2"], "has the name of"),
+    Harm("one id twice", |p| {
+        copy(&p.backup().join("Notes"), &p.backup().join("Notes-2"));
+        p.edit("Notes-2/metadata.json", |m| m["name"] = json!("Other"));
+    }, &["Notes-2"], "has the id of"),
+    Harm("two applets in one folder", |p| {
+        fs::copy(p.backup().join("Wave_Player/chunks/1.chunk"), p.backup().join("Notes/chunks/1.chunk")).unwrap();
+    }, &[], "another applet"),
+    Harm("users of another applet", |p| {
+        fs::rename(p.backup().join("Notes/applet_data.json"), p.backup().join("Tiny_Clock/applet_data.json")).unwrap();
+        fs::rename(p.backup().join("Notes/data_chunks"), p.backup().join("Tiny_Clock/data_chunks")).unwrap();
+    }, &[], "belongs to another applet"),
+    Harm("a huge file", |p| huge(&p.backup().join("Notes/metadata.json")), &["Notes"], "longer than"),
+    Harm("a huge chunk", |p| huge(&p.backup().join("Notes/chunks/0.chunk")), &[], "is not what its hash says"),
+    Harm("a file that grows when it is written", |p| {
+        let deep = format!("{}{}{}", "[".repeat(200), vec!["1"; 3_000_000].join(","), "]".repeat(200));
+        let state = format!("{{\"state_data\": {{\"x\": {deep}}}, \"version\": 1, \"last_updated\": \"2026-11-21T20:44:52+00:00\"}}");
+        fs::write(p.backup().join("Notes/shared_state.json"), state).unwrap();
+    }, &[], "shared_state.json"),
+    Harm("a pipe", |p| {
+        fs::remove_file(p.backup().join("Notes/metadata.json")).unwrap();
+        assert!(Command::new("mkfifo").arg(p.backup().join("Notes/metadata.json")).status().unwrap().success());
+    }, &["Notes"], "is no file"),
+];
+
+fn flip(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[7] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+fn cut(path: &Path) {
+    let bytes = fs::read(path).unwrap();
+    fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+}
+
+fn huge(path: &Path) {
+    fs::OpenOptions::new().write(true).open(path).unwrap().set_len(20 << 30).unwrap();
+}
+
+fn link(to: &Path, at: &Path) {
+    std::os::unix::fs::symlink(to, at).unwrap();
+}
+
+#[test]
+fn what_is_damaged_or_hostile_is_said_of_its_applet_and_the_others_are_restored() {
+    let place = Place::new();
+    assert_eq!(place.restore(0)["result"]["restored"].as_array().unwrap().len(), 3, "the whole one");
+    for Harm(what, harm, refused, word) in HARM {
+        let place = Place::new();
+        harm(&place);
+        let before: BTreeSet<_> = fs::read_dir(place.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let document = place.restore(2);
+        assert!(said(&document).contains(word), "{what}: {document}");
+        assert_eq!(names(&document["result"]["refused"]), refused.iter().map(|name| (*name).to_owned()).collect(), "{what}");
+        let mut wanted: BTreeSet<String> = ["Notes", "Tiny Clock", "Wave Player"].map(str::to_owned).into();
+        wanted.retain(|name| !refused.contains(&name.as_str()));
+        assert_eq!(names(&document["result"]["restored"]), wanted, "{what}");
+        let after: BTreeSet<_> = fs::read_dir(place.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(before, after, "{what}: something is outside");
+        // The snapshot of it opens, and nothing of what was refused is in it.
+        assert_eq!(place.bulbil(0, &["verify", "--data"])["result"]["missing"], json!([]), "{what}");
+        let secret = files(&place.home()).into_iter().any(|(_, bytes)| bytes == b"secret");
+        assert!(!secret, "{what}: what a link leads to was taken");
+    }
+}
+
+#[test]
+fn what_is_no_backup_says_so() {
+    let place = Place::new();
+    fs::create_dir(place.path("empty")).unwrap();
+    let fails = |path: PathBuf| {
+        let output = run(&place.home(), &["axon", "restore", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(fails(place.path("empty")).contains("is no backup"));
+    assert!(fails(place.path("nowhere")).contains("is not there"));
+    assert!(fails(place.dir.path().to_owned()).contains("backup_20261121_205042"), "the one that is meant is named");
+}
+
+#[test]
+fn applets_whose_folders_would_be_one_are_both_written_and_it_is_said() {
+    let place = Place::new();
+    place.edit("Notes/metadata.json", |m| m["name"] = json!("A/B C"));
+    place.edit("Tiny_Clock/metadata.json", |m| m["name"] = json!("A B C"));
+    place.edit("Wave_Player/metadata.json", |m| m["name"] = json!(".."));
+    place.restore(0);
+    let made = place.bulbil(2, &["axon", "backup", "--output", place.path("out").to_str().unwrap()]);
+    assert!(said(&made).contains("A_B_C"), "{made}");
+    let folder = PathBuf::from(made["result"]["folder"].as_str().unwrap());
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+        let metadata: Value = serde_json::from_slice(&fs::read(entry.join("metadata.json")).unwrap()).unwrap();
+        found.insert(metadata["name"].as_str().unwrap().to_owned());
+        let chunks = metadata["code_manifest"]["chunk_hashes"].as_array().unwrap().len();
+        assert_eq!(fs::read_dir(entry.join("chunks")).unwrap().count(), chunks);
+    }
+    assert_eq!(found, ["A/B C", "A B C", ".."].map(str::to_owned).into());
+    assert_eq!(fs::read_dir(place.path("out")).unwrap().count(), 1);
+    // And all of them come back.
+    let other = Place::new();
+    let restored = other.bulbil(0, &["axon", "restore", folder.to_str().unwrap(), "--key", MAKERS_KEY]);
+    assert_eq!(restored["result"]["restored"].as_array().unwrap().len(), 3);
+}
