@@ -39,6 +39,7 @@ impl Place {
     fn with(applets: &[&str]) -> Self {
         let place = Self { dir: tempfile::tempdir().unwrap() };
         copy(&NEW_HOME.path().join("home"), &place.home());
+        fs::create_dir(place.backup()).unwrap();
         for applet in applets {
             copy(&Path::new(REAL).join(applet), &place.backup().join(applet));
         }
@@ -107,7 +108,10 @@ fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
                 true => below(root, &entry.path(), all),
                 false => {
                     let name = entry.path().strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-                    all.insert(name, fs::read(entry.path()).unwrap());
+                    // What a command is at work on may go meanwhile.
+                    if let Ok(bytes) = fs::read(entry.path()) {
+                        all.insert(name, bytes);
+                    }
                 }
             }
         }
@@ -375,4 +379,204 @@ fn applets_whose_folders_would_be_one_are_both_written_and_it_is_said() {
     let other = Place::new();
     let restored = other.bulbil(0, &["axon", "restore", folder.to_str().unwrap(), "--key", MAKERS_KEY]);
     assert_eq!(restored["result"]["restored"].as_array().unwrap().len(), 3);
+}
+
+impl World {
+    /// A backup made by the peer in Python; its folder.
+    fn peers_backup(&self) -> PathBuf {
+        let made: Value =
+            serde_json::from_str(&self.axon(&["backup"], &["--output", self.path("theirs").to_str().unwrap()])).unwrap();
+        PathBuf::from(made["folder"].as_str().unwrap())
+    }
+
+    fn dump(&self) -> Value {
+        serde_json::from_str(&self.axon(&["dump"], &[])).unwrap()
+    }
+
+    /// Takes all applets away at the BBS, with their chunks: its disk was lost, its users and its key were not.
+    fn loses_its_applets(&self) {
+        let path = self.path("bbs/state.json");
+        let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        for table in ["applets", "applet_data", "high_scores", "shared_states"] {
+            assert!(!state[table].as_array().unwrap().is_empty(), "{table}");
+            state[table] = json!([]);
+        }
+        fs::write(path, serde_json::to_vec(&state).unwrap()).unwrap();
+        let chunks = files(&self.path("bbs")).keys().filter(|name| name.ends_with(".chunk")).cloned().collect::<Vec<_>>();
+        assert!(!chunks.is_empty());
+        chunks.iter().for_each(|chunk| fs::remove_file(self.path("bbs").join(chunk)).unwrap());
+    }
+}
+
+/// What applets, users' data, scores and states are, without what a restore may change.
+fn essence(dump: &Value) -> Value {
+    let mut all = serde_json::Map::new();
+    for (table, fields) in [
+        ("applets", &["id", "name", "description", "author_pubkey", "parameters", "is_local", "handles_mime_types"][..]),
+        ("applet_data", &["id", "applet"][..]),
+        ("high_scores", &["applet", "owner_pubkey", "score", "wins", "last_updated"][..]),
+        ("shared_states", &["applet", "state_data", "version", "last_updated"][..]),
+    ] {
+        let mut rows: Vec<Value> = dump[table]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| {
+                let mut kept: serde_json::Map<String, Value> =
+                    fields.iter().map(|field| ((*field).to_owned(), row[field].clone())).collect();
+                if let Some(content) = row.get("content").filter(|content| !content.is_null()) {
+                    assert_eq!(content["plaintext_is_content_hash"], true, "{row}");
+                    kept.insert("content".to_owned(), content["plaintext_sha256"].clone());
+                }
+                Value::Object(kept)
+            })
+            .collect();
+        rows.sort_by_key(Value::to_string);
+        all.insert(table.to_owned(), Value::Array(rows));
+    }
+    Value::Object(all)
+}
+
+#[test]
+fn a_bbs_that_lost_its_applets_gets_them_back_from_what_was_restored_and_written_here() {
+    let mut world = World::new(&["--messages", "1", "--files", "1", "--pms", "0"]);
+    let before = world.dump();
+    let theirs = world.peers_backup();
+    world.serves(&[]);
+    world.bulbil(0, &["peer", "add", "--kind", "axon", &world.url, "--yes"]);
+    // Nobody here can open it, since it was made before this instance was trusted there; it is kept all the same.
+    let restored = world.bulbil(2, &["axon", "restore", theirs.to_str().unwrap()]);
+    assert_eq!(restored["result"]["restored"].as_array().unwrap().len(), before["applets"].as_array().unwrap().len());
+    let out = world.path("out");
+    let made = world.bulbil(0, &["axon", "backup", "--output", out.to_str().unwrap()]);
+    let folder = made["result"]["folder"].as_str().unwrap().to_owned();
+    // The same files, but for what a read item leaves at the BBS.
+    let mut wanted = files(&theirs);
+    wanted.retain(|name, _| !name.ends_with(".manifest"));
+    let ours = files(Path::new(&folder));
+    assert_eq!(ours.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>());
+    world.stops();
+    world.loses_its_applets();
+    let report = world.axon(&["restore"], &[&folder, "--rekey"]);
+    assert!(!report.contains("Failed") && !report.contains("skipped"), "{report}");
+    assert_eq!(essence(&world.dump()), essence(&before));
+}
+
+#[test]
+fn a_backup_moves_applets_to_another_bbs_when_its_makers_key_is_at_hand() {
+    let mut world = World::new(&["--messages", "1", "--files", "1", "--pms", "0"]);
+    let (theirs, before) = (world.peers_backup(), world.dump());
+    fs::write(world.path("maker.pem"), world.axon(&["key"], &["--private"])).unwrap();
+    // The old BBS is gone; a new one, under a key of its own, is known here.
+    fs::remove_dir_all(world.path("bbs")).unwrap();
+    world.axon(&["new"], &["--seed", "8"]);
+    world.serves(&[]);
+    world.bulbil(0, &["peer", "add", "--kind", "axon", &world.url, "--yes"]);
+    let maker = world.path("maker.pem");
+    let restore = ["axon", "restore", theirs.to_str().unwrap(), "--key", maker.to_str().unwrap()];
+    let restored = world.bulbil(0, &restore);
+    assert_eq!(restored["result"]["left"], json!([]));
+    let out = world.path("out");
+    let made = world.bulbil(0, &["axon", "backup", "--output", out.to_str().unwrap()]);
+    world.stops();
+    let report = world.axon(&["restore"], &[made["result"]["folder"].as_str().unwrap(), "--rekey"]);
+    assert!(!report.contains("Failed"), "{report}");
+    let (before, after) = (essence(&before), essence(&world.dump()));
+    for table in ["applets", "high_scores", "shared_states"] {
+        assert_eq!(after[table], before[table], "{table}");
+    }
+}
+
+#[test]
+fn a_clone_with_a_backup_fetches_only_what_the_backup_has_not() {
+    let mut world = World::new(&[]);
+    let theirs = world.peers_backup();
+    // One chunk is damaged there, one is missing.
+    let chunks: Vec<String> =
+        files(&theirs).into_keys().filter(|name| name.contains("/chunks/") && name.ends_with(".chunk")).collect();
+    flip(&theirs.join(&chunks[0]));
+    fs::remove_file(theirs.join(&chunks[1])).unwrap();
+    let applets: BTreeSet<String> = world.dump()["applets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|applet| applet["content"]["content_hash"].as_str().map(str::to_owned))
+        .collect();
+    world.serves(&[]);
+    let cloned = world.bulbil(0, &["axon", "clone", &world.url, "--yes", "--backup-dir", theirs.to_str().unwrap()]);
+    assert_eq!(cloned["result"]["restored"]["restored"].as_array().unwrap().len(), 6, "{cloned}");
+    let asked = world.asked();
+    let of_applets = asked.iter().filter(|(path, _)| {
+        path.contains("/chunk/") && applets.iter().any(|hash| path.contains(hash.as_str()))
+    });
+    assert_eq!(of_applets.count(), 2, "{asked:?}");
+    let made = world.bulbil(0, &["axon", "backup", "--output", world.path("out").to_str().unwrap()]);
+    assert_eq!(made["result"]["chunks"], chunks.len());
+    // Nothing is asked for again, and the folder adds nothing.
+    world.bulbil(0, &["axon", "clone", &world.url, "--yes", "--backup-dir", theirs.to_str().unwrap()]);
+    assert_eq!(world.asked().iter().filter(|(path, _)| path.contains("/chunk/")).count(), 0);
+}
+
+/// Starts a command and kills it as soon as `reached` says so; false if it ended before.
+fn kill_when(home: &Path, args: &[&str], mut reached: impl FnMut() -> bool) -> bool {
+    let mut command = Command::new(BULBIL);
+    command.arg("--home").arg(home).args(args).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    loop {
+        if reached() {
+            let ended = child.try_wait().unwrap().is_some();
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return !ended;
+        }
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn r8_killed_anywhere_in_a_restore_or_a_backup_the_same_command_goes_on() {
+    let world = World::new(&["--messages", "0", "--files", "0", "--pms", "0", "--applets", "12"]);
+    let theirs = world.peers_backup();
+    fs::write(world.path("maker.pem"), world.axon(&["key"], &["--private"])).unwrap();
+    let maker = world.path("maker.pem");
+    let restore = ["axon", "restore", theirs.to_str().unwrap(), "--key", maker.to_str().unwrap()];
+    let total = files(&theirs).keys().filter(|name| name.ends_with(".chunk")).count();
+    let chunks = |home: &Path| walk(&home.join("chunks"));
+    let mut kills = 0;
+    for after in [1, total / 3, total / 2, total - 1] {
+        let home = world.path(&format!("home-{after}"));
+        copy(&world.home(), &home);
+        kills += usize::from(kill_when(&home, &restore, || chunks(&home) >= after));
+        let again: Value = serde_json::from_str(&expect(0, &home, &[&["--json"][..], &restore].concat())).unwrap();
+        let (new, old) = (&again["result"]["restored"], &again["result"]["skipped"]);
+        assert_eq!(new.as_array().unwrap().len() + old.as_array().unwrap().len(), 12, "{again}");
+        let out = world.path(&format!("out-{after}"));
+        let backup = ["axon", "backup", "--output", out.to_str().unwrap()];
+        let written = || walk(&out) >= after;
+        kills += usize::from(kill_when(&home, &backup, written));
+        let whole = |entry: &Path| entry.join("backup_manifest.json").exists();
+        let backups = || -> Vec<PathBuf> {
+            let all = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path());
+            all.filter(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('.')).collect()
+        };
+        assert!(backups().iter().all(|path| whole(path)), "half a backup looks like one");
+        expect(0, &home, &backup);
+        let newest = backups().into_iter().max().unwrap();
+        let ours = files(&newest);
+        for (name, bytes) in files(&theirs).iter().filter(|(name, _)| name.ends_with(".chunk")) {
+            assert!(ours[name] == *bytes, "{name} after {after}");
+        }
+        let left = fs::read_dir(&out).unwrap().filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with('.'));
+        assert_eq!(left.count(), 0, "what the kill left goes with the next backup");
+    }
+    assert!(kills >= 4, "only {kills} kills hit");
+}
+
+/// How many files are below a folder that is being written.
+fn walk(dir: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(dir) else { return 0 };
+    entries.flatten().map(|entry| if entry.path().is_dir() { walk(&entry.path()) } else { 1 }).sum()
 }
