@@ -61,6 +61,15 @@ pub struct Applet {
     pub state: Option<Kept<SharedState>>,
 }
 
+impl Applet {
+    /// Whether an admin means this applet: by its name, or by that of its folder in a backup, where `_` may be read as space.
+    pub fn is_called(&self, name: &str) -> bool {
+        let own = self.metadata.name.to_string_lossy();
+        let folder = backup::applet_folder(&own).unwrap_or_default();
+        own == name || folder == name || folder.replace('_', " ") == name
+    }
+}
+
 /// Everything.
 #[derive(Debug, Default)]
 pub struct Library {

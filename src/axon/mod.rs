@@ -6,6 +6,7 @@
 
 pub mod caller; // asking an Axon instance
 pub mod collection; // where what they tell belongs
+pub mod extract; // plain files of everything
 pub mod folder; // backup folders, as an Axon BBS writes and reads them
 pub mod instance; // this instance as Axon instances know it
 pub mod library; // what is known, in memory

@@ -214,12 +214,8 @@ impl Dir {
     /// # Errors
     /// [`DirError`]; [`DirError::Exists`] if the name is taken.
     pub fn write(&self, name: &str, bytes: &[u8], access: Access) -> Result<(), DirError> {
-        let path = self.at(name)?;
-        let fd = openat(&self.fd, name, CREATE.union(OFlags::CLOEXEC), access.modes().1).map_err(|errno| {
-            if errno == Errno::EXIST { DirError::Exists(path.clone()) } else { io("make", path.clone(), errno) }
-        })?;
-        let written = std::fs::File::from(fd).write_all(bytes);
-        written.map_err(|cause| DirError::Io { what: "write", path, cause })
+        let mut file = self.create(name, access)?;
+        file.write_all(bytes).map_err(|cause| DirError::Io { what: "write", path: self.path.join(name), cause })
     }
 
     /// Makes everything on its file system durable.
@@ -281,6 +277,32 @@ impl Dir {
             inside.remove(&entry)?;
         }
         gone(unlinkat(&self.fd, name, AtFlags::REMOVEDIR))
+    }
+
+    /// Removes a folder in it, if it is there and empty.
+    ///
+    /// # Errors
+    /// [`DirError::Exists`] if something else is there.
+    pub fn remove_if_empty(&self, name: &str) -> Result<(), DirError> {
+        let path = self.at(name)?;
+        match unlinkat(&self.fd, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => Err(DirError::Exists(path)),
+            Err(errno) => Err(io("remove", path, errno)),
+        }
+    }
+
+    /// Makes a new file in it, to be written piece by piece.
+    ///
+    /// # Errors
+    /// [`DirError`]; [`DirError::Exists`] if the name is taken.
+    pub fn create(&self, name: &str, access: Access) -> Result<std::fs::File, DirError> {
+        let path = self.at(name)?;
+        let made = openat(&self.fd, name, CREATE.union(OFlags::CLOEXEC), access.modes().1);
+        made.map(std::fs::File::from).map_err(|errno| match errno {
+            Errno::EXIST => DirError::Exists(path),
+            errno => io("make", path, errno),
+        })
     }
 
     fn kind(&self, name: &str) -> Result<Option<FileType>, DirError> {

@@ -296,12 +296,7 @@ impl Entry {
 
     fn is_called(&self, name: &str) -> bool {
         let named = || matches!(&self.applet, Ok(it) if it.applet.metadata.name.as_str() == Some(name));
-        Self::is_folder_called(&self.folder, name) || named()
-    }
-
-    /// Whether an admin means the applet in this folder: `_` may be read as space.
-    pub(super) fn is_folder_called(folder: &str, name: &str) -> bool {
-        folder == name || folder.replace('_', " ") == name
+        self.folder == name || self.folder.replace('_', " ") == name || named()
     }
 }
 

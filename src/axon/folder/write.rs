@@ -14,7 +14,8 @@ use jiff::{Span, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::dir::{Access, Dir, DirError};
-use super::read::{Entry, FolderError};
+use super::read::FolderError;
+use super::stage::Stage;
 use crate::axon::library::{Applet, Library, with_code, with_data};
 use crate::domain::axon::backup::{
     self, APPLET_DATA, BACKUP_MANIFEST, BackupManifest, CHUNKS, DATA_CHUNKS, HIGH_SCORES, METADATA, SHARED_STATE,
@@ -26,8 +27,6 @@ use crate::domain::id::ChunkId;
 use crate::monitor::{Counter, Monitor, Problem};
 use crate::store::{ChunkStoreError, Store};
 
-/// What a backup is called until it is whole.
-const UNFINISHED: &str = ".bulbil-unfinished-";
 /// So many backups are made in one place in as many seconds, at most.
 const MAX_TRIES: usize = 60;
 
@@ -114,7 +113,6 @@ pub fn write(
         cause,
     })?;
     let output = Dir::open(options.output)?;
-    clear(&output)?;
     let free = |at: &DateTime| output.has(&format!("backup_{}", date(*at))).map(|taken| !taken);
     let mut at = options.at;
     for _ in 0..MAX_TRIES {
@@ -124,10 +122,7 @@ pub fn write(
         at = at.saturating_add(Span::new().seconds(1));
     }
     let date = date(at);
-    let unfinished = format!("{UNFINISHED}{}-{date}", std::process::id());
-    output.remove(&unfinished)?;
-    let into = output.make(&unfinished, Access::Usual)?;
-    into.hold()?;
+    let stage = Stage::begin(output, Access::Usual)?;
     let mut work = Writing { store, library, options, monitor, taken: [BACKUP_MANIFEST.to_owned()].into() };
     let mut report = BackupReport {
         folder: options.output.join(format!("backup_{date}")),
@@ -138,15 +133,9 @@ pub fn write(
         scores: 0,
         states: 0,
     };
-    let written = work.all(&into, &applets, &date, &mut report, cancel);
-    let whole = written.and_then(|()| Ok(into.sync_all()?));
-    match whole.and_then(|()| Ok(output.rename(&unfinished, &format!("backup_{date}"))?)) {
-        Ok(()) => Ok(report),
-        Err(error) => {
-            let _ = output.remove(&unfinished);
-            Err(error)
-        }
-    }
+    work.all(stage.dir(), &applets, &date, &mut report, cancel)?;
+    stage.finish(&format!("backup_{date}"))?;
+    Ok(report)
 }
 
 /// The applets to be written, oldest first, as the database of a BBS has them.
@@ -158,28 +147,11 @@ fn chosen<'a>(library: &'a Library, only: Option<&str>) -> Result<Vec<&'a Applet
     }
     let Some(name) = only else { return Ok(applets) };
     let all: Vec<String> = applets.iter().map(|applet| applet.metadata.name.to_string_lossy().into_owned()).collect();
-    applets.retain(|applet| {
-        let own = applet.metadata.name.to_string_lossy();
-        let folder = backup::applet_folder(&own).unwrap_or_default();
-        own == name || Entry::is_folder_called(&folder, name)
-    });
+    applets.retain(|applet| applet.is_called(name));
     match applets.is_empty() {
         true => Err(FolderError::NoApplet { name: name.to_owned(), there: all.join(", ") }.into()),
         false => Ok(applets),
     }
-}
-
-/// Removes what killed backups left.
-fn clear(output: &Dir) -> Result<(), DirError> {
-    for name in output.names()?.into_iter().filter(|name| name.starts_with(UNFINISHED)) {
-        // Somebody may be at work in it right now.
-        if let Ok(left) = output.enter(&name)
-            && left.hold()?
-        {
-            output.remove(&name)?;
-        }
-    }
-    Ok(())
 }
 
 struct Writing<'a> {

@@ -7,6 +7,7 @@ mod common; // what several commands need
 mod download; // missing chunks
 pub(super) mod peer; // Axon instances among the peers
 pub(super) mod rights; // what they may have here
+mod extract; // plain files of everything
 mod rekey; // envelopes for those who are trusted now
 mod restore; // a backup folder, back
 mod sync; // what is new
@@ -43,6 +44,11 @@ pub enum AxonCommand {
         after_help = "Example:\n  bulbil axon restore applet_backups/backup_20261121_205042\n  bulbil axon restore backup_20261121_205042 --applet Star_Miner --key maker.pem"
     )]
     Restore(restore::RestoreArgs),
+    /// Lay everything out as plain files: code, files, messages as JSON, scores, states, users' data
+    #[command(
+        after_help = "Example:\n  bulbil axon extract --target /tmp/bbs\n  jq -r .subject /tmp/bbs/boards/general.jsonl"
+    )]
+    Extract(extract::ExtractArgs),
     /// Show who can open an item, which of its chunks are here, and whether it is what its name says
     #[command(after_help = "Example:\n  bulbil axon check 138f6a3c")]
     Check(check::CheckArgs),
@@ -67,6 +73,7 @@ pub async fn run(command: AxonCommand, context: &Context) -> anyhow::Result<Outc
         AxonCommand::Download(args) => download::run(args, &store, context).await,
         AxonCommand::Backup(args) => backup::run(args, &store, context).await,
         AxonCommand::Restore(args) => restore::run(args, &store, context).await,
+        AxonCommand::Extract(args) => extract::run(args, &store, context).await,
         AxonCommand::Check(args) => check::run(args, &store, context).await,
         AxonCommand::Rekey => rekey::run(&store, context).await,
         AxonCommand::ResetSync(args) => peer::reset_sync(args.peer.as_deref(), &store, context).await,

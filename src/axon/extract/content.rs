@@ -1,0 +1,343 @@
+//! Items, opened and laid out by what they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+
+use zeroize::Zeroizing;
+
+use super::names::Names;
+use super::{ExtractError, Layout, write};
+use crate::axon::folder::dir::{Access, Dir, DirError};
+use crate::axon::pull::{Fault, read_into};
+use crate::domain::axon::backup::DataRow;
+use crate::domain::axon::json::{Object, Text, Value};
+use crate::domain::axon::kept::Kept;
+use crate::domain::axon::manifest::{ContentType, Manifest};
+use crate::domain::axon::moment;
+use crate::domain::axon::payload::{File, Message, Payload};
+use crate::domain::id::ContentHash;
+use crate::monitor::Counter;
+use crate::store::axon::Item;
+
+/// Larger items are written as they are, in bytes of ciphertext.
+const MAX_OPENED: u64 = 256 << 20;
+/// The model of users in a configuration.
+const USERS: &str = "core.user";
+
+impl Layout<'_> {
+    /// An applet's code, under its own name.
+    pub(super) fn code(&mut self, dir: &Dir, applet: &str, manifest: &Manifest) -> Result<(), ExtractError> {
+        let what = format!("the code of the applet {applet}");
+        let Some(payload) = self.payload(&manifest.content_hash(), &what)? else { return Ok(()) };
+        let (name, bytes) = match payload {
+            Payload::File(file) => (file.filename.to_string_lossy().into_owned(), file.into_fields().data),
+            Payload::AppletCode(code) => ("code.js".to_owned(), code.code.to_string_lossy().into_owned().into_bytes()),
+            other => ("code.json".to_owned(), other.to_plaintext()),
+        };
+        write(&dir.make("code", Access::Owner)?, &Names::default().claim(&name), &bytes)?;
+        self.report.code += 1;
+        Ok(())
+    }
+
+    /// What an applet keeps for a user.
+    pub(super) fn data(
+        &mut self,
+        dir: &Dir,
+        applet: &str,
+        row: &Kept<DataRow>,
+        names: &mut Names,
+    ) -> Result<(), ExtractError> {
+        let user = row.owner_username.to_string_lossy();
+        let what = format!("the data of {user:?} in the applet {applet}");
+        let Some(payload) = self.payload(&row.data_manifest.content_hash(), &what)? else { return Ok(()) };
+        let data = match payload {
+            Payload::AppletData(data) => data.into_fields().data,
+            other => Value::parse(&other.to_plaintext()).unwrap_or(Value::Null),
+        };
+        let document = Object::new()
+            .with("owner_username", row.owner_username.clone())
+            .with("owner_pubkey", row.owner_pubkey.clone())
+            .with("last_updated", moment::format(row.last_updated))
+            .with("data", data);
+        let text = Value::from(document).to_raw_line();
+        let dir = dir.make_or_enter("data", Access::Owner)?;
+        write(&dir, &names.claim(&format!("{user}.json")), text.as_bytes())?;
+        self.report.data += 1;
+        Ok(())
+    }
+
+    /// Files first, so that messages can say where theirs are; then all others, in the order in which they came.
+    pub(super) fn items(&mut self) -> Result<(), ExtractError> {
+        let library = self.library;
+        let is = |item: &Item, kind: &ContentType| item.kinds.contains(kind);
+        let mut items: Vec<&Item> = library.items.values().collect();
+        items.sort_by_key(|item| item.changed_at);
+        self.monitor.task("laying out files and messages", Counter::Entries, Some(items.len() as u64));
+        let mut at: BTreeMap<ContentHash, String> = BTreeMap::new();
+        let mut lines = Lines::default();
+        let code: BTreeSet<ContentHash> = library
+            .applets
+            .values()
+            .filter_map(|applet| applet.metadata.code_manifest.as_ref().map(Manifest::content_hash))
+            .collect();
+        // Code of applets of which nothing else is known is a file like others.
+        let is_file = |item: &Item| {
+            is(item, &ContentType::File) || is(item, &ContentType::Applet) && !code.contains(&item.content_hash)
+        };
+        for item in items.iter().filter(|item| is_file(item)) {
+            self.file(item, &mut lines, &mut at)?;
+        }
+        let users = self.users();
+        for item in items {
+            // Applets' code and data are laid out with their applets.
+            let of_an_applet = |kind: &ContentType| {
+                matches!(kind, ContentType::Applet | ContentType::AppletData | ContentType::File)
+            };
+            for kind in item.kinds.iter().filter(|kind| !of_an_applet(kind)) {
+                let what = format!("{} {}", kind.as_str(), item.content_hash.short());
+                let Some(payload) = self.payload(&item.content_hash, &what)? else { break };
+                match payload {
+                    Payload::Message(message) => self.message(item, &message, &users, &at, &mut lines),
+                    Payload::Pm(pm) => {
+                        lines.add("private_messages.jsonl", came(item).and(pm.object()));
+                        self.report.private_messages += 1;
+                    }
+                    other => self.other(item, &other.to_plaintext())?,
+                }
+            }
+            self.monitor.add(Counter::Entries, 1);
+        }
+        lines.write(self.root)?;
+        Ok(())
+    }
+
+    fn file(
+        &mut self,
+        item: &Item,
+        lines: &mut Lines,
+        at: &mut BTreeMap<ContentHash, String>,
+    ) -> Result<(), ExtractError> {
+        let what = format!("the file {}", item.content_hash.short());
+        let Some(payload) = self.payload(&item.content_hash, &what)? else { return Ok(()) };
+        let Payload::File(file) = payload else { return self.other(item, &payload.to_plaintext()) };
+        let name = lines.files.claim(&file.filename.to_string_lossy());
+        let dir = self.root.make_or_enter("files", Access::Owner)?;
+        let mut about = file.object().clone();
+        about.remove("data");
+        let File { data, .. } = file.into_fields();
+        write(&dir, &name, &data)?;
+        let path = format!("files/{name}");
+        lines.add("files.jsonl", came(item).with("path", path.as_str()).and(&about));
+        at.insert(item.content_hash, path);
+        self.report.files += 1;
+        Ok(())
+    }
+
+    fn message(
+        &mut self,
+        item: &Item,
+        message: &Kept<Message>,
+        users: &BTreeMap<String, Text>,
+        at: &BTreeMap<ContentHash, String>,
+        lines: &mut Lines,
+    ) {
+        let author = message.pubkey.as_ref().and_then(|key| users.get(key.to_string_lossy().as_ref())).cloned();
+        let attachments: Vec<Value> = message
+            .attachments
+            .iter()
+            .map(|hash| {
+                let path = at.get(hash).map(|path| Text::from(path.as_str()));
+                Object::new().with("content_hash", hash.to_string()).with("path", path).into()
+            })
+            .collect();
+        let line = came(item).with("author", author).with("attachments", attachments).and(message.object());
+        lines.add_to_board(&message.board.to_string_lossy(), line);
+        self.report.messages += 1;
+    }
+
+    fn other(&mut self, item: &Item, bytes: &[u8]) -> Result<(), ExtractError> {
+        let dir = self.root.make_or_enter("other", Access::Owner)?;
+        match write(&dir, &format!("{}.json", item.content_hash), bytes) {
+            // The same bytes under two kinds.
+            Ok(()) => self.report.other += 1,
+            Err(DirError::Exists(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// What an item says, if it opens; else it is noted why not. One that is too large to be taken apart is written as it is.
+    fn payload(&mut self, hash: &ContentHash, what: &str) -> Result<Option<Payload>, ExtractError> {
+        if self.cancel.is_cancelled() {
+            return Err(ExtractError::Cancelled);
+        }
+        match self.open(hash)? {
+            Ok(Some(plain)) => match Payload::parse(&plain) {
+                Ok(payload) => return Ok(Some(payload)),
+                Err(cause) => {
+                    let name = format!("{hash}.json");
+                    let dir = self.root.make_or_enter("other", Access::Owner)?;
+                    if !dir.has(&name)? {
+                        write(&dir, &name, &plain)?;
+                        self.report.other += 1;
+                    }
+                    self.not_opened(what.to_owned(), format!("it is not what it should be ({cause}); it is other/{name}"));
+                }
+            },
+            Ok(None) => self.not_opened(
+                what.to_owned(),
+                format!("it is too large to be taken apart; its JSON is other/{hash}.json, where 'data' is base64"),
+            ),
+            Err(why) => self.not_opened(what.to_owned(), why),
+        }
+        Ok(None)
+    }
+
+    /// The plaintext of an item; nothing if it is too large, and was written as it is; or why it does not open.
+    fn open(&mut self, hash: &ContentHash) -> Result<Result<Option<Zeroizing<Vec<u8>>>, String>, ExtractError> {
+        let Some(item) = self.library.items.get(hash) else {
+            return Ok(Err("nothing of it is here: 'bulbil axon download' fetches it".to_owned()));
+        };
+        let Some(key) = &item.key else { return Ok(Err("nobody gave this instance a key for it".to_owned())) };
+        let manifest = match Manifest::parse(item.manifest.as_bytes()) {
+            Ok(manifest) => manifest,
+            Err(cause) => return Ok(Err(cause.to_string())),
+        };
+        let total: u64 = item.chunks.iter().map(|(_, size)| u64::from(*size)).sum();
+        let mut plain = Zeroizing::new(Vec::new());
+        let mut large = match total > MAX_OPENED {
+            true => Some(Large::begin(self.root, hash)?),
+            false => None,
+        };
+        let read = read_into(self.store, &manifest, key, &mut |bytes| match &mut large {
+            Some(large) => large.push(bytes),
+            None => plain.extend_from_slice(bytes),
+        });
+        let fault = match read {
+            Ok(_) => None,
+            Err(Fault::Store(cause)) => return Err(cause.into()),
+            Err(Fault::Died) => return Err(ExtractError::Died),
+            Err(Fault::Holes(holes)) => {
+                let count = holes.len();
+                Some(format!("{count} of its chunks are missing or damaged: 'bulbil axon download' fetches them"))
+            }
+            Err(Fault::Cipher(cause)) => Some(cause.to_string()),
+        };
+        match (large, fault) {
+            (Some(large), fault) => {
+                let why = large.finish(fault.is_none())?;
+                Ok(fault.map_or(Ok(why), Err))
+            }
+            (None, Some(why)) => Ok(Err(why)),
+            (None, None) => Ok(Ok(Some(plain))),
+        }
+    }
+
+    /// Names of users by their keys.
+    fn users(&self) -> BTreeMap<String, Text> {
+        let rows = self.library.config.get(USERS).into_iter().flatten();
+        let named = |row: &Kept<crate::domain::axon::export::Row>| {
+            let key = row.fields.optional_text("pubkey").ok().flatten()?.to_string_lossy().into_owned();
+            let name = row.fields.optional_text("username").ok().flatten()?.clone();
+            Some((key, name))
+        };
+        rows.filter_map(named).collect()
+    }
+}
+
+/// An item that is written without being held in memory.
+struct Large {
+    dir: Dir,
+    name: String,
+    file: std::fs::File,
+    failed: Option<std::io::Error>,
+}
+
+impl Large {
+    fn begin(root: &Dir, hash: &ContentHash) -> Result<Self, DirError> {
+        let dir = root.make_or_enter("other", Access::Owner)?;
+        let name = format!("{hash}.json");
+        dir.remove(&name)?;
+        let file = dir.create(&name, Access::Owner)?;
+        Ok(Self { dir, name, file, failed: None })
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        if self.failed.is_none() {
+            self.failed = self.file.write_all(bytes).err();
+        }
+    }
+
+    fn finish(self, good: bool) -> Result<Option<Zeroizing<Vec<u8>>>, DirError> {
+        if let Some(cause) = self.failed {
+            return Err(DirError::Io { what: "write", path: self.dir.path().join(&self.name), cause });
+        }
+        if !good {
+            self.dir.remove(&self.name)?;
+        }
+        Ok(None)
+    }
+}
+
+/// Files of lines, written at the end.
+#[derive(Default)]
+struct Lines {
+    files: Names,
+    boards: Names,
+    /// The files of boards, by the boards' names.
+    of_boards: BTreeMap<String, String>,
+    texts: BTreeMap<String, String>,
+}
+
+impl Lines {
+    fn add(&mut self, file: &str, line: Object) {
+        let text = self.texts.entry(file.to_owned()).or_default();
+        text.push_str(&Value::from(line).to_raw_line());
+        text.push('\n');
+    }
+
+    fn add_to_board(&mut self, board: &str, line: Object) {
+        let file = match self.of_boards.get(board) {
+            Some(file) => file.clone(),
+            None => {
+                let file = format!("boards/{}", self.boards.claim(&format!("{board}.jsonl")));
+                self.of_boards.insert(board.to_owned(), file.clone());
+                file
+            }
+        };
+        self.add(&file, line);
+    }
+
+    fn write(self, root: &Dir) -> Result<(), DirError> {
+        for (path, text) in self.texts {
+            match path.split_once('/') {
+                Some((folder, file)) => write(&root.make_or_enter(folder, Access::Owner)?, file, text.as_bytes())?,
+                None => write(root, &path, text.as_bytes())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is known of an item besides what it says.
+fn came(item: &Item) -> Object {
+    Object::new()
+        .with("content_hash", item.content_hash.to_string())
+        .with("received_at", moment::format(item.changed_at))
+}
+
+trait And {
+    /// Adds the fields of another object; those that are here stay.
+    fn and(self, other: &Object) -> Object;
+}
+
+impl And for Object {
+    fn and(mut self, other: &Object) -> Object {
+        for (field, value) in other.iter() {
+            if field.as_str().is_none_or(|name| self.get(name).is_none()) {
+                self.set(field.clone(), value.clone());
+            }
+        }
+        self
+    }
+}
