@@ -90,9 +90,8 @@ impl Layout<'_> {
         let users = self.users();
         for item in items {
             // Applets' code and data are laid out with their applets.
-            let of_an_applet = |kind: &ContentType| {
-                matches!(kind, ContentType::Applet | ContentType::AppletData | ContentType::File)
-            };
+            let of_an_applet =
+                |kind: &ContentType| matches!(kind, ContentType::Applet | ContentType::AppletData | ContentType::File);
             for kind in item.kinds.iter().filter(|kind| !of_an_applet(kind)) {
                 let what = format!("{} {}", kind.as_str(), item.content_hash.short());
                 let Some(payload) = self.payload(&item.content_hash, &what)? else { break };
@@ -181,7 +180,10 @@ impl Layout<'_> {
                         write(&dir, &name, &plain)?;
                         self.report.other += 1;
                     }
-                    self.not_opened(what.to_owned(), format!("it is not what it should be ({cause}); it is other/{name}"));
+                    self.not_opened(
+                        what.to_owned(),
+                        format!("it is not what it should be ({cause}); it is other/{name}"),
+                    );
                 }
             },
             Ok(None) => self.not_opened(

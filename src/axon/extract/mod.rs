@@ -107,13 +107,15 @@ pub fn extract(
     cancel: &CancellationToken,
 ) -> Result<ExtractReport, ExtractError> {
     let applets = chosen(library, options.applet)?;
-    let target = std::path::absolute(options.target)
-        .map_err(|cause| DirError::Io { what: "find", path: options.target.to_owned(), cause })?;
+    let target = std::path::absolute(options.target).map_err(|cause| DirError::Io {
+        what: "find",
+        path: options.target.to_owned(),
+        cause,
+    })?;
     let (Some(parent), Some(name)) = (target.parent(), target.file_name().and_then(|name| name.to_str())) else {
         return Err(ExtractError::Target(options.target.to_owned()));
     };
-    std::fs::create_dir_all(parent)
-        .map_err(|cause| DirError::Io { what: "make", path: parent.to_owned(), cause })?;
+    std::fs::create_dir_all(parent).map_err(|cause| DirError::Io { what: "make", path: parent.to_owned(), cause })?;
     let parent = Dir::open(parent)?;
     let is_free = !parent.has(name)? || parent.is_folder(name)? && parent.enter(name)?.names()?.is_empty();
     if !is_free {
@@ -223,9 +225,10 @@ fn write(dir: &Dir, name: &str, bytes: &[u8]) -> Result<(), DirError> {
 
 fn report_value(report: &ExtractReport, now: Timestamp) -> Value {
     let number = |n: u64| Value::from(i64::try_from(n).unwrap_or(i64::MAX));
-    let not_opened = report.not_opened.iter().map(|(what, why)| {
-        Value::from(Object::new().with("what", what.as_str()).with("why", why.as_str()))
-    });
+    let not_opened = report
+        .not_opened
+        .iter()
+        .map(|(what, why)| Value::from(Object::new().with("what", what.as_str()).with("why", why.as_str())));
     Object::new()
         .with("extracted_at", moment::format(now))
         .with("applets", number(report.applets))

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::read::{AppletFault, BackupFolder, Entry, FolderApplet, FolderError, FolderItem};
 use super::take::{Keys, Refused, Taken, Taking};
-use crate::axon::library::{Applet, Library, LibraryError, applet_records, with_code, with_data};
+use crate::axon::library::{APPLETS, Applet, Library, LibraryError, applet_records, with_code, with_data};
 use crate::domain::axon::manifest::ContentType;
 use crate::domain::axon::payload::Payload;
 use crate::domain::id::ContentHash;
@@ -27,6 +27,18 @@ pub struct RestoreOptions {
     pub applet: Option<String>,
     /// No chunks: a download gets them later.
     pub skip_chunks: bool,
+    /// What becomes of applets that are here already.
+    pub existing: Existing,
+}
+
+/// What becomes of an applet that is here already, by its id or its name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Existing {
+    /// It stays as it is, but for chunks that its items lack.
+    #[default]
+    Stays,
+    /// The backup's takes its place, with its users' data, scores and state. Earlier snapshots keep what was.
+    Replaced,
 }
 
 /// An item that cannot be used as it came: a download may bring its chunks, a BBS its key.
@@ -85,6 +97,8 @@ impl std::fmt::Display for Lack {
 pub struct RestoreReport {
     /// Names of applets that are here now.
     pub restored: Vec<String>,
+    /// Those of them that took the place of one that was here.
+    pub replaced: Vec<String>,
     /// Names of applets that were here already, and stayed as they are.
     pub skipped: Vec<String>,
     /// Names of applets, or folders, that were refused.
@@ -162,9 +176,9 @@ impl Restore<'_> {
         let shelf = self.store.axon(self.collection.id);
         let library = Library::load(&shelf).await?;
         self.monitor.task("restoring applets", Counter::Entries, Some(entries.len() as u64));
-        let (keys, skip_chunks) = (self.keys.clone(), options.skip_chunks);
+        let (keys, skip_chunks, existing) = (self.keys.clone(), options.skip_chunks, options.existing);
         let (store, now, monitor) = (self.store, self.now, self.monitor);
-        let mut work = Work { store, shelf, library, keys, skip_chunks, now, monitor };
+        let mut work = Work { store, shelf, library, keys, skip_chunks, existing, now, monitor };
         let mut report = RestoreReport::default();
         for entry in entries {
             if cancel.is_cancelled() {
@@ -183,6 +197,7 @@ struct Work<'a> {
     library: Library,
     keys: Arc<Keys>,
     skip_chunks: bool,
+    existing: Existing,
     now: Timestamp,
     monitor: &'a dyn Monitor,
 }
@@ -208,8 +223,8 @@ impl Work<'_> {
             }
         };
         let id = it.applet.metadata.id.clone();
-        let called_so = it.applet.metadata.name.as_str().is_some_and(|name| self.library.applet_named(name).is_some());
-        let is_here = called_so || self.library.applets.contains_key(id.as_str());
+        let others: Vec<String> = self.others(&it.applet);
+        let is_here = !others.is_empty() && self.existing == Existing::Stays;
         let known = self.known(&it).await?;
         let (store, keys, skip_chunks, now) = (self.store.clone(), self.keys.clone(), self.skip_chunks, self.now);
         let work = move || {
@@ -230,9 +245,20 @@ impl Work<'_> {
         report.bytes += whole.copied.1;
         self.monitor.add(Counter::Chunks, whole.copied.0);
         self.monitor.add(Counter::ChunkBytes, whole.copied.1);
+        let code_lacks = |left: &Left| left.part == Part::Code && matches!(left.lack, Lack::Chunks(_));
+        if !is_here && !others.is_empty() && !self.skip_chunks && whole.left.iter().any(code_lacks) {
+            self.problem(&name, "the one that is here stays: the backup's lacks chunks of its code".to_owned());
+            report.refused.push(name);
+            return Ok(());
+        }
         let mut change = Change { items: whole.items, ..Change::default() };
         if !is_here {
             change.records = applet_records(&id, &whole.applet, now);
+            for other in &others {
+                let old =
+                    self.shelf.records(&format!("{APPLETS}{other}/")).await?.into_iter().map(|record| record.path);
+                change.removed.extend(old.filter(|path| change.records.iter().all(|record| record.path != *path)));
+            }
         }
         if whole.copied.0 > 0 {
             let store = self.store.clone();
@@ -252,9 +278,23 @@ impl Work<'_> {
         report.data += whole.applet.data.len() as u64;
         report.scores += whole.applet.scores.len() as u64;
         report.states += u64::from(whole.applet.state.is_some());
+        for other in &others {
+            self.library.applets.remove(other);
+        }
+        if !others.is_empty() {
+            report.replaced.push(name.clone());
+        }
         self.library.applets.insert(id.as_str().to_owned(), whole.applet);
         report.restored.push(name);
         Ok(())
+    }
+
+    /// Ids of applets that are here with the id or the name of this one.
+    fn others(&self, applet: &Applet) -> Vec<String> {
+        let is_it = |(id, known): &(&String, &Applet)| {
+            id.as_str() == applet.metadata.id.as_str() || known.metadata.name == applet.metadata.name
+        };
+        self.library.applets.iter().filter(is_it).map(|(id, _)| id.clone()).collect()
     }
 
     /// What the shelf has of the items of an applet: of its code, then of its data.

@@ -62,8 +62,10 @@ pub struct BackupOptions<'a> {
     pub applet: Option<&'a str>,
     /// When it is, in local time.
     pub at: DateTime,
-    /// Who gets envelopes: this instance first, which alone gets them for users' data. Envelopes that are there stay.
-    pub recipients: &'a [Wrapper],
+    /// Who gets envelopes for code. Envelopes that are there stay.
+    pub of_code: &'a [Wrapper],
+    /// Who gets envelopes for users' data, which is for nobody but the instance that keeps it and the user.
+    pub of_data: &'a [Wrapper],
 }
 
 /// What was written.
@@ -218,7 +220,7 @@ impl Writing<'_> {
     fn applet(&self, into: &Dir, name: &str, applet: &Applet, report: &mut BackupReport) -> Result<(), BackupError> {
         let mut metadata = applet.metadata.clone();
         if let Some(code) = &applet.metadata.code_manifest {
-            let code = self.with_envelopes(code, self.options.recipients)?;
+            let code = self.with_envelopes(code, self.options.of_code)?;
             report.chunks += self.chunks(into, &[CHUNKS], &code, name, "its code")?;
             metadata = with_code(&metadata, &code);
         }
@@ -238,8 +240,7 @@ impl Writing<'_> {
                 );
                 continue;
             };
-            let own = &self.options.recipients[..self.options.recipients.len().min(1)];
-            let data = self.with_envelopes(&row.data_manifest, own)?;
+            let data = self.with_envelopes(&row.data_manifest, self.options.of_data)?;
             let what = format!("the data of {owner:?}");
             report.data_chunks += self.chunks(into, &[DATA_CHUNKS, &owner], &data, name, &what)?;
             rows.push(with_data(row, &data));

@@ -33,8 +33,7 @@ pub async fn run(args: ExtractArgs, store: &Store, context: &Context) -> anyhow:
     let collection = existing_collection(store, args.collection.as_deref()).await?;
     let library = Library::load(&store.axon(collection.id)).await?;
     let (progress, cancel) = (context.progress(), context.cancellation());
-    let (from, monitor, target, now) =
-        (store.clone(), Arc::clone(&progress), args.target.clone(), context.clock.now());
+    let (from, monitor, target, now) = (store.clone(), Arc::clone(&progress), args.target.clone(), context.clock.now());
     let work = move || {
         let options = ExtractOptions { target: &args.target, applet: args.applet.as_deref(), now };
         extract(&from, &library, &options, &*monitor, &cancel)

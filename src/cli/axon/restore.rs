@@ -17,7 +17,7 @@ use super::common::{instance, snapshot};
 use crate::axon::collection::default_collection;
 use crate::axon::folder::Keys;
 use crate::axon::folder::read::BackupFolder;
-use crate::axon::folder::restore::{Lack, Left, Part, Restore, RestoreOptions, RestoreReport};
+use crate::axon::folder::restore::{Existing, Lack, Left, Part, Restore, RestoreOptions, RestoreReport};
 use crate::axon::instance::AxonInstance;
 use crate::axon::pull::rekey;
 use crate::clock::Clock;
@@ -38,6 +38,9 @@ pub struct RestoreArgs {
     /// Leave the chunks out; 'bulbil axon download' gets them later
     #[arg(long)]
     pub skip_chunks: bool,
+    /// Take the backup's applets in place of those that are here with the same name or id; earlier snapshots keep what was
+    #[arg(long)]
+    pub replace: bool,
     /// Make envelopes for this instance and for all trusted Axon BBSes afterwards, and drop all others
     #[arg(long)]
     pub rekey: bool,
@@ -52,7 +55,8 @@ pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow:
     let collection = default_collection(store).await?;
     refresh(store, &collection).await?;
     let (progress, cancel) = (context.progress(), context.cancellation());
-    let options = RestoreOptions { applet: args.applet, skip_chunks: args.skip_chunks };
+    let existing = if args.replace { Existing::Replaced } else { Existing::Stays };
+    let options = RestoreOptions { applet: args.applet, skip_chunks: args.skip_chunks, existing };
     let whose = Whose { store, collection: &collection, instance: &instance, key: args.key.as_deref() };
     let restored = from_folder(&whose, &args.dir, &options, &progress, &cancel, context).await;
     let rekeyed = match args.rekey && restored.is_ok() {
@@ -147,6 +151,9 @@ pub fn restored_in_words(report: &RestoreReport) -> Vec<String> {
     if !report.restored.is_empty() {
         lines.push(format!("restored: {}", report.restored.join(", ")));
     }
+    if !report.replaced.is_empty() {
+        lines.push(format!("in place of what was here: {}", report.replaced.join(", ")));
+    }
     if !report.skipped.is_empty() {
         lines.push(format!("here already, and left as they are: {}", report.skipped.join(", ")));
     }
@@ -172,7 +179,7 @@ pub fn restored_document(report: &RestoreReport) -> Value {
         .map(|left| json!({ "applet": left.applet, "content_hash": left.content_hash, "part": left.part.to_string(), "lack": left.lack.to_string() }))
         .collect();
     json!({
-        "restored": report.restored, "skipped": report.skipped, "refused": report.refused, "left": left,
+        "restored": report.restored, "replaced": report.replaced, "skipped": report.skipped, "refused": report.refused, "left": left,
         "data": report.data, "scores": report.scores, "shared_states": report.states, "chunks": report.chunks,
         "bytes": report.bytes,
     })

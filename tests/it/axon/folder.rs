@@ -219,7 +219,10 @@ fn without_chunks_everything_else_is_restored_and_chunks_come_from_the_folder_la
     let backup = place.backup();
     let restore = ["axon", "restore", backup.to_str().unwrap(), "--key", MAKERS_KEY];
     let restored = place.bulbil(0, &[&restore[..], &["--skip-chunks"]].concat());
-    assert_eq!((&restored["result"]["chunks"], restored["result"]["restored"].as_array().unwrap().len()), (&json!(0), 3));
+    assert_eq!(
+        (&restored["result"]["chunks"], restored["result"]["restored"].as_array().unwrap().len()),
+        (&json!(0), 3)
+    );
     let again = place.restore(0);
     assert_eq!(again["result"]["skipped"].as_array().unwrap().len(), 3);
     assert!(again["result"]["chunks"].as_u64().unwrap() >= 5, "{again}");
@@ -238,66 +241,162 @@ const HARM: &[Harm] = &[
     Harm("no chunks", |p| fs::remove_dir_all(p.backup().join("Notes/chunks")).unwrap(), &[], "is missing"),
     Harm("half a metadata.json", |p| cut(&p.backup().join("Notes/metadata.json")), &["Notes"], "metadata.json"),
     Harm("half an applet_data.json", |p| cut(&p.backup().join("Notes/applet_data.json")), &[], "applet_data.json"),
-    Harm("no backup_manifest.json", |p| fs::remove_file(p.backup().join("backup_manifest.json")).unwrap(), &[], "not finished"),
-    Harm("a hash that climbs", |p| p.edit("Notes/metadata.json", |m| m["code_manifest"]["content_hash"] = json!("../../x")), &["Notes"], "content_hash"),
-    Harm("a hash that is a path", |p| {
-        let outside = p.path("outside");
-        p.edit("Notes/metadata.json", |m| m["code_manifest"]["content_hash"] = json!(outside));
-    }, &["Notes"], "content_hash"),
-    Harm("a user's hash that climbs", |p| p.edit("Notes/applet_data.json", |m| m[0]["data_manifest"]["content_hash"] = json!("../../x")), &[], "row 1"),
+    Harm(
+        "no backup_manifest.json",
+        |p| fs::remove_file(p.backup().join("backup_manifest.json")).unwrap(),
+        &[],
+        "not finished",
+    ),
+    Harm(
+        "a hash that climbs",
+        |p| p.edit("Notes/metadata.json", |m| m["code_manifest"]["content_hash"] = json!("../../x")),
+        &["Notes"],
+        "content_hash",
+    ),
+    Harm(
+        "a hash that is a path",
+        |p| {
+            let outside = p.path("outside");
+            p.edit("Notes/metadata.json", |m| m["code_manifest"]["content_hash"] = json!(outside));
+        },
+        &["Notes"],
+        "content_hash",
+    ),
+    Harm(
+        "a user's hash that climbs",
+        |p| p.edit("Notes/applet_data.json", |m| m[0]["data_manifest"]["content_hash"] = json!("../../x")),
+        &[],
+        "row 1",
+    ),
     Harm("an id that climbs", |p| p.edit("Notes/metadata.json", |m| m["id"] = json!("../../../x")), &["Notes"], "id"),
-    Harm("a user that climbs", |p| p.edit("Notes/applet_data.json", |m| m[0]["owner_username"] = json!("../../x")), &[], "../../x"),
-    Harm("another's hash", |p| {
-        let other: Value = serde_json::from_slice(&fs::read(p.backup().join("Tiny_Clock/metadata.json")).unwrap()).unwrap();
-        p.edit("Notes/metadata.json", |m| m["code_manifest"]["content_hash"] = other["code_manifest"]["content_hash"].clone());
-    }, &["Notes"], "is not what its name says"),
-    Harm("a flipped bit of the IV", |p| p.edit("Notes/metadata.json", |m| m["code_manifest"]["encryption_iv"] = json!("AAAAAAAAAAAAAAAAAAAAAA==")), &["Notes"], "is not what its name says"),
-    Harm("a link for a chunk", |p| {
-        fs::remove_file(p.backup().join("Notes/chunks/0.chunk")).unwrap();
-        link(&p.path("secret"), &p.backup().join("Notes/chunks/0.chunk"));
-    }, &[], "symbolic link"),
-    Harm("a link for chunks", |p| {
-        fs::rename(p.backup().join("Notes/chunks"), p.path("chunks")).unwrap();
-        link(&p.path("chunks"), &p.backup().join("Notes/chunks"));
-    }, &[], "symbolic link"),
-    Harm("a link for users", |p| {
-        fs::rename(p.backup().join("Notes/data_chunks"), p.path("users")).unwrap();
-        link(&p.path("users"), &p.backup().join("Notes/data_chunks"));
-    }, &[], "symbolic link"),
-    Harm("a link for an applet", |p| {
-        fs::rename(p.backup().join("Notes"), p.path("Notes")).unwrap();
-        link(&p.path("Notes"), &p.backup().join("Notes"));
-    }, &["Notes"], "symbolic link"),
-    Harm("a link for a file", |p| {
-        fs::rename(p.backup().join("Notes/metadata.json"), p.path("metadata.json")).unwrap();
-        link(&p.path("metadata.json"), &p.backup().join("Notes/metadata.json"));
-    }, &["Notes"], "symbolic link"),
-    Harm("one name twice", |p| {
-        copy(&p.backup().join("Notes"), &p.backup().join("Notes-2"));
-        p.edit("Notes-2/metadata.json", |m| m["id"] = json!("11111111-2222-4333-8444-555555555555"));
-    }, &["Notes-2"], "has the name of"),
-    Harm("one id twice", |p| {
-        copy(&p.backup().join("Notes"), &p.backup().join("Notes-2"));
-        p.edit("Notes-2/metadata.json", |m| m["name"] = json!("Other"));
-    }, &["Notes-2"], "has the id of"),
-    Harm("two applets in one folder", |p| {
-        fs::copy(p.backup().join("Wave_Player/chunks/1.chunk"), p.backup().join("Notes/chunks/1.chunk")).unwrap();
-    }, &[], "another applet"),
-    Harm("users of another applet", |p| {
-        fs::rename(p.backup().join("Notes/applet_data.json"), p.backup().join("Tiny_Clock/applet_data.json")).unwrap();
-        fs::rename(p.backup().join("Notes/data_chunks"), p.backup().join("Tiny_Clock/data_chunks")).unwrap();
-    }, &[], "belongs to another applet"),
+    Harm(
+        "a user that climbs",
+        |p| p.edit("Notes/applet_data.json", |m| m[0]["owner_username"] = json!("../../x")),
+        &[],
+        "../../x",
+    ),
+    Harm(
+        "another's hash",
+        |p| {
+            let other: Value =
+                serde_json::from_slice(&fs::read(p.backup().join("Tiny_Clock/metadata.json")).unwrap()).unwrap();
+            p.edit("Notes/metadata.json", |m| {
+                m["code_manifest"]["content_hash"] = other["code_manifest"]["content_hash"].clone()
+            });
+        },
+        &["Notes"],
+        "is not what its name says",
+    ),
+    Harm(
+        "a flipped bit of the IV",
+        |p| p.edit("Notes/metadata.json", |m| m["code_manifest"]["encryption_iv"] = json!("AAAAAAAAAAAAAAAAAAAAAA==")),
+        &["Notes"],
+        "is not what its name says",
+    ),
+    Harm(
+        "a link for a chunk",
+        |p| {
+            fs::remove_file(p.backup().join("Notes/chunks/0.chunk")).unwrap();
+            link(&p.path("secret"), &p.backup().join("Notes/chunks/0.chunk"));
+        },
+        &[],
+        "symbolic link",
+    ),
+    Harm(
+        "a link for chunks",
+        |p| {
+            fs::rename(p.backup().join("Notes/chunks"), p.path("chunks")).unwrap();
+            link(&p.path("chunks"), &p.backup().join("Notes/chunks"));
+        },
+        &[],
+        "symbolic link",
+    ),
+    Harm(
+        "a link for users",
+        |p| {
+            fs::rename(p.backup().join("Notes/data_chunks"), p.path("users")).unwrap();
+            link(&p.path("users"), &p.backup().join("Notes/data_chunks"));
+        },
+        &[],
+        "symbolic link",
+    ),
+    Harm(
+        "a link for an applet",
+        |p| {
+            fs::rename(p.backup().join("Notes"), p.path("Notes")).unwrap();
+            link(&p.path("Notes"), &p.backup().join("Notes"));
+        },
+        &["Notes"],
+        "symbolic link",
+    ),
+    Harm(
+        "a link for a file",
+        |p| {
+            fs::rename(p.backup().join("Notes/metadata.json"), p.path("metadata.json")).unwrap();
+            link(&p.path("metadata.json"), &p.backup().join("Notes/metadata.json"));
+        },
+        &["Notes"],
+        "symbolic link",
+    ),
+    Harm(
+        "one name twice",
+        |p| {
+            copy(&p.backup().join("Notes"), &p.backup().join("Notes-2"));
+            p.edit("Notes-2/metadata.json", |m| m["id"] = json!("11111111-2222-4333-8444-555555555555"));
+        },
+        &["Notes-2"],
+        "has the name of",
+    ),
+    Harm(
+        "one id twice",
+        |p| {
+            copy(&p.backup().join("Notes"), &p.backup().join("Notes-2"));
+            p.edit("Notes-2/metadata.json", |m| m["name"] = json!("Other"));
+        },
+        &["Notes-2"],
+        "has the id of",
+    ),
+    Harm(
+        "two applets in one folder",
+        |p| {
+            fs::copy(p.backup().join("Wave_Player/chunks/1.chunk"), p.backup().join("Notes/chunks/1.chunk")).unwrap();
+        },
+        &[],
+        "another applet",
+    ),
+    Harm(
+        "users of another applet",
+        |p| {
+            fs::rename(p.backup().join("Notes/applet_data.json"), p.backup().join("Tiny_Clock/applet_data.json"))
+                .unwrap();
+            fs::rename(p.backup().join("Notes/data_chunks"), p.backup().join("Tiny_Clock/data_chunks")).unwrap();
+        },
+        &[],
+        "belongs to another applet",
+    ),
     Harm("a huge file", |p| huge(&p.backup().join("Notes/metadata.json")), &["Notes"], "longer than"),
     Harm("a huge chunk", |p| huge(&p.backup().join("Notes/chunks/0.chunk")), &[], "is not what its hash says"),
-    Harm("a file that grows when it is written", |p| {
-        let deep = format!("{}{}{}", "[".repeat(200), vec!["1"; 3_000_000].join(","), "]".repeat(200));
-        let state = format!("{{\"state_data\": {{\"x\": {deep}}}, \"version\": 1, \"last_updated\": \"2026-11-21T20:44:52+00:00\"}}");
-        fs::write(p.backup().join("Notes/shared_state.json"), state).unwrap();
-    }, &[], "shared_state.json"),
-    Harm("a pipe", |p| {
-        fs::remove_file(p.backup().join("Notes/metadata.json")).unwrap();
-        assert!(Command::new("mkfifo").arg(p.backup().join("Notes/metadata.json")).status().unwrap().success());
-    }, &["Notes"], "is no file"),
+    Harm(
+        "a file that grows when it is written",
+        |p| {
+            let deep = format!("{}{}{}", "[".repeat(200), vec!["1"; 3_000_000].join(","), "]".repeat(200));
+            let state = format!(
+                "{{\"state_data\": {{\"x\": {deep}}}, \"version\": 1, \"last_updated\": \"2026-11-21T20:44:52+00:00\"}}"
+            );
+            fs::write(p.backup().join("Notes/shared_state.json"), state).unwrap();
+        },
+        &[],
+        "shared_state.json",
+    ),
+    Harm(
+        "a pipe",
+        |p| {
+            fs::remove_file(p.backup().join("Notes/metadata.json")).unwrap();
+            assert!(Command::new("mkfifo").arg(p.backup().join("Notes/metadata.json")).status().unwrap().success());
+        },
+        &["Notes"],
+        "is no file",
+    ),
 ];
 
 fn flip(path: &Path) {
@@ -326,20 +425,63 @@ fn what_is_damaged_or_hostile_is_said_of_its_applet_and_the_others_are_restored(
     for Harm(what, harm, refused, word) in HARM {
         let place = Place::new();
         harm(&place);
-        let before: BTreeSet<_> = fs::read_dir(place.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let before: BTreeSet<_> =
+            fs::read_dir(place.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         let document = place.restore(2);
         assert!(said(&document).contains(word), "{what}: {document}");
-        assert_eq!(names(&document["result"]["refused"]), refused.iter().map(|name| (*name).to_owned()).collect(), "{what}");
+        assert_eq!(
+            names(&document["result"]["refused"]),
+            refused.iter().map(|name| (*name).to_owned()).collect(),
+            "{what}"
+        );
         let mut wanted: BTreeSet<String> = ["Notes", "Tiny Clock", "Wave Player"].map(str::to_owned).into();
         wanted.retain(|name| !refused.contains(&name.as_str()));
         assert_eq!(names(&document["result"]["restored"]), wanted, "{what}");
-        let after: BTreeSet<_> = fs::read_dir(place.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let after: BTreeSet<_> =
+            fs::read_dir(place.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(before, after, "{what}: something is outside");
         // The snapshot of it opens, and nothing of what was refused is in it.
         assert_eq!(place.bulbil(0, &["verify", "--data"])["result"]["missing"], json!([]), "{what}");
         let secret = files(&place.home()).into_iter().any(|(_, bytes)| bytes == b"secret");
         assert!(!secret, "{what}: what a link leads to was taken");
     }
+}
+
+#[test]
+fn what_is_here_is_replaced_only_when_that_is_said() {
+    let place = Place::new();
+    place.restore(0);
+    place.edit("Notes/metadata.json", |m| m["description"] = json!("newer"));
+    // The same name under another id.
+    place.edit("Tiny_Clock/metadata.json", |m| m["id"] = json!("11111111-2222-4333-8444-555555555555"));
+    flip(&place.backup().join("Wave_Player/chunks/0.chunk"));
+    let description = |name: &str| {
+        let read = |file: PathBuf| -> Value { serde_json::from_slice(&fs::read(file).unwrap()).unwrap() };
+        read(place.back_up(0).join(name).join("metadata.json"))
+    };
+    let kept = place.restore(0);
+    assert_eq!(kept["result"]["skipped"].as_array().unwrap().len(), 3);
+    assert_ne!(description("Notes")["description"], "newer");
+    let backup = place.backup();
+    let replace = ["axon", "restore", backup.to_str().unwrap(), "--key", MAKERS_KEY, "--replace"];
+    let replaced = place.bulbil(0, &replace);
+    assert_eq!(replaced["result"]["replaced"].as_array().unwrap().len(), 3, "{replaced}");
+    assert_eq!(description("Notes")["description"], "newer");
+    assert_eq!(description("Tiny_Clock")["id"], "11111111-2222-4333-8444-555555555555");
+    let all = place.bulbil(0, &["axon", "backup", "--output", place.path("out").to_str().unwrap()]);
+    assert_eq!(all["result"]["applets"].as_array().unwrap().len(), 3, "none twice");
+    assert_eq!(
+        place.bulbil(0, &["snapshots", "axon"])["result"].as_array().unwrap().len(),
+        2,
+        "what was is in the first"
+    );
+    // One whose code is not whole takes the place of none.
+    place.edit("Wave_Player/metadata.json", |m| {
+        m["code_manifest"]["content_hash"] = json!("cd".repeat(32));
+        m["code_manifest"]["chunk_hashes"][0] = json!("ab".repeat(32));
+    });
+    let refused = place.bulbil(2, &replace);
+    assert_eq!(names(&refused["result"]["refused"]), ["Wave Player".to_owned()].into());
 }
 
 #[test]
@@ -385,7 +527,8 @@ impl World {
     /// A backup made by the peer in Python; its folder.
     fn peers_backup(&self) -> PathBuf {
         let made: Value =
-            serde_json::from_str(&self.axon(&["backup"], &["--output", self.path("theirs").to_str().unwrap()])).unwrap();
+            serde_json::from_str(&self.axon(&["backup"], &["--output", self.path("theirs").to_str().unwrap()]))
+                .unwrap();
         PathBuf::from(made["folder"].as_str().unwrap())
     }
 
@@ -402,7 +545,8 @@ impl World {
             state[table] = json!([]);
         }
         fs::write(path, serde_json::to_vec(&state).unwrap()).unwrap();
-        let chunks = files(&self.path("bbs")).keys().filter(|name| name.ends_with(".chunk")).cloned().collect::<Vec<_>>();
+        let chunks =
+            files(&self.path("bbs")).keys().filter(|name| name.ends_with(".chunk")).cloned().collect::<Vec<_>>();
         assert!(!chunks.is_empty());
         chunks.iter().for_each(|chunk| fs::remove_file(self.path("bbs").join(chunk)).unwrap());
     }
@@ -412,7 +556,10 @@ impl World {
 fn essence(dump: &Value) -> Value {
     let mut all = serde_json::Map::new();
     for (table, fields) in [
-        ("applets", &["id", "name", "description", "author_pubkey", "parameters", "is_local", "handles_mime_types"][..]),
+        (
+            "applets",
+            &["id", "name", "description", "author_pubkey", "parameters", "is_local", "handles_mime_types"][..],
+        ),
         ("applet_data", &["id", "applet"][..]),
         ("high_scores", &["applet", "owner_pubkey", "score", "wins", "last_updated"][..]),
         ("shared_states", &["applet", "state_data", "version", "last_updated"][..]),
@@ -467,24 +614,32 @@ fn a_backup_moves_applets_to_another_bbs_when_its_makers_key_is_at_hand() {
     let mut world = World::new(&["--messages", "1", "--files", "1", "--pms", "0"]);
     let (theirs, before) = (world.peers_backup(), world.dump());
     fs::write(world.path("maker.pem"), world.axon(&["key"], &["--private"])).unwrap();
-    // The old BBS is gone; a new one, under a key of its own, is known here.
+    let state =
+        |world: &World| -> Value { serde_json::from_slice(&fs::read(world.path("bbs/state.json")).unwrap()).unwrap() };
+    let users = state(&world)["users"].clone();
+    // The old BBS is gone; a new one, under a key of its own and with the same users, is known here.
     fs::remove_dir_all(world.path("bbs")).unwrap();
     world.axon(&["new"], &["--seed", "8"]);
+    let mut new = state(&world);
+    new["users"] = users;
+    fs::write(world.path("bbs/state.json"), serde_json::to_vec(&new).unwrap()).unwrap();
     world.serves(&[]);
-    world.bulbil(0, &["peer", "add", "--kind", "axon", &world.url, "--yes"]);
+    let added = world.bulbil(0, &["peer", "add", "--kind", "axon", &world.url, "--yes", "--name", "heir"]);
     let maker = world.path("maker.pem");
-    let restore = ["axon", "restore", theirs.to_str().unwrap(), "--key", maker.to_str().unwrap()];
+    let restore = ["axon", "restore", theirs.to_str().unwrap(), "--rekey", "--key", maker.to_str().unwrap()];
     let restored = world.bulbil(0, &restore);
-    assert_eq!(restored["result"]["left"], json!([]));
+    assert_eq!(restored["result"]["left"], json!([]), "{added}");
     let out = world.path("out");
-    let made = world.bulbil(0, &["axon", "backup", "--output", out.to_str().unwrap()]);
+    let made = world.bulbil(0, &["axon", "backup", "--output", out.to_str().unwrap(), "--for", "heir"]);
+    let folder = made["result"]["folder"].as_str().unwrap();
+    let code = fs::read(Path::new(folder).join("Notes/metadata.json")).unwrap();
+    let code: Value = serde_json::from_slice(&code).unwrap();
+    let envelopes = code["code_manifest"]["encrypted_aes_keys"].as_object().unwrap();
+    assert_eq!(envelopes.len(), 2, "re-keyed for this instance and the new one: {envelopes:?}");
     world.stops();
-    let report = world.axon(&["restore"], &[made["result"]["folder"].as_str().unwrap(), "--rekey"]);
+    let report = world.axon(&["restore"], &[folder, "--rekey"]);
     assert!(!report.contains("Failed"), "{report}");
-    let (before, after) = (essence(&before), essence(&world.dump()));
-    for table in ["applets", "high_scores", "shared_states"] {
-        assert_eq!(after[table], before[table], "{table}");
-    }
+    assert_eq!(essence(&world.dump()), essence(&before));
 }
 
 #[test]
@@ -506,9 +661,9 @@ fn a_clone_with_a_backup_fetches_only_what_the_backup_has_not() {
     let cloned = world.bulbil(0, &["axon", "clone", &world.url, "--yes", "--backup-dir", theirs.to_str().unwrap()]);
     assert_eq!(cloned["result"]["restored"]["restored"].as_array().unwrap().len(), 6, "{cloned}");
     let asked = world.asked();
-    let of_applets = asked.iter().filter(|(path, _)| {
-        path.contains("/chunk/") && applets.iter().any(|hash| path.contains(hash.as_str()))
-    });
+    let of_applets = asked
+        .iter()
+        .filter(|(path, _)| path.contains("/chunk/") && applets.iter().any(|hash| path.contains(hash.as_str())));
     assert_eq!(of_applets.count(), 2, "{asked:?}");
     let made = world.bulbil(0, &["axon", "backup", "--output", world.path("out").to_str().unwrap()]);
     assert_eq!(made["result"]["chunks"], chunks.len());
@@ -569,7 +724,9 @@ fn r8_killed_anywhere_in_a_restore_or_a_backup_the_same_command_goes_on() {
         for (name, bytes) in files(&theirs).iter().filter(|(name, _)| name.ends_with(".chunk")) {
             assert!(ours[name] == *bytes, "{name} after {after}");
         }
-        let left = fs::read_dir(&out).unwrap().filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with('.'));
+        let left = fs::read_dir(&out)
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with('.'));
         assert_eq!(left.count(), 0, "what the kill left goes with the next backup");
     }
     assert!(kills >= 4, "only {kills} kills hit");

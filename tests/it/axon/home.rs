@@ -117,6 +117,11 @@ fn an_heir_goes_on_with_a_bbs_on_top_of_the_newest_snapshot() {
     expect(0, &b, &["fetch"]);
     let items = world.items();
     server.kill();
+    // The mirror alone gives a BBS what it needs, and everybody plain files.
+    let (out, plain) = (world.path("out"), world.path("plain"));
+    expect(0, &b, &["axon", "backup", "--collection", "axon", "--output", out.to_str().unwrap()]);
+    expect(0, &b, &["axon", "extract", "--collection", "axon", "--target", plain.to_str().unwrap()]);
+    assert_eq!(std::fs::read_dir(plain.join("applets")).unwrap().count(), 1);
 
     expect(0, &b, &["promote", "axon", "--yes"]);
     std::fs::write(world.path("beta.pem"), expect(0, &b, &["axon", "key"])).unwrap();
