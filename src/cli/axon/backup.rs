@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::super::context::Context;
 use super::super::output::{Outcome, count};
-use super::common::{existing_collection, instance, peer, state};
+use super::common::{existing_collection, instance, peer};
 use crate::axon::folder::write::{BackupOptions, local, write};
 use crate::axon::library::Library;
 use crate::axon::pull::recipients;
@@ -47,7 +47,7 @@ pub async fn run(args: BackupArgs, store: &Store, context: &Context) -> anyhow::
             matches!(heir.trust, AxonTrust::Trusted(_)),
             "{} is {}, and is given nothing: 'bulbil peer add --kind axon URL' trusts it",
             heir.name,
-            state(&heir.trust)
+            heir.trust.word()
         );
         of_data.push(heir.public_key.wrapper()?);
     }

@@ -5,11 +5,11 @@ mod check; // one item
 mod clone; // everything of one peer
 mod common; // what several commands need
 mod download; // missing chunks
-pub(super) mod peer; // Axon instances among the peers
-pub(super) mod rights; // what they may have here
 mod extract; // plain files of everything
+pub(super) mod peer; // Axon instances among the peers
 mod rekey; // envelopes for those who are trusted now
 mod restore; // a backup folder, back
+pub(super) mod rights; // what they may have here
 mod sync; // what is new
 
 use clap::Subcommand;
