@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::dir::{Dir, DirError};
 use crate::axon::library::Applet;
@@ -130,7 +131,7 @@ pub enum ItemFault {
 /// A backup folder, open.
 #[derive(Debug)]
 pub struct BackupFolder {
-    dir: Dir,
+    dir: Arc<Dir>,
     /// What its `backup_manifest.json` says, or why it cannot be read: an unfinished backup has none.
     pub manifest: Result<Kept<BackupManifest>, AppletFault>,
 }
@@ -162,8 +163,10 @@ pub struct FolderApplet {
 pub struct FolderItem {
     /// Which item, in which chunks.
     pub manifest: Manifest,
-    chunks: Result<Dir, String>,
-    missing: bool,
+    /// The backup's folder. Those in it are opened when they are needed: there may be one for each of many users.
+    root: Arc<Dir>,
+    /// The names that lead from there to the chunks.
+    place: Vec<String>,
 }
 
 impl BackupFolder {
@@ -172,7 +175,7 @@ impl BackupFolder {
     /// # Errors
     /// [`FolderError`].
     pub fn open(path: &Path) -> Result<Self, FolderError> {
-        let dir = Dir::open(path)?;
+        let dir = Arc::new(Dir::open(path)?);
         let folder = Self { manifest: document(&dir, BACKUP_MANIFEST), dir };
         if folder.manifest.is_err() && folder.folders()?.is_empty() {
             let is_backup = |name: &String| {
@@ -230,7 +233,12 @@ impl BackupFolder {
         let dir = self.dir.enter(folder)?;
         let mut faults = Vec::new();
         let metadata: Kept<Metadata> = document(&dir, METADATA)?;
-        let code = metadata.code_manifest.as_ref().map(|manifest| FolderItem::new(manifest, dir.enter(CHUNKS)));
+        let item = |manifest: &Manifest, place: &[&str]| FolderItem {
+            manifest: manifest.clone(),
+            root: self.dir.clone(),
+            place: [folder].iter().chain(place).map(|name| (*name).to_owned()).collect(),
+        };
+        let code = metadata.code_manifest.as_ref().map(|manifest| item(manifest, &[CHUNKS]));
         if let Some(code) = &code {
             if !code.fits() {
                 return Err(AppletFault::LongManifest);
@@ -239,7 +247,7 @@ impl BackupFolder {
                 faults.push(AppletFault::TwoInOne);
             }
         }
-        let (rows, data) = data(&dir, &mut faults);
+        let (rows, data) = data(&dir, &item, &mut faults);
         let scores = rows_of::<HighScore>(&dir, HIGH_SCORES, &mut faults);
         let state = match optional(document::<SharedState>(&dir, SHARED_STATE)) {
             Ok(state) => state,
@@ -254,11 +262,12 @@ impl BackupFolder {
 }
 
 /// The rows of users' data, each with its chunks.
-fn data(dir: &Dir, faults: &mut Vec<AppletFault>) -> (Vec<Kept<DataRow>>, Vec<FolderItem>) {
-    let all = dir.enter(DATA_CHUNKS);
-    let mut items = Vec::new();
-    let mut owners = BTreeSet::new();
-    let mut kept = Vec::new();
+fn data(
+    dir: &Dir,
+    item: &dyn Fn(&Manifest, &[&str]) -> FolderItem,
+    faults: &mut Vec<AppletFault>,
+) -> (Vec<Kept<DataRow>>, Vec<FolderItem>) {
+    let (mut kept, mut items, mut owners) = (Vec::new(), Vec::new(), BTreeSet::new());
     for (at, row) in rows_of::<DataRow>(dir, APPLET_DATA, faults).into_iter().enumerate() {
         let name = row.owner_username.to_string_lossy();
         let refused = match backup::owner_folder(&name) {
@@ -266,13 +275,7 @@ fn data(dir: &Dir, faults: &mut Vec<AppletFault>) -> (Vec<Kept<DataRow>>, Vec<Fo
             Ok(owner) if !owners.insert(owner.clone()) => Some(format!("another row is of the user {name:?}, too")),
             Ok(_) => None,
         };
-        let chunks = match &all {
-            Ok(all) => all.enter(&name),
-            Err(DirError::Missing(path)) => Err(DirError::Missing(path.clone())),
-            Err(DirError::Link(path)) => Err(DirError::Link(path.clone())),
-            Err(_) => Err(DirError::Kind { path: dir.path().join(DATA_CHUNKS), wanted: "folder" }),
-        };
-        let item = FolderItem::new(&row.data_manifest, chunks);
+        let item = item(&row.data_manifest, &[DATA_CHUNKS, &name]);
         match refused {
             None if item.fits() => {
                 items.push(item);
@@ -301,19 +304,14 @@ impl Entry {
 }
 
 impl FolderItem {
-    fn new(manifest: &Manifest, chunks: Result<Dir, DirError>) -> Self {
-        let missing = chunks.as_ref().is_err_and(DirError::is_missing);
-        Self { manifest: manifest.clone(), chunks: chunks.map_err(|error| error.to_string()), missing }
-    }
-
     /// Reads a chunk, and compares it with the manifest.
     ///
     /// # Errors
     /// [`ChunkFault`].
     pub fn chunk(&self, index: usize) -> Result<Vec<u8>, ChunkFault> {
         let id = self.manifest.chunk_hashes().get(index).ok_or(ChunkFault::Missing(index))?;
-        let Ok(chunks) = &self.chunks else { return Err(ChunkFault::Missing(index)) };
-        let bytes = chunks.read(&backup::chunk_file(index), MAX_STORED).map_err(|error| match error {
+        let read = self.folder().and_then(|folder| folder.read(&backup::chunk_file(index), MAX_STORED));
+        let bytes = read.map_err(|error| match error {
             DirError::Missing(_) => ChunkFault::Missing(index),
             DirError::TooLong { .. } => ChunkFault::Wrong(index),
             error => ChunkFault::Dir(error),
@@ -340,9 +338,10 @@ impl FolderItem {
         Ok(())
     }
 
-    /// Why there is no folder with its chunks; nothing if there is one, or if it is only not there.
-    pub fn why_closed(&self) -> Option<&str> {
-        self.chunks.as_ref().err().filter(|_| !self.missing).map(String::as_str)
+    /// The folder with its chunks.
+    fn folder(&self) -> Result<Dir, DirError> {
+        let (first, rest) = self.place.split_first().expect("chunks are in an applet's folder");
+        rest.iter().try_fold(self.root.enter(first)?, |dir, name| dir.enter(name))
     }
 
     fn fits(&self) -> bool {
@@ -352,7 +351,7 @@ impl FolderItem {
     /// Whether there is a chunk behind the last one.
     fn has_more(&self) -> bool {
         let next = backup::chunk_file(self.manifest.chunk_hashes().len());
-        self.chunks.as_ref().is_ok_and(|chunks| chunks.has(&next).unwrap_or(false))
+        self.folder().and_then(|folder| folder.has(&next)).unwrap_or(false)
     }
 }
 

@@ -173,7 +173,6 @@ impl Taking<'_> {
         match wrong.len() {
             0 if left == 0 => return Ok(State::Whole(Vec::new())),
             0 => {}
-            n if n == total && from.why_closed().is_some() => faults.push(from.why_closed().unwrap_or("").to_owned()),
             n => {
                 let missing = wrong.iter().filter(|fault| matches!(fault, ChunkFault::Missing(_))).count();
                 let named: Vec<String> = wrong.iter().take(3).map(ToString::to_string).collect();

@@ -38,7 +38,7 @@ pub struct CloneArgs {
     #[arg(long)]
     pub skip_applets: bool,
     /// A backup folder: its applets and chunks are taken from there, and only what it lacks is fetched
-    #[arg(long, value_name = "DIR", conflicts_with = "skip_applets")]
+    #[arg(long, value_name = "DIR")]
     pub backup_dir: Option<PathBuf>,
     /// The private key (PEM) of the instance that made the backup, to open users' data, which was made for it alone
     #[arg(long, value_name = "FILE", requires = "backup_dir")]
@@ -63,7 +63,7 @@ pub async fn run(args: CloneArgs, store: &Store, context: &Context) -> anyhow::R
     let collection = default_collection(store).await?;
     refresh(store, &collection).await?;
     let mut restored = None;
-    if let Some(dir) = &args.backup_dir {
+    if let Some(dir) = args.backup_dir.as_deref().filter(|_| !args.skip_applets) {
         let instance = puller.caller().instance();
         let whose = Whose { store, collection: &collection, instance, key: args.key.as_deref() };
         let report = from_folder(&whose, dir, &RestoreOptions::default(), &progress, &cancel, context).await;

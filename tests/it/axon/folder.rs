@@ -485,6 +485,32 @@ fn what_is_here_is_replaced_only_when_that_is_said() {
 }
 
 #[test]
+fn an_applet_of_many_users_needs_few_open_files() {
+    let place = Place::new();
+    let mut owner = String::new();
+    place.edit("Notes/applet_data.json", |rows| {
+        let row = rows[0].clone();
+        owner = row["owner_username"].as_str().unwrap().to_owned();
+        let many = (0..300).map(|n| {
+            let mut row = row.clone();
+            row["id"] = json!(format!("11111111-2222-4333-8444-{n:012}"));
+            row["owner_username"] = json!(format!("user{n}"));
+            row
+        });
+        *rows = many.collect();
+    });
+    for n in 0..300 {
+        copy(&place.backup().join("Notes/data_chunks").join(&owner), &place.backup().join(format!("Notes/data_chunks/user{n}")));
+    }
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 100; exec \"$@\"", "sh", BULBIL, "--json", "--home"]).arg(place.home());
+    let done = command.args(["axon", "restore"]).arg(place.backup()).args(["--key", MAKERS_KEY]).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let done: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(done["result"]["data"], 300);
+}
+
+#[test]
 fn what_is_no_backup_says_so() {
     let place = Place::new();
     fs::create_dir(place.path("empty")).unwrap();
