@@ -206,3 +206,32 @@ pub(in crate::axon) fn is_same(one: &Manifest, other: &Manifest) -> bool {
 fn line(manifest: &Manifest) -> String {
     manifest.to_value().to_line()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::axon::cipher::seal;
+    use crate::store::entropy;
+
+    #[test]
+    fn what_nobody_could_open_counts_as_here_again_once_its_content_was_looked_at() {
+        let manifest = Manifest::of(&seal(b"x", &mut entropy()));
+        let kinds: BTreeSet<ContentType> = [ContentType::Applet].into();
+        let now = "2026-11-26T10:00:00Z".parse().unwrap();
+        let kept = |key| Item { complete: true, ..fresh(&manifest, kinds.clone(), key, now) };
+        let key = || Secret::from_slice(&[7; 32]);
+        let announce = |manifest: &Manifest, known: Item| {
+            let announced = Announced { manifest: manifest.clone(), kinds: kinds.clone(), key: Ok(key().unwrap()) };
+            let mut known = BTreeMap::from([(manifest.content_hash(), known)]);
+            merge(&mut known, &BTreeSet::new(), vec![announced], now).items.pop()
+        };
+        let item = announce(&manifest, kept(None)).unwrap();
+        assert!(item.key.is_some() && !item.complete);
+        // Sealed anew: a key that comes with other chunks is better than chunks that nobody opens.
+        let other = Manifest::of(&seal(b"x", &mut entropy()));
+        let item = announce(&other, kept(None)).unwrap();
+        assert!(item.key.is_some() && !item.complete && item.chunks[0].0 == other.chunk_hashes()[0]);
+        // What was verified stays.
+        assert!(announce(&other, kept(key())).is_none());
+    }
+}

@@ -176,6 +176,8 @@ fn a_real_backup_opens_with_its_makers_key_and_a_second_restore_leaves_everythin
         let checked = place.bulbil(0, &["axon", "check", hash]);
         assert_eq!(checked["result"][0]["verified"], true, "{checked}");
         assert_eq!(checked["result"][0]["applets"], json!([folder.replace('_', " ")]));
+        let envelopes = checked["result"][0]["envelopes"].as_array().unwrap();
+        assert!(envelopes.iter().any(|envelope| envelope["whose"] == "this instance"), "{envelopes:?}");
     }
     let again = place.bulbil(0, &["axon", "restore", REAL, "--key", MAKERS_KEY]);
     assert_eq!((again["result"]["skipped"].as_array().unwrap().len(), &again["result"]["chunks"]), (6, &json!(0)));
@@ -399,6 +401,14 @@ const HARM: &[Harm] = &[
     ),
 ];
 
+/// How many users' data are restored where it is not that of both.
+const LESS_DATA: &[(&str, u64)] = &[
+    ("half an applet_data.json", 0),
+    ("a user's hash that climbs", 1),
+    ("a user that climbs", 1),
+    ("users of another applet", 0),
+];
+
 fn flip(path: &Path) {
     let mut bytes = fs::read(path).unwrap();
     bytes[7] ^= 1;
@@ -440,6 +450,10 @@ fn what_is_damaged_or_hostile_is_said_of_its_applet_and_the_others_are_restored(
         let after: BTreeSet<_> =
             fs::read_dir(place.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(before, after, "{what}: something is outside");
+        let data = LESS_DATA.iter().find(|(which, _)| which == what).map_or(2, |(_, data)| *data);
+        if !refused.contains(&"Notes") {
+            assert_eq!(document["result"]["data"], data, "{what}");
+        }
         // The snapshot of it opens, and nothing of what was refused is in it.
         assert_eq!(place.bulbil(0, &["verify", "--data"])["result"]["missing"], json!([]), "{what}");
         let secret = files(&place.home()).into_iter().any(|(_, bytes)| bytes == b"secret");
@@ -500,7 +514,10 @@ fn an_applet_of_many_users_needs_few_open_files() {
         *rows = many.collect();
     });
     for n in 0..300 {
-        copy(&place.backup().join("Notes/data_chunks").join(&owner), &place.backup().join(format!("Notes/data_chunks/user{n}")));
+        copy(
+            &place.backup().join("Notes/data_chunks").join(&owner),
+            &place.backup().join(format!("Notes/data_chunks/user{n}")),
+        );
     }
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 100; exec \"$@\"", "sh", BULBIL, "--json", "--home"]).arg(place.home());
