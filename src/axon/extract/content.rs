@@ -171,7 +171,7 @@ impl Layout<'_> {
             return Err(ExtractError::Cancelled);
         }
         match self.open(hash)? {
-            Ok(Some(plain)) => match Payload::parse(&plain) {
+            Opened::Plain(plain) => match Payload::parse(&plain) {
                 Ok(payload) => return Ok(Some(payload)),
                 Err(cause) => {
                     let name = format!("{hash}.json");
@@ -186,24 +186,24 @@ impl Layout<'_> {
                     );
                 }
             },
-            Ok(None) => self.not_opened(
+            Opened::TooLarge => self.not_opened(
                 what.to_owned(),
                 format!("it is too large to be taken apart; its JSON is other/{hash}.json, where 'data' is base64"),
             ),
-            Err(why) => self.not_opened(what.to_owned(), why),
+            Opened::Not(why) => self.not_opened(what.to_owned(), why),
         }
         Ok(None)
     }
 
-    /// The plaintext of an item; nothing if it is too large, and was written as it is; or why it does not open.
-    fn open(&mut self, hash: &ContentHash) -> Result<Result<Option<Zeroizing<Vec<u8>>>, String>, ExtractError> {
+    /// Opens an item.
+    fn open(&mut self, hash: &ContentHash) -> Result<Opened, ExtractError> {
         let Some(item) = self.library.items.get(hash) else {
-            return Ok(Err("nothing of it is here: 'bulbil axon download' fetches it".to_owned()));
+            return Ok(Opened::Not("nothing of it is here: 'bulbil axon download' fetches it".to_owned()));
         };
-        let Some(key) = &item.key else { return Ok(Err("nobody gave this instance a key for it".to_owned())) };
+        let Some(key) = &item.key else { return Ok(Opened::Not("nobody gave this instance a key for it".to_owned())) };
         let manifest = match Manifest::parse(item.manifest.as_bytes()) {
             Ok(manifest) => manifest,
-            Err(cause) => return Ok(Err(cause.to_string())),
+            Err(cause) => return Ok(Opened::Not(cause.to_string())),
         };
         let total: u64 = item.chunks.iter().map(|(_, size)| u64::from(*size)).sum();
         let mut plain = Zeroizing::new(Vec::new());
@@ -225,14 +225,11 @@ impl Layout<'_> {
             }
             Err(Fault::Cipher(cause)) => Some(cause.to_string()),
         };
-        match (large, fault) {
-            (Some(large), fault) => {
-                let why = large.finish(fault.is_none())?;
-                Ok(fault.map_or(Ok(why), Err))
-            }
-            (None, Some(why)) => Ok(Err(why)),
-            (None, None) => Ok(Ok(Some(plain))),
+        if let Some(large) = large {
+            large.finish(fault.is_none())?;
+            return Ok(fault.map_or(Opened::TooLarge, Opened::Not));
         }
+        Ok(fault.map_or(Opened::Plain(plain), Opened::Not))
     }
 
     /// Names of users by their keys.
@@ -245,6 +242,15 @@ impl Layout<'_> {
         };
         rows.filter_map(named).collect()
     }
+}
+
+/// What opening an item gave.
+enum Opened {
+    Plain(Zeroizing<Vec<u8>>),
+    /// It was written as it is.
+    TooLarge,
+    /// Why not.
+    Not(String),
 }
 
 /// An item that is written without being held in memory.
@@ -270,14 +276,12 @@ impl Large {
         }
     }
 
-    fn finish(self, good: bool) -> Result<Option<Zeroizing<Vec<u8>>>, DirError> {
+    /// Leaves it there if it is good.
+    fn finish(self, good: bool) -> Result<(), DirError> {
         if let Some(cause) = self.failed {
             return Err(DirError::Io { what: "write", path: self.dir.path().join(&self.name), cause });
         }
-        if !good {
-            self.dir.remove(&self.name)?;
-        }
-        Ok(None)
+        if good { Ok(()) } else { self.dir.remove(&self.name) }
     }
 }
 
