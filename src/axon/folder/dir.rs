@@ -1,6 +1,6 @@
 //! Folders that others made, and those that are made for them: held by handle, entered a name at a time, never through a link.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fd::OwnedFd;
@@ -334,12 +334,6 @@ impl DirError {
     /// Whether it says only that something is not there.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Missing(_))
-    }
-
-    /// Whether the disk is full.
-    pub fn is_full(&self) -> bool {
-        let full = |cause: &std::io::Error| matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
-        matches!(self, Self::Io { cause, .. } if full(cause))
     }
 }
 

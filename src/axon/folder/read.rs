@@ -230,7 +230,10 @@ impl BackupFolder {
     }
 
     fn applet(&self, folder: &str) -> Result<FolderApplet, AppletFault> {
-        let dir = self.dir.enter(folder)?;
+        let dir = self.dir.enter(folder).map_err(|error| match error {
+            DirError::Missing(_) => DirError::Name(folder.to_owned()),
+            error => error,
+        })?;
         let mut faults = Vec::new();
         let metadata: Kept<Metadata> = document(&dir, METADATA)?;
         let item = |manifest: &Manifest, place: &[&str]| FolderItem {
@@ -356,10 +359,11 @@ impl FolderItem {
 }
 
 fn dir_has(dir: &Dir, folder: &str, file: &str) -> bool {
-    // What cannot be looked into, a link for one, is not passed over: it becomes an applet that is refused.
+    // What cannot be looked into, a link or a name that is no text, is not passed over: it becomes an applet that is refused.
     match dir.is_folder(folder) {
         Ok(true) => dir.enter(folder).and_then(|inside| inside.has(file)).unwrap_or(true),
-        Ok(false) | Err(_) => dir.is_link(folder).unwrap_or(false),
+        Ok(false) => dir.is_link(folder).unwrap_or(false) || !dir.has(folder).unwrap_or(true),
+        Err(_) => false,
     }
 }
 

@@ -83,9 +83,9 @@ impl Taking<'_> {
             let item = with_kind(known, kind, self.now);
             return Ok(Taken { manifest: ours.clone(), item, copied: (0, 0), faults, unreadable: false });
         }
-        let key = match self.unwrap(&manifest, &mut faults) {
-            Some(key) => Some(key),
-            None => known.as_ref().filter(|_| same).and_then(|item| item.key.as_ref()).map(copy),
+        let (key, by_own) = match self.unwrap(&manifest, &mut faults) {
+            Some((key, by_own)) => (Some(key), by_own),
+            None => (known.as_ref().filter(|_| same).and_then(|item| item.key.as_ref()).map(copy), false),
         };
         let mut copied = (0, 0);
         let mut state = self.chunks(from, &mut copied, &mut faults)?;
@@ -116,7 +116,7 @@ impl Taking<'_> {
             return Ok(Taken { manifest: ours, item, copied, faults, unreadable: known.key.is_none() });
         }
         if let Some(key) = &key
-            && !manifest.has_envelope(self.keys.own.name())
+            && !by_own
         {
             manifest.add_envelope(&self.keys.own, key).map_err(|_| Refused::Died)?;
         }
@@ -136,15 +136,17 @@ impl Taking<'_> {
         Ok(Taken { manifest, item, copied, faults, unreadable })
     }
 
-    /// The key, from an envelope for one of those who open.
-    fn unwrap(&self, manifest: &Manifest, faults: &mut Vec<String>) -> Option<Secret<32>> {
+    /// The key, from an envelope for one of those who open, and whether it was this instance's own.
+    fn unwrap(&self, manifest: &Manifest, faults: &mut Vec<String>) -> Option<(Secret<32>, bool)> {
+        let mut closed = Vec::new();
         for private in &self.keys.private {
             match manifest.unwrap_key(private) {
-                Ok(key) => return Some(key),
+                Ok(key) => return Some((key, private.public().name() == *self.keys.own.name())),
                 Err(EnvelopeError::Missing) => {}
-                Err(EnvelopeError::Key(cause)) => faults.push(format!("its envelope does not open: {cause}")),
+                Err(EnvelopeError::Key(cause)) => closed.push(format!("its envelope does not open: {cause}")),
             }
         }
+        faults.append(&mut closed);
         None
     }
 

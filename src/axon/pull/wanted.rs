@@ -31,7 +31,7 @@ impl Wanted {
 
 /// The items that belong to an applet: its code, and the data of its users.
 pub fn of_applet(library: &Library, name: &str) -> Option<BTreeSet<ContentHash>> {
-    let (_, applet) = library.applet_named(name)?;
+    let applet = library.applets.values().find(|applet| applet.is_called(name))?;
     let code = applet.metadata.code_manifest.iter().map(Manifest::content_hash);
     let data = applet.data.iter().map(|row| row.data_manifest.content_hash());
     Some(code.chain(data).collect())
