@@ -6,9 +6,9 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use bulbil::clock::{Clock, SystemClock};
 use bulbil::domain::axon::private::PrivateKey;
 use bulbil::domain::axon::signature::Headers;
-use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{World, peer};
@@ -162,6 +162,7 @@ fn count(events: &[Value], kind: &str) -> usize {
 const CONTENT: &[&str] = &["messages", "files", "pms", "applets"];
 
 /// A request by hand; status, head and body.
+#[expect(clippy::disallowed_methods, reason = "to a server of this test, on loopback")]
 fn ask(url: &str, target: &str, headers: &[(&str, &str)]) -> (u16, String, Vec<u8>) {
     let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
     let mut text = format!("GET {target} HTTP/1.1\r\nHost: anything.onion\r\nConnection: close\r\n");
@@ -177,7 +178,7 @@ fn ask(url: &str, target: &str, headers: &[(&str, &str)]) -> (u16, String, Vec<u
 
 /// Headers signed now.
 fn signed(key: &PrivateKey) -> [(&'static str, String); 3] {
-    let Headers { timestamp, pubkey, signature } = Headers::sign(key, Timestamp::now());
+    let Headers { timestamp, pubkey, signature } = Headers::sign(key, SystemClock.now());
     [("X-Timestamp", timestamp), ("X-Pubkey", pubkey), ("X-Signature", signature)]
 }
 
