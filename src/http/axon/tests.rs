@@ -75,6 +75,16 @@ impl World {
 
     /// Keeps sealed contents as items of the default collection.
     async fn keep(&self, contents: impl Iterator<Item = Vec<u8>>) -> Vec<ContentHash> {
+        self.keep_as(ContentType::Message, "2026-01-01T00:00:00Z".parse().unwrap(), contents).await
+    }
+
+    /// The same as items of a kind that came at some moment.
+    async fn keep_as(
+        &self,
+        kind: ContentType,
+        came_at: Timestamp,
+        contents: impl Iterator<Item = Vec<u8>>,
+    ) -> Vec<ContentHash> {
         let collection = default_collection(&self.host.store).await.unwrap();
         let mut change = Change::default();
         for content in contents {
@@ -85,10 +95,10 @@ impl World {
             let sizes = sealed.chunks.iter().map(|chunk| u32::try_from(chunk.len()).unwrap());
             change.items.push(Item {
                 content_hash: sealed.content_hash,
-                kinds: [ContentType::Message].into(),
+                kinds: [kind.clone()].into(),
                 manifest: Manifest::of(&sealed).to_value().to_line(),
                 complete: true,
-                changed_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+                changed_at: came_at,
                 chunks: sealed.chunk_hashes.iter().copied().zip(sizes).collect(),
                 key: Some(sealed.key),
             });
@@ -257,6 +267,39 @@ async fn what_was_not_fetched_is_told_again_and_what_was_is_not() {
     }
     // It was set back: everything is told anew.
     assert!(all(world.told(&guest, "0001-01-01T00:00:00+00:00").await));
+}
+
+#[tokio::test]
+async fn a_message_is_told_again_when_the_file_that_it_attaches_has_come() {
+    let guest = key("b");
+    let world = World::new(guest.public()).await;
+    let file = br#"{"type": "file"}"#.to_vec();
+    let message = |attached: &[String]| {
+        let message = serde_json::json!({
+            "type": "message", "subject": "s", "body": "b", "board": "general", "pubkey": null, "attachment_hashes": attached,
+        });
+        message.to_string().into_bytes()
+    };
+    let contents = [message(&[ContentHash::of(&file).to_string()]), message(&[])];
+    let kept = world.keep(contents.into_iter()).await;
+    // It fetches both, long before the file is here, and stores the second one only.
+    world.told(&guest, "0001-01-01T00:00:00+00:00").await;
+    for hash in &kept {
+        let chunk = format!("/api/bitsync/chunk/{hash}/0/");
+        assert_eq!(world.ask(world.signed(&guest, &chunk)).await.0, StatusCode::OK);
+    }
+    let since =
+        |world: &World| jiff::SignedDuration::from_mins(10).checked_neg().map(|back| world.clock.now() + back).unwrap();
+    for _ in 0..20 {
+        world.later(2);
+        world.told(&guest, &since(&world).to_string()).await;
+    }
+    world.later(2);
+    assert!(world.told(&guest, &since(&world).to_string()).await.is_empty());
+    let came = world.keep_as(ContentType::File, world.clock.now(), [file].into_iter()).await;
+    world.later(2);
+    let told = world.told(&guest, &since(&world).to_string()).await;
+    assert_eq!(told, [came[0].to_string(), kept[0].to_string()]);
 }
 
 #[tokio::test]
