@@ -25,7 +25,8 @@ use crate::store::axon::{Item, Record};
 /// The first name of every path.
 pub const ROOT: &str = "axon";
 const FORMAT: &str = "bulbil-axon/1";
-const FORMAT_PATH: &str = "axon/format.json";
+/// The document that says that these are an Axon collection's. In the order of a tree it is the first one.
+pub const FORMAT_PATH: &str = "axon/format.json";
 const ITEMS: &str = "axon/items/";
 const RECORDS: &str = "axon/records/";
 

@@ -39,6 +39,7 @@ use crate::transport::direct::DirectListener;
 use crate::transport::door::Door;
 use crate::transport::onions::TorError;
 use crate::worker::axon::follow::AxonFollower;
+use crate::worker::axon::shelves;
 use crate::worker::follow::Worker;
 use crate::worker::prove::Prover;
 use crate::worker::scrub::Scrubber;
@@ -287,6 +288,14 @@ impl Server {
             Ok(())
         };
         server.run_task("following of Axon instances", following_axon, &tell);
+        if server.serves_axon() {
+            let (store, stopped) = (store.clone(), server.stop.clone());
+            let loading = async move {
+                shelves::keep(&store, &stopped).await;
+                Ok(())
+            };
+            server.run_task("reading of Axon collections", loading, &tell);
+        }
         let stopped = server.stop.clone();
         let watching = async move {
             reach.run(following, stopped).await;

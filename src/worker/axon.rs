@@ -2,6 +2,7 @@
 //! from it where the index does not know it, after a rebuild or on a mirror.
 
 pub mod follow; // asks Axon instances what is new, and fetches it
+pub mod shelves; // all collections of Axon BBSes, also those of others
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,9 +14,9 @@ use crate::backup::create::{CreateError, Created, Extras, create_with};
 use crate::backup::documents::{DocumentsError, documents};
 use crate::backup::open::{OpenSnapshot, OpenSnapshotError};
 use crate::clock::Clock;
-use crate::domain::id::ChunkId;
+use crate::domain::id::{ChunkId, ManifestId};
 use crate::monitor::{Monitor, Problem};
-use crate::store::index::Collection;
+use crate::store::index::{Collection, Snapshot};
 use crate::store::{ChunkStoreError, IndexError, Store};
 
 /// Why a collection of an Axon BBS cannot be put into a snapshot, or taken from one.
@@ -55,22 +56,24 @@ pub async fn refresh(store: &Store, collection: &Collection) -> Result<bool, Axo
     if state.generation > state.stored {
         return Ok(false);
     }
-    let snapshots = store.index.snapshots(Some(&collection.id)).await?;
-    let readable =
-        |snapshot: &&crate::store::index::Snapshot| snapshot.complete && snapshot.has_key && !snapshot.beside;
-    let Some(newest) = snapshots.iter().filter(readable).max_by_key(|snapshot| snapshot.sequence) else {
-        return Ok(false);
-    };
-    if state.snapshot == Some(newest.id) {
+    let Some(id) = newest(store, collection).await? else { return Ok(false) };
+    if state.snapshot == Some(id) {
         return Ok(false);
     }
-    let (from, id) = (store.clone(), newest.id);
+    let from = store.clone();
     let read = move || {
         let open = OpenSnapshot::open(&from, &id)?;
         Ok::<_, AxonError>(record::from_documents(documents(&open, &from.chunks)?)?)
     };
     let (items, records) = tokio::task::spawn_blocking(read).await.map_err(|_| AxonError::Died)??;
-    Ok(shelf.take_over(&newest.id, state.generation, &items, &records).await?)
+    Ok(shelf.take_over(&id, state.generation, &items, &records).await?)
+}
+
+/// The newest snapshot that is whole and can be read.
+async fn newest(store: &Store, collection: &Collection) -> Result<Option<ManifestId>, IndexError> {
+    let snapshots = store.index.snapshots(Some(&collection.id)).await?;
+    let readable = |snapshot: &Snapshot| snapshot.complete && snapshot.has_key && !snapshot.beside;
+    Ok(snapshots.into_iter().filter(readable).max_by_key(|snapshot| snapshot.sequence).map(|newest| newest.id))
 }
 
 /// Makes a snapshot of what is known, if it is not in the newest one already.

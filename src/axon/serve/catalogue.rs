@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 
-use super::AxonServeError;
+use super::attached::Attached;
+use super::{AxonServeError, UNPOISONED};
 use crate::axon::library::{APPLETS, LibraryError};
 use crate::domain::axon::backup::{METADATA, Metadata};
 use crate::domain::axon::kept::Kept;
@@ -22,7 +23,7 @@ pub(super) struct Line {
     pub(super) kinds: BTreeSet<ContentType>,
     /// When it came.
     pub(super) came_at: Timestamp,
-    /// When it came, or became an applet's code.
+    /// When it came, or became an applet's code, or the last file came that it attaches.
     pub(super) changed_at: Timestamp,
     /// How many chunks it has.
     pub(super) chunks: u32,
@@ -38,7 +39,10 @@ pub(super) struct Catalogue {
 
 /// The catalogues of all collections.
 #[derive(Debug, Default)]
-pub(super) struct Catalogues(Mutex<HashMap<CollectionId, Arc<Catalogue>>>);
+pub(super) struct Catalogues {
+    kept: Mutex<HashMap<CollectionId, Arc<Catalogue>>>,
+    attached: Attached,
+}
 
 impl Catalogues {
     /// The catalogue of a collection as of this generation, or a later one.
@@ -48,13 +52,14 @@ impl Catalogues {
         collection: &Collection,
         generation: u64,
     ) -> Result<Arc<Catalogue>, AxonServeError> {
-        const UNPOISONED: &str = "no holder of this lock can panic";
-        let kept = self.0.lock().expect(UNPOISONED).get(&collection.id).cloned();
+        let kept = self.kept.lock().expect(UNPOISONED).get(&collection.id).cloned();
         if let Some(kept) = kept.filter(|kept| kept.generation == generation) {
             return Ok(kept);
         }
-        let fresh = Arc::new(read(store, &collection.id, generation).await?);
-        self.0.lock().expect(UNPOISONED).insert(collection.id, Arc::clone(&fresh));
+        let mut fresh = read(store, &collection.id, generation).await?;
+        self.attached.follow(store, &collection.id, &mut fresh.lines).await?;
+        let fresh = Arc::new(fresh);
+        self.kept.lock().expect(UNPOISONED).insert(collection.id, Arc::clone(&fresh));
         Ok(fresh)
     }
 }

@@ -5,6 +5,7 @@
 //! private operation (R4): the keys of items are on the shelf, and wrapping one for a guest is a public operation.
 
 mod announce; // the answer to "what is new"
+mod attached; // which files messages attach
 mod catalogue; // what is on a shelf, in short
 mod config; // the configuration that may be cloned
 mod course; // how far a guest is

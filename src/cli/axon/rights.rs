@@ -1,6 +1,6 @@
 //! `bulbil peer rights`: what an Axon instance may have here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use anyhow::{bail, ensure};
 use clap::Args;
@@ -15,6 +15,7 @@ use crate::axon::collection::own_collections;
 use crate::domain::id::CollectionId;
 use crate::store::Store;
 use crate::store::index::axon::{AxonPeer, AxonRights, AxonTrust};
+use crate::worker::axon::shelves::refresh_all;
 
 /// `bulbil peer rights`
 #[derive(Debug, Args)]
@@ -77,6 +78,8 @@ async fn wanted(args: &RightsArgs, store: &Store) -> anyhow::Result<AxonRights> 
     let collections = if args.all {
         None
     } else {
+        // Of one that came from elsewhere, or after a rebuild, nothing may have been read yet.
+        refresh_all(store, &mut HashMap::new()).await?;
         let mut ids: BTreeSet<CollectionId> = BTreeSet::new();
         for name in &args.collections {
             let collection = crate::backup::select::collection(store, name).await?;

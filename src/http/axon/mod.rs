@@ -9,6 +9,9 @@ mod federation; // GET /api/sync/, /api/identity/public_key/, /api/federation/ex
 mod guard; // who may come in
 mod sending; // bodies on their way, as long as the guest is welcome
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use axum::Router;

@@ -6,9 +6,9 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use bulbil::clock::{Clock, SystemClock};
 use bulbil::domain::axon::private::PrivateKey;
 use bulbil::domain::axon::signature::Headers;
-use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{World, peer};
@@ -162,6 +162,7 @@ fn count(events: &[Value], kind: &str) -> usize {
 const CONTENT: &[&str] = &["messages", "files", "pms", "applets"];
 
 /// A request by hand; status, head and body.
+#[expect(clippy::disallowed_methods, reason = "to a server of this test, on loopback")]
 fn ask(url: &str, target: &str, headers: &[(&str, &str)]) -> (u16, String, Vec<u8>) {
     let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
     let mut text = format!("GET {target} HTTP/1.1\r\nHost: anything.onion\r\nConnection: close\r\n");
@@ -177,7 +178,7 @@ fn ask(url: &str, target: &str, headers: &[(&str, &str)]) -> (u16, String, Vec<u
 
 /// Headers signed now.
 fn signed(key: &PrivateKey) -> [(&'static str, String); 3] {
-    let Headers { timestamp, pubkey, signature } = Headers::sign(key, Timestamp::now());
+    let Headers { timestamp, pubkey, signature } = Headers::sign(key, SystemClock.now());
     [("X-Timestamp", timestamp), ("X-Pubkey", pubkey), ("X-Signature", signature)]
 }
 
@@ -349,5 +350,49 @@ fn without_being_told_to_nothing_of_an_axon_bbs_is_served() {
     let url = out.lines().find_map(|line| line.strip_prefix("peers")).unwrap().trim().trim_end_matches('/').to_owned();
     let (known, unknown) = (ask(&url, "/api/identity/public_key/", &[]), ask(&url, "/api/identity/no_such/", &[]));
     assert_eq!((known.0, known.2), (unknown.0, unknown.2));
+    server.kill();
+}
+
+#[test]
+fn r12_a_mirror_serves_on_what_it_has_from_another_if_that_one_lets_it() {
+    let served = Served::new(&["--messages", "2", "--files", "1", "--applets", "1", "--pms", "0"]);
+    let (alpha, beta) = (served.world.home(), served.world.path("beta"));
+    let line = expect(0, &alpha, &["invite", "--collections", "axon"]).trim().to_owned();
+    expect(0, &beta, &["clone", &line, "--name", "beta"]);
+    let mut serving = Serving::of(&served.world, {
+        let b = Bbs { served: &served, name: "b".to_owned() };
+        b.run(&["new"], &["--seed", "8"]);
+        "b"
+    });
+    expect(0, &beta, &["peer", "add", "--kind", "axon", &serving.url, "--name", "b", "--yes"]);
+    serving.child.kill().unwrap();
+    serving.child.wait().unwrap();
+    expect(0, &beta, &["peer", "rights", "b", "--collections", "axon"]);
+    let mut command = Command::new(BULBIL);
+    command.arg("--home").arg(&beta).args(["serve", "--axon", "--direct", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let mut server = Running::start(command, &served.world.path("beta-server"));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    until(deadline, "the mirror", || server.out().contains("ready;"));
+    let out = server.out();
+    let line = out.lines().find_map(|line| line.strip_prefix("axon ")).unwrap();
+    let url = line.split_whitespace().next().unwrap().trim_end_matches([',', '/']).to_owned();
+    let b = Bbs { served: &served, name: "b".to_owned() };
+    let key = b.private_key();
+    let told = || -> usize {
+        let answer: Value = serde_json::from_slice(&ask_as(&key, &url, EVERYTHING).2).unwrap();
+        answer["manifests"].as_array().unwrap().len()
+    };
+    assert_eq!(told(), 0);
+    expect(0, &alpha, &["peer", "trust", "beta", "--collections", "axon", "--onward"]);
+    // It asks what it may have now.
+    expect(0, &beta, &["peer", "add", &served.url]);
+    until(deadline, "what may be served on now", || told() > 0);
+    std::fs::write(served.world.path("beta.pem"), expect(0, &beta, &["axon", "key"])).unwrap();
+    b.run(&["trust"], &["--pem", served.world.path("beta.pem").to_str().unwrap(), "--url", &url]);
+    for _ in 0..3 {
+        b.pulls();
+    }
+    let source: Value = serde_json::from_str(&served.world.axon(&["dump"], &[])).unwrap();
+    assert_eq!(b.has(&["messages", "files"]), hashes(&source, &["messages", "files"]));
     server.kill();
 }

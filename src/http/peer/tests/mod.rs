@@ -524,6 +524,13 @@ fn the_description_has_every_route() {
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
     let mut paths: Vec<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
     paths.sort_unstable();
+    let axon = [
+        "bitsync/chunk/{content_hash}/{index}",
+        "bitsync/has_content/{content_hash}",
+        "federation/export_config",
+        "identity/public_key",
+        "sync",
+    ];
     let all = [
         "challenge",
         "changes",
@@ -539,7 +546,8 @@ fn the_description_has_every_route() {
         "reconcile",
         "succession",
     ];
-    assert_eq!(paths, all.map(|path| format!("/peer/v1/{path}")));
+    let axon = axon.map(|path| format!("/api/{path}/"));
+    assert_eq!(paths, [axon.as_slice(), &all.map(|path| format!("/peer/v1/{path}"))].concat());
 }
 
 #[tokio::test]

@@ -78,8 +78,9 @@ impl Index {
         let mut found = Vec::with_capacity(wanted.len());
         for batch in wanted.chunks(BATCH) {
             let rows = sqlx::query(
-                "SELECT item.* FROM json_each(?2) wanted JOIN axon_item item ON content_hash = unhex(wanted.value)
-                 WHERE collection_no = (SELECT no FROM collection WHERE id = ?1)",
+                // In this order: each hash is looked up once.
+                "SELECT item.* FROM (SELECT unhex(value) AS hash FROM json_each(?2)) wanted CROSS JOIN axon_item item
+                 WHERE collection_no = (SELECT no FROM collection WHERE id = ?1) AND content_hash = wanted.hash",
             )
             .bind(collection.as_bytes().to_vec())
             .bind(to_json(&batch))

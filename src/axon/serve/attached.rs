@@ -1,0 +1,109 @@
+//! Which files messages attach.
+//!
+//! A real instance stores a message only when all of its files are there, and tries it again only when it is announced again. So a
+//! message counts as new when one of its files has come; which ones they are stands in its sealed content alone.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+
+use super::catalogue::Line;
+use super::{AxonServeError, UNPOISONED, blocking};
+use crate::domain::axon::cipher;
+use crate::domain::axon::manifest::{ContentType, Manifest};
+use crate::domain::axon::payload::Payload;
+use crate::domain::id::{CollectionId, ContentHash};
+use crate::store::axon::Item;
+use crate::store::{ChunkStore, Store};
+
+/// A longer message is not opened for this, in bytes.
+const MAX_BYTES: u64 = 4 << 20;
+/// More messages than this are loaded all together.
+const FEW: usize = 20;
+
+/// What was found out. It follows from the hash of a message, and stays true.
+#[derive(Debug, Default)]
+pub(super) struct Attached(Mutex<HashMap<ContentHash, Arc<[ContentHash]>>>);
+
+impl Attached {
+    /// Moves the moment of each message to that of the last of its files.
+    pub(super) async fn follow(
+        &self,
+        store: &Store,
+        collection: &CollectionId,
+        lines: &mut HashMap<ContentHash, Line>,
+    ) -> Result<(), AxonServeError> {
+        let is = |line: &Line, kind: &ContentType| line.kinds.contains(kind);
+        let files: HashMap<ContentHash, Timestamp> = lines
+            .iter()
+            .filter(|(_, line)| is(line, &ContentType::File))
+            .map(|(hash, line)| (*hash, line.came_at))
+            .collect();
+        let Some(last) = files.values().max().copied() else { return Ok(()) };
+        // No file came after the others.
+        let waits = |line: &Line| is(line, &ContentType::Message) && line.came_at < last;
+        let waiting: Vec<ContentHash> = lines.iter().filter(|(_, line)| waits(line)).map(|(hash, _)| *hash).collect();
+        self.find_out(store, collection, &waiting).await?;
+        let known = self.0.lock().expect(UNPOISONED);
+        for hash in &waiting {
+            let attached = known.get(hash).map(|attached| attached.as_ref()).unwrap_or_default();
+            let came = attached.iter().filter_map(|file| files.get(file)).max();
+            if let (Some(line), Some(came)) = (lines.get_mut(hash), came) {
+                line.changed_at = line.changed_at.max(*came);
+            }
+        }
+        Ok(())
+    }
+
+    async fn find_out(
+        &self,
+        store: &Store,
+        collection: &CollectionId,
+        messages: &[ContentHash],
+    ) -> Result<(), AxonServeError> {
+        let unknown: HashSet<ContentHash> = {
+            let known = self.0.lock().expect(UNPOISONED);
+            messages.iter().filter(|hash| !known.contains_key(hash)).copied().collect()
+        };
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let shelf = store.axon(*collection);
+        let mut items = Vec::with_capacity(unknown.len());
+        if unknown.len() > FEW {
+            items.extend(shelf.items().await?.into_iter().filter(|item| unknown.contains(&item.content_hash)));
+        } else {
+            for hash in &unknown {
+                items.extend(shelf.item(hash).await?);
+            }
+        }
+        let chunks = Arc::clone(&store.chunks);
+        let found = blocking(move || {
+            let each = |item: &Item| Some((item.content_hash, attached(item, chunks.as_ref())?));
+            items.iter().filter_map(each).collect::<Vec<_>>()
+        })
+        .await;
+        self.0.lock().expect(UNPOISONED).extend(found);
+        Ok(())
+    }
+}
+
+/// The files of a message; none of what can never say. `None` if it cannot be read now.
+fn attached(item: &Item, chunks: &dyn ChunkStore) -> Option<Arc<[ContentHash]>> {
+    let none = || Some(Arc::from([]));
+    let long = item.chunks.iter().map(|(_, size)| u64::from(*size)).sum::<u64>() > MAX_BYTES;
+    let (Some(key), Ok(manifest)) = (&item.key, Manifest::parse(item.manifest.as_bytes())) else { return none() };
+    if long {
+        return none();
+    }
+    let mut sealed = Vec::with_capacity(item.chunks.len());
+    for (id, _) in &item.chunks {
+        sealed.push(chunks.read(id).ok()?);
+    }
+    let plaintext = cipher::open(key, &manifest, &sealed).ok()?;
+    match Payload::parse(&plaintext) {
+        Ok(Payload::Message(message)) => Some(message.attachments.as_slice().into()),
+        _ => none(),
+    }
+}
