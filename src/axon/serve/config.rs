@@ -1,7 +1,7 @@
 //! The configuration that a guest may clone: rows of users, file types, categories, boards and applets, made safe.
 //!
 //! A real instance loads what it gets by primary key over its own rows, all or nothing. So the numbers are moved far from its own
-//! small ones (unless the rows came from it), names that are unique stand once, and every reference leads to a row that is there.
+//! small ones (unless the rows came from it, and are no users), names that are unique stand once, and every reference leads to a row that is there.
 //! Superusers are left out, passwords are unusable, and only fields that are known pass: what a later version of Axon keeps in a row
 //! is not told. An applet is told if all of its code is here: one without an envelope for its holder makes a real instance's
 //! own answers fail.
@@ -32,6 +32,8 @@ const APPLET: &str = "applets.applet";
 struct Source {
     /// How far its numbers are moved.
     moved_by: i64,
+    /// The same for users: nobody's account is written over, because its password would be lost.
+    users_moved_by: i64,
     rows: Vec<Kept<Row>>,
     applets: Vec<Kept<Metadata>>,
     /// Applets' code that the guest may see.
@@ -54,7 +56,9 @@ impl AxonServe {
             let records = self.store.axon(shelf.collection);
             let from = records.records(SOURCE).await?.pop().and_then(|record| source_of(&record));
             let moved_by = if n == 1 && from.as_ref() == Some(&guest.name) { 0 } else { n * STEP };
-            let mut source = Source { moved_by, rows: Vec::new(), applets: Vec::new(), code: HashMap::new() };
+            let users_moved_by = n * STEP;
+            let mut source =
+                Source { moved_by, users_moved_by, rows: Vec::new(), applets: Vec::new(), code: HashMap::new() };
             for record in records.records(CONFIG).await? {
                 let malformed = |cause| LibraryError::Malformed { path: record.path.clone(), cause: Some(cause) };
                 source.rows.extend(export::parse(&record.bytes).map_err(malformed)?);
@@ -87,9 +91,9 @@ fn write(sources: &[Source], guest: &Wrapper) -> Result<String, AxonServeError> 
     let mut told = Told::default();
     let mut applets = BTreeMap::new();
     for source in sources {
-        let moved_by = source.moved_by;
         let mut numbers = HashMap::new();
         for model in [&USER, &FILE_TYPE, &CATEGORY, &BOARD] {
+            let moved_by = if model.name == USER.name { source.users_moved_by } else { source.moved_by };
             for row in source.rows.iter().filter(|row| row.model.eq_ignore_ascii_case(model.name)) {
                 let Some(pk) = number(&row.pk) else { continue };
                 if let Some(number) = told.add(model, pk + moved_by, &row.fields) {

@@ -236,13 +236,20 @@ fn a_bbs_that_lost_everything_gets_it_back_from_its_standby_and_a_second_one_has
     let served = Served::new(&["--at", LONG_AGO]);
     let source: Value = serde_json::from_str(&served.world.axon(&["dump"], &[])).unwrap();
     let all = hashes(&source, CONTENT);
+    // As long as it has its users, a clone writes nothing over: it fails as a whole, and passwords stay.
+    let back = Bbs { served: &served, name: "bbs".to_owned() };
+    back.trusts();
+    served.world.bulbil(0, &["peer", "rights", "source", "--all"]);
+    let mut clone = peer();
+    clone.arg("clone").arg(served.world.path("bbs")).arg(&served.url);
+    assert!(!clone.output().unwrap().status.success());
+    assert_eq!(back.dump()["users"], source["users"]);
+
     std::fs::write(served.world.path("source.pem"), served.world.axon(&["key"], &["--private"])).unwrap();
     std::fs::remove_dir_all(served.world.path("bbs")).unwrap();
     // The same instance with its key, and nothing else.
-    let back = Bbs { served: &served, name: "bbs".to_owned() };
     back.run(&["new"], &["--seed", "99", "--key", served.world.path("source.pem").to_str().unwrap()]);
     back.trusts();
-    served.world.bulbil(0, &["peer", "rights", "source", "--all"]);
     back.clones(&[]);
     for _ in 0..3 {
         back.pulls();
