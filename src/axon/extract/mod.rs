@@ -196,8 +196,9 @@ impl Layout<'_> {
             let dir = self.root.make("config", Access::Owner)?;
             let mut names = names::Names::default();
             for (model, rows) in &self.library.config {
-                let value = Value::List(rows.iter().map(|row| row.to_value()).collect());
-                write(&dir, &names.claim(&format!("{model}.json")), value.to_indented().as_bytes())?;
+                let lines: Vec<String> = rows.iter().map(|row| row.to_value().to_raw_line()).collect();
+                let text = format!("[\n{}\n]\n", lines.join(",\n"));
+                write(&dir, &names.claim(&format!("{model}.json")), text.as_bytes())?;
                 self.report.rows += rows.len() as u64;
             }
         }

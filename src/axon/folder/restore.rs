@@ -34,7 +34,7 @@ pub struct RestoreOptions {
 /// What becomes of an applet that is here already, by its id or its name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Existing {
-    /// It stays as it is, but for chunks that its items lack.
+    /// It stays as it is, but for chunks and keys that its items lack.
     #[default]
     Stays,
     /// The backup's takes its place, with its users' data, scores and state. Earlier snapshots keep what was.
@@ -105,6 +105,8 @@ pub struct RestoreReport {
     pub refused: Vec<String>,
     /// Items that cannot be used as they came.
     pub left: Vec<Left>,
+    /// Items of applets that were here, and that can be opened from now on.
+    pub opened: u64,
     /// Users' data that came.
     pub data: u64,
     /// Scores that came.
@@ -208,6 +210,7 @@ struct Whole {
     items: Vec<Item>,
     faults: Vec<String>,
     left: Vec<Left>,
+    opened: u64,
     copied: (u64, u64),
 }
 
@@ -229,7 +232,7 @@ impl Work<'_> {
         let (store, keys, skip_chunks, now) = (self.store.clone(), self.keys.clone(), self.skip_chunks, self.now);
         let work = move || {
             let taking = Taking { store: &store, keys: &keys, skip_chunks, now };
-            if is_here { missing_chunks(&taking, it, known) } else { everything(&taking, it, known) }
+            if is_here { missing_parts(&taking, it, known) } else { everything(&taking, it, known) }
         };
         let whole = match spawn_blocking(work).await.map_err(|_| RestoreError::Died)? {
             Ok(whole) => whole,
@@ -267,12 +270,13 @@ impl Work<'_> {
         if !change.items.is_empty() || !change.records.is_empty() {
             self.shelf.put(&change).await?;
         }
+        for fault in whole.faults {
+            self.problem(&name, fault);
+        }
+        report.opened += whole.opened;
         if is_here {
             report.skipped.push(name);
             return Ok(());
-        }
-        for fault in whole.faults {
-            self.problem(&name, fault);
         }
         report.left.extend(whole.left.into_iter().map(|left| Left { applet: name.clone(), ..left }));
         report.data += whole.applet.data.len() as u64;
@@ -316,7 +320,8 @@ fn everything(taking: &Taking<'_>, it: FolderApplet, known: Vec<Option<Item>>) -
     let FolderApplet { mut applet, code, data, faults } = it;
     let mut known = known.into_iter();
     let faults = faults.iter().map(in_words).collect();
-    let mut whole = Whole { applet: applet.clone(), items: Vec::new(), faults, left: Vec::new(), copied: (0, 0) };
+    let mut whole =
+        Whole { applet: applet.clone(), items: Vec::new(), faults, left: Vec::new(), opened: 0, copied: (0, 0) };
     if let Some(code) = &code {
         let taken = taking.take(code, ContentType::Applet, known.next().flatten())?;
         applet.metadata = with_code(&applet.metadata, &taken.manifest);
@@ -344,20 +349,25 @@ fn everything(taking: &Taking<'_>, it: FolderApplet, known: Vec<Option<Item>>) -
     Ok(whole)
 }
 
-/// Of an applet that is here: chunks that its items lack.
-fn missing_chunks(taking: &Taking<'_>, it: FolderApplet, known: Vec<Option<Item>>) -> Result<Whole, Refused> {
+/// Of an applet that is here: chunks and keys that its items lack.
+fn missing_parts(taking: &Taking<'_>, it: FolderApplet, known: Vec<Option<Item>>) -> Result<Whole, Refused> {
     let mut whole =
-        Whole { applet: it.applet, items: Vec::new(), faults: Vec::new(), left: Vec::new(), copied: (0, 0) };
+        Whole { applet: it.applet, items: Vec::new(), faults: Vec::new(), left: Vec::new(), opened: 0, copied: (0, 0) };
     let items: Vec<(FolderItem, Option<Item>)> = it.code.into_iter().chain(it.data).zip(known).collect();
     for (item, known) in items {
-        let Some(known) = known.filter(|known| !known.complete && !taking.skip_chunks) else { continue };
-        let kind = known.kinds.first().cloned().unwrap_or(ContentType::Applet);
+        let Some(known) = known.filter(|known| !known.complete || known.key.is_none()) else { continue };
+        let (kind, had_key) = (known.kinds.first().cloned().unwrap_or(ContentType::Applet), known.key.is_some());
         match taking.take(&item, kind, Some(known)) {
             Ok(taken) => {
                 whole.copied = (whole.copied.0 + taken.copied.0, whole.copied.1 + taken.copied.1);
-                whole.items.extend(taken.item.filter(|item| item.complete));
+                let better = taken.item.filter(|item| item.complete || item.key.is_some());
+                whole.opened += u64::from(!had_key && better.as_ref().is_some_and(|item| item.key.is_some()));
+                whole.items.extend(better);
             }
-            Err(Refused::Content(_)) => {}
+            Err(Refused::Content(cause)) => {
+                let short = item.manifest.content_hash().short();
+                whole.faults.push(format!("its item {short} is not what its name says: {cause}"));
+            }
             Err(refused) => return Err(refused),
         }
     }

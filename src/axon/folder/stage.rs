@@ -1,10 +1,15 @@
 //! A folder that is made under another name, and gets its own when it is whole and durable. What a kill leaves goes with the next
 //! one in the same place.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::dir::{Access, Dir, DirError};
 
 /// What such a folder is called until then.
 const UNFINISHED: &str = ".bulbil-unfinished-";
+
+/// Two of one process are two.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// A folder on its way. Dropped before [`Self::finish`], it is removed.
 #[derive(Debug)]
@@ -29,10 +34,14 @@ impl Stage {
                 parent.remove(&left)?;
             }
         }
-        let name = format!("{UNFINISHED}{}", std::process::id());
-        let dir = parent.make(&name, access)?;
-        dir.hold()?;
-        Ok(Self { parent, name, dir, finished: false })
+        loop {
+            let name = format!("{UNFINISHED}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            let dir = parent.make(&name, access)?;
+            // Before it was held, somebody may have taken it for what a kill left.
+            if dir.hold()? && parent.has(&name)? {
+                return Ok(Self { parent, name, dir, finished: false });
+            }
+        }
     }
 
     /// The folder.
@@ -59,5 +68,28 @@ impl Drop for Stage {
             // The next one removes it, if this does not.
             let _ = self.parent.remove(&self.name);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_kill_left_goes_and_what_is_being_made_stays() {
+        let temp = tempfile::tempdir().unwrap();
+        let begin = || Stage::begin(Dir::open(temp.path()).unwrap(), Access::Usual).unwrap();
+        let killed = temp.path().join(format!("{UNFINISHED}7-0"));
+        std::fs::create_dir_all(killed.join("deep")).unwrap();
+        let (one, other) = (begin(), begin());
+        assert!(!killed.exists());
+        one.dir().write("a", b"a", Access::Usual).unwrap();
+        drop(other);
+        std::fs::create_dir(temp.path().join("empty")).unwrap();
+        std::fs::create_dir_all(temp.path().join("full/x")).unwrap();
+        assert!(matches!(begin().finish("full"), Err(DirError::Exists(_))));
+        one.finish("empty").unwrap();
+        assert_eq!(Dir::open(temp.path()).unwrap().names().unwrap(), ["empty", "full"]);
+        assert!(temp.path().join("empty/a").exists());
     }
 }

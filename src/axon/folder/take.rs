@@ -176,11 +176,16 @@ impl Taking<'_> {
             0 if left == 0 => return Ok(State::Whole(Vec::new())),
             0 => {}
             n => {
-                let missing = wrong.iter().filter(|fault| matches!(fault, ChunkFault::Missing(_))).count();
-                let named: Vec<String> = wrong.iter().take(3).map(ToString::to_string).collect();
-                let more = if n > 3 { ", …" } else { "" };
-                let counted = format!("{} of {total} chunks cannot be used ({missing} missing)", n);
-                faults.push(format!("{counted}: {}{more}", named.join(", ")));
+                let (missing, worse): (Vec<_>, Vec<_>) =
+                    wrong.iter().partition(|fault| matches!(fault, ChunkFault::Missing(_)));
+                if worse.is_empty() {
+                    faults.push(format!("{n} of {total} chunks are missing"));
+                } else {
+                    let named: Vec<String> = worse.iter().take(3).map(ToString::to_string).collect();
+                    let more = if worse.len() > 3 { ", …" } else { "" };
+                    let counted = format!("{n} of {total} chunks cannot be used ({} missing)", missing.len());
+                    faults.push(format!("{counted}: {}{more}", named.join(", ")));
+                }
             }
         }
         Ok(State::Holes)

@@ -113,7 +113,7 @@ pub async fn run(args: CloneArgs, store: &Store, context: &Context) -> anyhow::R
         let usable =
             |left: &Left| library.items.get(&left.content_hash).is_some_and(|item| item.complete && item.key.is_some());
         let left: Vec<Left> = restored.left.iter().filter(|left| !usable(left)).cloned().collect();
-        tell_left(&progress, &left);
+        tell_left(&progress, out, &left);
     }
     progress.finish();
     out.line(downloaded_in_words(&fetched));

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::super::context::Context;
-use super::super::output::{Outcome, bytes, count};
+use super::super::output::{Outcome, Output, bytes, count};
 use super::super::progress::Progress;
 use super::common::{instance, snapshot};
 use crate::axon::collection::default_collection;
@@ -67,8 +67,8 @@ pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow:
     let made = snapshot(store, &collection, progress.clone(), &cancel, context).await;
     progress.finish();
     let (restored, rekeyed, made) = (restored?, rekeyed.transpose()?, made?);
-    tell_left(&progress, &restored.left);
     let out = &context.output;
+    tell_left(&progress, out, &restored.left);
     restored_in_words(&restored).iter().for_each(|line| out.line(line));
     if let Some(rekeyed) = rekeyed {
         let (items, recipients) = (count(rekeyed.rekeyed, "item"), count(rekeyed.recipients, "recipient"));
@@ -126,7 +126,7 @@ pub async fn from_folder(
 
 /// Says what cannot be used, the same of many items once. Users' data is for the instance that made it, and is as good as it can be
 /// without that instance's key; everything else is a problem.
-pub fn tell_left(progress: &Progress, all: &[Left]) {
+pub fn tell_left(progress: &Progress, out: &Output, all: &[Left]) {
     let mut told: BTreeMap<(&str, String, bool), Vec<&Part>> = BTreeMap::new();
     for left in all {
         let usual = matches!((&left.part, &left.lack), (Part::Data(_), Lack::Key));
@@ -139,7 +139,7 @@ pub fn tell_left(progress: &Progress, all: &[Left]) {
         }
         message = format!("{message}: {lack}");
         match usual {
-            true => progress.notice(&format!("{subject}: {message}")),
+            true => out.remark(format!("{subject}: {message}")),
             false => progress.problem(Problem { subject, message }),
         }
     }
@@ -156,6 +156,9 @@ pub fn restored_in_words(report: &RestoreReport) -> Vec<String> {
     }
     if !report.skipped.is_empty() {
         lines.push(format!("here already, and left as they are: {}", report.skipped.join(", ")));
+    }
+    if report.opened > 0 {
+        lines.push(format!("{} of them can be opened from now on", count(report.opened, "item")));
     }
     lines.push(format!(
         "{} restored, {} skipped, {} refused; {} of users, {}, {}; copied {} in {}",
@@ -179,7 +182,7 @@ pub fn restored_document(report: &RestoreReport) -> Value {
         .map(|left| json!({ "applet": left.applet, "content_hash": left.content_hash, "part": left.part.to_string(), "lack": left.lack.to_string() }))
         .collect();
     json!({
-        "restored": report.restored, "replaced": report.replaced, "skipped": report.skipped, "refused": report.refused, "left": left,
+        "restored": report.restored, "replaced": report.replaced, "skipped": report.skipped, "refused": report.refused, "opened": report.opened, "left": left,
         "data": report.data, "scores": report.scores, "shared_states": report.states, "chunks": report.chunks,
         "bytes": report.bytes,
     })

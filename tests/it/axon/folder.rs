@@ -239,8 +239,8 @@ struct Harm(&'static str, fn(&Place), &'static [&'static str], &'static str);
 const HARM: &[Harm] = &[
     Harm("a flipped bit", |p| flip(&p.backup().join("Notes/chunks/0.chunk")), &[], "is not what its hash says"),
     Harm("a flipped bit of a user", |p| flip(&p.backup().join("Notes/data_chunks/bob/0.chunk")), &[], "bob"),
-    Harm("no chunk", |p| fs::remove_file(p.backup().join("Notes/chunks/0.chunk")).unwrap(), &[], "is missing"),
-    Harm("no chunks", |p| fs::remove_dir_all(p.backup().join("Notes/chunks")).unwrap(), &[], "is missing"),
+    Harm("no chunk", |p| fs::remove_file(p.backup().join("Notes/chunks/0.chunk")).unwrap(), &[], "chunks are missing"),
+    Harm("no chunks", |p| fs::remove_dir_all(p.backup().join("Notes/chunks")).unwrap(), &[], "chunks are missing"),
     Harm("half a metadata.json", |p| cut(&p.backup().join("Notes/metadata.json")), &["Notes"], "metadata.json"),
     Harm("half an applet_data.json", |p| cut(&p.backup().join("Notes/applet_data.json")), &[], "applet_data.json"),
     Harm(
@@ -496,6 +496,19 @@ fn what_is_here_is_replaced_only_when_that_is_said() {
     });
     let refused = place.bulbil(2, &replace);
     assert_eq!(names(&refused["result"]["refused"]), ["Wave Player".to_owned()].into());
+}
+
+#[test]
+fn a_key_that_is_found_later_opens_what_is_here() {
+    let place = Place::new();
+    let backup = place.backup();
+    place.bulbil(2, &["axon", "restore", backup.to_str().unwrap()]);
+    place.bulbil(2, &["axon", "extract", "--target", place.path("sealed").to_str().unwrap()]);
+    let opened = place.bulbil(0, &["axon", "restore", backup.to_str().unwrap(), "--key", MAKERS_KEY, "--skip-chunks"]);
+    assert_eq!((&opened["result"]["opened"], &opened["result"]["chunks"]), (&json!(5), &json!(0)), "{opened}");
+    assert_eq!(opened["result"]["skipped"].as_array().unwrap().len(), 3);
+    let plain = place.bulbil(0, &["axon", "extract", "--target", place.path("plain").to_str().unwrap()]);
+    assert_eq!((&plain["result"]["code"], &plain["result"]["data"]), (&json!(3), &json!(2)));
 }
 
 #[test]
