@@ -31,6 +31,28 @@ pub async fn default_collection(store: &Store) -> Result<Collection, IndexError>
     if !own.is_empty() {
         return Ok(own.swap_remove(0));
     }
+    let taken = store.index.collection_named(DEFAULT_NAME).await?.is_some();
+    let id = CollectionId::random(&mut entropy());
+    let name = if taken { format!("{DEFAULT_NAME}-{}", id.short()) } else { DEFAULT_NAME.to_owned() };
+    make(store, id, name).await
+}
+
+/// The collection of an Axon BBS with this name, led from here; made if nothing has the name. `None` if something else has it.
+///
+/// # Errors
+/// [`IndexError`].
+pub async fn named_collection(store: &Store, name: &str) -> Result<Option<Collection>, IndexError> {
+    let mut own = own_collections(store).await?;
+    if let Some(at) = own.iter().position(|collection| collection.name == name) {
+        return Ok(Some(own.swap_remove(at)));
+    }
+    if store.index.collection_named(name).await?.is_some() {
+        return Ok(None);
+    }
+    make(store, CollectionId::random(&mut entropy()), name.to_owned()).await.map(Some)
+}
+
+async fn make(store: &Store, id: CollectionId, name: String) -> Result<Collection, IndexError> {
     let settings = CollectionSettings {
         roots: Vec::new(),
         excludes: Vec::new(),
@@ -38,9 +60,6 @@ pub async fn default_collection(store: &Store) -> Result<Collection, IndexError>
         padding: crate::domain::chunk::Padding::default(),
         kind: CollectionKind::Axon,
     };
-    let id = CollectionId::random(&mut entropy());
-    let taken = store.index.collection_named(DEFAULT_NAME).await?.is_some();
-    let name = if taken { format!("{DEFAULT_NAME}-{}", id.short()) } else { DEFAULT_NAME.to_owned() };
     let new = NewCollection { id, name, origin: store.keys.instance(), settings: Some(settings) };
     store.index.add_collection(&new).await
 }

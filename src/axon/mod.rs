@@ -10,6 +10,7 @@ pub mod extract; // plain files of everything
 pub mod folder; // backup folders, as an Axon BBS writes and reads them
 pub mod instance; // this instance as Axon instances know it
 pub mod library; // what is known, in memory
+pub mod install; // beside a running Axon BBS
 pub mod pull; // what is new, and missing chunks
 pub mod record; // items and records as documents of a snapshot, and back
 pub mod serve; // what an Axon instance may see

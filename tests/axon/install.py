@@ -1,7 +1,7 @@
-"""An installation as it lies on a disk: `.env`, `db.sqlite3`, `data/bitsync_chunks` (spec, 1.3, 10, 13.2).
+"""An installation as it lies on a disk: `.env`, `data/axon_bbs.sqlite3`, `data/bitsync_chunks` (spec, 1.3, 10, 13.2).
 
 The database follows Django's rules: tables `app_model`, foreign keys `name_id`, UUIDs as 32 hex digits,
-JSON as text, moments in UTC without a zone. README.md says which names are inferred.
+JSON as text, moments in UTC without a zone. README.md says where its names come from.
 """
 
 import json
@@ -22,46 +22,65 @@ CREATE TABLE core_user (id integer PRIMARY KEY AUTOINCREMENT, password varchar(1
  agent_parameters text NOT NULL, is_moderator bool NOT NULL, karma integer NOT NULL, last_moderated_at datetime,
  timezone varchar(64));
 CREATE TABLE core_trustedinstance (id integer PRIMARY KEY AUTOINCREMENT, web_ui_onion_url varchar(255),
- pubkey text, encrypted_private_key text, is_trusted_peer bool NOT NULL, last_synced_at datetime);
+ pubkey text, encrypted_private_key text, added_at datetime NOT NULL, last_synced_at datetime,
+ is_trusted_peer bool NOT NULL);
 CREATE TABLE core_validfiletype (id integer PRIMARY KEY AUTOINCREMENT, mime_type varchar(100) NOT NULL UNIQUE,
  description varchar(255) NOT NULL, is_enabled bool NOT NULL);
 CREATE TABLE core_fileattachment (id char(32) PRIMARY KEY, author_id bigint REFERENCES core_user(id),
- filename varchar(255) NOT NULL, content_type varchar(100) NOT NULL, size bigint NOT NULL, metadata_manifest text,
- created_at datetime NOT NULL, modified_at datetime NOT NULL, is_pinned bool NOT NULL);
-CREATE TABLE applets_appletcategory (id integer PRIMARY KEY AUTOINCREMENT, name varchar(100) NOT NULL UNIQUE,
+ filename varchar(255) NOT NULL, content_type varchar(100) NOT NULL, size integer NOT NULL, metadata_manifest text,
+ created_at datetime NOT NULL, modified_at datetime NOT NULL, expires_at datetime, is_pinned bool NOT NULL,
+ pinned_by_id bigint REFERENCES core_user(id));
+CREATE TABLE applets_appletcategory (id integer PRIMARY KEY AUTOINCREMENT, name varchar(50) NOT NULL UNIQUE,
  description text NOT NULL);
-CREATE TABLE messaging_messageboard (id integer PRIMARY KEY AUTOINCREMENT, name varchar(100) NOT NULL UNIQUE,
+CREATE TABLE messaging_messageboard (id integer PRIMARY KEY AUTOINCREMENT, name varchar(100) NOT NULL,
  description text NOT NULL, required_access_level integer NOT NULL, is_realtime bool NOT NULL,
  local_poll_interval real NOT NULL, federation_poll_interval real NOT NULL, use_lan_federation bool NOT NULL,
- federation_room_id varchar(100), message_retention_days integer NOT NULL);
+ federation_room_id varchar(255) UNIQUE, trusted_peers text NOT NULL, message_retention_days integer NOT NULL);
 CREATE TABLE applets_applet (id char(32) PRIMARY KEY, name varchar(100) NOT NULL UNIQUE, description text NOT NULL,
  owner_id bigint REFERENCES core_user(id), author_pubkey text NOT NULL, code_manifest text, parameters text NOT NULL,
  is_local bool NOT NULL, created_at datetime NOT NULL, category_id bigint REFERENCES applets_appletcategory(id),
  is_debug_mode bool NOT NULL, event_board_id bigint REFERENCES messaging_messageboard(id),
  handles_mime_types varchar(255) NOT NULL);
 CREATE TABLE applets_appletdata (id char(32) PRIMARY KEY, applet_id char(32) NOT NULL REFERENCES applets_applet(id),
- owner_id bigint NOT NULL REFERENCES core_user(id), data_manifest text NOT NULL, last_updated datetime NOT NULL);
+ owner_id bigint NOT NULL REFERENCES core_user(id), data_manifest text NOT NULL, last_updated datetime NOT NULL,
+ UNIQUE (applet_id, owner_id));
 CREATE TABLE applets_highscore (id integer PRIMARY KEY AUTOINCREMENT, applet_id char(32) NOT NULL
  REFERENCES applets_applet(id), owner_pubkey text NOT NULL, owner_nickname varchar(50) NOT NULL, score bigint NOT NULL,
- wins integer, losses integer, kills integer, deaths integer, assists integer, last_updated datetime NOT NULL);
-CREATE TABLE applets_appletsharedstate (id integer PRIMARY KEY AUTOINCREMENT, applet_id char(32)
- REFERENCES applets_applet(id), room_id varchar(100) UNIQUE, state_data text NOT NULL, version integer NOT NULL,
- last_updated datetime NOT NULL);
+ wins integer, losses integer, kills integer, deaths integer, assists integer, last_updated datetime NOT NULL,
+ UNIQUE (applet_id, owner_pubkey));
+CREATE TABLE applets_appletsharedstate (id char(32) PRIMARY KEY, applet_id varchar(100) NOT NULL,
+ room_id varchar(100) NOT NULL UNIQUE, state_data text NOT NULL, version integer NOT NULL, last_updated datetime NOT NULL);
 CREATE TABLE messaging_message (id char(32) PRIMARY KEY, board_id bigint NOT NULL REFERENCES messaging_messageboard(id),
  author_id bigint REFERENCES core_user(id), subject varchar(255) NOT NULL, body text NOT NULL, pubkey text,
- metadata_manifest text, created_at datetime NOT NULL, modified_at datetime NOT NULL, is_pinned bool NOT NULL);
+ metadata_manifest text, created_at datetime NOT NULL, modified_at datetime NOT NULL, expires_at datetime, is_pinned bool NOT NULL,
+ pinned_by_id bigint REFERENCES core_user(id), parent_id char(32) REFERENCES messaging_message(id), agent_status varchar(20) NOT NULL,
+ last_moderated_at datetime);
 CREATE TABLE messaging_message_attachments (id integer PRIMARY KEY AUTOINCREMENT,
  message_id char(32) NOT NULL REFERENCES messaging_message(id),
  fileattachment_id char(32) NOT NULL REFERENCES core_fileattachment(id));
 CREATE TABLE messaging_privatemessage (id char(32) PRIMARY KEY, author_id bigint REFERENCES core_user(id),
  recipient_id bigint REFERENCES core_user(id), sender_pubkey text, e2e_encrypted_content text,
- metadata_manifest text, created_at datetime NOT NULL, modified_at datetime NOT NULL);
+ metadata_manifest text, created_at datetime NOT NULL, modified_at datetime NOT NULL, expires_at datetime,
+ is_pinned bool NOT NULL, pinned_by_id bigint REFERENCES core_user(id), is_read bool NOT NULL);
 CREATE TABLE federation_federatedaction (id char(32) PRIMARY KEY, action_type varchar(50) NOT NULL, pubkey_target text,
- content_hash_target varchar(64), action_details text NOT NULL, created_at datetime NOT NULL, status varchar(20) NOT NULL);
-CREATE TABLE core_bannedpubkey (id integer PRIMARY KEY AUTOINCREMENT, pubkey text NOT NULL, expires_at datetime);
+ content_hash_target varchar(64), action_details text NOT NULL, created_at datetime NOT NULL, status varchar(20) NOT NULL,
+ is_logged bool NOT NULL);
+CREATE TABLE accounts_bannedpubkey (id integer PRIMARY KEY AUTOINCREMENT, pubkey text NOT NULL UNIQUE, is_temporary bool NOT NULL,
+ expires_at datetime, federated_action_id char(32) UNIQUE);
+CREATE TABLE django_session (session_key varchar(40) PRIMARY KEY, session_data text NOT NULL, expire_date datetime NOT NULL);
 """
-MOMENTS = {"last_login", "date_joined", "created_at", "modified_at", "last_updated", "last_synced_at", "expires_at", "last_moderated_at"}
+MOMENTS = {"added_at", "last_login", "date_joined", "created_at", "modified_at", "last_updated", "last_synced_at", "expires_at", "last_moderated_at"}
 UUIDS = {"id", "applet_id", "message_id", "fileattachment_id"}
+# What a table has besides, and content has not
+DEFAULTS = {
+    "applets_appletsharedstate": {"applet_id": "", "room_id": ""},
+    "core_trustedinstance": {"added_at": "2026-01-01T00:00:00+00:00"},
+    "messaging_message": {"agent_status": "pending"},
+    "messaging_messageboard": {"trusted_peers": []},
+    "messaging_privatemessage": {"is_pinned": False, "is_read": False},
+    "federation_federatedaction": {"is_logged": False},
+    "accounts_bannedpubkey": {"is_temporary": False},
+}
 # Table, rows, our name of a field → column; fields that are no column are left out
 TABLES = [
     ("core_user", "users", {"pk": "id"}),
@@ -78,16 +97,16 @@ TABLES = [
         "author": "author_id", "recipient": "recipient_id", "manifest": "metadata_manifest",
         "e2e_encrypted_content_b64": "e2e_encrypted_content"}),
     ("federation_federatedaction", "actions", {}),
-    ("core_bannedpubkey", "bans", {}),
+    ("accounts_bannedpubkey", "bans", {}),
 ]
 
 
 def install(instance, out):
     """Writes the installation into `out`, which must not hold one yet; says where things are."""
-    database = os.path.join(out, "db.sqlite3")
+    database = os.path.join(out, "data", "axon_bbs.sqlite3")
     if os.path.exists(database):
         raise FileExistsError(f"{out} already holds an installation")
-    os.makedirs(out, exist_ok=True)
+    os.makedirs(os.path.join(out, "data"), exist_ok=True)
     with open(os.path.join(out, ".env"), "w", encoding="utf-8") as file:
         file.write(f"SECRET_KEY={instance.state['secret_key']}\nONION_ADDRESS={instance.state['onion_address']}\n")
     connection = sqlite3.connect(database)
@@ -109,13 +128,18 @@ def install(instance, out):
 
 def insert(connection, table, row):
     known = [column[1] for column in connection.execute(f"PRAGMA table_info({table})")]
-    row = {name: convert(name, value) for name, value in row.items() if name in known}
+    row = {**DEFAULTS.get(table, {}), **{name: value for name, value in row.items() if value is not None}}
+    if "id" in known and table == "applets_appletsharedstate":
+        row.setdefault("id", str(uuid.uuid5(uuid.NAMESPACE_URL, row["room_id"] or row["applet_id"])))
+    row = {name: convert(table, name, value) for name, value in row.items() if name in known}
     marks = ", ".join("?" for _ in row)
     connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", list(row.values()))
 
 
-def convert(name, value):
+def convert(table, name, value):
     """A value as Django's SQLite backend writes it."""
+    if table == "applets_appletsharedstate" and name == "applet_id":
+        return value  # no foreign key, but a text
     if isinstance(value, (dict, list)):
         return json.dumps(value)
     if name in MOMENTS:

@@ -15,6 +15,7 @@ import content
 import dump
 import folder
 import install
+import installed
 import keys
 from defects import DEFECTS
 from instance import Instance
@@ -95,6 +96,10 @@ def run_install(args):
     return install.install(Instance.load(args.dir), args.out)
 
 
+def run_adopt(args):
+    installed.adopt(args.source, args.dir)
+
+
 def arguments():
     parser = argparse.ArgumentParser(prog="peer.py", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -154,6 +159,8 @@ def arguments():
     sub.add_argument("--details", default="{}", metavar="JSON")
     sub = command("install", run_install, "writes an installation: database, .env, chunk store")
     sub.add_argument("out", metavar="OUT")
+    sub = command("adopt", run_adopt, "makes an instance of what an installation holds")
+    sub.add_argument("source", metavar="INSTALL")
     return parser
 
 

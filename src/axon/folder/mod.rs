@@ -11,4 +11,6 @@ pub mod stage; // made under another name until it is whole
 mod take; // one item of one
 pub mod write; // from the shelf into one
 
+pub(in crate::axon) use take::{Refused, Taking};
+
 pub use take::Keys;

@@ -307,6 +307,11 @@ impl Entry {
 }
 
 impl FolderItem {
+    /// An item whose chunks are in the folder to which these names lead.
+    pub(in crate::axon) fn new(manifest: &Manifest, root: Arc<Dir>, place: Vec<String>) -> Self {
+        Self { manifest: manifest.clone(), root, place }
+    }
+
     /// Reads a chunk, and compares it with the manifest.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ pub struct Keys {
 
 /// What became of one item.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(in crate::axon) struct Taken {
     /// The manifest that the applet has from now on.
     pub manifest: Manifest,
     /// To be put on the shelf; `None` if nothing changes there.
@@ -43,7 +43,7 @@ pub(super) struct Taken {
 }
 
 /// Why an item is not taken.
-pub(super) enum Refused {
+pub(in crate::axon) enum Refused {
     /// The store.
     Store(ChunkStoreError),
     /// A thread died, or a key of ours cannot be used.
@@ -60,7 +60,7 @@ enum State {
     Holes,
 }
 
-pub(super) struct Taking<'a> {
+pub(in crate::axon) struct Taking<'a> {
     pub store: &'a Store,
     pub keys: &'a Keys,
     pub skip_chunks: bool,
@@ -69,7 +69,12 @@ pub(super) struct Taking<'a> {
 
 impl Taking<'_> {
     /// Takes one item. `known`: what the shelf has of it.
-    pub(super) fn take(&self, from: &FolderItem, kind: ContentType, known: Option<Item>) -> Result<Taken, Refused> {
+    pub(in crate::axon) fn take(
+        &self,
+        from: &FolderItem,
+        kind: ContentType,
+        known: Option<Item>,
+    ) -> Result<Taken, Refused> {
         let mut manifest = from.manifest.clone();
         let ours = known.as_ref().and_then(|item| Manifest::parse(item.manifest.as_bytes()).ok());
         let same = ours.as_ref().is_some_and(|ours| is_same(ours, &manifest));

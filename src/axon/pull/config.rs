@@ -205,14 +205,14 @@ impl AxonPuller {
 }
 
 /// An exported moment has milliseconds; one that is known more precisely stays.
-fn finer(metadata: &mut Metadata, known: &Metadata) {
+pub(in crate::axon) fn finer(metadata: &mut Metadata, known: &Metadata) {
     if metadata.created_at.as_millisecond() == known.created_at.as_millisecond() {
         metadata.created_at = known.created_at;
     }
 }
 
 /// Envelopes come and go with those who are trusted, and say nothing of the applet.
-fn same_but_envelopes(one: &Metadata, other: &Metadata) -> bool {
+pub(in crate::axon) fn same_but_envelopes(one: &Metadata, other: &Metadata) -> bool {
     let bare = |metadata: &Metadata| {
         let mut metadata = metadata.clone();
         if let Some(code) = &mut metadata.code_manifest {
@@ -226,7 +226,7 @@ fn same_but_envelopes(one: &Metadata, other: &Metadata) -> bool {
 }
 
 /// A row of the model `applets.applet` as it stands in backups, where names stand for keys.
-fn metadata(row: &Row, rows: &[Kept<Row>]) -> Result<Metadata, ShapeError> {
+pub(in crate::axon) fn metadata(row: &Row, rows: &[Kept<Row>]) -> Result<Metadata, ShapeError> {
     let wrong = |field, expected| ShapeError::Unexpected { field, expected };
     let fields = &row.fields;
     let name_of = |column: &str, model: &str| {
@@ -269,7 +269,7 @@ fn metadata(row: &Row, rows: &[Kept<Row>]) -> Result<Metadata, ShapeError> {
     })
 }
 
-fn source_record(peer: &str, now: Timestamp) -> Record {
+pub(in crate::axon) fn source_record(peer: &str, now: Timestamp) -> Record {
     let value = Value::Object(Object::new().with("peer", peer));
     Record { path: SOURCE.to_owned(), bytes: value.to_line().into_bytes(), changed_at: now }
 }

@@ -3,40 +3,99 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::context::Context;
 use super::super::output::{Outcome, count};
+use super::super::progress::Progress;
 use super::common::{existing_collection, instance, peer};
+use super::install::{self, InstallArgs};
+use crate::axon::collection::{default_collection, named_collection};
 use crate::axon::folder::write::{BackupOptions, local, write};
 use crate::axon::library::Library;
 use crate::axon::pull::recipients;
 use crate::clock::Clock;
+use crate::domain::peer::is_plain_name;
 use crate::store::Store;
 use crate::store::index::axon::AxonTrust;
+use crate::worker::axon::refresh;
 
 /// `bulbil axon backup`
 #[derive(Debug, Args)]
 pub struct BackupArgs {
-    /// In this folder the backup's own folder is made, called backup_<date>_<time>
-    #[arg(short, long, value_name = "DIR", default_value = "applet_backups")]
-    pub output: PathBuf,
+    /// In this folder the backup's own folder is made, called backup_<date>_<time>; applet_backups if nothing is said
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Take the Axon BBS in this folder over first, with everything that it has: its database, its chunks. It may run meanwhile
+    #[arg(long, value_name = "DIR")]
+    pub install: Option<PathBuf>,
+    /// Where it has its things
+    #[command(flatten)]
+    pub place: InstallArgs,
     /// This applet only
     #[arg(long, value_name = "NAME")]
     pub applet: Option<String>,
     /// A trusted Axon BBS that is to open users' data, too, because it takes over from the one that made it
     #[arg(long = "for", value_name = "PEER")]
     pub heir: Option<String>,
-    /// The collection to take them from
+    /// The collection to take them from, or, with --install, to take the Axon BBS into
     #[arg(long, value_name = "NAME")]
     pub collection: Option<String>,
 }
 
-/// Writes a backup folder.
+/// Takes an installation over, writes a backup folder, or both.
 pub async fn run(args: BackupArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
+    let (progress, cancel) = (context.progress(), context.cancellation());
+    let mut document = json!({});
+    let mut lines = Vec::new();
+    if let Some(dir) = &args.install {
+        let collection = match &args.collection {
+            Some(name) => {
+                ensure!(is_plain_name(name), "{name:?} cannot be the name of a collection");
+                named_collection(store, name).await?.with_context(|| {
+                    format!("the collection {name:?} is no collection of an Axon BBS that is led from here: give another name")
+                })?
+            }
+            None => default_collection(store).await?,
+        };
+        refresh(store, &collection).await?;
+        let taken = install::take_over(dir, &args.place, &collection, store, &progress, &cancel, context).await;
+        if taken.is_err() {
+            progress.finish();
+        }
+        let (report, made) = taken?;
+        lines = install::in_words(&report, made, &collection.name);
+        document = install::document(&report, made);
+        document["collection"] = json!(collection.name);
+    }
+    let written = match args.install.is_none() || args.output.is_some() {
+        true => Some(write_folder(args, store, &progress, context).await),
+        false => None,
+    };
+    progress.finish();
+    if let Some((line, folder)) = written.transpose()? {
+        lines.push(line);
+        let fields = folder.as_object().expect("it was made as one").clone();
+        document.as_object_mut().expect("it was made as one").extend(fields);
+    }
+    let out = &context.output;
+    lines.iter().for_each(|line| out.line(line));
+    let problems = progress.problems();
+    out.document("axon backup", document, &problems);
+    Ok(out.outcome(&problems))
+}
+
+/// Writes a backup folder; what is to be said of it, in words and as JSON.
+async fn write_folder(
+    args: BackupArgs,
+    store: &Store,
+    progress: &Arc<Progress>,
+    context: &Context,
+) -> anyhow::Result<(String, Value)> {
     let collection = existing_collection(store, args.collection.as_deref()).await?;
+    let output = args.output.unwrap_or_else(|| PathBuf::from("applet_backups"));
     let library = Library::load(&store.axon(collection.id)).await?;
     let instance = instance(store).await?;
     let of_code = recipients(store, &instance).await?;
@@ -51,18 +110,15 @@ pub async fn run(args: BackupArgs, store: &Store, context: &Context) -> anyhow::
         );
         of_data.push(heir.public_key.wrapper()?);
     }
-    let (progress, cancel) = (context.progress(), context.cancellation());
-    let (from, monitor, at) = (store.clone(), Arc::clone(&progress), local(context.clock.now()));
+    let cancel = context.cancellation();
+    let (from, monitor, at) = (store.clone(), Arc::clone(progress), local(context.clock.now()));
     let work = move || {
         let (applet, of_code, of_data) = (args.applet.as_deref(), of_code.as_slice(), of_data.as_slice());
-        let options = BackupOptions { output: &args.output, applet, at, of_code, of_data };
+        let options = BackupOptions { output: &output, applet, at, of_code, of_data };
         write(&from, &library, &options, &*monitor, &cancel)
     };
-    let written = tokio::task::spawn_blocking(work).await?;
-    progress.finish();
-    let written = written?;
-    let out = &context.output;
-    out.line(format!(
+    let written = tokio::task::spawn_blocking(work).await??;
+    let line = format!(
         "{}: {}, {} of code, {} of users, {}, {}",
         written.folder.display(),
         count(written.applets.len() as u64, "applet"),
@@ -70,12 +126,10 @@ pub async fn run(args: BackupArgs, store: &Store, context: &Context) -> anyhow::
         count(written.data, "data set"),
         count(written.scores, "score"),
         count(written.states, "shared state")
-    ));
-    let problems = progress.problems();
+    );
     let document = json!({
         "folder": written.folder, "collection": collection.name, "applets": written.applets, "chunks": written.chunks,
         "data_chunks": written.data_chunks, "data": written.data, "scores": written.scores, "shared_states": written.states,
     });
-    out.document("axon backup", document, &problems);
-    Ok(out.outcome(&problems))
+    Ok((line, document))
 }

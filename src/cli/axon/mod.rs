@@ -6,6 +6,8 @@ mod clone; // everything of one peer
 mod common; // what several commands need
 mod download; // missing chunks
 mod extract; // plain files of everything
+mod install; // an Axon BBS on this machine
+mod into; // applets back into one
 pub(super) mod peer; // Axon instances among the peers
 mod rekey; // envelopes for those who are trusted now
 mod restore; // a backup folder, back
@@ -34,14 +36,14 @@ pub enum AxonCommand {
     /// Fetch the chunks that are missing, and check that each item is what its name says
     #[command(after_help = "Example:\n  bulbil axon download\n  bulbil axon download --applet 'Star Miner'")]
     Download(download::DownloadArgs),
-    /// Write applets with their code, users' data, scores and shared states into a backup folder that an Axon BBS can restore
+    /// Write applets with all that belongs to them into a backup folder that an Axon BBS can restore; or take the Axon BBS on this machine over
     #[command(
-        after_help = "Example:\n  bulbil axon backup --output /backups\n  bulbil axon backup --output /backups --applet 'Star Miner'"
+        after_help = "Example:\n  bulbil axon backup --output /backups\n  bulbil axon backup --output /backups --applet 'Star Miner'\n  bulbil axon backup --install /srv/axon_bbs"
     )]
     Backup(backup::BackupArgs),
-    /// Take applets over from a backup folder of an Axon BBS; what is here already stays as it is
+    /// Take applets over from a backup folder of an Axon BBS, or put them into a stopped one; what is there already stays as it is
     #[command(
-        after_help = "Example:\n  bulbil axon restore applet_backups/backup_20261121_205042\n  bulbil axon restore backup_20261121_205042 --applet Star_Miner --key maker.pem"
+        after_help = "Example:\n  bulbil axon restore applet_backups/backup_20261121_205042\n  bulbil axon restore backup_20261121_205042 --applet Star_Miner --key maker.pem\n  bulbil axon restore backup_20261121_205042 --into /srv/axon_bbs"
     )]
     Restore(restore::RestoreArgs),
     /// Lay everything out as plain files: code, files, messages as JSON, scores, states, users' data

@@ -14,6 +14,7 @@ use super::super::context::Context;
 use super::super::output::{Outcome, Output, bytes, count};
 use super::super::progress::Progress;
 use super::common::{instance, snapshot};
+use super::install::InstallArgs;
 use crate::axon::collection::default_collection;
 use crate::axon::folder::Keys;
 use crate::axon::folder::read::BackupFolder;
@@ -30,8 +31,18 @@ use crate::worker::axon::refresh;
 /// `bulbil axon restore`
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    /// The backup's folder: the one with backup_manifest.json in it
-    pub dir: PathBuf,
+    /// The backup's folder: the one with backup_manifest.json in it. With --into and without it, what the collection holds goes back
+    #[arg(required_unless_present = "into")]
+    pub dir: Option<PathBuf>,
+    /// Put the applets into the Axon BBS in this folder, which is stopped; its database is copied beside itself first
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["skip_chunks", "rekey", "replace"])]
+    pub into: Option<PathBuf>,
+    /// Do not look whether a program has the database open
+    #[arg(long, requires = "into")]
+    pub force: bool,
+    /// Where it has its things
+    #[command(flatten)]
+    pub place: InstallArgs,
     /// This applet only: its name, or that of its folder
     #[arg(long, value_name = "NAME")]
     pub applet: Option<String>,
@@ -51,6 +62,10 @@ pub struct RestoreArgs {
 
 /// Restores a backup folder.
 pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
+    if args.into.is_some() {
+        return super::into::run(args, store, context).await;
+    }
+    let dir = args.dir.context("the backup's folder must be given")?;
     let instance = instance(store).await?;
     let collection = default_collection(store).await?;
     refresh(store, &collection).await?;
@@ -58,7 +73,7 @@ pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow:
     let existing = if args.replace { Existing::Replaced } else { Existing::Stays };
     let options = RestoreOptions { applet: args.applet, skip_chunks: args.skip_chunks, existing };
     let whose = Whose { store, collection: &collection, instance: &instance, key: args.key.as_deref() };
-    let restored = from_folder(&whose, &args.dir, &options, &progress, &cancel, context).await;
+    let restored = from_folder(&whose, &dir, &options, &progress, &cancel, context).await;
     let rekeyed = match args.rekey && restored.is_ok() {
         true => Some(rekey(store, &collection, &instance, context.clock.now()).await),
         false => None,
@@ -113,15 +128,23 @@ pub async fn from_folder(
     let own = PrivateKey::from_pkcs8_der(whose.instance.private.pkcs8_der())?;
     let mut private = vec![own];
     if let Some(file) = whose.key {
-        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read the key {}", file.display()))?;
-        let key = PrivateKey::from_pem(&Zeroizing::new(text));
-        private.push(key.with_context(|| format!("{} is no key with which a backup could be opened", file.display()))?);
+        private.push(read_key(file)?);
     }
     let keys = Arc::new(Keys { private, own: whose.instance.wrapper()? });
     let folder = BackupFolder::open(dir)?;
     let now = context.clock.now();
     let restore = Restore { store: whose.store, collection: whose.collection, keys, now, monitor: &**progress };
     Ok(restore.run(folder, options, cancel).await?)
+}
+
+/// The private key in a file.
+///
+/// # Errors
+/// If there is none.
+pub fn read_key(file: &Path) -> anyhow::Result<PrivateKey> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read the key {}", file.display()))?;
+    let key = PrivateKey::from_pem(&Zeroizing::new(text));
+    key.with_context(|| format!("{} is no key with which a backup could be opened", file.display()))
 }
 
 /// Says what cannot be used, the same of many items once. Users' data is for the instance that made it, and is as good as it can be

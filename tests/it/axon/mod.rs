@@ -3,6 +3,7 @@
 mod extract;
 mod folder;
 mod home;
+mod install;
 mod pull;
 mod serve;
 

@@ -1,0 +1,111 @@
+//! `bulbil axon backup --install`: an Axon BBS on this machine is taken over, while it runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::super::context::Context;
+use super::super::output::{bytes, count};
+use super::super::progress::Progress;
+use super::common::{instance, snapshot};
+use crate::axon::install::{Installation, Options, Place, TakeOver, TakeReport};
+use crate::clock::Clock;
+use crate::store::Store;
+use crate::store::index::Collection;
+
+/// Where an installation has its things.
+#[derive(Debug, Args, Clone)]
+pub struct InstallArgs {
+    /// The database of the Axon BBS, if it is not where it usually is
+    #[arg(long, value_name = "FILE")]
+    pub database: Option<PathBuf>,
+    /// The folder of its chunks, if it is not data/bitsync_chunks
+    #[arg(long, value_name = "DIR")]
+    pub chunks: Option<PathBuf>,
+    /// A file with its SECRET_KEY, if that is not in its .env
+    #[arg(long, value_name = "FILE")]
+    pub secret_key_file: Option<PathBuf>,
+}
+
+impl InstallArgs {
+    /// As the installation wants it.
+    pub fn options(&self) -> Options {
+        Options {
+            database: self.database.clone(),
+            chunks: self.chunks.clone(),
+            secret_key_file: self.secret_key_file.clone(),
+        }
+    }
+}
+
+/// Takes everything of an installation over, and makes a snapshot if anything is new.
+///
+/// # Errors
+/// If it cannot be read; what cannot be taken is a problem of `progress`.
+pub async fn take_over(
+    dir: &Path,
+    args: &InstallArgs,
+    collection: &Collection,
+    store: &Store,
+    progress: &Arc<Progress>,
+    cancel: &CancellationToken,
+    context: &Context,
+) -> anyhow::Result<(TakeReport, Option<u64>)> {
+    let place = Place::find(dir, &args.options())?;
+    let installation = Installation::open(store, place).await?;
+    let missing = installation.missing();
+    if !missing.is_empty() {
+        let message =
+            format!("this version of the BBS has no table of {}: nothing of that was taken", missing.join(", "));
+        crate::monitor::Monitor::notice(&**progress, &message);
+    }
+    let instance = instance(store).await?;
+    let work = TakeOver { store, collection, instance: &instance, now: context.clock.now(), monitor: &**progress };
+    let taken = work.run(&installation, cancel).await;
+    // What came is kept in a snapshot, also if it was stopped.
+    let made = snapshot(store, collection, progress.clone(), cancel, context).await;
+    Ok((taken?, made?))
+}
+
+/// In words.
+pub fn in_words(report: &TakeReport, made: Option<u64>, collection: &str) -> Vec<String> {
+    let named = |kind: &str| report.items.get(kind).copied().unwrap_or(0);
+    let rows: u64 = report.tables.values().sum();
+    let mut lines = vec![
+        format!(
+            "{}, {}, {}, {}, {} of users, {}, {}; {} in {}",
+            count(named("message"), "message"),
+            count(named("file"), "file"),
+            count(named("pm"), "private message"),
+            count(report.applets, "applet"),
+            count(report.data, "data set"),
+            count(report.scores, "score"),
+            count(report.states, "shared state"),
+            count(rows, "row"),
+            count(report.tables.len() as u64, "table")
+        ),
+        format!(
+            "new: {} in {} ({})",
+            count(report.new_items, "item"),
+            count(report.chunks, "chunk"),
+            bytes(report.bytes)
+        ),
+    ];
+    match made {
+        Some(sequence) => lines.push(format!("snapshot {collection}@{sequence}")),
+        None => lines.push("nothing new since the last snapshot".to_owned()),
+    }
+    lines
+}
+
+/// As JSON.
+pub fn document(report: &TakeReport, made: Option<u64>) -> Value {
+    json!({
+        "items": report.items, "new_items": report.new_items, "incomplete": report.incomplete, "chunks": report.chunks,
+        "bytes": report.bytes, "tables": report.tables, "applets": report.applets, "data": report.data,
+        "scores": report.scores, "shared_states": report.states, "changed_records": report.changed, "snapshot": made,
+    })
+}

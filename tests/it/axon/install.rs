@@ -1,0 +1,505 @@
+//! Beside an Axon BBS on the same machine: its database and chunks are taken over, and applets put back into it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{PYTHON, World, peer};
+use crate::support::running::until;
+use crate::support::{BULBIL, expect};
+
+const SMALL: &[&str] = &["--messages", "2", "--files", "1", "--applets", "3", "--pms", "1", "--actions", "1"];
+
+impl World {
+    /// A home and an installation, with everything.
+    fn installed(fill: &[&str]) -> Self {
+        let world = Self::new(fill);
+        world.install("bbs", "install");
+        world
+    }
+
+    fn install(&self, bbs: &str, out: &str) {
+        run_peer(&["install", self.text(bbs).as_str(), self.text(out).as_str()]);
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    fn take_over(&self, code: i32) -> Value {
+        self.bulbil(code, &["axon", "backup", "--install", &self.text("install")])
+    }
+
+    fn database(&self, install: &str) -> String {
+        self.text(&format!("{install}/data/axon_bbs.sqlite3"))
+    }
+
+    /// Changes a database.
+    fn sql(&self, install: &str, statements: &str) {
+        let script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.executescript(sys.argv[2]); c.commit(); c.close()";
+        let done = Command::new(*PYTHON).args(["-c", script, &self.database(install), statements]).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    /// What an installation holds, read by Python.
+    fn holds(&self, install: &str) -> Value {
+        let into = tempfile::tempdir().unwrap();
+        let bbs = into.path().join("bbs");
+        run_peer(&["adopt", bbs.to_str().unwrap(), &self.text(install)]);
+        serde_json::from_str(&run_peer(&["dump", bbs.to_str().unwrap()])).unwrap()
+    }
+
+    /// The documents of the newest snapshot, by path.
+    fn documents(&self) -> BTreeMap<String, String> {
+        let into = tempfile::tempdir().unwrap();
+        let target = into.path().join("out");
+        expect(0, &self.home(), &["restore", "axon", "--target", target.to_str().unwrap()]);
+        let root = target.join("axon");
+        let read = |path: PathBuf| {
+            (path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(), fs::read_to_string(path).unwrap())
+        };
+        files(&root).into_iter().map(read).collect()
+    }
+
+    /// A table as the newest snapshot has it: a row as an object.
+    fn table(&self, name: &str) -> Vec<Value> {
+        let page: Value = serde_json::from_str(&self.documents()[&format!("records/tables/{name}/0.json")]).unwrap();
+        let columns: Vec<&str> =
+            page["columns"].as_array().unwrap().iter().map(|column| column["name"].as_str().unwrap()).collect();
+        let row = |row: &Value| {
+            columns
+                .iter()
+                .zip(row.as_array().unwrap())
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect()
+        };
+        page["rows"].as_array().unwrap().iter().map(row).map(Value::Object).collect()
+    }
+
+    /// Lets a process have the database open, in the journal mode that is named.
+    fn runs(&self, mode: &str) -> Running {
+        let script = "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+            c.execute('PRAGMA wal_autocheckpoint = 0')\nc.execute('PRAGMA journal_mode = ' + sys.argv[2])\n\
+            c.execute(\"UPDATE messaging_messageboard SET description = 'only in the log'\")\n\
+            print('ready', flush=True)\nsys.stdin.read()";
+        let mut child = Command::new(*PYTHON)
+            .args(["-c", script, &self.database("install"), mode])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), "ready");
+        Running(child)
+    }
+
+    /// Takes applets and what belongs to them away from an installation, chunks included.
+    fn drops_its_applets(&self, install: &str, all: &Value) {
+        self.sql(
+            install,
+            "DELETE FROM applets_appletdata; DELETE FROM applets_highscore; DELETE FROM applets_appletsharedstate; \
+             DELETE FROM applets_applet; DELETE FROM applets_appletcategory;",
+        );
+        let kept: BTreeSet<String> = ["messages", "files", "pms"].iter().flat_map(|kind| hashes(all, kind)).collect();
+        for hash in ["applets", "applet_data"].iter().flat_map(|kind| hashes(all, kind)) {
+            if !kept.contains(&hash) {
+                fs::remove_dir_all(self.path(install).join("data/bitsync_chunks").join(hash)).unwrap();
+            }
+        }
+    }
+
+    fn put_back(&self, code: i32, args: &[&str]) -> Value {
+        let into = self.text("install");
+        let mut all = vec!["axon", "restore", "--into", &into];
+        all.extend_from_slice(args);
+        self.bulbil(code, &all)
+    }
+}
+
+/// A process that dies with this.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+fn run_peer(args: &[&str]) -> String {
+    let output = peer().args(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn files(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() { folders.push(entry) } else { found.push(entry) }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// All files with their bytes; what SQLite's readers mark in its shared memory is nobody's data.
+fn contents(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    files(root)
+        .into_iter()
+        .map(|path| {
+            let is_memory = path.to_str().unwrap().ends_with("-shm");
+            let bytes = if is_memory { Vec::new() } else { fs::read(&path).unwrap() };
+            (path, bytes)
+        })
+        .collect()
+}
+
+fn hashes(dump: &Value, kind: &str) -> BTreeSet<String> {
+    let hash = |row: &Value| row["content"]["content_hash"].as_str().map(str::to_owned);
+    dump[kind].as_array().unwrap().iter().filter_map(hash).collect()
+}
+
+/// What a dump says of applets, without what a restore makes anew.
+fn of_applets(dump: &Value) -> Value {
+    let mut all = serde_json::Map::new();
+    for kind in ["applets", "applet_data", "high_scores", "shared_states"] {
+        let mut rows = dump[kind].as_array().unwrap().clone();
+        for row in &mut rows {
+            let row = row.as_object_mut().unwrap();
+            if kind == "high_scores" || kind == "shared_states" {
+                row.remove("id");
+            }
+            for anew in ["category", "code_manifest", "data_manifest"] {
+                row.remove(anew);
+            }
+            if let Some(content) = row.get_mut("content").and_then(Value::as_object_mut) {
+                content.remove("envelopes");
+            }
+        }
+        rows.sort_by_key(Value::to_string);
+        all.insert(kind.to_owned(), rows.into());
+    }
+    Value::Object(all)
+}
+
+#[test]
+fn everything_that_an_installation_holds_is_taken_over_and_nothing_in_it_is_touched() {
+    let world = World::installed(&["--actions", "2"]);
+    let before = contents(&world.path("install"));
+    let dump: Value = serde_json::from_str(&world.axon(&["dump"], &[])).unwrap();
+    let said = world.take_over(0);
+    assert_eq!(contents(&world.path("install")), before, "a file of the installation was touched");
+
+    let documents = world.documents();
+    let mut expected = BTreeSet::new();
+    for (kind, name) in [
+        ("messages", "message"),
+        ("files", "file"),
+        ("pms", "pm"),
+        ("applets", "applet"),
+        ("applet_data", "applet_data"),
+    ] {
+        let found = hashes(&dump, kind);
+        assert_eq!(said["result"]["items"][name], found.len(), "{kind}");
+        for row in dump[kind].as_array().unwrap() {
+            let Some(hash) = row["content"]["content_hash"].as_str() else { continue };
+            let item: Value = serde_json::from_str(&documents[&format!("items/{}/{hash}.json", &hash[..2])]).unwrap();
+            let bytes: u64 = item["chunks"].as_array().unwrap().iter().map(|chunk| chunk[1].as_u64().unwrap()).sum();
+            assert_eq!(item["complete"], true, "{row}");
+            assert_eq!(bytes, row["content"]["ciphertext_length"].as_u64().unwrap(), "{row}");
+            assert!(item["kinds"].as_array().unwrap().contains(&name.into()), "{item}");
+        }
+        expected.extend(found);
+    }
+    assert_eq!(documents.keys().filter(|path| path.starts_with("items/")).count(), expected.len());
+
+    // Rows: all of them, as they stand there.
+    for (table, kind) in [
+        ("core_user", "users"),
+        ("core_validfiletype", "filetypes"),
+        ("core_fileattachment", "files"),
+        ("messaging_messageboard", "boards"),
+        ("messaging_message", "messages"),
+        ("messaging_privatemessage", "pms"),
+        ("applets_appletcategory", "categories"),
+        ("applets_applet", "applets"),
+        ("applets_appletdata", "applet_data"),
+        ("applets_highscore", "high_scores"),
+        ("applets_appletsharedstate", "shared_states"),
+        ("federation_federatedaction", "actions"),
+    ] {
+        assert_eq!(world.table(table).len(), dump[kind].as_array().unwrap().len(), "{table}");
+    }
+    let users = world.table("core_user");
+    assert!(users.iter().any(|user| user["is_superuser"] == 1 && user["password"].as_str().unwrap().contains('$')));
+    let message = &world.table("messaging_message")[0];
+    assert!(message["created_at"].is_string() && !message["author_id"].is_null(), "{message}");
+    let state = &world.table("applets_appletsharedstate")[0];
+    assert_eq!(state["room_id"], "star-room");
+
+    // What an Axon instance may be given has no superuser; private keys and logins are nowhere.
+    assert!(!documents["records/config/core.user.json"].contains("\"is_superuser\": true"));
+    assert!(documents.values().all(|text| !text.contains("gAAAAA") && !text.contains("PRIVATE KEY")));
+    assert!(!documents.keys().any(|path| path.contains("django_session")));
+    let actions = documents.keys().filter(|path| path.starts_with("records/actions/")).count();
+    assert_eq!(actions, dump["actions"].as_array().unwrap().len());
+
+    // Nothing new, nothing made; a new row is.
+    let again = world.take_over(0);
+    assert_eq!((&again["result"]["snapshot"], &again["result"]["new_items"]), (&Value::Null, &0.into()), "{again}");
+    world.sql("install", "UPDATE core_user SET karma = 77 WHERE id = 2");
+    let more = world.take_over(0);
+    assert_eq!((&more["result"]["snapshot"], &more["result"]["changed_records"]), (&2.into(), &2.into()), "{more}");
+}
+
+#[test]
+fn a_running_bbs_is_read_with_what_stands_only_in_its_log() {
+    let world = World::installed(SMALL);
+    let running = world.runs("WAL");
+    let before = contents(&world.path("install"));
+    world.take_over(0);
+    assert_eq!(contents(&world.path("install")), before);
+    assert_eq!(world.table("messaging_messageboard")[0]["description"], "only in the log");
+    drop(running);
+
+    // Killed, it left its log; somebody copied the folder without the shared memory.
+    fs::remove_file(world.database("install") + "-shm").unwrap();
+    let before = contents(&world.path("install"));
+    assert!(before.keys().any(|path| path.to_str().unwrap().ends_with("-wal")));
+    world.take_over(0);
+    assert_eq!(contents(&world.path("install")), before);
+    assert_eq!(world.table("messaging_messageboard")[0]["description"], "only in the log");
+    assert_eq!(fs::read_dir(world.home().join("foreign")).unwrap().count(), 0, "a copy of the database was left");
+}
+
+#[test]
+fn another_secret_key_or_another_file_is_said_in_words() {
+    let world = World::installed(SMALL);
+    let install = world.text("install");
+    let args = ["axon", "backup", "--install", &install];
+    fs::write(world.path("install/.env"), format!("SECRET_KEY='{}'\n", "x".repeat(50))).unwrap();
+    let said = world.fails(&args);
+    assert!(said.contains("does not open this Axon BBS's private key") && said.contains(".env"), "{said}");
+    fs::remove_file(world.path("install/.env")).unwrap();
+    let said = world.fails(&args);
+    assert!(said.contains("--secret-key-file"), "{said}");
+    fs::write(world.database("install"), "this is no database, or it is encrypted".repeat(100)).unwrap();
+    fs::write(world.path("install/.env"), format!("SECRET_KEY={}\n", "x".repeat(50))).unwrap();
+    let said = world.fails(&args);
+    assert!(said.contains("is no SQLite database"), "{said}");
+    fs::remove_file(world.database("install")).unwrap();
+    world.sql("install", "CREATE TABLE blog_post (id integer)");
+    let said = world.fails(&args);
+    assert!(said.contains("is not that of an Axon BBS"), "{said}");
+}
+
+#[test]
+fn missing_and_damaged_chunks_are_told_and_the_rest_is_taken() {
+    let world = World::installed(SMALL);
+    let dump: Value = serde_json::from_str(&world.axon(&["dump"], &[])).unwrap();
+    let of = |kind: &str| hashes(&dump, kind).into_iter().next().unwrap();
+    let (lost, flipped) = (of("messages"), of("pms"));
+    let chunk = |hash: &str| world.path("install/data/bitsync_chunks").join(hash).join("0.chunk");
+    fs::remove_file(chunk(&lost)).unwrap();
+    let mut bytes = fs::read(chunk(&flipped)).unwrap();
+    bytes[3] ^= 1;
+    fs::write(chunk(&flipped), bytes).unwrap();
+    let said = world.take_over(2);
+    let told: BTreeSet<String> =
+        said["result"]["incomplete"].as_array().unwrap().iter().map(|hash| hash.as_str().unwrap().to_owned()).collect();
+    assert_eq!(told, [lost.clone(), flipped.clone()].into());
+    let problems = said["problems"].to_string();
+    assert!(problems.contains("missing") && problems.contains("not what its hash says"), "{problems}");
+    for (path, text) in world.documents().iter().filter(|(path, _)| path.starts_with("items/")) {
+        let is_told = path.contains(&lost) || path.contains(&flipped);
+        let item: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(item["complete"], !is_told, "{path}");
+    }
+    // Put right there, it comes.
+    fs::remove_dir_all(world.path("install/data/bitsync_chunks")).unwrap();
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(world.path("bbs/data/bitsync_chunks"))
+        .arg(world.path("install/data"))
+        .status();
+    assert!(copied.unwrap().success());
+    let said = world.take_over(0);
+    assert_eq!((&said["result"]["new_items"], &said["result"]["chunks"]), (&2.into(), &2.into()), "{said}");
+}
+
+#[test]
+fn columns_that_nobody_knows_are_kept_and_tables_that_are_missing_do_no_harm() {
+    let world = World::installed(SMALL);
+    world.sql(
+        "install",
+        "ALTER TABLE messaging_message ADD COLUMN mood varchar(20); UPDATE messaging_message SET mood = 'merry'; \
+         ALTER TABLE core_user DROP COLUMN timezone; DROP TABLE applets_highscore; DROP TABLE accounts_bannedpubkey; \
+         ALTER TABLE messaging_messageboard RENAME TO core_messageboard; CREATE TABLE plugin_thing (a, b blob); \
+         INSERT INTO plugin_thing VALUES (1.5, x'00ff');",
+    );
+    let said = world.take_over(0);
+    assert_eq!(said["result"]["scores"], 0);
+    assert!(world.table("messaging_message").iter().all(|row| row["mood"] == "merry"));
+    let thing = &world.table("plugin_thing")[0];
+    assert_eq!((&thing["a"], &thing["b"]["base64"]), (&1.5.into(), &"AP8=".into()));
+    assert!(world.documents()["records/config/messaging.messageboard.json"].contains("\"name\""));
+}
+
+#[test]
+fn applets_go_back_into_a_stopped_bbs_with_all_that_belongs_to_them() {
+    let world = World::installed(&["--messages", "1", "--files", "1", "--pms", "0"]);
+    world.take_over(0);
+    let all = world.holds("install");
+    world.drops_its_applets("install", &all);
+    let without = fs::read(world.database("install")).unwrap();
+    let said = world.put_back(0, &[]);
+    assert_eq!(said["result"]["restored"].as_array().unwrap().len(), 6, "{said}");
+    let back = world.holds("install");
+    assert_eq!(of_applets(&back), of_applets(&all));
+    assert_eq!(back["shared_states"][0]["room_id"], "star-room");
+    assert!(!of_applets(&back).to_string().contains("\"problem\""));
+    let names = |dump: &Value| {
+        let names = dump["categories"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().to_owned());
+        names.collect::<BTreeSet<_>>()
+    };
+    assert_eq!(names(&back), names(&all));
+    // The database as it was stands beside it, as good as it was.
+    let copy = PathBuf::from(said["result"]["copy"].as_str().unwrap());
+    assert!(copy.starts_with(world.path("install/data")));
+    let kept = World::table_count(&copy);
+    fs::write(world.path("before"), without).unwrap();
+    assert_eq!(kept, World::table_count(&world.path("before")));
+
+    // What is there is left alone, and nothing is changed or copied for nothing.
+    let before = contents(&world.path("install"));
+    let said = world.put_back(0, &[]);
+    assert_eq!(said["result"]["skipped"].as_array().unwrap().len(), 6, "{said}");
+    assert_eq!(contents(&world.path("install")), before);
+}
+
+impl World {
+    /// Rows of a database, by table.
+    fn table_count(database: &Path) -> String {
+        let script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); assert c.execute('PRAGMA integrity_check').fetchone()[0] == 'ok'; \
+            print({n: c.execute(f'SELECT count(*) FROM \"{n}\"').fetchone()[0] for (n,) in c.execute(\"SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name\").fetchall()})";
+        let done = Command::new(*PYTHON).args(["-c", script, database.to_str().unwrap()]).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    }
+}
+
+#[test]
+fn a_backup_folder_goes_into_another_bbs_which_can_open_it() {
+    let world = World::installed(&["--messages", "0", "--files", "0", "--pms", "0"]);
+    let made =
+        world.bulbil(0, &["axon", "backup", "--install", &world.text("install"), "--output", &world.text("out")]);
+    let folder = made["result"]["folder"].as_str().unwrap().to_owned();
+    let all = world.holds("install");
+    // Another BBS on new hardware: none of its users is one of theirs.
+    run_peer(&["new", &world.text("other"), "--seed", "9"]);
+    fs::remove_dir_all(world.path("install")).unwrap();
+    world.install("other", "install");
+    let said = world.put_back(2, &[&folder, "--applet", "Star Miner"]);
+    assert_eq!(said["result"]["restored"], serde_json::json!(["Star Miner"]), "{said}");
+    assert_eq!(said["result"]["data"], 0);
+    assert!(said["problems"].to_string().contains("no user with that key"), "{said}");
+    let said = world.put_back(2, &[&folder]);
+    assert_eq!(
+        (said["result"]["restored"].as_array().unwrap().len(), said["result"]["skipped"].as_array().unwrap().len()),
+        (5, 1)
+    );
+    let there = world.holds("install");
+    let same = |dump: &Value| {
+        of_applets(dump)["applets"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| {
+                let mut row = row.clone();
+                ["owner", "event_board"].iter().for_each(|link| {
+                    row.as_object_mut().unwrap().remove(*link);
+                });
+                row
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(same(&there), same(&all));
+    let own = there["checksum"].as_str().unwrap();
+    for applet in there["applets"].as_array().unwrap().iter().filter(|applet| !applet["content"].is_null()) {
+        assert_eq!(applet["content"]["envelopes"], serde_json::json!([own]), "{applet}");
+    }
+}
+
+#[test]
+fn a_bbs_that_runs_is_not_written_to_and_other_bytes_are_never_written_over() {
+    let world = World::installed(SMALL);
+    world.take_over(0);
+    let all = world.holds("install");
+    world.drops_its_applets("install", &all);
+    let install = world.text("install");
+    for mode in ["DELETE", "WAL"] {
+        let running = world.runs(mode);
+        let before = contents(&world.path("install"));
+        let said = world.fails(&["axon", "restore", "--into", &install]);
+        assert!(said.contains("is running") && said.contains(&running.0.id().to_string()), "{said}");
+        assert_eq!(contents(&world.path("install")), before);
+    }
+    // A log without its owner is taken in; other bytes under an applet's name are somebody's.
+    let code = hashes(&all, "applets").difference(&hashes(&all, "files")).next().cloned();
+    let code = code.unwrap_or_else(|| hashes(&all, "applets").into_iter().next().unwrap());
+    let folder = world.path("install/data/bitsync_chunks").join(&code);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("0.chunk"), "other bytes").unwrap();
+    let said = world.put_back(2, &[]);
+    assert!(said["problems"].to_string().contains("other bytes"), "{said}");
+    assert_eq!(said["result"]["refused"].as_array().unwrap().len(), 1);
+    assert_eq!(fs::read_to_string(folder.join("0.chunk")).unwrap(), "other bytes");
+}
+
+#[test]
+fn killed_anywhere_the_bbs_has_all_applets_or_none() {
+    let world = World::installed(SMALL);
+    world.take_over(0);
+    let all = world.holds("install");
+    world.drops_its_applets("install", &all);
+    let count = |dump: &Value| dump["applets"].as_array().unwrap().len();
+    let data = world.path("install/data");
+    let chunks = |data: &Path| files(&data.join("bitsync_chunks")).len();
+    let (start, copies) = (chunks(&data), |data: &Path| {
+        fs::read_dir(data)
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().contains("before_restore"))
+            .count()
+    });
+    let mut seen = BTreeSet::new();
+    for moment in 0..4 {
+        let had = copies(&data);
+        let mut command = Command::new(BULBIL);
+        command.arg("--home").arg(world.home()).args(["axon", "restore", "--into", &world.text("install")]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        until(Instant::now() + Duration::from_secs(60), "the moment to kill it", || match moment {
+            0 => copies(&data) > had,
+            1 => chunks(&data) > start,
+            2 => data.join("axon_bbs.sqlite3-journal").exists() || child.try_wait().unwrap().is_some(),
+            _ => chunks(&data) > start + 1 || child.try_wait().unwrap().is_some(),
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // The next one who opens it for writing puts it right.
+        world.sql("install", "PRAGMA user_version");
+        let found = count(&world.holds("install"));
+        assert!(found == 0 || found == count(&all), "{found} applets after moment {moment}");
+        seen.insert(found);
+    }
+    assert!(seen.contains(&0));
+    world.put_back(0, &[]);
+    assert_eq!(of_applets(&world.holds("install")), of_applets(&all));
+}
