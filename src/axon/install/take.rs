@@ -184,7 +184,7 @@ impl TakeOver<'_> {
         let mut by_model: BTreeMap<String, Vec<_>> = BTreeMap::new();
         kept.into_iter().for_each(|row| by_model.entry(row.model.clone()).or_default().push(row));
         wanted.extend(by_model.iter().filter_map(|(model, rows)| config_record(model, rows, self.now)));
-        wanted.push(source_record(SOURCE, self.now));
+        wanted.push(source_record(Some(SOURCE), self.now));
         for table in &from.schema.tables {
             report.tables.insert(table.name.clone(), table.rows.len() as u64);
         }

@@ -36,6 +36,17 @@ const MODELS: [&str; 5] = [USER, "core.validfiletype", APPLET, CATEGORY, BOARD];
 /// Columns that name a user.
 const OF_USERS: [&str; 3] = ["owner", "user", "author"];
 
+/// What becomes of the rows of a configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// They are kept from now on, whosever were kept before.
+    Claim,
+    /// They are kept if this peer's are, or nobody's yet.
+    Follow,
+    /// They are not kept this time; if nobody's are kept yet, by later visits neither, until they are claimed.
+    LeaveOut,
+}
+
 /// What a configuration brought.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct ConfigReport {
@@ -51,6 +62,8 @@ pub struct ConfigReport {
     pub changed: bool,
     /// It is another peer's configuration that is kept; of this one the applets.
     pub of_another_peer: Option<String>,
+    /// Its rows were left out, since that was said.
+    pub left_out: bool,
 }
 
 /// Rows that may be kept, under the names of their models in lower case.
@@ -97,7 +110,7 @@ fn is_superuser(row: &Row) -> bool {
 }
 
 impl AxonPuller {
-    /// Fetches a peer's configuration. `claim`: it is to be kept from now on, whosever was kept before.
+    /// Fetches a peer's configuration: its rows, and the applets among them if `applets`.
     ///
     /// # Errors
     /// [`PullError`].
@@ -105,7 +118,7 @@ impl AxonPuller {
         &self,
         collection: &Collection,
         peer: &AxonPeer,
-        claim: bool,
+        kept: Rows,
         applets: bool,
         cancel: &CancellationToken,
     ) -> Result<ConfigReport, PullError> {
@@ -122,14 +135,16 @@ impl AxonPuller {
         if applets {
             self.applets(&rows, &shelf, &mut change, &mut report, now).await?;
         }
-        let source = shelf.records(SOURCE).await?.pop().and_then(|record| source_of(&record));
-        if let Some(other) = source.filter(|source| !claim && *source != peer.name) {
-            report.of_another_peer = Some(other);
-        } else {
-            let mut by_model: BTreeMap<String, Vec<Kept<Row>>> = BTreeMap::new();
-            rows.into_iter().for_each(|row| by_model.entry(row.model.clone()).or_default().push(row));
-            let records = by_model.iter().filter_map(|(model, rows)| config_record(model, rows, now));
-            change.records.extend(records.chain([source_record(&peer.name, now)]));
+        let source = shelf.records(SOURCE).await?.pop().map(|record| source_of(&record));
+        match (kept, source) {
+            (Rows::Claim, _) | (Rows::Follow, None) => self.rows(peer, rows, &mut change, now),
+            (Rows::Follow, Some(Some(source))) if source == peer.name => self.rows(peer, rows, &mut change, now),
+            (_, Some(Some(other))) if other != peer.name => report.of_another_peer = Some(other),
+            (_, Some(_)) => report.left_out = true,
+            (Rows::LeaveOut, None) => {
+                report.left_out = true;
+                change.records.push(source_record(None, now));
+            }
         }
         let known: BTreeMap<String, Vec<u8>> =
             shelf.records("").await?.into_iter().map(|record| (record.path, record.bytes)).collect();
@@ -137,6 +152,14 @@ impl AxonPuller {
         report.changed = !(change.records.is_empty() && change.items.is_empty());
         shelf.put(&change).await?;
         Ok(report)
+    }
+
+    /// The rows as records, and whose they are.
+    fn rows(&self, peer: &AxonPeer, rows: Vec<Kept<Row>>, change: &mut Change, now: Timestamp) {
+        let mut by_model: BTreeMap<String, Vec<Kept<Row>>> = BTreeMap::new();
+        rows.into_iter().for_each(|row| by_model.entry(row.model.clone()).or_default().push(row));
+        let records = by_model.iter().filter_map(|(model, rows)| config_record(model, rows, now));
+        change.records.extend(records.chain([source_record(Some(&peer.name), now)]));
     }
 
     /// Applets as they stand in backups; data, scores and states that are known stay.
@@ -269,12 +292,12 @@ pub(in crate::axon) fn metadata(row: &Row, rows: &[Kept<Row>]) -> Result<Metadat
     })
 }
 
-pub(in crate::axon) fn source_record(peer: &str, now: Timestamp) -> Record {
-    let value = Value::Object(Object::new().with("peer", peer));
+pub(in crate::axon) fn source_record(peer: Option<&str>, now: Timestamp) -> Record {
+    let value = Value::Object(Object::new().with("peer", peer.map_or(Value::Null, Value::from)));
     Record { path: SOURCE.to_owned(), bytes: value.to_line().into_bytes(), changed_at: now }
 }
 
-/// The peer whose configuration this record of [`SOURCE`] says is kept.
+/// The peer whose configuration this record of [`SOURCE`] says is kept; `None` if none is to be kept.
 pub fn source_of(record: &Record) -> Option<String> {
     let object = Value::parse(&record.bytes).ok()?.into_object().ok()?;
     object.need_str("peer").ok().map(str::to_owned)

@@ -27,7 +27,7 @@ use tokio::sync::Mutex;
 
 pub use check::{Checked, check};
 pub(in crate::axon) use check::{Fault, read_into, read_through};
-pub use config::{ConfigReport, filter};
+pub use config::{ConfigReport, Rows, filter};
 pub(in crate::axon) use config::{SOURCE, finer, metadata, same_but_envelopes, source_of, source_record};
 pub use download::{DownloadReport, ItemFault};
 pub use error::PullError;

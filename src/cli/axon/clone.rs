@@ -18,7 +18,7 @@ use crate::axon::caller::CallError;
 use crate::axon::collection::default_collection;
 use crate::axon::folder::restore::{Left, RestoreOptions};
 use crate::axon::library::Library;
-use crate::axon::pull::{PullError, Wanted, rekey};
+use crate::axon::pull::{PullError, Rows, Wanted, rekey};
 use crate::clock::Clock;
 use crate::domain::axon::address::AxonAddress;
 use crate::monitor::{Monitor, Problem};
@@ -31,7 +31,7 @@ use crate::worker::axon::refresh;
 pub struct CloneArgs {
     /// Its address, or its name among the peers
     pub url: String,
-    /// Do not take over its configuration: users, boards, categories
+    /// Do not take over its configuration: users, boards, categories; later visits do not, either
     #[arg(long)]
     pub skip_config: bool,
     /// Leave applets out
@@ -91,7 +91,8 @@ pub async fn run(args: CloneArgs, store: &Store, context: &Context) -> anyhow::R
 
     let mut config = None;
     if !(args.skip_config && args.skip_applets) {
-        match puller.config(&collection, &peer, !args.skip_config, !args.skip_applets, &cancel).await {
+        let kept = if args.skip_config { Rows::LeaveOut } else { Rows::Claim };
+        match puller.config(&collection, &peer, kept, !args.skip_applets, &cancel).await {
             Ok(report) => {
                 out.line(config_in_words(&report));
                 config = Some(report);

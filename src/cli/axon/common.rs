@@ -160,6 +160,7 @@ pub fn config_document(report: &ConfigReport) -> Value {
     json!({
         "rows": report.rows, "superusers_left_out": report.superusers, "other_models_left_out": report.other_models,
         "applets": report.applets, "changed": report.changed, "kept_of_another_peer": report.of_another_peer,
+        "left_out": report.left_out,
     })
 }
 
@@ -168,6 +169,7 @@ pub fn config_in_words(report: &ConfigReport) -> String {
     let rows: u64 = report.rows.values().sum();
     let kept = match &report.of_another_peer {
         Some(other) => format!("not kept: that of {other} is (clone takes this one instead)"),
+        None if report.left_out => "left out, as --skip-config says (clone without it takes it)".to_owned(),
         None => format!("{} kept, {} left out", count(rows, "row"), count(report.superusers, "superuser")),
     };
     format!("configuration: {kept}; {} new or changed", count(report.applets, "applet"))

@@ -19,7 +19,7 @@ use super::{AxonError, snapshot};
 use crate::axon::caller::AxonCaller;
 use crate::axon::collection::default_collection;
 use crate::axon::instance::{AxonInstance, InstanceError};
-use crate::axon::pull::{AxonPuller, ConfigReport, PullError, SyncReport, Wanted};
+use crate::axon::pull::{AxonPuller, ConfigReport, PullError, Rows, SyncReport, Wanted};
 use crate::clock::Clock;
 use crate::monitor::Monitor;
 use crate::store::index::Collection;
@@ -67,7 +67,7 @@ pub async fn visit(
     let first = peer.cursor.is_none();
     let synced = puller.sync(collection, peer, cancel).await?;
     let config = match config || first || synced.new_applets {
-        true => Some(puller.config(collection, peer, false, true, cancel).await?),
+        true => Some(puller.config(collection, peer, Rows::Follow, true, cancel).await?),
         false => None,
     };
     Ok(Visited { synced, config })

@@ -588,10 +588,6 @@ impl World {
         PathBuf::from(made["folder"].as_str().unwrap())
     }
 
-    fn dump(&self) -> Value {
-        serde_json::from_str(&self.axon(&["dump"], &[])).unwrap()
-    }
-
     /// Takes all applets away at the BBS, with their chunks: its disk was lost, its users and its key were not.
     fn loses_its_applets(&self) {
         let path = self.path("bbs/state.json");

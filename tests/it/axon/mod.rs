@@ -6,6 +6,7 @@ mod home;
 mod install;
 mod pull;
 mod serve;
+mod steps;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -63,6 +64,11 @@ impl World {
         let output = peer.output().unwrap();
         assert!(output.status.success(), "{command:?} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Everything that the Axon instance has.
+    fn dump(&self) -> Value {
+        serde_json::from_str(&self.axon(&["dump"], &[])).unwrap()
     }
 
     /// Lets the Axon instance serve, with defects if any are named; at the same address as before.
