@@ -47,7 +47,12 @@ pub async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<Outcome> 
             true => shown.clone(),
             false => "the onion address".to_owned(),
         };
-        out.line(format!("axon         {url}, to be entered at the BBS beside the key that 'bulbil axon key' prints"));
+        out.line(format!("axon         {url}   (enter it at the BBS with the key that 'bulbil axon key' prints)"));
+        if is_onion && config.tor.restricted_discovery {
+            out.warning(
+                "With restricted_discovery no Axon BBS finds this onion service: it has no key for it. Set it to false in bulbil.toml, or serve no BBS.",
+            );
+        }
     }
     out.line(format!("admin        http://{admin}"));
     let addresses = reach.addresses();

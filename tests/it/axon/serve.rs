@@ -92,10 +92,9 @@ impl Bbs<'_> {
 
     fn is_trusted(&self, rights: &[&str]) {
         let world = &self.served.world;
-        let mut serving = Serving::of(world, &self.name);
+        let serving = Serving::of(world, &self.name);
         world.bulbil(0, &["peer", "add", "--kind", "axon", &serving.url, "--name", &self.name, "--yes"]);
-        serving.child.kill().unwrap();
-        serving.child.wait().unwrap();
+        drop(serving);
         world.bulbil(0, &[&["peer", "rights", &self.name], rights].concat());
     }
 
@@ -140,6 +139,13 @@ impl Serving {
         std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let said: Value = serde_json::from_str(&line).unwrap();
         Self { child, url: said["url"].as_str().unwrap().to_owned() }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -340,7 +346,8 @@ fn r12_who_has_no_rights_sees_nothing_and_headers_count_once() {
     std::fs::remove_file(world.home().join("chunks").join(&chunk[..2]).join(&chunk[2..4]).join(chunk)).unwrap();
     assert_eq!(ask_as(&key, url, &format!("/api/bitsync/has_content/{seen}/")).0, 404);
 
-    world.bulbil(0, &["peer", "revoke", "b"]);
+    let revoked = world.bulbil(0, &["peer", "revoke", "b"]);
+    assert_eq!(revoked["result"]["fetched_items"], 1, "{revoked}");
     assert_eq!(ask_as(&key, url, EVERYTHING).2, UNAUTHORIZED);
 }
 
@@ -366,14 +373,13 @@ fn r12_a_mirror_serves_on_what_it_has_from_another_if_that_one_lets_it() {
     let (alpha, beta) = (served.world.home(), served.world.path("beta"));
     let line = expect(0, &alpha, &["invite", "--collections", "axon"]).trim().to_owned();
     expect(0, &beta, &["clone", &line, "--name", "beta"]);
-    let mut serving = Serving::of(&served.world, {
+    let serving = Serving::of(&served.world, {
         let b = Bbs { served: &served, name: "b".to_owned() };
         b.run(&["new"], &["--seed", "8"]);
         "b"
     });
     expect(0, &beta, &["peer", "add", "--kind", "axon", &serving.url, "--name", "b", "--yes"]);
-    serving.child.kill().unwrap();
-    serving.child.wait().unwrap();
+    drop(serving);
     expect(0, &beta, &["peer", "rights", "b", "--collections", "axon"]);
     let mut command = Command::new(BULBIL);
     command.arg("--home").arg(&beta).args(["serve", "--axon", "--direct", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
@@ -402,4 +408,35 @@ fn r12_a_mirror_serves_on_what_it_has_from_another_if_that_one_lets_it() {
     let source: Value = serde_json::from_str(&served.world.axon(&["dump"], &[])).unwrap();
     assert_eq!(b.has(&["messages", "files"]), hashes(&source, &["messages", "files"]));
     server.kill();
+}
+
+#[test]
+fn two_bbses_have_each_others_content_through_a_bulbil_that_both_trust() {
+    let served = Served::new(&["--messages", "2", "--files", "1", "--applets", "1", "--pms", "0"]);
+    let (a, b) = (Bbs { served: &served, name: "bbs".to_owned() }, served.bbs("b", &["--collections", "axon"]));
+    a.trusts();
+    served.world.bulbil(0, &["peer", "rights", "source", "--collections", "axon"]);
+    b.run(&["fill"], &["--messages", "3", "--files", "1", "--applets", "0", "--pms", "0", "--users", "1"]);
+    let serving = Serving::of(&served.world, "b");
+    // Where it is now.
+    served.world.bulbil(0, &["peer", "remove", "b"]);
+    served.world.bulbil(0, &["peer", "add", "--kind", "axon", &serving.url, "--name", "b", "--yes"]);
+    served.world.bulbil(0, &["peer", "rights", "b", "--collections", "axon"]);
+    served.world.bulbil(0, &["axon", "sync", "--peer", "b"]);
+    // The first one does not answer at this moment, which is said.
+    let left = served.world.bulbil(2, &["axon", "download"]);
+    assert!(left["result"]["incomplete"].as_array().unwrap().is_empty(), "{left}");
+    drop(serving);
+    let public = &["messages", "files"];
+    let all: BTreeSet<String> = a.has(public).union(&b.has(public)).cloned().collect();
+    assert!(all.len() > a.has(public).len());
+    let mut happened = Vec::new();
+    for _ in 0..4 {
+        happened.extend(a.pulls());
+        happened.extend(b.pulls());
+    }
+    assert_eq!((a.has(public), b.has(public)), (all.clone(), all));
+    for kind in ["deleted, the IV changed", "manifest replaced", "aborted", "dropped"] {
+        assert_eq!(count(&happened, kind), 0, "{happened:?}");
+    }
 }
