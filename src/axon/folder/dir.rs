@@ -48,6 +48,9 @@ pub enum DirError {
         /// What it may be.
         limit_bytes: usize,
     },
+    /// More entries than any folder of its kind.
+    #[error("{} has over a million entries, which no folder of its kind has", .0.display())]
+    TooMany(PathBuf),
     /// The system said no.
     #[error("cannot {what} {}", path.display())]
     Io {
@@ -119,7 +122,7 @@ impl Dir {
                 names.push(name.into_owned());
             }
             if names.len() > MAX_NAMES {
-                return Err(DirError::TooLong { path: self.path.clone(), limit_bytes: MAX_NAMES });
+                return Err(DirError::TooMany(self.path.clone()));
             }
         }
         names.sort();

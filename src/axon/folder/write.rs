@@ -260,9 +260,9 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// The manifest with envelopes for those who have none, if the key is here.
+    /// The manifest of what is here, with envelopes for those who have none, if the key is here.
     fn with_envelopes(&self, manifest: &Manifest, recipients: &[Wrapper]) -> Result<Manifest, KeyError> {
-        let mut manifest = manifest.clone();
+        let mut manifest = self.library.held(manifest);
         if let Some(key) = self.library.key_of(&manifest) {
             for recipient in recipients {
                 if !manifest.has_envelope(recipient.name()) {

@@ -735,6 +735,20 @@ fn a_clone_with_a_backup_fetches_only_what_the_backup_has_not() {
     assert_eq!(world.asked().iter().filter(|(path, _)| path.contains("/chunk/")).count(), 0);
 }
 
+#[test]
+fn what_is_sealed_anew_over_there_is_backed_up_as_it_is_here() {
+    let mut world = World::new(&["--messages", "0", "--files", "0", "--pms", "0", "--applets", "1"]);
+    world.serves(&[]);
+    world.bulbil(0, &["axon", "clone", &world.url, "--yes"]);
+    let hash = world.dump()["applets"][0]["content"]["content_hash"].as_str().unwrap().to_owned();
+    world.stops();
+    world.axon(&["reseal"], &[&hash]);
+    world.serves(&[]);
+    world.bulbil(0, &["axon", "clone", &world.url, "--yes"]);
+    let made = world.bulbil(0, &["axon", "backup", "--output", world.path("out").to_str().unwrap()]);
+    assert!(made["result"]["chunks"].as_u64().unwrap() > 0, "{made}");
+}
+
 /// Starts a command and kills it as soon as `reached` says so; false if it ended before.
 fn kill_when(home: &Path, args: &[&str], mut reached: impl FnMut() -> bool) -> bool {
     let mut command = Command::new(BULBIL);
