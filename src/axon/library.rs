@@ -61,7 +61,17 @@ pub struct Applet {
     pub state: Option<Kept<SharedState>>,
 }
 
+/// A name that somebody gave, to be shown: what would move a terminal's cursor is replaced.
+pub fn shown(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 impl Applet {
+    /// Its name, to be shown.
+    pub fn shown(&self) -> String {
+        shown(&self.metadata.name.to_string_lossy())
+    }
+
     /// Whether an admin means this applet: by its name, or by that of its folder in a backup, where `_` may be read as space.
     pub fn is_called(&self, name: &str) -> bool {
         let own = self.metadata.name.to_string_lossy();

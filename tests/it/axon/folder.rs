@@ -541,6 +541,18 @@ fn an_applet_of_many_users_needs_few_open_files() {
 }
 
 #[test]
+fn a_name_moves_no_cursor() {
+    let place = Place::new();
+    place.edit("Notes/metadata.json", |m| m["name"] = json!("\u{1b}[2JNotes"));
+    fs::remove_file(place.backup().join("Notes/chunks/0.chunk")).unwrap();
+    link(&place.path("secret"), &place.backup().join("Notes/chunks/0.chunk"));
+    fs::rename(place.backup().join("Notes"), place.backup().join("\u{1b}[2JNotes")).unwrap();
+    let output = run(&place.home(), &["axon", "restore", place.backup().to_str().unwrap(), "--key", MAKERS_KEY]);
+    let said = [output.stdout, output.stderr].concat();
+    assert!(String::from_utf8_lossy(&said).contains("symbolic link") && !said.contains(&0x1b));
+}
+
+#[test]
 fn what_is_no_backup_says_so() {
     let place = Place::new();
     fs::create_dir(place.path("empty")).unwrap();
