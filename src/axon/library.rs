@@ -61,7 +61,17 @@ pub struct Applet {
     pub state: Option<Kept<SharedState>>,
 }
 
+/// A name that somebody gave, to be shown: what would move a terminal's cursor is replaced.
+pub fn shown(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 impl Applet {
+    /// Its name, to be shown.
+    pub fn shown(&self) -> String {
+        shown(&self.metadata.name.to_string_lossy())
+    }
+
     /// Whether an admin means this applet: by its name, or by that of its folder in a backup, where `_` may be read as space.
     pub fn is_called(&self, name: &str) -> bool {
         let own = self.metadata.name.to_string_lossy();
@@ -121,6 +131,14 @@ impl Library {
             library.applets.insert(id, applet);
         }
         Ok(library)
+    }
+
+    /// The manifest of the sealed bytes that are here: another one than this if the item was sealed anew elsewhere.
+    pub fn held(&self, manifest: &Manifest) -> Manifest {
+        let item = self.items.get(&manifest.content_hash()).filter(|item| item.complete);
+        let ours = item.and_then(|item| Manifest::parse(item.manifest.as_bytes()).ok());
+        let is_other = |ours: &Manifest| ours.iv() != manifest.iv() || ours.chunk_hashes() != manifest.chunk_hashes();
+        ours.filter(is_other).unwrap_or_else(|| manifest.clone())
     }
 
     /// The key of an item, if this manifest is of the sealed bytes that are known.

@@ -14,7 +14,7 @@ use crate::domain::axon::json::{Object, Text, Value};
 use crate::domain::axon::kept::Kept;
 use crate::domain::axon::manifest::{ContentType, Manifest};
 use crate::domain::axon::moment;
-use crate::domain::axon::payload::{File, Message, Payload};
+use crate::domain::axon::payload::{Message, Payload};
 use crate::domain::id::ContentHash;
 use crate::monitor::Counter;
 use crate::store::axon::Item;
@@ -121,12 +121,15 @@ impl Layout<'_> {
         let Payload::File(file) = payload else { return self.other(item, &payload.to_plaintext()) };
         let name = lines.files.claim(&file.filename.to_string_lossy());
         let dir = self.root.make_or_enter("files", Access::Owner)?;
-        let mut about = file.object().clone();
-        about.remove("data");
-        let File { data, .. } = file.into_fields();
-        write(&dir, &name, &data)?;
         let path = format!("files/{name}");
-        lines.add("files.jsonl", came(item).with("path", path.as_str()).and(&about));
+        let mut line = came(item).with("path", path.as_str());
+        for (field, value) in file.object().iter().filter(|(field, _)| **field != "data") {
+            if field.as_str().is_none_or(|name| line.get(name).is_none()) {
+                line.set(field.clone(), value.clone());
+            }
+        }
+        lines.add("files.jsonl", line);
+        write(&dir, &name, &file.into_fields().data)?;
         at.insert(item.content_hash, path);
         self.report.files += 1;
         Ok(())

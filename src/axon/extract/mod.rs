@@ -150,7 +150,7 @@ fn chosen<'a>(library: &'a Library, only: Option<&str>) -> Result<Vec<&'a Applet
     let mut applets: Vec<&Applet> = library.applets.values().collect();
     applets.sort_by_key(|applet| applet.metadata.created_at);
     let Some(name) = only else { return Ok(applets) };
-    let there: Vec<String> = applets.iter().map(|applet| applet.metadata.name.to_string_lossy().into_owned()).collect();
+    let there: Vec<String> = applets.iter().map(|applet| applet.shown()).collect();
     applets.retain(|applet| applet.is_called(name));
     match applets.is_empty() {
         true => Err(FolderError::NoApplet { name: name.to_owned(), there: there.join(", ") }),
@@ -168,8 +168,8 @@ impl Layout<'_> {
         let all = self.root.make("applets", Access::Owner)?;
         let mut names = names::Names::default();
         for applet in applets {
-            let name = applet.metadata.name.to_string_lossy().into_owned();
-            let dir = all.make(&names.claim(&name), Access::Owner)?;
+            let name = applet.shown();
+            let dir = all.make(&names.claim(&applet.metadata.name.to_string_lossy()), Access::Owner)?;
             write(&dir, "applet.json", backup::write_one(&applet.metadata).as_bytes())?;
             if !applet.scores.is_empty() {
                 write(&dir, backup::HIGH_SCORES, backup::write_rows(&applet.scores).as_bytes())?;

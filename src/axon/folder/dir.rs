@@ -10,6 +10,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::axon::library::shown;
+
 /// Folders with more entries are none of ours.
 const MAX_NAMES: usize = 1 << 20;
 const OPEN_DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -21,16 +23,16 @@ const CREATE: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).
 #[derive(Debug, thiserror::Error)]
 pub enum DirError {
     /// Not there.
-    #[error("{} is not there", .0.display())]
+    #[error("{} is not there", show(.0))]
     Missing(PathBuf),
     /// There already.
-    #[error("{} is there already", .0.display())]
+    #[error("{} is there already", show(.0))]
     Exists(PathBuf),
     /// A link leads elsewhere.
-    #[error("{} is a symbolic link, and those are not followed", .0.display())]
+    #[error("{} is a symbolic link, and those are not followed", show(.0))]
     Link(PathBuf),
     /// Something else than what belongs there.
-    #[error("{} is no {}", path.display(), wanted)]
+    #[error("{} is no {}", show(path), wanted)]
     Kind {
         /// What.
         path: PathBuf,
@@ -41,15 +43,18 @@ pub enum DirError {
     #[error("{0:?} cannot be the name of a file or folder")]
     Name(String),
     /// Larger than anything of its kind.
-    #[error("{} is longer than {limit_bytes} bytes, which nothing of its kind is", path.display())]
+    #[error("{} is longer than {limit_bytes} bytes, which nothing of its kind is", show(path))]
     TooLong {
         /// What.
         path: PathBuf,
         /// What it may be.
         limit_bytes: usize,
     },
+    /// More entries than any folder of its kind.
+    #[error("{} has over a million entries, which no folder of its kind has", show(.0))]
+    TooMany(PathBuf),
     /// The system said no.
-    #[error("cannot {what} {}", path.display())]
+    #[error("cannot {what} {}", show(path))]
     Io {
         /// What was tried.
         what: &'static str,
@@ -119,7 +124,7 @@ impl Dir {
                 names.push(name.into_owned());
             }
             if names.len() > MAX_NAMES {
-                return Err(DirError::TooLong { path: self.path.clone(), limit_bytes: MAX_NAMES });
+                return Err(DirError::TooMany(self.path.clone()));
             }
         }
         names.sort();
@@ -335,6 +340,11 @@ impl DirError {
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Missing(_))
     }
+}
+
+/// A path with what would move a terminal's cursor replaced: others chose its names.
+fn show(path: &Path) -> String {
+    shown(&path.to_string_lossy())
 }
 
 fn io(what: &'static str, path: PathBuf, errno: Errno) -> DirError {

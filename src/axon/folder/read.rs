@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::dir::{Dir, DirError};
-use crate::axon::library::Applet;
+use crate::axon::library::{Applet, shown};
 use crate::domain::axon::backup::{
     self, APPLET_DATA, BACKUP_MANIFEST, BackupManifest, CHUNKS, DATA_CHUNKS, DataRow, HIGH_SCORES, HighScore, METADATA,
     Metadata, SHARED_STATE, SharedState,
@@ -292,11 +292,11 @@ fn data(
 }
 
 impl Entry {
-    /// The applet's name, or that of the folder if it cannot be read.
+    /// The applet's name, or that of the folder if it cannot be read; to be shown.
     pub fn name(&self) -> String {
         match &self.applet {
-            Ok(it) => it.applet.metadata.name.to_string_lossy().into_owned(),
-            Err(_) => self.folder.clone(),
+            Ok(it) => it.applet.shown(),
+            Err(_) => shown(&self.folder),
         }
     }
 

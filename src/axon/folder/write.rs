@@ -148,7 +148,7 @@ fn chosen<'a>(library: &'a Library, only: Option<&str>) -> Result<Vec<&'a Applet
         return Err(BackupError::Nothing);
     }
     let Some(name) = only else { return Ok(applets) };
-    let all: Vec<String> = applets.iter().map(|applet| applet.metadata.name.to_string_lossy().into_owned()).collect();
+    let all: Vec<String> = applets.iter().map(|applet| applet.shown()).collect();
     applets.retain(|applet| applet.is_called(name));
     match applets.is_empty() {
         true => Err(FolderError::NoApplet { name: name.to_owned(), there: all.join(", ") }.into()),
@@ -180,7 +180,7 @@ impl Writing<'_> {
             if cancel.is_cancelled() {
                 return Err(BackupError::Cancelled);
             }
-            let name = applet.metadata.name.to_string_lossy().into_owned();
+            let name = applet.shown();
             let Some(folder) = self.folder(&name, applet) else { continue };
             self.applet(&into.make(&folder, Access::Usual)?, &name, applet, report)?;
             names.push(applet.metadata.name.clone());
@@ -260,9 +260,9 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// The manifest with envelopes for those who have none, if the key is here.
+    /// The manifest of what is here, with envelopes for those who have none, if the key is here.
     fn with_envelopes(&self, manifest: &Manifest, recipients: &[Wrapper]) -> Result<Manifest, KeyError> {
-        let mut manifest = manifest.clone();
+        let mut manifest = self.library.held(manifest);
         if let Some(key) = self.library.key_of(&manifest) {
             for recipient in recipients {
                 if !manifest.has_envelope(recipient.name()) {

@@ -541,6 +541,18 @@ fn an_applet_of_many_users_needs_few_open_files() {
 }
 
 #[test]
+fn a_name_moves_no_cursor() {
+    let place = Place::new();
+    place.edit("Notes/metadata.json", |m| m["name"] = json!("\u{1b}[2JNotes"));
+    fs::remove_file(place.backup().join("Notes/chunks/0.chunk")).unwrap();
+    link(&place.path("secret"), &place.backup().join("Notes/chunks/0.chunk"));
+    fs::rename(place.backup().join("Notes"), place.backup().join("\u{1b}[2JNotes")).unwrap();
+    let output = run(&place.home(), &["axon", "restore", place.backup().to_str().unwrap(), "--key", MAKERS_KEY]);
+    let said = [output.stdout, output.stderr].concat();
+    assert!(String::from_utf8_lossy(&said).contains("symbolic link") && !said.contains(&0x1b));
+}
+
+#[test]
 fn what_is_no_backup_says_so() {
     let place = Place::new();
     fs::create_dir(place.path("empty")).unwrap();
@@ -729,6 +741,28 @@ fn a_clone_with_a_backup_fetches_only_what_the_backup_has_not() {
     // Nothing is asked for again, and the folder adds nothing.
     world.bulbil(0, &["axon", "clone", &world.url, "--yes", "--backup-dir", theirs.to_str().unwrap()]);
     assert_eq!(world.asked().iter().filter(|(path, _)| path.contains("/chunk/")).count(), 0);
+}
+
+#[test]
+fn what_is_sealed_anew_over_there_is_backed_up_as_it_is_here() {
+    let mut world = World::new(&["--messages", "0", "--files", "0", "--pms", "0", "--applets", "1"]);
+    world.serves(&[]);
+    world.bulbil(0, &["axon", "clone", &world.url, "--yes"]);
+    let hash = world.dump()["applets"][0]["content"]["content_hash"].as_str().unwrap().to_owned();
+    world.stops();
+    world.axon(&["reseal"], &[&hash]);
+    // It was sealed anew as the file that it is, too: the applet follows.
+    let path = world.path("bbs/state.json");
+    let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let files = state["files"].as_array().unwrap();
+    let anew = files.iter().find(|row| row["manifest"]["content_hash"] == hash.as_str()).unwrap()["manifest"].clone();
+    assert_ne!(state["applets"][0]["code_manifest"]["encryption_iv"], anew["encryption_iv"]);
+    state["applets"][0]["code_manifest"] = anew;
+    fs::write(path, serde_json::to_vec(&state).unwrap()).unwrap();
+    world.serves(&[]);
+    world.bulbil(0, &["axon", "clone", &world.url, "--yes"]);
+    let made = world.bulbil(0, &["axon", "backup", "--output", world.path("out").to_str().unwrap()]);
+    assert!(made["result"]["chunks"].as_u64().unwrap() > 0, "{made}");
 }
 
 /// Starts a command and kills it as soon as `reached` says so; false if it ended before.
