@@ -86,6 +86,9 @@ pub enum ForeignError {
     /// Somebody has it.
     #[error("another program has the database {} open: stop it, and try again", .0.display())]
     InUse(PathBuf),
+    /// Somebody changes it, and does not come to an end.
+    #[error("the database {} is being changed by another program, for longer than 10 seconds: try again when that is done", .0.display())]
+    Busy(PathBuf),
     /// It is written all the time.
     #[error("the database {} changed each time while it was copied: try again when less is written", .0.display())]
     Changing(PathBuf),
@@ -334,7 +337,10 @@ async fn read_at(
         .read_only(read_only)
         .busy_timeout(WAIT)
         .disable_statement_logging();
-    let fail = |cause| told("read", path, cause);
+    let fail = |cause| match told("read", path, cause) {
+        ForeignError::InUse(path) => ForeignError::Busy(path),
+        other => other,
+    };
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(fail)?;
     // One read transaction is one moment.
     sqlx::query("BEGIN").execute(&mut connection).await.map_err(fail)?;

@@ -87,6 +87,11 @@ impl World {
             c.execute('PRAGMA wal_autocheckpoint = 0')\nc.execute('PRAGMA journal_mode = ' + sys.argv[2])\n\
             c.execute(\"UPDATE messaging_messageboard SET description = 'only in the log'\")\n\
             print('ready', flush=True)\nsys.stdin.read()";
+        self.process(script, mode)
+    }
+
+    /// Lets a process do something with the database, and keep it open.
+    fn process(&self, script: &str, mode: &str) -> Running {
         let mut child = Command::new(*PYTHON)
             .args(["-c", script, &self.database("install"), mode])
             .stdin(Stdio::piped())
@@ -278,6 +283,53 @@ fn a_running_bbs_is_read_with_what_stands_only_in_its_log() {
     assert_eq!(contents(&world.path("install")), before);
     assert_eq!(world.table("messaging_messageboard")[0]["description"], "only in the log");
     assert_eq!(fs::read_dir(world.home().join("foreign")).unwrap().count(), 0, "a copy of the database was left");
+}
+
+#[test]
+fn a_bbs_in_the_middle_of_a_change_or_killed_in_it_is_read_as_it_was_before() {
+    let world = World::installed(SMALL);
+    // A small cache is written into the database before the end of the change; then only the journal knows what was.
+    let script = "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+        c.execute('PRAGMA cache_size = ' + sys.argv[2])\nc.execute('BEGIN IMMEDIATE')\n\
+        c.execute(\"UPDATE core_user SET karma = 99\")\n\
+        c.execute(\"UPDATE messaging_message SET body = body || body\")\n\
+        c.execute(\"UPDATE messaging_messageboard SET description = 'half done'\")\nprint('ready', flush=True)\nsys.stdin.read()";
+    let running = world.process(script, "1000");
+    world.take_over(0);
+    assert_ne!(world.table("messaging_messageboard")[0]["description"], "half done");
+    drop(running);
+    drop(world.process(script, "1"));
+    let before = contents(&world.path("install"));
+    assert!(before.keys().any(|path| path.to_str().unwrap().ends_with("-journal")), "nothing was left to roll back");
+    let again = world.take_over(0);
+    assert_eq!(again["result"]["changed_records"], 0, "{again}");
+    assert_eq!(contents(&world.path("install")), before);
+}
+
+#[test]
+fn things_in_other_places_are_found_where_they_are_named() {
+    let world = World::installed(SMALL);
+    let (install, elsewhere) = (world.path("install"), world.path("elsewhere"));
+    fs::create_dir(&elsewhere).unwrap();
+    fs::rename(install.join(".env"), elsewhere.join("env")).unwrap();
+    fs::rename(install.join("data/axon_bbs.sqlite3"), elsewhere.join("bbs.db")).unwrap();
+    fs::rename(install.join("data/bitsync_chunks"), elsewhere.join("chunks")).unwrap();
+    let place = |name: &str| elsewhere.join(name).to_str().unwrap().to_owned();
+    let (env, database, chunks) = (place("env"), place("bbs.db"), place("chunks"));
+    let mut args = vec!["axon", "backup", "--install", install.to_str().unwrap()];
+    assert!(world.fails(&args).contains("--database"));
+    args.extend(["--database", &database]);
+    assert!(world.fails(&args).contains("--secret-key-file"));
+    args.extend(["--secret-key-file", &env, "--collection", "mine"]);
+    let said = world.bulbil(2, &args);
+    assert_eq!((&said["result"]["chunks"], &said["result"]["collection"]), (&0.into(), &"mine".into()));
+    args.extend(["--chunks", &chunks]);
+    let said = world.bulbil(0, &args);
+    assert!(said["result"]["chunks"].as_u64().unwrap() > 0, "{said}");
+    // A collection of something else is not mixed with it.
+    world.bulbil(0, &["collection", "add", "notes", elsewhere.to_str().unwrap()]);
+    args[9] = "notes";
+    assert!(world.fails(&args).contains("give another name"));
 }
 
 #[test]
