@@ -192,41 +192,73 @@ impl BackupFolder {
     }
 
     /// Reads all applets, or those that `only` names: by folder, by folder with `_` read as space, or by the applet's own name.
-    /// Of two with one name or id the first is taken.
+    /// Of two of these with one name or id the first is taken.
     ///
     /// # Errors
     /// [`FolderError`].
     pub fn applets(&self, only: Option<&str>) -> Result<Vec<Entry>, FolderError> {
-        let mut entries = Vec::new();
+        let read = |folder: String| Entry { applet: self.applet(&folder), folder };
+        let mut entries: Vec<Entry> = self.folders()?.into_iter().map(read).collect();
+        if let Some(name) = only {
+            let there: Vec<String> = entries.iter().map(Entry::name).collect();
+            entries.retain(|entry| entry.is_called(name));
+            if entries.is_empty() {
+                return Err(FolderError::NoApplet { name: name.to_owned(), there: there.join(", ") });
+            }
+        }
         let (mut names, mut ids) = (BTreeMap::new(), BTreeMap::new());
-        for folder in self.folders()? {
-            let mut applet = self.applet(&folder);
-            if let Ok(it) = &applet {
+        for Entry { folder, applet } in &mut entries {
+            if let Ok(it) = applet {
                 let (name, id) = (it.applet.metadata.name.clone(), it.applet.metadata.id.clone());
                 let other = |what, other: &String| Err(AppletFault::Twice { what, other: other.clone() });
                 if let Some(first) = ids.get(id.as_str()) {
-                    applet = other("id", first);
+                    *applet = other("id", first);
                 } else if let Some(first) = names.get(&name) {
-                    applet = other("name", first);
+                    *applet = other("name", first);
                 } else {
                     ids.insert(id.as_str().to_owned(), folder.clone());
                     names.insert(name, folder.clone());
                 }
             }
-            entries.push(Entry { folder, applet });
         }
-        let Some(name) = only else { return Ok(entries) };
-        let there: Vec<String> = entries.iter().map(Entry::name).collect();
-        entries.retain(|entry| entry.is_called(name));
-        match entries.is_empty() {
-            true => Err(FolderError::NoApplet { name: name.to_owned(), there: there.join(", ") }),
-            false => Ok(entries),
-        }
+        Ok(entries)
     }
 
-    /// Folders with a `metadata.json`, whatever it is.
+    /// What `backup_manifest.json` says was written, and all the applets of the folder do not show: subject and sentence.
+    pub fn lost(&self, entries: &[Entry]) -> Vec<(String, String)> {
+        let Ok(manifest) = &self.manifest else { return Vec::new() };
+        let applets = || entries.iter().filter_map(|entry| entry.applet.as_ref().ok());
+        let mut lost = Vec::new();
+        for name in &manifest.applets {
+            let folder = backup::applet_folder(&name.to_string_lossy()).ok();
+            let is_it = |entry: &Entry| match &entry.applet {
+                Ok(it) => it.applet.metadata.name == *name,
+                // Why it cannot be read is said of it.
+                Err(_) => folder.as_ref() == Some(&entry.folder),
+            };
+            if !entries.iter().any(is_it) {
+                let message = format!("{BACKUP_MANIFEST} names it, and it is not in the backup");
+                lost.push((format!("applet {}", shown(&name.to_string_lossy())), message));
+            }
+        }
+        let data: usize = applets().map(|it| it.applet.data.len()).sum();
+        let scores: usize = applets().map(|it| it.applet.scores.len()).sum();
+        for (what, said, there) in
+            [("users' data", manifest.total_data_instances, data), ("scores", manifest.total_high_scores, scores)]
+        {
+            if i64::try_from(there).is_ok_and(|there| there < said) {
+                let message = format!("{BACKUP_MANIFEST} says that {what} are {said}, and {there} can be read");
+                lost.push(("backup".to_owned(), message));
+            }
+        }
+        lost
+    }
+
+    /// Folders with a `metadata.json`, whatever it is; in what was a backup once, also those of which chunks alone are left.
     fn folders(&self) -> Result<Vec<String>, DirError> {
-        Ok(self.dir.names()?.into_iter().filter(|name| dir_has(&self.dir, name, METADATA)).collect())
+        let signs = if self.manifest.is_ok() { &[METADATA, CHUNKS, DATA_CHUNKS][..] } else { &[METADATA] };
+        let is_applet = |name: &String| signs.iter().any(|it| dir_has(&self.dir, name, it));
+        Ok(self.dir.names()?.into_iter().filter(is_applet).collect())
     }
 
     fn applet(&self, folder: &str) -> Result<FolderApplet, AppletFault> {

@@ -9,9 +9,11 @@ use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::read::{AppletFault, BackupFolder, Entry, FolderApplet, FolderError, FolderItem};
+use super::read::{AppletFault, BackupFolder, Entry, FolderApplet, FolderError};
 use super::take::{Keys, Refused, Taken, Taking};
 use crate::axon::library::{APPLETS, Applet, Library, LibraryError, applet_records, with_code, with_data};
+use crate::domain::axon::backup::DataRow;
+use crate::domain::axon::kept::Kept;
 use crate::domain::axon::manifest::ContentType;
 use crate::domain::axon::payload::Payload;
 use crate::domain::id::ContentHash;
@@ -105,6 +107,8 @@ pub struct RestoreReport {
     pub refused: Vec<String>,
     /// Items that cannot be used as they came.
     pub left: Vec<Left>,
+    /// Of applets that were here: what the backup has that they have not, in words.
+    pub not_taken: Vec<(String, String)>,
     /// Items of applets that were here, and that can be opened from now on.
     pub opened: u64,
     /// Users' data that came.
@@ -173,8 +177,13 @@ impl Restore<'_> {
             self.monitor.problem(Problem { subject: "backup".to_owned(), message });
         }
         let only = options.applet.clone();
-        let entries =
-            spawn_blocking(move || folder.applets(only.as_deref())).await.map_err(|_| RestoreError::Died)??;
+        let read = move || {
+            let entries = folder.applets(only.as_deref())?;
+            let lost = if only.is_none() { folder.lost(&entries) } else { Vec::new() };
+            Ok::<_, FolderError>((entries, lost))
+        };
+        let (entries, lost) = spawn_blocking(read).await.map_err(|_| RestoreError::Died)??;
+        lost.into_iter().for_each(|(subject, message)| self.monitor.problem(Problem { subject, message }));
         let shelf = self.store.axon(self.collection.id);
         let library = Library::load(&shelf).await?;
         self.monitor.task("restoring applets", Counter::Entries, Some(entries.len() as u64));
@@ -229,6 +238,7 @@ impl Work<'_> {
         let others: Vec<String> = self.others(&it.applet);
         let is_here = !others.is_empty() && self.existing == Existing::Stays;
         let known = self.known(&it).await?;
+        let more = if is_here { self.more(&it.applet, &others) } else { None };
         let (store, keys, skip_chunks, now) = (self.store.clone(), self.keys.clone(), self.skip_chunks, self.now);
         let work = move || {
             let taking = Taking { store: &store, keys: &keys, skip_chunks, now };
@@ -274,11 +284,12 @@ impl Work<'_> {
             self.problem(&name, fault);
         }
         report.opened += whole.opened;
+        report.left.extend(whole.left.into_iter().map(|left| Left { applet: name.clone(), ..left }));
         if is_here {
+            report.not_taken.extend(more.map(|more| (name.clone(), more)));
             report.skipped.push(name);
             return Ok(());
         }
-        report.left.extend(whole.left.into_iter().map(|left| Left { applet: name.clone(), ..left }));
         report.data += whole.applet.data.len() as u64;
         report.scores += whole.applet.scores.len() as u64;
         report.states += u64::from(whole.applet.state.is_some());
@@ -299,6 +310,22 @@ impl Work<'_> {
             id.as_str() == applet.metadata.id.as_str() || known.metadata.name == applet.metadata.name
         };
         self.library.applets.iter().filter(is_it).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// What an applet of the backup has that those that are here have not.
+    fn more(&self, applet: &Applet, others: &[String]) -> Option<String> {
+        let here = || others.iter().filter_map(|id| self.library.applets.get(id));
+        let data = applet.data.iter().filter(|row| !here().any(|it| it.data.iter().any(|known| known.id == row.id)));
+        let is_known = |score: &&_| !here().any(|it| it.scores.contains(score));
+        let (data, scores) = (data.count(), applet.scores.iter().filter(is_known).count());
+        let state = applet.state.is_some() && here().all(|it| it.state.is_none());
+        let parts = [(data, "data of users"), (scores, "scores"), (usize::from(state), "a shared state")];
+        let parts: Vec<String> = parts
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{what} ({count})"))
+            .collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
     }
 
     /// What the shelf has of the items of an applet: of its code, then of its data.
@@ -351,18 +378,20 @@ fn everything(taking: &Taking<'_>, it: FolderApplet, known: Vec<Option<Item>>) -
 
 /// Of an applet that is here: chunks and keys that its items lack.
 fn missing_parts(taking: &Taking<'_>, it: FolderApplet, known: Vec<Option<Item>>) -> Result<Whole, Refused> {
-    let mut whole =
-        Whole { applet: it.applet, items: Vec::new(), faults: Vec::new(), left: Vec::new(), opened: 0, copied: (0, 0) };
-    let items: Vec<(FolderItem, Option<Item>)> = it.code.into_iter().chain(it.data).zip(known).collect();
-    for (item, known) in items {
+    let faults = it.faults.iter().map(in_words).collect();
+    let mut whole = Whole { applet: it.applet, items: Vec::new(), faults, left: Vec::new(), opened: 0, copied: (0, 0) };
+    let code = it.code.into_iter().map(|item| (Part::Code, item));
+    let whose = |row: &Kept<DataRow>| Part::Data(row.owner_username.to_string_lossy().into_owned());
+    let data: Vec<Part> = whole.applet.data.iter().map(whose).collect();
+    let items: Vec<_> = code.chain(data.into_iter().zip(it.data)).zip(known).collect();
+    for ((part, item), known) in items {
         let Some(known) = known.filter(|known| !known.complete || known.key.is_none()) else { continue };
         let (kind, had_key) = (known.kinds.first().cloned().unwrap_or(ContentType::Applet), known.key.is_some());
         match taking.take(&item, kind, Some(known)) {
-            Ok(taken) => {
-                whole.copied = (whole.copied.0 + taken.copied.0, whole.copied.1 + taken.copied.1);
-                let better = taken.item.filter(|item| item.complete || item.key.is_some());
-                whole.opened += u64::from(!had_key && better.as_ref().is_some_and(|item| item.key.is_some()));
-                whole.items.extend(better);
+            Ok(mut taken) => {
+                taken.item = taken.item.filter(|item| item.complete || item.key.is_some());
+                whole.opened += u64::from(!had_key && taken.item.as_ref().is_some_and(|item| item.key.is_some()));
+                whole.add(taken, &part);
             }
             Err(Refused::Content(cause)) => {
                 let short = item.manifest.content_hash().short();

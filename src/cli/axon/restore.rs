@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,9 @@ use crate::monitor::{Monitor, Problem};
 use crate::store::Store;
 use crate::store::index::Collection;
 use crate::worker::axon::refresh;
+
+/// Longest file with a private key, in bytes.
+const MAX_KEY: u64 = 64 << 10;
 
 /// `bulbil axon restore`
 #[derive(Debug, Args)]
@@ -142,7 +145,10 @@ pub async fn from_folder(
 /// # Errors
 /// If there is none.
 pub fn read_key(file: &Path) -> anyhow::Result<PrivateKey> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read the key {}", file.display()))?;
+    let cannot = || format!("cannot read the key {}", file.display());
+    let stat = std::fs::metadata(file).with_context(cannot)?;
+    ensure!(stat.is_file() && stat.len() <= MAX_KEY, "{} is no key: a private key is a PEM file", file.display());
+    let text = std::fs::read_to_string(file).with_context(cannot)?;
     let key = PrivateKey::from_pem(&Zeroizing::new(text));
     key.with_context(|| format!("{} is no key with which a backup could be opened", file.display()))
 }
@@ -180,6 +186,9 @@ pub fn restored_in_words(report: &RestoreReport) -> Vec<String> {
     if !report.skipped.is_empty() {
         lines.push(format!("here already, and left as they are: {}", report.skipped.join(", ")));
     }
+    for (applet, more) in &report.not_taken {
+        lines.push(format!("{applet}: the backup has {more} that are not here; --replace takes what the backup has"));
+    }
     if report.opened > 0 {
         lines.push(format!("{} of them can be opened from now on", count(report.opened, "item")));
     }
@@ -204,8 +213,10 @@ pub fn restored_document(report: &RestoreReport) -> Value {
         .iter()
         .map(|left| json!({ "applet": left.applet, "content_hash": left.content_hash, "part": left.part.to_string(), "lack": left.lack.to_string() }))
         .collect();
+    let not_taken: Vec<Value> =
+        report.not_taken.iter().map(|(applet, more)| json!({ "applet": applet, "what": more })).collect();
     json!({
-        "restored": report.restored, "replaced": report.replaced, "skipped": report.skipped, "refused": report.refused, "opened": report.opened, "left": left,
+        "not_taken": not_taken, "restored": report.restored, "replaced": report.replaced, "skipped": report.skipped, "refused": report.refused, "opened": report.opened, "left": left,
         "data": report.data, "scores": report.scores, "shared_states": report.states, "chunks": report.chunks,
         "bytes": report.bytes,
     })

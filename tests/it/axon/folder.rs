@@ -44,7 +44,23 @@ impl Place {
             copy(&Path::new(REAL).join(applet), &place.backup().join(applet));
         }
         fs::copy(Path::new(REAL).join("backup_manifest.json"), place.backup().join("backup_manifest.json")).unwrap();
+        place.lists(applets.iter().map(|name| name.replace('_', " ")).collect());
         place
+    }
+
+    /// Its `backup_manifest.json` says that these applets were written, with the data and scores that are there.
+    fn lists(&self, applets: Vec<String>) {
+        let rows = |file: &str| -> usize {
+            let of = |name: &String| fs::read(self.backup().join(name.replace([' ', '/'], "_")).join(file)).ok();
+            let len = |bytes: Vec<u8>| serde_json::from_slice::<Vec<Value>>(&bytes).unwrap().len();
+            applets.iter().filter_map(of).map(len).sum()
+        };
+        let (data, scores) = (rows("applet_data.json"), rows("high_scores.json"));
+        self.edit("backup_manifest.json", |manifest| {
+            manifest["total_data_instances"] = json!(data);
+            manifest["total_high_scores"] = json!(scores);
+            manifest["applets"] = json!(applets);
+        });
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -179,7 +195,9 @@ fn a_real_backup_opens_with_its_makers_key_and_a_second_restore_leaves_everythin
         let envelopes = checked["result"][0]["envelopes"].as_array().unwrap();
         assert!(envelopes.iter().any(|envelope| envelope["whose"] == "this instance"), "{envelopes:?}");
     }
-    let again = place.bulbil(0, &["axon", "restore", REAL, "--key", MAKERS_KEY]);
+    // What is still lacking is said again, and the exit code says so.
+    let again = place.bulbil(2, &["axon", "restore", REAL, "--key", MAKERS_KEY]);
+    assert_eq!(again["result"]["left"], restored["result"]["left"]);
     assert_eq!((again["result"]["skipped"].as_array().unwrap().len(), &again["result"]["chunks"]), (6, &json!(0)));
     assert_eq!(again["result"]["snapshot"], Value::Null);
     assert_eq!(place.bulbil(0, &["verify", "--data"])["result"]["missing"], json!([]));
@@ -462,6 +480,35 @@ fn what_is_damaged_or_hostile_is_said_of_its_applet_and_the_others_are_restored(
 }
 
 #[test]
+fn what_the_backup_says_it_has_and_has_not_is_said() {
+    let place = || {
+        let place = Place::with(&["Notes", "Pixel_Garden", "Star_Miner"]);
+        // Their code has no chunks in this copy, and that is said, too.
+        let lacking = place.restore(2);
+        assert_eq!(lacking["problems"].as_array().unwrap().len(), 2, "{lacking}");
+        Place::with(&["Notes", "Pixel_Garden", "Star_Miner"])
+    };
+    let star = |place: &Place| place.backup().join("Star_Miner");
+    let gone = place();
+    fs::remove_dir_all(star(&gone)).unwrap();
+    assert!(said(&gone.restore(2)).contains("backup_manifest.json names it"), "{}", gone.restore(2));
+    let nameless = place();
+    fs::remove_file(star(&nameless).join("metadata.json")).unwrap();
+    assert_eq!(names(&nameless.restore(2)["result"]["refused"]), ["Star_Miner".to_owned()].into());
+    let short = place();
+    fs::remove_file(star(&short).join("high_scores.json")).unwrap();
+    fs::remove_file(short.backup().join("Notes/applet_data.json")).unwrap();
+    let document = short.restore(2);
+    let text = said(&document);
+    assert!(text.contains("scores are") && text.contains("users' data are"), "{text}");
+    // The whole backup has more than what came of this one, and that is said.
+    let whole = place();
+    let again = short.bulbil(2, &["axon", "restore", whole.backup().to_str().unwrap(), "--key", MAKERS_KEY]);
+    let more = again["result"]["not_taken"].to_string();
+    assert!(more.contains("Notes") && more.contains("data of users") && more.contains("scores"), "{again}");
+}
+
+#[test]
 fn what_is_here_is_replaced_only_when_that_is_said() {
     let place = Place::new();
     place.restore(0);
@@ -572,6 +619,7 @@ fn applets_whose_folders_would_be_one_are_both_written_and_it_is_said() {
     place.edit("Notes/metadata.json", |m| m["name"] = json!("A/B C"));
     place.edit("Tiny_Clock/metadata.json", |m| m["name"] = json!("A B C"));
     place.edit("Wave_Player/metadata.json", |m| m["name"] = json!(".."));
+    place.lists(["A/B C", "A B C", ".."].map(str::to_owned).into());
     place.restore(0);
     let made = place.bulbil(2, &["axon", "backup", "--output", place.path("out").to_str().unwrap()]);
     assert!(said(&made).contains("A_B_C"), "{made}");
