@@ -78,7 +78,7 @@ pub enum ExtractError {
     #[error("{0} can be no folder that is made here: give a path that ends with its name")]
     Target(PathBuf),
     /// Something is there.
-    #[error("{0} is there already and is not empty: give another folder")]
+    #[error("{0} is there already, and is no empty folder: give another one, which is made")]
     Taken(PathBuf),
     /// It cannot be written.
     #[error(transparent)]

@@ -118,7 +118,7 @@ fn code_files_messages_scores_states_and_data_are_plain_files_that_need_no_bulbi
     assert_eq!((&report["not_opened"], &report["messages"]), (&json!([]), &done["result"]["messages"]));
     // What is there stays: a second time wants another folder.
     let said = world.fails(&["axon", "extract", "--target", target.to_str().unwrap()]);
-    assert!(said.contains("is not empty"), "{said}");
+    assert!(said.contains("is no empty folder"), "{said}");
     // One applet alone is one applet, and an empty folder may be there.
     let one = world.path("one");
     fs::create_dir(&one).unwrap();
