@@ -270,6 +270,35 @@ async fn what_was_not_fetched_is_told_again_and_what_was_is_not() {
 }
 
 #[tokio::test]
+async fn whoever_is_given_more_is_told_of_what_was_there_before() {
+    let guest = key("b");
+    let world = World::new(guest.public()).await;
+    let kept = world.keep((0..3_u8).map(|n| vec![n; 100])).await;
+    let trusted = |rights| world.trust(guest.public(), AxonTrust::Trusted(rights));
+    // Polls as a real instance does, until nothing more is told; how much the first answer told.
+    let polls = async || {
+        let mut first = None;
+        for _ in 0..20 {
+            world.later(2);
+            let since = world.clock.now() - jiff::SignedDuration::from_mins(10);
+            let told = world.told(&guest, &since.to_string()).await.len();
+            first.get_or_insert(told);
+        }
+        first.unwrap()
+    };
+    trusted(AxonRights::none()).await;
+    assert_eq!(polls().await, 0);
+    trusted(AxonRights::default()).await;
+    assert_eq!(polls().await, kept.len(), "it was never told of them");
+    assert_eq!(polls().await, 0, "often enough");
+    world.trust(guest.public(), AxonTrust::Revoked { at: NOW.parse().unwrap() }).await;
+    trusted(AxonRights::default()).await;
+    assert_eq!(polls().await, kept.len(), "it was away");
+    world.trust(guest.public(), AxonTrust::Trusted(AxonRights { without_pms: true, ..AxonRights::default() })).await;
+    assert_eq!(polls().await, kept.len());
+}
+
+#[tokio::test]
 async fn a_message_is_told_again_when_the_file_that_it_attaches_has_come() {
     let guest = key("b");
     let world = World::new(guest.public()).await;
