@@ -50,6 +50,7 @@ impl AxonServe {
         now: Timestamp,
     ) -> Result<impl Stream<Item = Result<Bytes, AxonServeError>> + Send + 'static, AxonServeError> {
         let wrapper = Arc::new(guest.key.wrapper()?);
+        self.store.index.note_axon_arrivals(now).await?;
         let shelves = self.shelves(guest).await?;
         let (told, actions_after) = self.told(guest, &shelves, since, now).await?;
         let actions = match guest.rights.without_actions {
@@ -161,8 +162,10 @@ impl AxonServe {
     ) -> Result<Vec<Value>, AxonServeError> {
         let mut actions = BTreeMap::new();
         for shelf in shelves {
+            let arrivals = self.store.index.axon_arrivals(&shelf.collection).await?;
             for record in self.store.axon(shelf.collection).records(ACTIONS).await? {
-                let old = record.changed_at <= after || guest.rights.from.is_some_and(|from| record.changed_at < from);
+                let came_at = arrivals.get(&record.path).copied().unwrap_or(record.changed_at);
+                let old = came_at <= after || guest.rights.from.is_some_and(|from| record.changed_at < from);
                 if old {
                     continue;
                 }
