@@ -1,12 +1,14 @@
 //! The answer to "what is new": written piece by piece, so that ten thousand items need no more memory than a hundred.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 use super::catalogue::Catalogue;
 use super::{AxonGuest, AxonServe, AxonServeError, blocking, choose};
@@ -48,6 +50,7 @@ impl AxonServe {
         now: Timestamp,
     ) -> Result<impl Stream<Item = Result<Bytes, AxonServeError>> + Send + 'static, AxonServeError> {
         let wrapper = Arc::new(guest.key.wrapper()?);
+        self.store.index.note_axon_arrivals(now).await?;
         let shelves = self.shelves(guest).await?;
         let (told, actions_after) = self.told(guest, &shelves, since, now).await?;
         let actions = match guest.rights.without_actions {
@@ -100,10 +103,11 @@ impl AxonServe {
             index.forget_axon_fetched(&guest.key).await?;
             self.courses.forget(guest.key.as_str());
         }
-        let settled = index.axon_settled(&guest.key).await?;
-        let telling = self.courses.begin(guest.key.as_str(), since, settled, now);
+        let sight = sight(guest, shelves);
+        let settled = index.axon_settled(&guest.key, &sight).await?;
+        let telling = self.courses.begin(guest.key.as_str(), &sight, since, settled, now);
         if let Some(until) = telling.settled {
-            index.settle_axon(&guest.key, until).await?;
+            index.settle_axon(&guest.key, &sight, until).await?;
         }
         let fetched = index.axon_fetched(&guest.key).await?;
         let mut told = BTreeMap::new();
@@ -158,8 +162,10 @@ impl AxonServe {
     ) -> Result<Vec<Value>, AxonServeError> {
         let mut actions = BTreeMap::new();
         for shelf in shelves {
+            let arrivals = self.store.index.axon_arrivals(&shelf.collection).await?;
             for record in self.store.axon(shelf.collection).records(ACTIONS).await? {
-                let old = record.changed_at <= after || guest.rights.from.is_some_and(|from| record.changed_at < from);
+                let came_at = arrivals.get(&record.path).copied().unwrap_or(record.changed_at);
+                let old = came_at <= after || guest.rights.from.is_some_and(|from| record.changed_at < from);
                 if old {
                     continue;
                 }
@@ -194,6 +200,14 @@ pub(super) fn manifest_for(
     manifest.keep_envelopes(&[guest.name()]);
     manifest.set_content_type(kind);
     Ok(Some(manifest))
+}
+
+/// What a guest can see, as a digest: its rights, and the shelves that they let it look at. What it was not told of while it saw
+/// less is not settled.
+fn sight(guest: &AxonGuest, shelves: &[Arc<Catalogue>]) -> String {
+    let collections: BTreeSet<CollectionId> = shelves.iter().map(|shelf| shelf.collection).collect();
+    let text = serde_json::to_vec(&(&guest.rights, collections)).expect("it is JSON");
+    HEXLOWER.encode(&Sha256::digest(text))
 }
 
 fn rank(kind: &ContentType) -> u8 {

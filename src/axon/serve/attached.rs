@@ -38,11 +38,11 @@ impl Attached {
         let files: HashMap<ContentHash, Timestamp> = lines
             .iter()
             .filter(|(_, line)| is(line, &ContentType::File))
-            .map(|(hash, line)| (*hash, line.came_at))
+            .map(|(hash, line)| (*hash, line.changed_at))
             .collect();
         let Some(last) = files.values().max().copied() else { return Ok(()) };
         // No file came after the others.
-        let waits = |line: &Line| is(line, &ContentType::Message) && line.came_at < last;
+        let waits = |line: &Line| is(line, &ContentType::Message) && line.changed_at < last;
         let waiting: Vec<ContentHash> = lines.iter().filter(|(_, line)| waits(line)).map(|(hash, _)| *hash).collect();
         self.find_out(store, collection, &waiting).await?;
         let known = self.0.lock().expect(UNPOISONED);

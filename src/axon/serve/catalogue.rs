@@ -21,9 +21,9 @@ use crate::store::index::axon::ItemLine;
 pub(super) struct Line {
     /// What it is announced as; not empty.
     pub(super) kinds: BTreeSet<ContentType>,
-    /// When it came.
+    /// When it came to the instance that leads the collection.
     pub(super) came_at: Timestamp,
-    /// When it came, or became an applet's code, or the last file came that it attaches.
+    /// When it came here, or became an applet's code, or the last file came that it attaches.
     pub(super) changed_at: Timestamp,
     /// How many chunks it has.
     pub(super) chunks: u32,
@@ -56,17 +56,21 @@ impl Catalogues {
         if let Some(kept) = kept.filter(|kept| kept.generation == generation) {
             return Ok(kept);
         }
-        let mut fresh = read(store, &collection.id, generation).await?;
+        let (mut fresh, passing) = read(store, &collection.id, generation).await?;
         self.attached.follow(store, &collection.id, &mut fresh.lines).await?;
         let fresh = Arc::new(fresh);
-        self.kept.lock().expect(UNPOISONED).insert(collection.id, Arc::clone(&fresh));
+        if !passing {
+            self.kept.lock().expect(UNPOISONED).insert(collection.id, Arc::clone(&fresh));
+        }
         Ok(fresh)
     }
 }
 
-async fn read(store: &Store, collection: &CollectionId, generation: u64) -> Result<Catalogue, AxonServeError> {
+/// The catalogue, and whether it holds something of which it is not said yet when it came: then it will change.
+async fn read(store: &Store, collection: &CollectionId, generation: u64) -> Result<(Catalogue, bool), AxonServeError> {
+    let arrivals = store.index.axon_arrivals(collection).await?;
     let items = store.index.axon_lines(collection).await?;
-    let (mut shared, mut local) = (HashMap::new(), BTreeSet::new());
+    let (mut shared, mut local, mut passing) = (HashMap::new(), BTreeSet::new(), false);
     for record in store.axon(*collection).records(APPLETS).await? {
         if !record.path.ends_with(&format!("/{METADATA}")) {
             continue;
@@ -77,11 +81,15 @@ async fn read(store: &Store, collection: &CollectionId, generation: u64) -> Resu
         if metadata.is_local {
             local.insert(code);
         } else {
-            shared.insert(code, record.changed_at);
+            let came_at = arrivals.get(&record.path).copied();
+            passing |= came_at.is_none();
+            shared.insert(code, came_at.unwrap_or(record.changed_at));
         }
     }
+    passing |= items.iter().any(|item| item.came_at.is_none());
     let line = |item: ItemLine| {
-        let ItemLine { content_hash, mut kinds, changed_at: came_at, chunks } = item;
+        let ItemLine { content_hash, mut kinds, changed_at: came_at, chunks, came_at: came_here } = item;
+        let came_here = came_here.unwrap_or(came_at);
         kinds.remove(&ContentType::AppletData);
         let applet = shared.get(&content_hash);
         if applet.is_some() {
@@ -89,9 +97,9 @@ async fn read(store: &Store, collection: &CollectionId, generation: u64) -> Resu
         } else if local.contains(&content_hash) {
             kinds.remove(&ContentType::Applet);
         }
-        let changed_at = applet.map_or(came_at, |at| came_at.max(*at));
+        let changed_at = applet.map_or(came_here, |at| came_here.max(*at));
         (!kinds.is_empty()).then_some((content_hash, Line { kinds, came_at, changed_at, chunks }))
     };
     let lines = items.into_iter().filter_map(line).collect();
-    Ok(Catalogue { collection: *collection, generation, lines })
+    Ok((Catalogue { collection: *collection, generation, lines }, passing))
 }

@@ -4,7 +4,8 @@
 //! stored yet is dropped, a download that broke off is not tried again, unless both are announced once more; and its mark moves on
 //! even when the answer did not arrive. So what it asks for counts little here. What it has fetched is announced until the guest
 //! was told of it twice in a row, took both answers to their end, and asked for nothing behind them. What it never fetched is
-//! announced until [`PATIENCE`] answers in a row were taken so: by then it has it from elsewhere, or has deleted it.
+//! announced until [`PATIENCE`] answers in a row were taken so: by then it has it from elsewhere, or has deleted it. All of this
+//! goes for what it could see: a guest that can see something else begins anew.
 //!
 //! The second mark is kept in the index. The first one is in memory: after a restart a guest is told again of what it has, which
 //! costs it nothing.
@@ -34,6 +35,10 @@ struct Course {
     quiet: u32,
     /// What came until then, and was fetched, is settled.
     fetched_until: Option<Timestamp>,
+    /// What it can see.
+    sight: String,
+    /// Everything until then is settled.
+    settled: Option<Timestamp>,
 }
 
 /// What is told this time.
@@ -57,9 +62,22 @@ impl Courses {
         self.lock().remove(key);
     }
 
-    /// A guest asks what is new since some moment; everything until `settled` is settled already.
-    pub(super) fn begin(&self, key: &str, since: Timestamp, settled: Option<Timestamp>, now: Timestamp) -> Telling {
-        self.lock().entry(key.to_owned()).or_default().begin(since, settled, now)
+    /// A guest that can see this asks what is new since some moment; everything until `settled` is settled already. If it can see
+    /// something else than before, or what was settled is not any more (its trust has changed meanwhile), it begins anew.
+    pub(super) fn begin(
+        &self,
+        key: &str,
+        sight: &str,
+        since: Timestamp,
+        settled: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Telling {
+        let mut courses = self.lock();
+        let course = courses.entry(key.to_owned()).or_default();
+        if course.sight != sight || settled < course.settled {
+            *course = Course { sight: sight.to_owned(), ..Course::default() };
+        }
+        course.begin(since, settled, now)
     }
 
     /// A guest asks for content that is here.
@@ -87,6 +105,7 @@ impl Course {
         self.begun = [Some(now), self.begun[0]];
         (self.taken, self.asked) = (false, false);
         let settled = newly.or(settled);
+        self.settled = settled;
         let after = |mark: Option<Timestamp>| since.min(mark.unwrap_or(Timestamp::MIN));
         Telling { fetched_after: after(self.fetched_until.max(settled)), rest_after: after(settled), settled: newly }
     }
@@ -104,7 +123,7 @@ mod tests {
     fn everything_is_told_until_two_answers_in_a_row_were_enough() {
         let courses = Courses::default();
         let ask = |minute: i64| {
-            let telling = courses.begin("a", at(minute - 10), None, at(minute));
+            let telling = courses.begin("a", "all", at(minute - 10), None, at(minute));
             courses.taken("a", at(minute));
             assert_eq!(telling.rest_after, Timestamp::MIN, "what it never fetched is told all the time");
             telling.fetched_after
@@ -124,7 +143,7 @@ mod tests {
     fn an_answer_that_broke_off_settles_nothing() {
         let courses = Courses::default();
         for minute in 0..20 {
-            let telling = courses.begin("a", at(minute), None, at(minute));
+            let telling = courses.begin("a", "all", at(minute), None, at(minute));
             assert_eq!((telling.fetched_after, telling.settled), (Timestamp::MIN, None), "{minute}");
         }
     }
@@ -134,7 +153,7 @@ mod tests {
         let courses = Courses::default();
         let mut settled = None;
         for n in 0..20 {
-            let telling = courses.begin("a", at(2 * n), settled, at(2 * n));
+            let telling = courses.begin("a", "all", at(2 * n), settled, at(2 * n));
             courses.taken("a", at(2 * n));
             settled = telling.settled.or(settled);
             let patience = i64::from(PATIENCE);
@@ -142,7 +161,7 @@ mod tests {
         }
         // After a restart the mark of what was settled counts, and a guest that went back in time is told what it lacks.
         let courses = Courses::default();
-        assert_eq!(courses.begin("a", at(90), settled, at(100)).rest_after, settled.unwrap());
-        assert_eq!(courses.begin("a", at(3), settled, at(102)).rest_after, at(3));
+        assert_eq!(courses.begin("a", "all", at(90), settled, at(100)).rest_after, settled.unwrap());
+        assert_eq!(courses.begin("a", "all", at(3), settled, at(102)).rest_after, at(3));
     }
 }

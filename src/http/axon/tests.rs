@@ -21,7 +21,7 @@ use crate::domain::axon::key::PublicKey;
 use crate::domain::axon::manifest::{ContentType, Manifest};
 use crate::domain::axon::private::PrivateKey;
 use crate::domain::axon::signature::Headers;
-use crate::domain::id::ContentHash;
+use crate::domain::id::{ContentHash, ManifestId};
 use crate::http::listener::Leave;
 use crate::store::axon::{Change, Item};
 use crate::store::entropy;
@@ -267,6 +267,69 @@ async fn what_was_not_fetched_is_told_again_and_what_was_is_not() {
     }
     // It was set back: everything is told anew.
     assert!(all(world.told(&guest, "0001-01-01T00:00:00+00:00").await));
+}
+
+#[tokio::test]
+async fn whoever_is_given_more_is_told_of_what_was_there_before() {
+    let guest = key("b");
+    let world = World::new(guest.public()).await;
+    let kept = world.keep((0..3_u8).map(|n| vec![n; 100])).await;
+    let trusted = |rights| world.trust(guest.public(), AxonTrust::Trusted(rights));
+    // Polls as a real instance does, until nothing more is told; how much the first answer told.
+    let polls = async || {
+        let mut first = None;
+        for _ in 0..20 {
+            world.later(2);
+            let since = world.clock.now() - jiff::SignedDuration::from_mins(10);
+            let told = world.told(&guest, &since.to_string()).await.len();
+            first.get_or_insert(told);
+        }
+        first.unwrap()
+    };
+    trusted(AxonRights::none()).await;
+    assert_eq!(polls().await, 0);
+    trusted(AxonRights::default()).await;
+    assert_eq!(polls().await, kept.len(), "it was never told of them");
+    assert_eq!(polls().await, 0, "often enough");
+    world.trust(guest.public(), AxonTrust::Revoked { at: NOW.parse().unwrap() }).await;
+    trusted(AxonRights::default()).await;
+    assert_eq!(polls().await, kept.len(), "it was away");
+    world.trust(guest.public(), AxonTrust::Trusted(AxonRights { without_pms: true, ..AxonRights::default() })).await;
+    assert_eq!(polls().await, kept.len());
+}
+
+#[tokio::test]
+async fn what_a_mirror_gets_late_is_told_as_new() {
+    let guest = key("b");
+    let world = World::new(guest.public()).await;
+    world.keep((0..3_u8).map(|n| vec![n; 100])).await;
+    let poll = async || {
+        world.later(2);
+        let since = world.clock.now() - jiff::SignedDuration::from_mins(10);
+        world.told(&guest, &since.to_string()).await
+    };
+    for _ in 0..20 {
+        poll().await;
+    }
+    assert!(poll().await.is_empty());
+    // The leader had all of them long ago; one comes here now.
+    let collection = default_collection(&world.host.store).await.unwrap();
+    let shelf = world.host.store.axon(collection.id);
+    let before = shelf.items().await.unwrap();
+    let late = world.keep([vec![9; 100]].into_iter()).await;
+    let all = shelf.items().await.unwrap();
+    let take_over = async |items: &[Item], name: &[u8]| {
+        let generation = shelf.state().await.unwrap().generation;
+        assert!(shelf.take_over(&ManifestId::of(name), generation, items, &[]).await.unwrap());
+    };
+    take_over(&before, b"1").await;
+    assert!(poll().await.is_empty());
+    take_over(&all, b"2").await;
+    for _ in 0..3 {
+        assert_eq!(poll().await, [late[0].to_string()]);
+    }
+    let moments = |items: &[Item]| items.iter().map(|item| item.changed_at).collect::<Vec<_>>();
+    assert_eq!(moments(&shelf.items().await.unwrap()), moments(&all), "a snapshot says what the leader said");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Items and documents.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
@@ -122,10 +122,10 @@ impl Index {
             return Err(IndexError::NotLoaded { id: *collection });
         }
         for item in items {
-            put_item(&mut tx, no, item).await?;
+            put_item(&mut tx, no, item, Some(nanos(item.changed_at))).await?;
         }
         for document in documents {
-            put_document(&mut tx, no, document).await?;
+            put_document(&mut tx, no, document, Some(nanos(document.changed_at))).await?;
         }
         for path in removed {
             sqlx::query("DELETE FROM axon_document WHERE collection_no = ?1 AND path = ?2")
@@ -154,7 +154,7 @@ impl Index {
     }
 
     /// Takes everything from a snapshot, in place of what was known at this generation; false if something came since, which
-    /// would be lost: then nothing is changed.
+    /// would be lost: then nothing is changed. What is new here, or other than before, counts as come when it is announced next.
     ///
     /// # Errors
     /// [`IndexError::NoSuchCollection`].
@@ -175,15 +175,17 @@ impl Index {
         if now.unwrap_or(0).unsigned_abs() != generation {
             return Ok(false);
         }
+        let known = Known::read(&mut tx, no).await?;
         for table in ["axon_item", "axon_document"] {
             let sql = sqlx::AssertSqlSafe(format!("DELETE FROM {table} WHERE collection_no = ?1"));
             sqlx::query(sql).bind(no).execute(&mut *tx).await?;
         }
         for item in items {
-            put_item(&mut tx, no, item).await?;
+            put_item(&mut tx, no, item, known.came_at(item)).await?;
         }
         for document in documents {
-            put_document(&mut tx, no, document).await?;
+            let came_at = known.documents.get(&(document.path.clone(), nanos(document.changed_at))).copied().flatten();
+            put_document(&mut tx, no, document, came_at).await?;
         }
         sqlx::query(
             "INSERT INTO axon_state (collection_no, snapshot, generation, stored) VALUES (?1, ?2, 1, 1)
@@ -299,12 +301,51 @@ async fn number(connection: &mut SqliteConnection, collection: &CollectionId) ->
     no.ok_or(IndexError::NoSuchCollection { id: *collection })
 }
 
-async fn put_item(connection: &mut SqliteConnection, collection_no: i64, item: &SealedItem) -> Result<(), IndexError> {
+/// When what is known came here.
+struct Known {
+    /// By hash, kinds, manifest, whether there is a key, whether it is complete, and the moment of the change.
+    items: HashMap<(Vec<u8>, String, String, bool, bool, i64), Option<i64>>,
+    /// By path and the moment of the change.
+    documents: HashMap<(String, i64), Option<i64>>,
+}
+
+impl Known {
+    async fn read(connection: &mut SqliteConnection, collection_no: i64) -> Result<Self, IndexError> {
+        let items = sqlx::query_as::<_, (Vec<u8>, String, String, bool, bool, i64, Option<i64>)>(
+            "SELECT content_hash, kinds, manifest, sealed_key IS NOT NULL, complete, changed_at, came_at FROM axon_item
+             WHERE collection_no = ?1",
+        );
+        let items = items.bind(collection_no).fetch_all(&mut *connection).await?;
+        let documents = sqlx::query_as::<_, (String, i64, Option<i64>)>(
+            "SELECT path, changed_at, came_at FROM axon_document WHERE collection_no = ?1",
+        );
+        let documents = documents.bind(collection_no).fetch_all(connection).await?;
+        Ok(Self {
+            items: items.into_iter().map(|(a, b, c, d, e, f, came_at)| ((a, b, c, d, e, f), came_at)).collect(),
+            documents: documents.into_iter().map(|(path, at, came_at)| ((path, at), came_at)).collect(),
+        })
+    }
+
+    /// When this item came as it is; `None` if it is new.
+    fn came_at(&self, item: &SealedItem) -> Option<i64> {
+        let SealedItem { content_hash, kinds, manifest, sealed_key, complete, changed_at, .. } = item;
+        let hash = content_hash.as_bytes().to_vec();
+        let known = (hash, to_json(kinds), manifest.clone(), sealed_key.is_some(), *complete, nanos(*changed_at));
+        self.items.get(&known).copied().flatten()
+    }
+}
+
+async fn put_item(
+    connection: &mut SqliteConnection,
+    collection_no: i64,
+    item: &SealedItem,
+    came_at: Option<i64>,
+) -> Result<(), IndexError> {
     let no: i64 = sqlx::query_scalar(
-        "INSERT INTO axon_item (collection_no, content_hash, kinds, manifest, sealed_key, complete, changed_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        "INSERT INTO axon_item (collection_no, content_hash, kinds, manifest, sealed_key, complete, changed_at, came_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT (collection_no, content_hash) DO UPDATE SET kinds = ?3, manifest = ?4, sealed_key = ?5, complete = ?6,
-           changed_at = ?7 RETURNING no",
+           changed_at = ?7, came_at = max(came_at, ?8) RETURNING no",
     )
     .bind(collection_no)
     .bind(item.content_hash.as_bytes().to_vec())
@@ -313,6 +354,7 @@ async fn put_item(connection: &mut SqliteConnection, collection_no: i64, item: &
     .bind(item.sealed_key.clone())
     .bind(item.complete)
     .bind(nanos(item.changed_at))
+    .bind(came_at)
     .fetch_one(&mut *connection)
     .await?;
     sqlx::query("DELETE FROM axon_item_chunk WHERE item_no = ?1").bind(no).execute(&mut *connection).await?;
@@ -335,15 +377,17 @@ async fn put_document(
     connection: &mut SqliteConnection,
     collection_no: i64,
     document: &SealedDocument,
+    came_at: Option<i64>,
 ) -> Result<(), IndexError> {
     sqlx::query(
-        "INSERT INTO axon_document (collection_no, path, sealed, changed_at) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (collection_no, path) DO UPDATE SET sealed = ?3, changed_at = ?4",
+        "INSERT INTO axon_document (collection_no, path, sealed, changed_at, came_at) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (collection_no, path) DO UPDATE SET sealed = ?3, changed_at = ?4, came_at = max(came_at, ?5)",
     )
     .bind(collection_no)
     .bind(document.path.clone())
     .bind(document.sealed.clone())
     .bind(nanos(document.changed_at))
+    .bind(came_at)
     .execute(connection)
     .await?;
     Ok(())

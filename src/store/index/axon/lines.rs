@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use jiff::Timestamp;
 use sqlx::Row;
 
-use super::super::{BATCH, Index, IndexError, id, json, moment, to_json};
+use super::super::{BATCH, Index, IndexError, id, json, moment, nanos, optional_moment, to_json};
 use super::content::{SealedItem, read_items};
 use crate::domain::axon::manifest::ContentType;
 use crate::domain::id::{ChunkId, CollectionId, ContentHash};
@@ -19,6 +19,8 @@ pub struct ItemLine {
     pub kinds: BTreeSet<ContentType>,
     /// When it came, or changed.
     pub changed_at: Timestamp,
+    /// When it came to this instance as it is, if something was announced since.
+    pub came_at: Option<Timestamp>,
     /// How many chunks it has.
     pub chunks: u32,
 }
@@ -46,7 +48,7 @@ impl Index {
     /// [`IndexError`].
     pub async fn axon_lines(&self, collection: &CollectionId) -> Result<Vec<ItemLine>, IndexError> {
         let rows = sqlx::query(
-            "SELECT content_hash, kinds, changed_at,
+            "SELECT content_hash, kinds, changed_at, came_at,
                (SELECT count(*) FROM axon_item_chunk chunk WHERE chunk.item_no = item.no) AS chunks
              FROM axon_item item JOIN collection ON collection.no = collection_no
              WHERE collection.id = ?1 AND complete ORDER BY changed_at, item.no",
@@ -60,10 +62,46 @@ impl Index {
                     content_hash: id(row, "content_hash", ContentHash::from_slice)?,
                     kinds: json(row.try_get("kinds")?)?,
                     changed_at: moment(row, "changed_at")?,
+                    came_at: optional_moment(row, "came_at")?,
                     chunks: u32::try_from(row.try_get::<i64, _>("chunks")?).map_err(|_| IndexError::Damaged(None))?,
                 })
             })
             .collect()
+    }
+
+    /// Says of everything that was taken from snapshots since the last time that it came now; or when it changed, if that is later.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn note_axon_arrivals(&self, now: Timestamp) -> Result<(), IndexError> {
+        let any = "SELECT EXISTS (SELECT 1 FROM axon_item WHERE came_at IS NULL)
+                   OR EXISTS (SELECT 1 FROM axon_document WHERE came_at IS NULL)";
+        if !sqlx::query_scalar::<_, bool>(any).fetch_one(&self.pool).await? {
+            return Ok(());
+        }
+        let mut tx = self.begin().await?;
+        for sql in [
+            "UPDATE axon_item SET came_at = max(changed_at, ?1) WHERE came_at IS NULL",
+            "UPDATE axon_document SET came_at = max(changed_at, ?1) WHERE came_at IS NULL",
+        ] {
+            sqlx::query(sql).bind(nanos(now)).execute(&mut *tx).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// When documents came to this instance as they are, by their paths, of those of which it is known.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn axon_arrivals(&self, collection: &CollectionId) -> Result<HashMap<String, Timestamp>, IndexError> {
+        let rows = sqlx::query(
+            "SELECT path, came_at FROM axon_document JOIN collection ON no = collection_no
+             WHERE id = ?1 AND came_at IS NOT NULL",
+        )
+        .bind(collection.as_bytes().to_vec())
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(|row| Ok((row.try_get("path")?, moment(row, "came_at")?))).collect()
     }
 
     /// Some items of a collection, without their lists of chunks, in no order. Those that are not there are left out.

@@ -100,12 +100,19 @@ impl Index {
         all(&mut *self.pool.acquire().await?).await
     }
 
-    /// Adds an Axon instance, or changes the one of this name; its cursor and contacts stay. The ledger knows it, too.
+    /// Adds an Axon instance, or changes the one of this name; its cursor and contacts stay. The ledger knows it, too. With other
+    /// rights it is told of everything anew.
     ///
     /// # Errors
     /// [`IndexError::NameTaken`] if another one has its key.
     pub async fn put_axon_peer(&self, peer: &AxonPeer) -> Result<(), IndexError> {
         let mut tx = self.begin().await?;
+        for table in ["axon_fetched", "axon_settled"] {
+            let sql = sqlx::AssertSqlSafe(format!(
+                "DELETE FROM {table} WHERE public_key IN (SELECT public_key FROM axon_peer WHERE name = ?1 AND trust <> ?2)"
+            ));
+            sqlx::query(sql).bind(peer.name.clone()).bind(to_json(&peer.trust)).execute(&mut *tx).await?;
+        }
         put(&mut tx, peer).await?;
         self.commit_with_ledger(tx).await
     }

@@ -45,29 +45,32 @@ impl Index {
         rows.iter().map(read).collect()
     }
 
-    /// Until when everything that came is settled with an Axon instance.
+    /// Until when everything that came is settled with an Axon instance that can see this; what was settled when it could see
+    /// something else does not count.
     ///
     /// # Errors
     /// [`IndexError`].
-    pub async fn axon_settled(&self, key: &PublicKey) -> Result<Option<Timestamp>, IndexError> {
-        let row = sqlx::query("SELECT until FROM axon_settled WHERE public_key = ?1")
+    pub async fn axon_settled(&self, key: &PublicKey, sight: &str) -> Result<Option<Timestamp>, IndexError> {
+        let row = sqlx::query("SELECT until FROM axon_settled WHERE public_key = ?1 AND sight = ?2")
             .bind(key.as_str().to_owned())
+            .bind(sight.to_owned())
             .fetch_optional(&self.pool)
             .await?;
         row.map(|row| moment(&row, "until")).transpose()
     }
 
-    /// Records that everything that came until then is settled with an Axon instance.
+    /// Records that everything that came until then is settled with an Axon instance that can see this.
     ///
     /// # Errors
     /// [`IndexError`].
-    pub async fn settle_axon(&self, key: &PublicKey, until: Timestamp) -> Result<(), IndexError> {
+    pub async fn settle_axon(&self, key: &PublicKey, sight: &str, until: Timestamp) -> Result<(), IndexError> {
         sqlx::query(
-            "INSERT INTO axon_settled (public_key, until) VALUES (?1, ?2)
-             ON CONFLICT (public_key) DO UPDATE SET until = max(until, ?2)",
+            "INSERT INTO axon_settled (public_key, until, sight) VALUES (?1, ?2, ?3)
+             ON CONFLICT (public_key) DO UPDATE SET until = CASE WHEN sight = ?3 THEN max(until, ?2) ELSE ?2 END, sight = ?3",
         )
         .bind(key.as_str().to_owned())
         .bind(nanos(until))
+        .bind(sight.to_owned())
         .execute(&self.pool)
         .await?;
         Ok(())
