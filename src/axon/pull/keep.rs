@@ -158,7 +158,7 @@ mod tests {
             {"model": "messaging.messageboard", "pk": 2, "fields": {"name": "spam"}}]"#;
         let kept = keep(rows(KNOWN), rows(listed));
         let expected = [
-            "u Miner 10000021",
+            "u \"Miner\" 10000021",
             "1 mallory ",
             "7 bob ",
             "1000001 carol ",
