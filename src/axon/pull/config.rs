@@ -12,25 +12,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::keep::keep;
 use super::merge::{self, fresh};
 use super::{AxonPuller, PullError, address, called};
-use crate::axon::library::{Applet, Library, applet_records, config_record};
+use crate::axon::library::{Applet, CONFIG, Library, LibraryError, applet_records, config_record};
 use crate::domain::axon::backup::Metadata;
 use crate::domain::axon::export::{self, Row};
 use crate::domain::axon::json::{Object, ShapeError, Value};
 use crate::domain::axon::kept::Kept;
 use crate::domain::axon::manifest::{ContentType, Manifest};
 use crate::domain::axon::moment;
-use crate::store::axon::{Change, Record};
+use crate::store::axon::{AxonShelf, Change, Record};
 use crate::store::index::Collection;
 use crate::store::index::axon::AxonPeer;
 
 /// Names the peer whose configuration is kept.
 pub const SOURCE: &str = "pulled/config.json";
-const USER: &str = "core.user";
-const APPLET: &str = "applets.applet";
-const CATEGORY: &str = "applets.appletcategory";
-const BOARD: &str = "messaging.messageboard";
+pub(super) const USER: &str = "core.user";
+pub(super) const APPLET: &str = "applets.applet";
+pub(super) const CATEGORY: &str = "applets.appletcategory";
+pub(super) const BOARD: &str = "messaging.messageboard";
 /// What is kept.
 const MODELS: [&str; 5] = [USER, "core.validfiletype", APPLET, CATEGORY, BOARD];
 /// Columns that name a user.
@@ -137,8 +138,11 @@ impl AxonPuller {
         }
         let source = shelf.records(SOURCE).await?.pop().map(|record| source_of(&record));
         match (kept, source) {
-            (Rows::Claim, _) | (Rows::Follow, None) => self.rows(peer, rows, &mut change, now),
-            (Rows::Follow, Some(Some(source))) if source == peer.name => self.rows(peer, rows, &mut change, now),
+            (Rows::Claim | Rows::Follow, Some(Some(source))) if source == peer.name => {
+                let known = known_rows(&shelf).await?;
+                self.rows(peer, keep(known, by_model(rows)), &mut change, now);
+            }
+            (Rows::Claim, _) | (Rows::Follow, None) => self.rows(peer, by_model(rows), &mut change, now),
             (_, Some(Some(other))) if other != peer.name => report.of_another_peer = Some(other),
             (_, Some(_)) => report.left_out = true,
             (Rows::LeaveOut, None) => {
@@ -155,10 +159,8 @@ impl AxonPuller {
     }
 
     /// The rows as records, and whose they are.
-    fn rows(&self, peer: &AxonPeer, rows: Vec<Kept<Row>>, change: &mut Change, now: Timestamp) {
-        let mut by_model: BTreeMap<String, Vec<Kept<Row>>> = BTreeMap::new();
-        rows.into_iter().for_each(|row| by_model.entry(row.model.clone()).or_default().push(row));
-        let records = by_model.iter().filter_map(|(model, rows)| config_record(model, rows, now));
+    fn rows(&self, peer: &AxonPeer, rows: BTreeMap<String, Vec<Kept<Row>>>, change: &mut Change, now: Timestamp) {
+        let records = rows.iter().filter_map(|(model, rows)| config_record(model, rows, now));
         change.records.extend(records.chain([source_record(Some(&peer.name), now)]));
     }
 
@@ -166,7 +168,7 @@ impl AxonPuller {
     async fn applets(
         &self,
         rows: &[Kept<Row>],
-        shelf: &crate::store::axon::AxonShelf,
+        shelf: &AxonShelf,
         change: &mut Change,
         report: &mut ConfigReport,
         now: Timestamp,
@@ -225,6 +227,22 @@ impl AxonPuller {
         }
         Ok(())
     }
+}
+
+fn by_model(rows: Vec<Kept<Row>>) -> BTreeMap<String, Vec<Kept<Row>>> {
+    let mut by_model: BTreeMap<String, Vec<Kept<Row>>> = BTreeMap::new();
+    rows.into_iter().for_each(|row| by_model.entry(row.model.clone()).or_default().push(row));
+    by_model
+}
+
+/// The rows that are kept, by model.
+async fn known_rows(shelf: &AxonShelf) -> Result<BTreeMap<String, Vec<Kept<Row>>>, PullError> {
+    let mut rows = Vec::new();
+    for record in shelf.records(CONFIG).await? {
+        let malformed = |cause| LibraryError::Malformed { path: record.path.clone(), cause: Some(cause) };
+        rows.extend(export::parse(&record.bytes).map_err(malformed)?);
+    }
+    Ok(by_model(rows))
 }
 
 /// An exported moment has milliseconds; one that is known more precisely stays.

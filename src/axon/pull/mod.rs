@@ -15,6 +15,7 @@ mod check; // whether an item is what its name says
 mod config; // the exported configuration and the applets in it
 mod download; // missing chunks
 mod error;
+mod keep; // rows that are no longer listed
 mod merge; // what a list of manifests changes here
 mod narrow; // round an item at which the peer fails
 mod rekey; // envelopes for those who are trusted now

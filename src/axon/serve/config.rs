@@ -1,7 +1,9 @@
 //! The configuration that a guest may clone: rows of users, file types, categories, boards and applets, made safe.
 //!
-//! A real instance loads what it gets by primary key over its own rows, all or nothing. So the numbers are moved far from its own
-//! small ones (unless the rows came from it, and are no users), names that are unique stand once, and every reference leads to a row that is there.
+//! A real instance loads what it gets by primary key over its own rows, all or nothing. So numbers follow from names, and are far from its
+//! own small ones; those of rows that came from it are its own. Users are always told under numbers above a million, also to the
+//! instance that they came from, so that a clone writes over no account. Names that are unique stand once, every reference leads
+//! to a row that is there, and a row that cannot be loaded is left out.
 //! Superusers are left out, passwords are unusable, and only fields that are known pass: what a later version of Axon keeps in a row
 //! is not told. An applet is told if all of its code is here: one without an envelope for its holder makes a real instance's
 //! own answers fail.
@@ -12,7 +14,9 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 
 use super::announce::manifest_for;
-use super::rows::{BOARD, CATEGORY, FILE_TYPE, FOUND, Model, STEP, Told, USER, is_false, number, row, text};
+use super::rows::{
+    BOARD, CATEGORY, FILE_TYPE, MAX_NAME, Model, Numbering, Reference, Told, USER, is_false, number, row, text,
+};
 use super::{AxonGuest, AxonServe, AxonServeError, blocking, choose};
 use crate::axon::library::{APPLETS, CONFIG, LibraryError};
 use crate::axon::pull::{SOURCE, source_of};
@@ -28,12 +32,22 @@ use crate::store::axon::Item;
 
 const APPLET: &str = "applets.applet";
 
+/// Columns of an applet that lead to other rows.
+const REFERENCES: [(&str, &str); 3] = [("owner", USER.name), ("category", CATEGORY.name), ("event_board", BOARD.name)];
+
+/// An applet as it may be told.
+struct AppletRow {
+    id: String,
+    fields: Object,
+    code: Option<ContentHash>,
+    /// In the order of [`REFERENCES`].
+    references: [Option<Reference>; 3],
+}
+
 /// What one shelf has.
 struct Source {
-    /// How far its numbers are moved.
-    moved_by: i64,
-    /// The same for users: nobody's account is written over, because its password would be lost.
-    users_moved_by: i64,
+    /// Of all but users: nobody's account is written over, because its password would be lost.
+    numbering: Numbering,
     rows: Vec<Kept<Row>>,
     applets: Vec<Kept<Metadata>>,
     /// Applets' code that the guest may see.
@@ -52,13 +66,14 @@ impl AxonServe {
         let wrapper = guest.key.wrapper()?;
         let shelves = self.shelves(guest).await?;
         let mut sources = Vec::with_capacity(shelves.len());
-        for (n, shelf) in (1..).zip(&shelves) {
+        for (n, shelf) in (1_usize..).zip(&shelves) {
             let records = self.store.axon(shelf.collection);
             let from = records.records(SOURCE).await?.pop().and_then(|record| source_of(&record));
-            let moved_by = if n == 1 && from.as_ref() == Some(&guest.name) { 0 } else { n * STEP };
-            let users_moved_by = n * STEP;
-            let mut source =
-                Source { moved_by, users_moved_by, rows: Vec::new(), applets: Vec::new(), code: HashMap::new() };
+            let numbering = match n == 1 && from.as_ref() == Some(&guest.name) {
+                true => Numbering::AsThere,
+                false => Numbering::ByName,
+            };
+            let mut source = Source { numbering, rows: Vec::new(), applets: Vec::new(), code: HashMap::new() };
             for record in records.records(CONFIG).await? {
                 let malformed = |cause| LibraryError::Malformed { path: record.path.clone(), cause: Some(cause) };
                 source.rows.extend(export::parse(&record.bytes).map_err(malformed)?);
@@ -93,24 +108,22 @@ fn write(sources: &[Source], guest: &Wrapper) -> Result<String, AxonServeError> 
     for source in sources {
         let mut numbers = HashMap::new();
         for model in [&USER, &FILE_TYPE, &CATEGORY, &BOARD] {
-            let moved_by = if model.name == USER.name { source.users_moved_by } else { source.moved_by };
+            let numbering = if model.name == USER.name { Numbering::ByName } else { source.numbering };
             for row in source.rows.iter().filter(|row| row.model.eq_ignore_ascii_case(model.name)) {
                 let Some(pk) = number(&row.pk) else { continue };
-                if let Some(number) = told.add(model, pk + moved_by, &row.fields) {
+                if let Some(number) = told.add(model, pk, numbering, &row.fields) {
                     numbers.insert((model.name, pk), number);
                 }
             }
         }
-        for (id, mut fields, manifest) in applet_rows(source, &mut told) {
-            let Some(item) = manifest.and_then(|code| source.code.get(&code)) else { continue };
+        for AppletRow { id, mut fields, code, references } in applet_rows(source, &mut told) {
+            let Some(item) = code.and_then(|code| source.code.get(&code)) else { continue };
             let Some(manifest) = manifest_for(item, guest, ContentType::Applet)? else { continue };
             fields.set("code_manifest", manifest.object().clone());
-            for (field, model) in [("owner", USER.name), ("category", CATEGORY.name), ("event_board", BOARD.name)] {
-                // What was found by its name has its number already.
-                let there = fields.get(field).and_then(number);
-                let there = there.and_then(|pk| match pk >= FOUND {
-                    true => Some(pk - FOUND),
-                    false => numbers.get(&(model, pk)).copied(),
+            for ((field, model), reference) in REFERENCES.into_iter().zip(references) {
+                let there = reference.and_then(|reference| match reference {
+                    Reference::Told(pk) => Some(pk),
+                    Reference::There(pk) => numbers.get(&(model, pk)).copied(),
                 });
                 let there = there.filter(|pk| told.rows.contains_key(&(model, *pk)));
                 fields.set(field, there.map_or(Value::Null, Value::from));
@@ -119,7 +132,7 @@ fn write(sources: &[Source], guest: &Wrapper) -> Result<String, AxonServeError> 
                 fields.set("created_at", django(item.changed_at));
             }
             let name = fields.get("name").and_then(text).unwrap_or_default();
-            if !name.is_empty() && told.applets.insert(name) {
+            if !name.is_empty() && name.chars().count() <= MAX_NAME && told.applets.insert(name) {
                 applets.entry(id).or_insert(fields);
             }
         }
@@ -131,7 +144,7 @@ fn write(sources: &[Source], guest: &Wrapper) -> Result<String, AxonServeError> 
 }
 
 /// The applets of a shelf: those of the exported rows, and those that are known from elsewhere, with references in words.
-fn applet_rows(source: &Source, told: &mut Told) -> Vec<(String, Object, Option<ContentHash>)> {
+fn applet_rows(source: &Source, told: &mut Told) -> Vec<AppletRow> {
     let mut all = Vec::new();
     let mut listed = HashSet::new();
     for row in source.rows.iter().filter(|row| row.model.eq_ignore_ascii_case(APPLET)) {
@@ -143,8 +156,8 @@ fn applet_rows(source: &Source, told: &mut Told) -> Vec<(String, Object, Option<
                 _ => None,
             });
             let name = |field: &str| row.fields.get(field).cloned().unwrap_or(Value::Null);
-            let fields = applet_fields(name);
-            all.push((id, fields, code));
+            let references = REFERENCES.map(|(field, _)| row.fields.get(field).and_then(number).map(Reference::There));
+            all.push(AppletRow { id, fields: applet_fields(name), code, references });
         }
     }
     for metadata in &source.applets {
@@ -153,32 +166,44 @@ fn applet_rows(source: &Source, told: &mut Told) -> Vec<(String, Object, Option<
         }
         let mut found = |model: &Model, name: Option<Value>| {
             let name = name.as_ref().and_then(text)?;
-            Some(Value::from(FOUND + told.named(model, source.moved_by, &name)))
+            told.named(model, &name)
         };
         let category = found(&CATEGORY, metadata.category.clone().map(Value::from));
         let board = found(&BOARD, metadata.event_board.clone().map(Value::from));
         let owner = told.user_with_key(&metadata.author_pubkey.to_string_lossy());
+        let references = [owner, category, board].map(|pk| pk.map(Reference::Told));
         let fields = applet_fields(|field| match field {
-            "category" => category.clone().unwrap_or(Value::Null),
-            "event_board" => board.clone().unwrap_or(Value::Null),
-            "owner" => owner.map_or(Value::Null, |pk| Value::from(FOUND + pk)),
             "created_at" => Value::from(django(metadata.created_at)),
             other => metadata.object().get(other).cloned().unwrap_or(Value::Null),
         });
         let code = metadata.code_manifest.as_ref().map(|manifest| manifest.content_hash());
-        all.push((metadata.id.as_str().to_owned(), fields, code));
+        all.push(AppletRow { id: metadata.id.as_str().to_owned(), fields, code, references });
     }
     all
 }
 
 fn applet_fields(value: impl Fn(&str) -> Value) -> Object {
+    let or_empty = |name: &str| text(&value(name)).map_or_else(|| Value::from(""), Value::from);
     let mut fields = Object::new();
-    let names = ["name", "description", "owner", "author_pubkey", "code_manifest", "parameters", "is_local"];
-    for name in names {
-        fields.set(name, if name == "is_local" { Value::Bool(false) } else { value(name) });
+    for name in ["name", "description", "owner", "author_pubkey", "code_manifest", "parameters", "is_local"] {
+        let value = match name {
+            "is_local" => Value::Bool(false),
+            "parameters" => match value(name) {
+                Value::Object(parameters) => parameters.into(),
+                _ => Object::new().into(),
+            },
+            "name" | "description" | "author_pubkey" => or_empty(name),
+            _ => value(name),
+        };
+        fields.set(name, value);
     }
     for name in ["created_at", "category", "is_debug_mode", "event_board", "handles_mime_types"] {
-        fields.set(name, value(name));
+        let value = match name {
+            "is_debug_mode" => Value::Bool(value(name) == Value::Bool(true)),
+            "handles_mime_types" => or_empty(name),
+            _ => value(name),
+        };
+        fields.set(name, value);
     }
     fields
 }

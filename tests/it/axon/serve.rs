@@ -287,6 +287,46 @@ fn a_bbs_that_lost_everything_gets_it_back_from_its_standby_and_a_second_one_has
 }
 
 #[test]
+fn a_bbs_that_was_asked_while_it_was_empty_gets_its_users_back_and_their_numbers_stay_for_everybody() {
+    let mut served = Served::new(&["--messages", "1", "--files", "0", "--applets", "1", "--pms", "0"]);
+    let rows = |dump: &Value, table: &str, name: &str| -> BTreeSet<(i64, String)> {
+        let known = dump[table].as_array().unwrap().iter().filter(|row| row["is_superuser"] != true);
+        known.map(|row| (row["pk"].as_i64().unwrap(), row[name].as_str().unwrap().to_owned())).collect()
+    };
+    let source = served.world.dump();
+    let key = served.world.path("source.pem");
+    std::fs::write(&key, served.world.axon(&["key"], &["--private"])).unwrap();
+    served.bbs("guest", &["--all"]).clones(&[]);
+
+    std::fs::remove_dir_all(served.world.path("bbs")).unwrap();
+    served.world.axon(&["new"], &["--seed", "99", "--key", key.to_str().unwrap()]);
+    Bbs { served: &served, name: "bbs".to_owned() }.trusts();
+    let asks = |served: &mut Served| {
+        served.world.serves(&[]);
+        let url = served.world.url.clone();
+        served.world.bulbil(0, &["axon", "clone", &url, "--yes"]);
+        served.world.stops();
+    };
+    asks(&mut served);
+    served.world.bulbil(0, &["peer", "rights", "source", "--all"]);
+    Bbs { served: &served, name: "bbs".to_owned() }.clones(&[]);
+    let back = served.world.dump();
+    assert_eq!(rows(&back, "boards", "name"), rows(&source, "boards", "name"));
+    let names =
+        |dump: &Value| -> BTreeSet<String> { rows(dump, "users", "username").into_iter().map(|(_, n)| n).collect() };
+    assert!(!names(&source).is_empty());
+    assert_eq!(names(&back), names(&source));
+
+    // It lists them under the numbers that they have now; who cloned before does so again.
+    asks(&mut served);
+    let guest = Bbs { served: &served, name: "guest".to_owned() };
+    let before = rows(&guest.dump(), "users", "username");
+    guest.clones(&[]);
+    assert_eq!(rows(&guest.dump(), "users", "username"), before);
+    assert_eq!(rows(&back, "users", "username"), before);
+}
+
+#[test]
 fn r12_who_has_no_rights_sees_nothing_and_headers_count_once() {
     let served = Served::new(&["--messages", "2", "--files", "1", "--applets", "1", "--pms", "1"]);
     let (world, url) = (&served.world, &served.url);
