@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::Notify;
 
 const UNPOISONED: &str = "no holder of this lock can panic";
 
@@ -10,13 +13,14 @@ const UNPOISONED: &str = "no holder of this lock can panic";
 #[derive(Debug)]
 pub(super) struct Places<K> {
     busy: Arc<Mutex<HashMap<K, usize>>>,
+    freed: Arc<Notify>,
     each: usize,
 }
 
 impl<K: Clone + Eq + Hash> Places<K> {
     /// So many for each.
     pub(super) fn new(each: usize) -> Self {
-        Self { busy: Arc::default(), each }
+        Self { busy: Arc::default(), freed: Arc::default(), each }
     }
 
     /// A place, until the last clone of it is dropped; none if all are taken.
@@ -28,6 +32,23 @@ impl<K: Clone + Eq + Hash> Places<K> {
         }
         *count += 1;
         Some(Arc::new(Place { places: self.clone(), caller: caller.clone() }))
+    }
+
+    /// The same, but waits this long for one.
+    pub(super) async fn take_within(&self, caller: &K, patience: Duration) -> Option<Arc<Place<K>>> {
+        let wait = async {
+            loop {
+                let freed = self.freed.notified();
+                tokio::pin!(freed);
+                // From here on no place is missed that becomes free.
+                freed.as_mut().enable();
+                if let Some(place) = self.take(caller) {
+                    return place;
+                }
+                freed.await;
+            }
+        };
+        tokio::time::timeout(patience, wait).await.ok()
     }
 }
 
@@ -41,7 +62,7 @@ impl<K> Places<K> {
 
 impl<K> Clone for Places<K> {
     fn clone(&self) -> Self {
-        Self { busy: Arc::clone(&self.busy), each: self.each }
+        Self { busy: Arc::clone(&self.busy), freed: Arc::clone(&self.freed), each: self.each }
     }
 }
 
@@ -61,5 +82,7 @@ impl<K: Clone + Eq + Hash> Drop for Place<K> {
                 busy.remove(&self.caller);
             }
         }
+        drop(busy);
+        self.places.freed.notify_waiters();
     }
 }

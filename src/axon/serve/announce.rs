@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
+use futures_util::future::try_join_all;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -22,7 +23,7 @@ use crate::domain::axon::moment;
 use crate::domain::id::{CollectionId, ContentHash};
 use crate::store::axon::Item;
 
-/// Items that are loaded and written at once.
+/// Items that are written at once, on each core.
 const BATCH: usize = 100;
 /// A guest that asks for everything since before this moment begins anew: real ones ask since the year 1.
 const BEGINNING: &str = "1000-01-01T00:00:00Z";
@@ -62,16 +63,16 @@ impl AxonServe {
             Value::List(actions).to_line(),
             Value::from(moment::format(now)).to_line(),
         );
-        let batches: Vec<Vec<Told>> = told.chunks(BATCH).map(<[Told]>::to_vec).collect();
         let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
+        let batches: Vec<Vec<Told>> = told.chunks(BATCH * cores).map(<[Told]>::to_vec).collect();
         let serve = self.clone();
         let mut any = false;
         let written = stream::iter(batches)
-            .map(move |batch| {
+            // One after the other: what is begun ahead, and not read, would keep its connection to the index.
+            .then(move |batch| {
                 let (serve, wrapper) = (serve.clone(), Arc::clone(&wrapper));
                 async move { serve.write(batch, wrapper).await }
             })
-            .buffered(cores)
             .try_filter(|text| std::future::ready(!text.is_empty()))
             .map_ok(move |text| {
                 let text = if any { format!(", {text}") } else { text };
@@ -137,21 +138,14 @@ impl AxonServe {
                 items.insert((collection, item.content_hash), item);
             }
         }
-        blocking(move || {
-            let mut text = String::new();
-            for told in batch {
-                // What is gone meanwhile is not told.
-                let Some(item) = items.get(&(told.collection, told.content_hash)) else { continue };
-                if let Some(manifest) = manifest_for(item, &wrapper, told.kind)? {
-                    if !text.is_empty() {
-                        text.push_str(", ");
-                    }
-                    text.push_str(&manifest.to_value().to_line());
-                }
-            }
-            Ok(text)
-        })
-        .await
+        let items = Arc::new(items);
+        let part = |part: &[Told]| {
+            let (part, items, wrapper) = (part.to_vec(), Arc::clone(&items), Arc::clone(&wrapper));
+            blocking(move || write_part(part, &items, &wrapper))
+        };
+        let mut texts = try_join_all(batch.chunks(BATCH).map(part)).await?;
+        texts.retain(|text| !text.is_empty());
+        Ok(texts.join(", "))
     }
 
     async fn actions(
@@ -178,6 +172,25 @@ impl AxonServe {
         actions.sort_by_key(|(at, _)| *at);
         Ok(actions.into_iter().map(|(_, action)| action).collect())
     }
+}
+
+fn write_part(
+    part: Vec<Told>,
+    items: &HashMap<(CollectionId, ContentHash), Item>,
+    wrapper: &Wrapper,
+) -> Result<String, AxonServeError> {
+    let mut text = String::new();
+    for told in part {
+        // What is gone meanwhile is not told.
+        let Some(item) = items.get(&(told.collection, told.content_hash)) else { continue };
+        if let Some(manifest) = manifest_for(item, wrapper, told.kind)? {
+            if !text.is_empty() {
+                text.push_str(", ");
+            }
+            text.push_str(&manifest.to_value().to_line());
+        }
+    }
+    Ok(text)
 }
 
 /// The manifest of an item with the guest's envelope alone: any other name in it makes a real instance save the item anew,

@@ -42,7 +42,7 @@ impl Attached {
             .collect();
         let Some(last) = files.values().max().copied() else { return Ok(()) };
         // No file came after the others.
-        let waits = |line: &Line| is(line, &ContentType::Message) && line.changed_at < last;
+        let waits = |line: &Line| line.opens && is(line, &ContentType::Message) && line.changed_at < last;
         let waiting: Vec<ContentHash> = lines.iter().filter(|(_, line)| waits(line)).map(|(hash, _)| *hash).collect();
         self.find_out(store, collection, &waiting).await?;
         let known = self.0.lock().expect(UNPOISONED);
@@ -93,7 +93,8 @@ impl Attached {
 fn attached(item: &Item, chunks: &dyn ChunkStore) -> Option<Arc<[ContentHash]>> {
     let none = || Some(Arc::from([]));
     let long = item.chunks.iter().map(|(_, size)| u64::from(*size)).sum::<u64>() > MAX_BYTES;
-    let (Some(key), Ok(manifest)) = (&item.key, Manifest::parse(item.manifest.as_bytes())) else { return none() };
+    let key = item.key.as_ref()?;
+    let Ok(manifest) = Manifest::parse(item.manifest.as_bytes()) else { return none() };
     if long {
         return none();
     }

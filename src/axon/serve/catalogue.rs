@@ -27,6 +27,8 @@ pub(super) struct Line {
     pub(super) changed_at: Timestamp,
     /// How many chunks it has.
     pub(super) chunks: u32,
+    /// Its key is known here.
+    pub(super) opens: bool,
 }
 
 /// The complete items of a collection that anybody may see.
@@ -88,7 +90,7 @@ async fn read(store: &Store, collection: &CollectionId, generation: u64) -> Resu
     }
     passing |= items.iter().any(|item| item.came_at.is_none());
     let line = |item: ItemLine| {
-        let ItemLine { content_hash, mut kinds, changed_at: came_at, chunks, came_at: came_here } = item;
+        let ItemLine { content_hash, mut kinds, changed_at: came_at, chunks, came_at: came_here, opens } = item;
         let came_here = came_here.unwrap_or(came_at);
         kinds.remove(&ContentType::AppletData);
         let applet = shared.get(&content_hash);
@@ -98,7 +100,7 @@ async fn read(store: &Store, collection: &CollectionId, generation: u64) -> Resu
             kinds.remove(&ContentType::Applet);
         }
         let changed_at = applet.map_or(came_here, |at| came_here.max(*at));
-        (!kinds.is_empty()).then_some((content_hash, Line { kinds, came_at, changed_at, chunks }))
+        (!kinds.is_empty()).then_some((content_hash, Line { kinds, came_at, changed_at, chunks, opens }))
     };
     let lines = items.into_iter().filter_map(line).collect();
     Ok((Catalogue { collection: *collection, generation, lines }, passing))

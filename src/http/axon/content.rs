@@ -1,6 +1,7 @@
 //! `GET /api/bitsync/…`: whether an item can be had, and its chunks.
 
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
@@ -24,9 +25,12 @@ const FAILED: &str = r#"{"error":"BitSync service not available"}"#;
 pub(super) async fn get_has_content(
     peer: TrustedAxon,
     State(plane): State<AxonPlane>,
-    Path(content_hash): Path<String>,
+    content_hash: Result<Path<String>, PathRejection>,
 ) -> Response {
-    let Ok(content_hash) = content_hash.parse::<ContentHash>() else { return StatusCode::NOT_FOUND.into_response() };
+    // What is no text is no hash either.
+    let Some(content_hash) = content_hash.ok().and_then(|Path(text)| text.parse::<ContentHash>().ok()) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
     match plane.serve.has(&peer.guest, &content_hash).await {
         Ok(true) => StatusCode::OK.into_response(),
         Ok(false) => StatusCode::NOT_FOUND.into_response(),
@@ -51,9 +55,10 @@ pub(super) async fn get_has_content(
 pub(super) async fn get_chunk(
     peer: TrustedAxon,
     State(plane): State<AxonPlane>,
-    Path((content_hash, index)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
 ) -> Response {
     let none = || answer::json(StatusCode::NOT_FOUND, r#"{"detail":"Chunk not found."}"#);
+    let Ok(Path((content_hash, index))) = path else { return none() };
     let digits = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
     let (Ok(content_hash), Some(Ok(index))) = (content_hash.parse(), digits.then(|| index.parse::<u32>())) else {
         return none();

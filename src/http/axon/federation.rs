@@ -41,6 +41,7 @@ pub(super) async fn get_public_key(State(plane): State<AxonPlane>) -> Response {
         (status = 200, description = "Manifests, actions, and the moment of the answer", content_type = "application/json"),
         (status = 400, description = "There is no 'since'", content_type = "application/json"),
         (status = 401, description = "Anything wrong with the caller", content_type = "application/json"),
+        (status = 429, description = "Two such answers are on their way to the caller", content_type = "application/json"),
         (status = 500, description = "'since' is no moment, or something failed here", content_type = "application/json")
     )
 )]
@@ -50,6 +51,7 @@ pub(super) async fn get_sync(peer: TrustedAxon, State(plane): State<AxonPlane>, 
         _ => return answer::json(StatusCode::BAD_REQUEST, r#"{"error":"'since' timestamp is required."}"#),
     };
     let Some(since) = read(&since) else { return answer::json(StatusCode::INTERNAL_SERVER_ERROR, SYNC_FAILED) };
+    let Some(place) = plane.syncs.take(&peer.guest.name) else { return answer::too_many() };
     let now = plane.clock.now();
     let told = match plane.serve.announcements(&peer.guest, since, now).await {
         Ok(told) => told,
@@ -74,7 +76,11 @@ pub(super) async fn get_sync(peer: TrustedAxon, State(plane): State<AxonPlane>, 
     };
     let more = (!whole).then(|| told.map_err(cut).boxed());
     let (serve, guest) = (plane.serve.clone(), peer.guest.clone());
-    let taken = move || serve.taken(&guest, now);
+    // The answer keeps the place until its end.
+    let taken = move || {
+        drop(place);
+        serve.taken(&guest, now);
+    };
     let body = Body::from_stream(sending::send(&plane, peer, first.freeze(), more, taken));
     let mut response = answer::json(StatusCode::OK, body);
     if whole {

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{AxonPlane, answer};
 use crate::axon::serve::{AxonGuest, AxonServeError};
@@ -19,6 +20,8 @@ use crate::http::places::Place;
 
 /// What the unsigned routes begin with.
 const UNSIGNED: &str = "/api/identity/";
+/// How long a request waits for one of its guest's places: a real instance gives an item up when a chunk is refused.
+const WAIT_FOR_PLACE: Duration = Duration::from_secs(10);
 const FAILED: &str = r#"{"error":"Failed to process the request."}"#;
 
 /// An Axon instance that signed this request, is trusted at this moment, and has not sent it before. Made by the guard only.
@@ -88,7 +91,16 @@ async fn admit(plane: &AxonPlane, headers: &HeaderMap) -> Result<Option<TrustedA
         tracing::info!(peer = guest.name, %fault, "a request in the name of an Axon instance was refused");
         return Ok(None);
     }
-    let place = plane.places.take(&guest.name).ok_or(Refusal::TooMany)?;
+    let place = match plane.places.take(&guest.name) {
+        Some(place) => place,
+        None => {
+            let place = plane.places.take_within(&guest.name, WAIT_FOR_PLACE).await.ok_or(Refusal::TooMany)?;
+            if !plane.serve.still_welcome(&guest).await? {
+                return Ok(None);
+            }
+            place
+        }
+    };
     if !plane.serve.take_signature(&claim, now).await? {
         tracing::warn!(peer = guest.name, "a request was replayed");
         return Ok(None);

@@ -27,12 +27,17 @@ use super::places::Places;
 use crate::axon::serve::AxonServe;
 use crate::clock::Clock;
 
+/// So many answers to what is new does one guest get at once. A real instance asks for one.
+const SYNCS_PER_PEER: usize = 2;
+
 /// What these routes need. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AxonPlane {
     serve: AxonServe,
     clock: Arc<dyn Clock>,
     places: Places<String>,
+    /// The same for answers to what is new, which cost most.
+    syncs: Places<String>,
     /// Watches over open answers.
     watches: TaskTracker,
 }
@@ -40,7 +45,13 @@ pub struct AxonPlane {
 impl AxonPlane {
     /// Serves what `serve` lets be seen.
     pub fn new(serve: AxonServe, clock: Arc<dyn Clock>, limits: PeerLimits) -> Self {
-        Self { serve, clock, places: Places::new(limits.requests_per_peer), watches: TaskTracker::new() }
+        Self {
+            serve,
+            clock,
+            places: Places::new(limits.requests_per_peer),
+            syncs: Places::new(SYNCS_PER_PEER),
+            watches: TaskTracker::new(),
+        }
     }
 
     /// Waits until what was given on answers that have ended is recorded.

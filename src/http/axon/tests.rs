@@ -333,6 +333,57 @@ async fn what_a_mirror_gets_late_is_told_as_new() {
 }
 
 #[tokio::test]
+async fn answers_that_nobody_reads_stall_nobody() {
+    let guest = key("b");
+    let world = World::new(guest.public()).await;
+    world.keep((0..1_500_u32).map(|n| n.to_be_bytes().to_vec())).await;
+    let mut unread = Vec::new();
+    let ask = async || {
+        world.later(1);
+        let asked = world.signed(&guest, "/api/sync/?since=0001-01-01T00:00:00+00:00");
+        world.router.clone().oneshot(asked).await.unwrap()
+    };
+    for _ in 0..SYNCS_PER_PEER {
+        let answer = ask().await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert!(!answer.headers().contains_key("Content-Length"), "it is longer than what is made at once");
+        unread.push(answer);
+    }
+    assert!(!world.host.store.index.in_use(), "no answer keeps a connection");
+    let answer = ask().await;
+    assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(answer.headers().contains_key("Retry-After"));
+    unread.pop();
+    assert_eq!(ask().await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_request_too_many_waits_for_a_place() {
+    let guest = key("b");
+    let world = World::new(guest.public()).await;
+    let kept = world.keep([vec![1; 100]].into_iter()).await;
+    let places: Vec<_> = std::iter::from_fn(|| world.plane.places.take(&"guest".to_owned())).collect();
+    assert!(!places.is_empty());
+    let asked = world.ask(world.signed(&guest, &format!("/api/bitsync/chunk/{}/0/", kept[0])));
+    let (answer, ()) = tokio::join!(asked, async {
+        tokio::task::yield_now().await;
+        drop(places);
+    });
+    assert_eq!(answer.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_text_does_not_exist() {
+    let guest = key("b");
+    let world = World::new(guest.public()).await;
+    let (status, _, body) = world.ask(world.signed(&guest, "/api/bitsync/has_content/%ff/")).await;
+    assert_eq!((status, body), (StatusCode::NOT_FOUND, Vec::new()));
+    world.later(1);
+    let (status, _, body) = world.ask(world.signed(&guest, "/api/bitsync/chunk/%ff/0/")).await;
+    assert_eq!((status, body), (StatusCode::NOT_FOUND, br#"{"detail":"Chunk not found."}"#.to_vec()));
+}
+
+#[tokio::test]
 async fn a_message_is_told_again_when_the_file_that_it_attaches_has_come() {
     let guest = key("b");
     let world = World::new(guest.public()).await;
@@ -363,6 +414,35 @@ async fn a_message_is_told_again_when_the_file_that_it_attaches_has_come() {
     world.later(2);
     let told = world.told(&guest, &since(&world).to_string()).await;
     assert_eq!(told, [came[0].to_string(), kept[0].to_string()]);
+}
+
+#[tokio::test]
+async fn a_message_whose_key_comes_later_follows_its_file_too() {
+    let guest = key("b");
+    let world = World::new(guest.public()).await;
+    let file = br#"{"type": "file"}"#.to_vec();
+    let message = serde_json::json!({
+        "type": "message", "subject": "s", "body": "b", "board": "general", "pubkey": null,
+        "attachment_hashes": [ContentHash::of(&file).to_string()],
+    });
+    let kept = world.keep([message.to_string().into_bytes()].into_iter()).await;
+    world.keep_as(ContentType::File, world.clock.now(), [b"another".to_vec()].into_iter()).await;
+    let shelf = world.host.store.axon(default_collection(&world.host.store).await.unwrap().id);
+    let with_key = || async { shelf.item(&kept[0]).await.unwrap().unwrap() };
+    let (opened, closed) = (with_key().await, Item { key: None, ..with_key().await });
+    shelf.put(&Change { items: vec![closed], ..Change::default() }).await.unwrap();
+    let poll = async || {
+        world.later(2);
+        let since = world.clock.now() - jiff::SignedDuration::from_mins(10);
+        world.told(&guest, &since.to_string()).await
+    };
+    for _ in 0..20 {
+        poll().await;
+    }
+    shelf.put(&Change { items: vec![opened], ..Change::default() }).await.unwrap();
+    assert!(poll().await.is_empty());
+    let came = world.keep_as(ContentType::File, world.clock.now(), [file].into_iter()).await;
+    assert_eq!(poll().await, [came[0].to_string(), kept[0].to_string()]);
 }
 
 #[tokio::test]

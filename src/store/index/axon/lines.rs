@@ -23,6 +23,8 @@ pub struct ItemLine {
     pub came_at: Option<Timestamp>,
     /// How many chunks it has.
     pub chunks: u32,
+    /// Its key is known here.
+    pub opens: bool,
 }
 
 impl Index {
@@ -48,7 +50,7 @@ impl Index {
     /// [`IndexError`].
     pub async fn axon_lines(&self, collection: &CollectionId) -> Result<Vec<ItemLine>, IndexError> {
         let rows = sqlx::query(
-            "SELECT content_hash, kinds, changed_at, came_at,
+            "SELECT content_hash, kinds, changed_at, came_at, sealed_key IS NOT NULL AS opens,
                (SELECT count(*) FROM axon_item_chunk chunk WHERE chunk.item_no = item.no) AS chunks
              FROM axon_item item JOIN collection ON collection.no = collection_no
              WHERE collection.id = ?1 AND complete ORDER BY changed_at, item.no",
@@ -64,6 +66,7 @@ impl Index {
                     changed_at: moment(row, "changed_at")?,
                     came_at: optional_moment(row, "came_at")?,
                     chunks: u32::try_from(row.try_get::<i64, _>("chunks")?).map_err(|_| IndexError::Damaged(None))?,
+                    opens: row.try_get("opens")?,
                 })
             })
             .collect()
