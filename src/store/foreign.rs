@@ -124,6 +124,8 @@ impl Store {
         path: &Path,
         wanted: &(dyn Fn(&str) -> bool + Send + Sync),
     ) -> Result<Vec<Table>, ForeignError> {
+        // The log stands beside the file itself, not beside a link to it.
+        let path = &real(path)?;
         let in_place = can_be_read_in_place(path)?;
         if in_place {
             match read_at(path, true, wanted).await {
@@ -296,6 +298,14 @@ fn clear(all: &Path) {
 fn seen(path: &Path) -> Vec<Option<(u64, Option<std::time::SystemTime>)>> {
     let look = |path: PathBuf| std::fs::metadata(path).ok().map(|found| (found.len(), found.modified().ok()));
     std::iter::once(path.to_owned()).chain(["-wal", "-journal"].map(|end| beside(path, end))).map(look).collect()
+}
+
+/// Where a file is, links followed.
+fn real(path: &Path) -> Result<PathBuf, ForeignError> {
+    std::fs::canonicalize(path).map_err(|cause| match cause.kind() {
+        std::io::ErrorKind::NotFound => ForeignError::Missing(path.to_owned()),
+        _ => ForeignError::Io { path: path.to_owned(), cause },
+    })
 }
 
 fn beside(path: &Path, end: &str) -> PathBuf {

@@ -52,6 +52,14 @@ pub enum PlaceError {
         /// For what.
         looked: String,
     },
+    /// The settings name another one, which cannot be read. What they say is not shown: passwords stand in it.
+    #[error("{}/.env says with {name} which database the Axon BBS has, and that is no SQLite database that can be read here; name it with --database", root.display())]
+    NamedDatabase {
+        /// Where.
+        root: PathBuf,
+        /// By which name.
+        name: &'static str,
+    },
     /// No SECRET_KEY.
     #[error("there is no SECRET_KEY in {}: neither .env nor a settings.py has one; name a file that has it with --secret-key-file", .0.display())]
     NoSecretKey(PathBuf),
@@ -90,12 +98,17 @@ fn database(root: &Path, options: &Options, env: &str) -> Result<PathBuf, PlaceE
     if let Some(named) = &options.database {
         return Ok(named.clone());
     }
-    let said = DATABASE_NAMES.iter().filter_map(|name| value(env, name)).map(|said| {
+    if let Some((name, said)) = DATABASE_NAMES.iter().find_map(|name| Some((*name, value(env, name)?))) {
+        // What it says counts: another file may lie about that was the database once.
         let path = said.strip_prefix("sqlite://").map_or(said.as_str(), |rest| rest.strip_prefix('/').unwrap_or(rest));
-        root.join(path)
-    });
+        let path = root.join(path.split('?').next().unwrap_or_default());
+        return match is_database(&path) {
+            true => Ok(path),
+            false => Err(PlaceError::NamedDatabase { root: root.to_owned(), name }),
+        };
+    }
     let usual = DATABASES.iter().map(|name| root.join(name));
-    let mut found: Vec<PathBuf> = said.chain(usual).filter(|path| is_database(path)).collect();
+    let mut found: Vec<PathBuf> = usual.filter(|path| is_database(path)).collect();
     if found.is_empty() {
         for folder in [root.to_owned(), root.join("data")] {
             let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());

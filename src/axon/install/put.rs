@@ -19,6 +19,7 @@ use super::{InstallError, Installation, Place};
 use crate::axon::folder::dir::{Access, Dir, DirError};
 use crate::axon::folder::read::FolderItem;
 use crate::axon::library::Applet;
+use crate::domain::axon::backup::SharedState;
 use crate::domain::axon::backup::chunk_file;
 use crate::domain::axon::cipher::Decryptor;
 use crate::domain::axon::key::{PublicKey, Wrapper};
@@ -53,8 +54,8 @@ pub struct Returning {
     pub code: Option<Piece>,
     /// Its users' data, in the order of `applet.data`.
     pub data: Vec<Piece>,
-    /// The room of its shared state, if it is known.
-    pub room: Option<String>,
+    /// Its shared states, each with its room if that is known.
+    pub states: Vec<(Option<String>, SharedState)>,
 }
 
 /// Where applets go back to.
@@ -96,7 +97,7 @@ pub(super) struct Ready {
     pub code: Option<Manifest>,
     /// By the place in the applet's data.
     pub data: Vec<(usize, Manifest)>,
-    pub room: Option<String>,
+    pub states: Vec<(Option<String>, SharedState)>,
 }
 
 impl PutBack<'_> {
@@ -242,7 +243,7 @@ impl<'a> Placing<'a> {
                 }
             }
         }
-        Ok(Some(Ready { applet: it.applet, code, data, room: it.room }))
+        Ok(Some(Ready { applet: it.applet, code, data, states: it.states }))
     }
 
     /// Verifies an item, writes its chunks, and gives the manifest that it has there; or why it cannot be there. `of_data`: it is a

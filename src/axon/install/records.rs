@@ -358,9 +358,9 @@ fn kept_value(column: &str, cell: &Cell) -> Value {
     if column.contains("private_key") || column == "last_synced_at" { Value::Null } else { plain(cell) }
 }
 
-/// The rooms of shared states, by applet: read from the pages of a table.
-pub fn rooms(records: &[Record]) -> BTreeMap<String, String> {
-    let mut rooms = BTreeMap::new();
+/// The rooms of each applet with their shared states: read from the pages of a table.
+pub fn rooms(records: &[Record]) -> BTreeMap<String, Vec<(String, SharedState)>> {
+    let mut rooms: BTreeMap<String, Vec<(String, SharedState)>> = BTreeMap::new();
     for record in records.iter().filter(|record| record.path.contains("_appletsharedstate/")) {
         let Ok(Value::Object(page)) = Value::parse(&record.bytes) else { continue };
         let (Some(Value::List(columns)), Some(Value::List(rows))) = (page.get("columns"), page.get("rows")) else {
@@ -373,12 +373,28 @@ pub fn rooms(records: &[Record]) -> BTreeMap<String, String> {
             })
         };
         let (Some(applet), Some(room)) = (named("applet_id"), named("room_id")) else { continue };
+        let (data, version, changed) = (named("state_data"), named("version"), named("last_updated"));
         for row in rows {
             let Value::List(row) = row else { continue };
+            let text = |at: Option<usize>| match at.and_then(|at| row.get(at)) {
+                Some(Value::Text(text)) => Some(text.to_string_lossy().into_owned()),
+                _ => None,
+            };
+            let parsed = text(data).and_then(|text| Value::parse(text.as_bytes()).ok());
+            let (Some(Value::Object(state_data)), Some(last_updated)) =
+                (parsed, text(changed).and_then(|text| moment::parse(&text)))
+            else {
+                continue;
+            };
+            let version = match version.and_then(|at| row.get(at)).map(Value::to_raw_line) {
+                Some(line) => line.parse().unwrap_or(0),
+                None => 0,
+            };
+            let state = SharedState { state_data, version, last_updated };
             if let (Some(Value::Text(applet)), Some(Value::Text(room))) = (row.get(applet), row.get(room))
                 && let Some(id) = uuid(&Cell::Text(applet.to_string_lossy().into_owned()))
             {
-                rooms.entry(id.to_string()).or_insert_with(|| room.to_string_lossy().into_owned());
+                rooms.entry(id.to_string()).or_default().push((room.to_string_lossy().into_owned(), state));
             }
         }
     }

@@ -25,7 +25,7 @@ pub(super) struct Rows<'a> {
 
 impl Rows<'_> {
     pub(super) async fn applet(&mut self, ready: Ready, report: &mut PutReport) -> Result<(), InstallError> {
-        let Ready { applet, code, data, room } = ready;
+        let Ready { applet, code, data, states } = ready;
         let metadata = &applet.metadata;
         let name = metadata.name.to_string_lossy().into_owned();
         let category = match &metadata.category {
@@ -87,10 +87,10 @@ impl Rows<'_> {
                 report.scores += 1;
             }
         }
-        if let Some(state) = &applet.state
-            && self.state(&name, id, state, room).await?
-        {
-            report.states += 1;
+        for (room, state) in &states {
+            if self.state(&name, id, state, room.clone()).await? {
+                report.states += 1;
+            }
         }
         report.restored.push(name);
         Ok(())

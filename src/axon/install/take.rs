@@ -53,6 +53,10 @@ pub struct TakeOver<'a> {
 /// What was taken over.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct TakeReport {
+    /// Which database was read.
+    pub database: std::path::PathBuf,
+    /// What this version of the BBS has no table of.
+    pub no_table_of: Vec<String>,
     /// Items that its rows name, by kind.
     pub items: BTreeMap<String, u64>,
     /// Of those, new here or whole only now.

@@ -55,19 +55,15 @@ pub async fn take_over(
     context: &Context,
 ) -> anyhow::Result<(TakeReport, Option<u64>)> {
     let place = Place::find(dir, &args.options())?;
+    let database = place.database.clone();
     let installation = Installation::open(store, place).await?;
-    let missing = installation.missing();
-    if !missing.is_empty() {
-        let message =
-            format!("this version of the BBS has no table of {}: nothing of that was taken", missing.join(", "));
-        crate::monitor::Monitor::notice(&**progress, &message);
-    }
+    let no_table_of = installation.missing().iter().map(ToString::to_string).collect();
     let instance = instance(store).await?;
     let work = TakeOver { store, collection, instance: &instance, now: context.clock.now(), monitor: &**progress };
     let taken = work.run(&installation, cancel).await;
     // What came is kept in a snapshot, also if it was stopped.
     let made = snapshot(store, collection, progress.clone(), cancel, context).await;
-    Ok((taken?, made?))
+    Ok((TakeReport { database, no_table_of, ..taken? }, made?))
 }
 
 /// In words.
@@ -75,6 +71,7 @@ pub fn in_words(report: &TakeReport, made: Option<u64>, collection: &str) -> Vec
     let named = |kind: &str| report.items.get(kind).copied().unwrap_or(0);
     let rows: u64 = report.tables.values().sum();
     let mut lines = vec![
+        format!("database {}", report.database.display()),
         format!(
             "{}, {}, {}, {}, {} of users, {}, {}; {} in {}",
             count(named("message"), "message"),
@@ -94,6 +91,10 @@ pub fn in_words(report: &TakeReport, made: Option<u64>, collection: &str) -> Vec
             bytes(report.bytes)
         ),
     ];
+    if !report.no_table_of.is_empty() {
+        let missing = report.no_table_of.join(", ");
+        lines.push(format!("this version of the BBS has no table of {missing}: nothing of that was taken"));
+    }
     match made {
         Some(sequence) => lines.push(format!("snapshot {collection}@{sequence}")),
         None => lines.push("nothing new since the last snapshot".to_owned()),
@@ -104,7 +105,7 @@ pub fn in_words(report: &TakeReport, made: Option<u64>, collection: &str) -> Vec
 /// As JSON.
 pub fn document(report: &TakeReport, made: Option<u64>) -> Value {
     json!({
-        "items": report.items, "new_items": report.new_items, "incomplete": report.incomplete, "chunks": report.chunks,
+        "database": report.database, "no_table_of": report.no_table_of, "items": report.items, "new_items": report.new_items, "incomplete": report.incomplete, "chunks": report.chunks,
         "bytes": report.bytes, "tables": report.tables, "applets": report.applets, "data": report.data,
         "scores": report.scores, "shared_states": report.states, "changed_records": report.changed, "snapshot": made,
     })

@@ -16,6 +16,7 @@ use crate::axon::folder::read::{BackupFolder, FolderApplet};
 use crate::axon::install::{Installation, Piece, Place, PutBack, Returning, TABLES, rooms};
 use crate::axon::library::Library;
 use crate::clock::Clock;
+use crate::domain::axon::backup::SharedState;
 use crate::domain::axon::manifest::Manifest;
 use crate::domain::axon::private::PrivateKey;
 use crate::domain::crypto::secret::Secret;
@@ -51,7 +52,8 @@ pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow:
         None => of_collection(known, args.applet.as_deref(), &keys)?,
     };
     for it in &mut applets {
-        it.room = rooms_by_applet.remove(it.applet.metadata.id.as_str());
+        let known = rooms_by_applet.remove(it.applet.metadata.id.as_str()).unwrap_or_default();
+        it.states = states_of(it, known, args.dir.is_some(), &*progress);
     }
     let work = PutBack { store, now: context.clock.now(), monitor: &*progress, force: args.force };
     let put = work.run(installation, applets).await;
@@ -87,6 +89,38 @@ pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow:
     Ok(out.outcome(&problems))
 }
 
+/// The shared states of an applet, each with its own room. A backup folder has one without its room: it goes into the room that had it,
+/// or into the only one.
+fn states_of(
+    it: &Returning,
+    known: Vec<(String, SharedState)>,
+    of_folder: bool,
+    monitor: &dyn Monitor,
+) -> Vec<(Option<String>, SharedState)> {
+    let own = it.applet.state.as_ref().map(|state| SharedState::clone(state));
+    if !of_folder && !known.is_empty() {
+        return known.into_iter().map(|(room, state)| (Some(room), state)).collect();
+    }
+    let Some(own) = own else { return Vec::new() };
+    let is_it = |state: &SharedState| state.version == own.version && state.state_data == own.state_data;
+    let at = known.iter().position(|(_, state)| is_it(state)).or((known.len() == 1).then_some(0));
+    let left: Vec<&str> =
+        known.iter().enumerate().filter(|(n, _)| Some(*n) != at).map(|(_, (room, _))| room.as_str()).collect();
+    if !left.is_empty() {
+        let what = if at.is_some() { "" } else { "the shared state of the backup, whose room is not known, and " };
+        let message = format!(
+            "{what}the shared states of the rooms {left:?} were left out: the backup folder has one state only; without the folder all known ones are restored"
+        );
+        let name = it.applet.metadata.name.to_string_lossy();
+        monitor.problem(Problem { subject: format!("applet {name}"), message });
+    }
+    match at {
+        Some(at) => vec![(Some(known[at].0.clone()), own)],
+        None if known.is_empty() => vec![(None, own)],
+        None => Vec::new(),
+    }
+}
+
 fn of_folder(
     dir: &Path,
     only: Option<&str>,
@@ -116,7 +150,7 @@ fn of_folder(
             applet,
             code: code.map(piece),
             data: data.into_iter().map(piece).collect(),
-            room: None,
+            states: Vec::new(),
         });
     }
     Ok(applets)
@@ -133,7 +167,7 @@ fn of_collection(known: Library, only: Option<&str>, keys: &[PrivateKey]) -> any
         };
         let code = applet.metadata.code_manifest.as_ref().map(piece);
         let data = applet.data.iter().map(|row| piece(&row.data_manifest)).collect();
-        applets.push(Returning { applet: applet.clone(), code, data, room: None });
+        applets.push(Returning { applet: applet.clone(), code, data, states: Vec::new() });
     }
     let name = only.unwrap_or_default();
     anyhow::ensure!(!applets.is_empty() || only.is_none(), "there is no applet {name:?} in the collection");

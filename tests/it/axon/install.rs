@@ -326,6 +326,25 @@ fn things_in_other_places_are_found_where_they_are_named() {
     args.extend(["--chunks", &chunks]);
     let said = world.bulbil(0, &args);
     assert!(said["result"]["chunks"].as_u64().unwrap() > 0, "{said}");
+    assert_eq!(said["result"]["database"], database.as_str());
+    // What the settings name counts, also when something else lies where it usually is.
+    fs::copy(&database, install.join("data/axon_bbs.sqlite3")).unwrap();
+    for (url, is_said) in
+        [("postgres://u:secret@h/axon", true), ("sqlite:////nowhere/x.db?timeout=20", true), ("", false)]
+    {
+        let url = if url.is_empty() { format!("sqlite:///{database}?timeout=20") } else { url.to_owned() };
+        let secret = fs::read_to_string(elsewhere.join("env")).unwrap();
+        fs::write(install.join(".env"), format!("{secret}\nDATABASE_URL={url}\n")).unwrap();
+        let args =
+            ["axon", "backup", "--install", install.to_str().unwrap(), "--chunks", &chunks, "--collection", "mine"];
+        match is_said {
+            true => {
+                let said = world.fails(&args);
+                assert!(said.contains("DATABASE_URL") && !said.contains("secret"), "{said}");
+            }
+            false => assert_eq!(world.bulbil(0, &args)["result"]["database"], database.as_str()),
+        }
+    }
     // A collection of something else is not mixed with it.
     world.bulbil(0, &["collection", "add", "notes", elsewhere.to_str().unwrap()]);
     args[9] = "notes";
@@ -554,4 +573,36 @@ fn killed_anywhere_the_bbs_has_all_applets_or_none() {
     assert!(seen.contains(&0));
     world.put_back(0, &[]);
     assert_eq!(of_applets(&world.holds("install")), of_applets(&all));
+}
+
+#[test]
+fn a_database_behind_a_link_is_read_with_what_stands_only_in_its_log() {
+    let world = World::installed(SMALL);
+    let (link, real) = (world.path("install/data/axon_bbs.sqlite3"), world.path("real.sqlite3"));
+    fs::rename(&link, &real).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let _running = world.runs("WAL");
+    world.take_over(0);
+    assert_eq!(world.table("messaging_messageboard")[0]["description"], "only in the log");
+}
+
+#[test]
+fn every_room_of_an_applet_comes_back_with_its_own_state() {
+    let world = World::installed(SMALL);
+    world.sql(
+        "install",
+        "INSERT INTO applets_appletsharedstate (id, applet_id, room_id, state_data, version, last_updated) \
+         SELECT '000000000000000000000000000000a1', applet_id, 'arena', '{\"i am\": \"arena\"}', 700, last_updated \
+         FROM applets_appletsharedstate LIMIT 1;",
+    );
+    world.take_over(0);
+    let all = world.holds("install");
+    assert_eq!(all["shared_states"].as_array().unwrap().len(), 2, "{all}");
+    world.drops_its_applets("install", &all);
+    world.put_back(0, &[]);
+    let states = |dump: &Value| {
+        let rows = dump["shared_states"].as_array().unwrap().iter();
+        rows.map(|row| (row["room_id"].to_string(), row["version"].to_string())).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(states(&world.holds("install")), states(&all));
 }

@@ -107,12 +107,14 @@ impl Index {
     /// [`IndexError::NameTaken`] if another one has its key.
     pub async fn put_axon_peer(&self, peer: &AxonPeer) -> Result<(), IndexError> {
         let mut tx = self.begin().await?;
-        for table in ["axon_fetched", "axon_settled"] {
-            let sql = sqlx::AssertSqlSafe(format!(
-                "DELETE FROM {table} WHERE public_key IN (SELECT public_key FROM axon_peer WHERE name = ?1 AND trust <> ?2)"
-            ));
-            sqlx::query(sql).bind(peer.name.clone()).bind(to_json(&peer.trust)).execute(&mut *tx).await?;
-        }
+        // What it has fetched it has, whatever it may have from now on.
+        sqlx::query(
+            "DELETE FROM axon_settled WHERE public_key IN (SELECT public_key FROM axon_peer WHERE name = ?1 AND trust <> ?2)",
+        )
+        .bind(peer.name.clone())
+        .bind(to_json(&peer.trust))
+        .execute(&mut *tx)
+        .await?;
         put(&mut tx, peer).await?;
         self.commit_with_ledger(tx).await
     }
