@@ -97,7 +97,7 @@ fn states_of(
     of_folder: bool,
     monitor: &dyn Monitor,
 ) -> Vec<(Option<String>, SharedState)> {
-    let own = it.applet.state.as_ref().map(|state| SharedState::clone(state));
+    let own = it.applet.state.as_deref().cloned();
     if !of_folder && !known.is_empty() {
         return known.into_iter().map(|(room, state)| (Some(room), state)).collect();
     }

@@ -301,10 +301,13 @@ async fn number(connection: &mut SqliteConnection, collection: &CollectionId) ->
     no.ok_or(IndexError::NoSuchCollection { id: *collection })
 }
 
+/// An item's hash, kinds, manifest, whether there is a key, whether it is complete, and the moment of the change.
+type ItemState = (Vec<u8>, String, String, bool, bool, i64);
+
 /// When what is known came here.
 struct Known {
-    /// By hash, kinds, manifest, whether there is a key, whether it is complete, and the moment of the change.
-    items: HashMap<(Vec<u8>, String, String, bool, bool, i64), Option<i64>>,
+    /// By what is known of it.
+    items: HashMap<ItemState, Option<i64>>,
     /// By path and the moment of the change.
     documents: HashMap<(String, i64), Option<i64>>,
 }
