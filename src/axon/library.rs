@@ -61,9 +61,25 @@ pub struct Applet {
     pub state: Option<Kept<SharedState>>,
 }
 
-/// A name that somebody gave, to be shown: what would move a terminal's cursor is replaced.
+/// There is no applet that is meant.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no applet {name:?} here; there are: {there}")]
+pub struct NoApplet {
+    /// Which name was given.
+    pub name: String,
+    /// What there is.
+    pub there: String,
+}
+
+/// A name that somebody gave, to be shown: what would move a terminal's cursor, or turn the direction of what follows, is replaced.
 pub fn shown(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    name.chars().map(|c| if is_unseen(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// Whether a character is not seen itself, and may change how others are.
+pub(in crate::axon) fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 impl Applet {
@@ -75,8 +91,8 @@ impl Applet {
     /// Whether an admin means this applet: by its name, or by that of its folder in a backup, where `_` may be read as space.
     pub fn is_called(&self, name: &str) -> bool {
         let own = self.metadata.name.to_string_lossy();
-        let folder = backup::applet_folder(&own).unwrap_or_default();
-        own == name || folder == name || folder.replace('_', " ") == name
+        let is_folder = |folder: String| folder == name || folder.replace('_', " ") == name;
+        own == name || backup::applet_folder(&own).is_ok_and(is_folder)
     }
 }
 
@@ -149,9 +165,20 @@ impl Library {
         item.key.as_ref().filter(|_| is_same)
     }
 
-    /// The applet with this name.
-    pub fn applet_named(&self, name: &str) -> Option<(&String, &Applet)> {
-        self.applets.iter().find(|(_, applet)| applet.metadata.name.as_str() == Some(name))
+    /// All applets, the oldest first, or those that `only` means.
+    ///
+    /// # Errors
+    /// [`NoApplet`] if it means none.
+    pub fn chosen(&self, only: Option<&str>) -> Result<Vec<&Applet>, NoApplet> {
+        let mut applets: Vec<&Applet> = self.applets.values().collect();
+        applets.sort_by_key(|applet| applet.metadata.created_at);
+        let Some(name) = only else { return Ok(applets) };
+        let there: Vec<String> = applets.iter().map(|applet| applet.shown()).collect();
+        applets.retain(|applet| applet.is_called(name));
+        match applets.is_empty() {
+            true => Err(NoApplet { name: name.to_owned(), there: there.join(", ") }),
+            false => Ok(applets),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! Changing wants the database for itself: nobody else may have it open.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -277,11 +278,15 @@ impl Drop for Scratch {
     }
 }
 
-/// Makes an empty file, which nobody has made meanwhile, with the rights of another.
+/// Makes an empty file, which nobody has made meanwhile, with the rights and, if root makes it, the owner of another.
 fn claim(like: &Path, path: &Path) -> std::io::Result<()> {
-    let rights = std::fs::metadata(like)?.permissions();
+    let like = std::fs::metadata(like)?;
     let file = std::fs::File::create_new(path)?;
-    file.set_permissions(rights)
+    file.set_permissions(like.permissions())?;
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::fchown(&file, Some(like.uid()), Some(like.gid()))?;
+    }
+    Ok(())
 }
 
 /// Removes what processes left that are no more.

@@ -23,9 +23,8 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::folder::dir::{Access, Dir, DirError};
-use super::folder::read::FolderError;
 use super::folder::stage::Stage;
-use super::library::{Applet, Library};
+use super::library::{Applet, Library, NoApplet};
 use crate::domain::axon::backup;
 use crate::domain::axon::json::{Object, Value};
 use crate::domain::axon::moment;
@@ -73,7 +72,7 @@ pub struct ExtractReport {
 pub enum ExtractError {
     /// There is no applet of that name.
     #[error(transparent)]
-    Folder(#[from] FolderError),
+    NoApplet(#[from] NoApplet),
     /// The target can be no folder.
     #[error("{0} can be no folder that is made here: give a path that ends with its name")]
     Target(PathBuf),
@@ -106,7 +105,7 @@ pub fn extract(
     monitor: &dyn Monitor,
     cancel: &CancellationToken,
 ) -> Result<ExtractReport, ExtractError> {
-    let applets = chosen(library, options.applet)?;
+    let applets = library.chosen(options.applet)?;
     let target = std::path::absolute(options.target).map_err(|cause| DirError::Io {
         what: "find",
         path: options.target.to_owned(),
@@ -144,18 +143,6 @@ struct Layout<'a> {
     cancel: &'a CancellationToken,
     root: &'a Dir,
     report: ExtractReport,
-}
-
-fn chosen<'a>(library: &'a Library, only: Option<&str>) -> Result<Vec<&'a Applet>, FolderError> {
-    let mut applets: Vec<&Applet> = library.applets.values().collect();
-    applets.sort_by_key(|applet| applet.metadata.created_at);
-    let Some(name) = only else { return Ok(applets) };
-    let there: Vec<String> = applets.iter().map(|applet| applet.shown()).collect();
-    applets.retain(|applet| applet.is_called(name));
-    match applets.is_empty() {
-        true => Err(FolderError::NoApplet { name: name.to_owned(), there: there.join(", ") }),
-        false => Ok(applets),
-    }
 }
 
 impl Layout<'_> {

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use crate::axon::library::is_unseen;
+
 /// Longest name, in bytes. What makes a name single is added to it.
 const MAX_LEN: usize = 200;
 /// Longest ending that is kept when a name is cut, in bytes.
@@ -29,12 +31,7 @@ impl Names {
 
 /// A name that is one everywhere: no separators, nothing that cannot be seen, no dot in front.
 fn plain(name: &str) -> String {
-    let is_bad = |c: char| {
-        c.is_control()
-            || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
-            // Letters that turn the direction of those after them, or have no width.
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
+    let is_bad = |c: char| is_unseen(c) || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|');
     let mut text: String = name.chars().map(|c| if is_bad(c) { '_' } else { c }).collect();
     text = text.trim().trim_end_matches(['.', ' ']).to_owned();
     if let Some(rest) = text.strip_prefix('.') {

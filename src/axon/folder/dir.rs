@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{
-    AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, fstat, fsync, mkdirat, open, openat, renameat_with,
-    statat, unlinkat,
+    AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, RenameFlags, Uid, chownat, fstat, fsync, mkdirat, open,
+    openat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -221,6 +221,21 @@ impl Dir {
     pub fn write(&self, name: &str, bytes: &[u8], access: Access) -> Result<(), DirError> {
         let mut file = self.create(name, access)?;
         file.write_all(bytes).map_err(|cause| DirError::Io { what: "write", path: self.path.join(name), cause })
+    }
+
+    /// Where root made an entry in somebody's folders, gives it to whom `like` belongs to.
+    ///
+    /// # Errors
+    /// [`DirError`].
+    pub fn give(&self, name: &str, like: &Self) -> Result<(), DirError> {
+        let failed = |errno| io("give away", self.path.join(name), errno);
+        let owner = fstat(&like.fd).map_err(failed)?;
+        let made = statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        if rustix::process::geteuid().is_root() && made.st_uid == 0 && owner.st_uid != 0 {
+            let (uid, gid) = (Uid::from_raw(owner.st_uid), Gid::from_raw(owner.st_gid));
+            chownat(&self.fd, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Makes everything on its file system durable.

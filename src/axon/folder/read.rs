@@ -3,7 +3,6 @@
 //! ```text
 //! BackupFolder::open(dir)?.applets(None)? → for each folder: Ok(FolderApplet { applet, code, data, faults }) or why it is refused
 //! FolderItem::chunk(i)  → bytes whose SHA-256 is what the manifest says
-//! FolderItem::verify(key) → all of them, opened: the plaintext is what its name says
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,16 +10,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::dir::{Dir, DirError};
-use crate::axon::library::{Applet, shown};
+use crate::axon::library::{Applet, NoApplet, shown};
 use crate::domain::axon::backup::{
     self, APPLET_DATA, BACKUP_MANIFEST, BackupManifest, CHUNKS, DATA_CHUNKS, DataRow, HIGH_SCORES, HighScore, METADATA,
     Metadata, SHARED_STATE, SharedState,
 };
-use crate::domain::axon::cipher::{CipherError, Decryptor};
 use crate::domain::axon::kept::{DocumentError, Fields, Kept};
 use crate::domain::axon::manifest::Manifest;
 use crate::domain::chunk::MAX_STORED;
-use crate::domain::crypto::secret::Secret;
 use crate::domain::id::ChunkId;
 
 /// Longest of the JSON files, in bytes. What is read becomes a document of a snapshot, and those are bounded.
@@ -40,13 +37,8 @@ pub enum FolderError {
         hint: String,
     },
     /// It has no applet of that name.
-    #[error("the backup has no applet {name:?}; it has: {there}")]
-    NoApplet {
-        /// Which name.
-        name: String,
-        /// What it has.
-        there: String,
-    },
+    #[error(transparent)]
+    NoApplet(#[from] NoApplet),
     /// It cannot be read.
     #[error(transparent)]
     Dir(#[from] DirError),
@@ -115,17 +107,6 @@ pub enum ChunkFault {
     /// It cannot be read.
     #[error(transparent)]
     Dir(#[from] DirError),
-}
-
-/// What is wrong with an item.
-#[derive(Debug, thiserror::Error)]
-pub enum ItemFault {
-    /// A chunk of it.
-    #[error(transparent)]
-    Chunk(#[from] ChunkFault),
-    /// What is inside.
-    #[error(transparent)]
-    Cipher(#[from] CipherError),
 }
 
 /// A backup folder, open.
@@ -203,7 +184,7 @@ impl BackupFolder {
             let there: Vec<String> = entries.iter().map(Entry::name).collect();
             entries.retain(|entry| entry.is_called(name));
             if entries.is_empty() {
-                return Err(FolderError::NoApplet { name: name.to_owned(), there: there.join(", ") });
+                return Err(NoApplet { name: name.to_owned(), there: there.join(", ") }.into());
             }
         }
         let (mut names, mut ids) = (BTreeMap::new(), BTreeMap::new());
@@ -224,9 +205,17 @@ impl BackupFolder {
         Ok(entries)
     }
 
-    /// What `backup_manifest.json` says was written, and all the applets of the folder do not show: subject and sentence.
-    pub fn lost(&self, entries: &[Entry]) -> Vec<(String, String)> {
-        let Ok(manifest) = &self.manifest else { return Vec::new() };
+    /// What `backup_manifest.json` says was written, and these, which are all applets unless `only` was given, do not show;
+    /// or that it says nothing. Subjects and sentences.
+    pub fn lost(&self, entries: &[Entry], only: Option<&str>) -> Vec<(String, String)> {
+        let manifest = match &self.manifest {
+            Ok(manifest) if only.is_none() => manifest,
+            Ok(_) => return Vec::new(),
+            Err(fault) => {
+                let message = format!("{fault}: it was perhaps not finished. What is there is restored");
+                return vec![("backup".to_owned(), message)];
+            }
+        };
         let applets = || entries.iter().filter_map(|entry| entry.applet.as_ref().ok());
         let mut lost = Vec::new();
         for name in &manifest.applets {
@@ -357,25 +346,6 @@ impl FolderItem {
             error => ChunkFault::Dir(error),
         })?;
         if ChunkId::of(&bytes) == *id { Ok(bytes) } else { Err(ChunkFault::Wrong(index)) }
-    }
-
-    /// Reads all chunks; with a key that the plaintext is what its name says, without that the chunks are.
-    ///
-    /// # Errors
-    /// [`ItemFault`].
-    pub fn verify(&self, key: Option<&Secret<32>>) -> Result<(), ItemFault> {
-        let mut decryptor = key.map(|key| Decryptor::new(key, &self.manifest));
-        let mut plain = zeroize::Zeroizing::new(Vec::new());
-        for index in 0..self.manifest.chunk_hashes().len() {
-            let bytes = self.chunk(index)?;
-            if let Some(decryptor) = &mut decryptor {
-                plain.clear();
-                decryptor.push(&bytes, &mut plain)?;
-            }
-        }
-        plain.clear();
-        decryptor.map_or(Ok(0), |decryptor| decryptor.finish(&mut plain))?;
-        Ok(())
     }
 
     /// The folder with its chunks.

@@ -172,14 +172,10 @@ impl Restore<'_> {
         options: &RestoreOptions,
         cancel: &CancellationToken,
     ) -> Result<RestoreReport, RestoreError> {
-        if let Err(fault) = &folder.manifest {
-            let message = format!("{fault}: it was perhaps not finished. What is there is restored");
-            self.monitor.problem(Problem { subject: "backup".to_owned(), message });
-        }
         let only = options.applet.clone();
         let read = move || {
             let entries = folder.applets(only.as_deref())?;
-            let lost = if only.is_none() { folder.lost(&entries) } else { Vec::new() };
+            let lost = folder.lost(&entries, only.as_deref());
             Ok::<_, FolderError>((entries, lost))
         };
         let (entries, lost) = spawn_blocking(read).await.map_err(|_| RestoreError::Died)??;

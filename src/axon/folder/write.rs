@@ -14,9 +14,8 @@ use jiff::{Span, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::dir::{Access, Dir, DirError};
-use super::read::FolderError;
 use super::stage::Stage;
-use crate::axon::library::{Applet, Library, with_code, with_data};
+use crate::axon::library::{Applet, Library, NoApplet, with_code, with_data};
 use crate::domain::axon::backup::{
     self, APPLET_DATA, BACKUP_MANIFEST, BackupManifest, CHUNKS, DATA_CHUNKS, HIGH_SCORES, METADATA, SHARED_STATE,
 };
@@ -35,7 +34,7 @@ const MAX_TRIES: usize = 60;
 pub enum BackupError {
     /// There is no applet of that name.
     #[error(transparent)]
-    Folder(#[from] FolderError),
+    NoApplet(#[from] NoApplet),
     /// There is nothing to write.
     #[error("there are no applets in this collection: 'bulbil axon clone' or 'bulbil axon restore' brings them")]
     Nothing,
@@ -108,7 +107,10 @@ pub fn write(
     monitor: &dyn Monitor,
     cancel: &CancellationToken,
 ) -> Result<BackupReport, BackupError> {
-    let applets = chosen(library, options.applet)?;
+    if library.applets.is_empty() {
+        return Err(BackupError::Nothing);
+    }
+    let applets = library.chosen(options.applet)?;
     std::fs::create_dir_all(options.output).map_err(|cause| DirError::Io {
         what: "make",
         path: options.output.to_owned(),
@@ -141,21 +143,6 @@ pub fn write(
 }
 
 /// The applets to be written, oldest first, as the database of a BBS has them.
-fn chosen<'a>(library: &'a Library, only: Option<&str>) -> Result<Vec<&'a Applet>, BackupError> {
-    let mut applets: Vec<&Applet> = library.applets.values().collect();
-    applets.sort_by_key(|applet| applet.metadata.created_at);
-    if applets.is_empty() {
-        return Err(BackupError::Nothing);
-    }
-    let Some(name) = only else { return Ok(applets) };
-    let all: Vec<String> = applets.iter().map(|applet| applet.shown()).collect();
-    applets.retain(|applet| applet.is_called(name));
-    match applets.is_empty() {
-        true => Err(FolderError::NoApplet { name: name.to_owned(), there: all.join(", ") }.into()),
-        false => Ok(applets),
-    }
-}
-
 struct Writing<'a> {
     store: &'a Store,
     library: &'a Library,

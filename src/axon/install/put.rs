@@ -202,6 +202,11 @@ impl<'a> Placing<'a> {
             path: place.chunks.clone(),
             cause,
         })?;
+        if let (Some(above), Some(name)) =
+            (place.chunks.parent(), place.chunks.file_name().and_then(|name| name.to_str()))
+        {
+            Dir::open(above)?.give(name, &Dir::open(&place.root)?)?;
+        }
         let trusted = schema.rows("trustedinstance").filter(|row| row.flag(&["is_trusted_peer"]));
         let keys = trusted.filter_map(|row| PublicKey::parse(&row.text(&["pubkey"])?).ok());
         let peers = keys.filter_map(|key| key.wrapper().ok()).collect();
@@ -339,6 +344,7 @@ impl<'a> Placing<'a> {
     fn place(&mut self, manifest: &Manifest, folder: Option<&FolderItem>) -> Result<Result<(), String>, InstallError> {
         let hash = manifest.content_hash().to_string();
         let there = self.root.make_or_enter(&hash, Access::Usual)?;
+        self.root.give(&hash, &self.root)?;
         let mut missing = Vec::new();
         for (at, id) in manifest.chunk_hashes().iter().enumerate() {
             match there.read(&chunk_file(at), MAX_STORED) {
@@ -362,6 +368,7 @@ impl<'a> Placing<'a> {
             let staged = format!(".{at}.bulbil");
             there.remove(&staged)?;
             there.write(&staged, &bytes, Access::Usual)?;
+            there.give(&staged, &self.root)?;
             there.rename(&staged, &chunk_file(*at))?;
             self.chunks += 1;
         }

@@ -29,12 +29,16 @@ impl Rows<'_> {
         let metadata = &applet.metadata;
         let name = metadata.name.to_string_lossy().into_owned();
         let category = match &metadata.category {
-            Some(category) => Some(self.named("appletcategory", &category.to_string_lossy()).await?),
-            None => None,
+            Some(category) if self.has("appletcategory", &name, "its category") => {
+                Some(self.named("appletcategory", &category.to_string_lossy()).await?)
+            }
+            _ => None,
         };
         let board = match &metadata.event_board {
-            Some(board) => Some(self.named("messageboard", &board.to_string_lossy()).await?),
-            None => None,
+            Some(board) if self.has("messageboard", &name, "its board of events") => {
+                Some(self.named("messageboard", &board.to_string_lossy()).await?)
+            }
+            _ => None,
         };
         let author = metadata.author_pubkey.to_string_lossy().into_owned();
         let owner = if author.is_empty() { None } else { self.user(&author) };
@@ -56,6 +60,8 @@ impl Rows<'_> {
             ("handles_mime_types", Cell::Text(metadata.handles_mime_types.to_string_lossy().into_owned())),
         ];
         self.insert("applet", &values).await?;
+        let data = if data.is_empty() || self.has("appletdata", &name, "users' data") { data } else { Vec::new() };
+        let mut owners: Vec<Cell> = Vec::new();
         for (at, manifest) in data {
             let row = &applet.data[at];
             let whose = row.owner_username.to_string_lossy().into_owned();
@@ -69,6 +75,13 @@ impl Rows<'_> {
                 self.told.push((name.clone(), message));
                 continue;
             }
+            if owners.contains(&owner) {
+                let message =
+                    format!("the data of {whose:?} was left out: other data of this applet has the same user's key");
+                self.told.push((name.clone(), message));
+                continue;
+            }
+            owners.push(owner.clone());
             let values = [
                 ("id", Cell::Text(row.id.as_str().to_owned())),
                 ("applet_id", Cell::Text(id.to_owned())),
@@ -79,12 +92,20 @@ impl Rows<'_> {
             self.insert("appletdata", &values).await?;
             report.data += 1;
         }
+        // One for each user.
+        let mut scores: Vec<&HighScore> = applet.scores.iter().map(|score| &**score).collect();
+        scores.sort_by_key(|score| std::cmp::Reverse(score.score));
+        let scores = if scores.is_empty() || self.has("highscore", &name, "scores") { scores } else { Vec::new() };
         let mut owners = BTreeSet::new();
-        for score in &applet.scores {
-            // One for each user: the highest stands first.
+        for score in scores {
             if owners.insert(score.owner_pubkey.to_string_lossy().into_owned()) {
                 self.score(id, score).await?;
                 report.scores += 1;
+            } else {
+                let whose = score.owner_nickname.to_string_lossy();
+                let message =
+                    format!("the score {} of {whose:?} was left out: the same user has a higher one", score.score);
+                self.told.push((name.clone(), message));
             }
         }
         for (room, state) in &states {
@@ -121,9 +142,7 @@ impl Rows<'_> {
         state: &SharedState,
         room: Option<String>,
     ) -> Result<bool, InstallError> {
-        if self.schema.table("appletsharedstate").is_none() {
-            self.told
-                .push((name.to_owned(), "its shared state was left out: this BBS has no table of those".to_owned()));
+        if !self.has("appletsharedstate", name, "its shared state") {
             return Ok(false);
         }
         let room = room.filter(|room| !room.is_empty()).unwrap_or_else(|| applet.to_owned());
@@ -142,6 +161,16 @@ impl Rows<'_> {
         ];
         self.insert("appletsharedstate", &values).await?;
         Ok(true)
+    }
+
+    /// Whether this version of the BBS has a table of these; what is left out if it has none is told.
+    fn has(&mut self, model: &str, applet: &str, what: &str) -> bool {
+        let has = self.schema.table(model).is_some();
+        if !has {
+            let message = format!("left out: {what}; this version of the BBS has no table of that");
+            self.told.push((applet.to_owned(), message));
+        }
+        has
     }
 
     /// The primary key of the user with exactly this key.

@@ -57,6 +57,8 @@ pub struct TakeReport {
     pub database: std::path::PathBuf,
     /// What this version of the BBS has no table of.
     pub no_table_of: Vec<String>,
+    /// Applets that are known here, and that it has no longer; they are kept.
+    pub not_there: Vec<String>,
     /// Items that its rows name, by kind.
     pub items: BTreeMap<String, u64>,
     /// Of those, new here or whole only now.
@@ -173,7 +175,14 @@ impl TakeOver<'_> {
         let rows = records::config(&from.schema);
         let mut wanted: Vec<Record> = Vec::new();
         let mut gone: BTreeSet<String> = known.keys().filter(|path| path.starts_with(TABLES)).cloned().collect();
+        let tables: BTreeSet<&str> = gone.iter().filter_map(|path| path[TABLES.len()..].split('/').next()).collect();
+        for table in tables.into_iter().filter(|name| !from.schema.tables.iter().any(|table| table.name == *name)) {
+            let message = "it was in the database before, and is not any more; earlier snapshots have its rows";
+            self.monitor.problem(Problem { subject: format!("table {table}"), message: message.to_owned() });
+        }
+        let mut not_there = library.applets.clone();
         for (id, applet) in records::applets(&from.schema, &rows, unread) {
+            not_there.remove(id.as_str());
             report.applets += 1;
             report.data += applet.data.len() as u64;
             report.scores += applet.scores.len() as u64;
@@ -183,6 +192,7 @@ impl TakeOver<'_> {
             gone.extend(known.keys().filter(|path| path.starts_with(&prefix)).cloned());
             wanted.extend(applet_records(&id, &applet, self.now));
         }
+        report.not_there = not_there.values().map(Applet::shown).collect();
         wanted.extend(records::actions(&from.schema, unread).iter().map(|action| action_record(action, self.now)));
         let (kept, _) = filter(rows);
         let mut by_model: BTreeMap<String, Vec<_>> = BTreeMap::new();

@@ -95,6 +95,9 @@ pub fn in_words(report: &TakeReport, made: Option<u64>, collection: &str) -> Vec
         let missing = report.no_table_of.join(", ");
         lines.push(format!("this version of the BBS has no table of {missing}: nothing of that was taken"));
     }
+    if !report.not_there.is_empty() {
+        lines.push(format!("known here, and not at the BBS any more; kept: {}", report.not_there.join(", ")));
+    }
     match made {
         Some(sequence) => lines.push(format!("snapshot {collection}@{sequence}")),
         None => lines.push("nothing new since the last snapshot".to_owned()),
@@ -105,7 +108,7 @@ pub fn in_words(report: &TakeReport, made: Option<u64>, collection: &str) -> Vec
 /// As JSON.
 pub fn document(report: &TakeReport, made: Option<u64>) -> Value {
     json!({
-        "database": report.database, "no_table_of": report.no_table_of, "items": report.items, "new_items": report.new_items, "incomplete": report.incomplete, "chunks": report.chunks,
+        "database": report.database, "no_table_of": report.no_table_of, "not_there": report.not_there, "items": report.items, "new_items": report.new_items, "incomplete": report.incomplete, "chunks": report.chunks,
         "bytes": report.bytes, "tables": report.tables, "applets": report.applets, "data": report.data,
         "scores": report.scores, "shared_states": report.states, "changed_records": report.changed, "snapshot": made,
     })

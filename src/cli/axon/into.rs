@@ -44,12 +44,12 @@ pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow:
     if let Some(file) = &args.key {
         keys.push(read_key(file)?);
     }
-    let mut applets = match &args.dir {
+    let (mut applets, refused) = match &args.dir {
         Some(dir) => {
             let (dir, only, monitor) = (dir.clone(), args.applet.clone(), Arc::clone(&progress));
             tokio::task::spawn_blocking(move || of_folder(&dir, only.as_deref(), &known, &keys, &*monitor)).await??
         }
-        None => of_collection(known, args.applet.as_deref(), &keys)?,
+        None => (of_collection(&known, args.applet.as_deref(), &keys)?, Vec::new()),
     };
     for it in &mut applets {
         let known = rooms_by_applet.remove(it.applet.metadata.id.as_str()).unwrap_or_default();
@@ -58,7 +58,8 @@ pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow:
     let work = PutBack { store, now: context.clock.now(), monitor: &*progress, force: args.force };
     let put = work.run(installation, applets).await;
     progress.finish();
-    let put = put?;
+    let mut put = put?;
+    put.refused.extend(refused);
     let out = &context.output;
     if !put.restored.is_empty() {
         out.line(format!("restored: {}", put.restored.join(", ")));
@@ -121,20 +122,28 @@ fn states_of(
     }
 }
 
+/// The applets of a backup folder, and the names of those that are refused.
 fn of_folder(
     dir: &Path,
     only: Option<&str>,
     known: &Library,
     keys: &[PrivateKey],
     monitor: &dyn Monitor,
-) -> anyhow::Result<Vec<Returning>> {
-    let mut applets = Vec::new();
-    for entry in BackupFolder::open(dir)?.applets(only)? {
-        let subject = format!("applet {}", entry.name());
+) -> anyhow::Result<(Vec<Returning>, Vec<String>)> {
+    let (mut applets, mut refused) = (Vec::new(), Vec::new());
+    let folder = BackupFolder::open(dir)?;
+    let entries = folder.applets(only)?;
+    for (subject, message) in folder.lost(&entries, only) {
+        monitor.problem(Problem { subject, message });
+    }
+    for entry in entries {
+        let name = entry.name();
+        let subject = format!("applet {name}");
         let FolderApplet { applet, code, data, faults } = match entry.applet {
             Ok(it) => it,
             Err(fault) => {
                 monitor.problem(Problem { subject, message: format!("not restored: {fault}") });
+                refused.push(name);
                 continue;
             }
         };
@@ -153,24 +162,21 @@ fn of_folder(
             states: Vec::new(),
         });
     }
-    Ok(applets)
+    Ok((applets, refused))
 }
 
-fn of_collection(known: Library, only: Option<&str>, keys: &[PrivateKey]) -> anyhow::Result<Vec<Returning>> {
-    let is_wanted = |name: &str| only.is_none_or(|only| only == name);
+fn of_collection(known: &Library, only: Option<&str>, keys: &[PrivateKey]) -> anyhow::Result<Vec<Returning>> {
     let mut applets = Vec::new();
-    for applet in known.applets.values().filter(|it| is_wanted(&it.metadata.name.to_string_lossy())) {
+    for applet in known.chosen(only)? {
         let piece = |manifest: &Manifest| Piece {
             manifest: manifest.clone(),
-            key: key_of(manifest, &known, keys),
+            key: key_of(manifest, known, keys),
             folder: None,
         };
         let code = applet.metadata.code_manifest.as_ref().map(piece);
         let data = applet.data.iter().map(|row| piece(&row.data_manifest)).collect();
         applets.push(Returning { applet: applet.clone(), code, data, states: Vec::new() });
     }
-    let name = only.unwrap_or_default();
-    anyhow::ensure!(!applets.is_empty() || only.is_none(), "there is no applet {name:?} in the collection");
     Ok(applets)
 }
 

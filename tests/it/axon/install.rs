@@ -606,3 +606,95 @@ fn every_room_of_an_applet_comes_back_with_its_own_state() {
     };
     assert_eq!(states(&world.holds("install")), states(&all));
 }
+
+/// Everything below a folder belongs to whom it belongs to.
+fn is_of_one_owner(root: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let owner = |path: &Path| fs::symlink_metadata(path).unwrap().uid();
+    let mut left = vec![root.to_owned()];
+    while let Some(dir) = left.pop() {
+        for entry in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+            if owner(&entry) != owner(root) {
+                return false;
+            }
+            left.extend(entry.is_dir().then_some(entry));
+        }
+    }
+    true
+}
+
+#[test]
+fn what_stands_twice_or_has_no_place_in_the_bbs_is_left_out_and_said_and_the_rest_goes_back() {
+    let world = World::installed(&["--messages", "0", "--files", "0", "--pms", "0"]);
+    let made =
+        world.bulbil(0, &["axon", "backup", "--install", &world.text("install"), "--output", &world.text("out")]);
+    let folder = PathBuf::from(made["result"]["folder"].as_str().unwrap());
+    let all = world.holds("install");
+    world.drops_its_applets("install", &all);
+    let read = |path: &Path| -> Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
+    let write = |path: &Path, value: &Value| fs::write(path, serde_json::to_vec(value).unwrap()).unwrap();
+    let of = |file: &str| {
+        let folders = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut found: Vec<PathBuf> = folders.filter(|path| path.join(file).exists()).collect();
+        found.sort();
+        found.swap_remove(0)
+    };
+    // A lower score of the same user stands first.
+    let scores = of("high_scores.json").join("high_scores.json");
+    let mut rows = read(&scores);
+    let mut lower = rows[0].clone();
+    let highest = lower["score"].as_i64().unwrap();
+    lower["score"] = 1.into();
+    rows.as_array_mut().unwrap().insert(0, lower);
+    write(&scores, &rows);
+    // Another user's name with the same key.
+    let of_data = of("applet_data.json");
+    let mut rows = read(&of_data.join("applet_data.json"));
+    let mut copy = rows[0].clone();
+    let (from, to) = (copy["owner_username"].as_str().unwrap().to_owned(), "somebody");
+    copy["owner_username"] = to.into();
+    copy["id"] = "11111111-2222-4333-8444-555555555555".into();
+    rows.as_array_mut().unwrap().push(copy);
+    write(&of_data.join("applet_data.json"), &rows);
+    fs::create_dir(of_data.join("data_chunks").join(to)).unwrap();
+    for chunk in fs::read_dir(of_data.join("data_chunks").join(from)).unwrap().map(|entry| entry.unwrap()) {
+        fs::copy(chunk.path(), of_data.join("data_chunks").join(to).join(chunk.file_name())).unwrap();
+    }
+    // One that cannot be read, and one that is gone.
+    let bare = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let bare = bare.filter(|path| path.is_dir() && !path.join("applet_data.json").exists());
+    let mut bare: Vec<PathBuf> = bare.filter(|path| !path.join("high_scores.json").exists()).collect();
+    bare.sort();
+    fs::write(bare[0].join("metadata.json"), "{").unwrap();
+    fs::remove_dir_all(&bare[1]).unwrap();
+    if rustix::process::geteuid().is_root() {
+        let done = Command::new("chown").args(["-R", "65534:65534", &world.text("install")]).status().unwrap();
+        assert!(done.success());
+    }
+
+    let said = world.put_back(2, &[folder.to_str().unwrap()]);
+    let result = &said["result"];
+    assert_eq!((result["restored"].as_array().unwrap().len(), result["refused"].as_array().unwrap().len()), (4, 1));
+    let problems = said["problems"].to_string();
+    for word in ["has a higher one", "the same user's key", "metadata.json cannot be read", "it is not in the backup"] {
+        assert!(problems.contains(word), "{word}: {said}");
+    }
+    let there = world.holds("install");
+    let scores: Vec<i64> =
+        there["high_scores"].as_array().unwrap().iter().map(|row| row["score"].as_i64().unwrap()).collect();
+    assert!(scores.contains(&highest) && !scores.contains(&1), "{scores:?}");
+    assert!(is_of_one_owner(&world.path("install/data")));
+    assert!(is_of_one_owner(&world.path("install/data/bitsync_chunks")));
+
+    // A version of the BBS that has no such tables.
+    let there = world.holds("install");
+    world.drops_its_applets("install", &there);
+    world.sql("install", "DROP TABLE applets_highscore; DROP TABLE applets_appletcategory");
+    let said = world.put_back(2, &[folder.to_str().unwrap()]);
+    assert_eq!(said["result"]["restored"].as_array().unwrap().len(), 4, "{said}");
+    assert!(said["problems"].to_string().contains("no table of that"), "{said}");
+    // What went from the BBS is said, and kept.
+    let said = world.take_over(2);
+    assert_eq!(said["result"]["not_there"].as_array().unwrap().len(), 2, "{said}");
+    assert!(said["problems"].to_string().contains("table applets_highscore"), "{said}");
+}
