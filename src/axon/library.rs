@@ -153,16 +153,14 @@ impl Library {
     pub fn held(&self, manifest: &Manifest) -> Manifest {
         let item = self.items.get(&manifest.content_hash()).filter(|item| item.complete);
         let ours = item.and_then(|item| Manifest::parse(item.manifest.as_bytes()).ok());
-        let is_other = |ours: &Manifest| ours.iv() != manifest.iv() || ours.chunk_hashes() != manifest.chunk_hashes();
-        ours.filter(is_other).unwrap_or_else(|| manifest.clone())
+        ours.filter(|ours| !ours.seals_the_same(manifest)).unwrap_or_else(|| manifest.clone())
     }
 
     /// The key of an item, if this manifest is of the sealed bytes that are known.
     pub fn key_of(&self, manifest: &Manifest) -> Option<&Secret<32>> {
         let item = self.items.get(&manifest.content_hash())?;
         let ours = Manifest::parse(item.manifest.as_bytes()).ok()?;
-        let is_same = ours.iv() == manifest.iv() && ours.chunk_hashes() == manifest.chunk_hashes();
-        item.key.as_ref().filter(|_| is_same)
+        item.key.as_ref().filter(|_| ours.seals_the_same(manifest))
     }
 
     /// All applets, the oldest first, or those that `only` means.

@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 
 use super::names::Names;
 use super::{ExtractError, Layout, write};
+use crate::axon::check::{Fault, read_into};
 use crate::axon::folder::dir::{Access, Dir, DirError};
-use crate::axon::pull::{Fault, read_into};
 use crate::domain::axon::backup::DataRow;
 use crate::domain::axon::json::{Object, Text, Value};
 use crate::domain::axon::kept::Kept;

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::read::{ChunkFault, FolderItem};
-use crate::axon::pull::{Fault, fresh, is_same, read_into, read_through};
+use crate::axon::check::{Fault, chunk, read_into, read_through};
+use crate::axon::pull::fresh;
 use crate::domain::axon::cipher::CipherError;
 use crate::domain::axon::key::Wrapper;
 use crate::domain::axon::manifest::{ContentType, EnvelopeError, Manifest};
 use crate::domain::axon::private::PrivateKey;
 use crate::domain::crypto::secret::Secret;
-use crate::domain::id::ChunkId;
 use crate::store::axon::Item;
 use crate::store::{ChunkStoreError, Store};
 
@@ -77,7 +77,7 @@ impl Taking<'_> {
     ) -> Result<Taken, Refused> {
         let mut manifest = from.manifest.clone();
         let ours = known.as_ref().and_then(|item| Manifest::parse(item.manifest.as_bytes()).ok());
-        let same = ours.as_ref().is_some_and(|ours| is_same(ours, &manifest));
+        let same = ours.as_ref().is_some_and(|ours| ours.seals_the_same(&manifest));
         let mut faults = Vec::new();
         if let (Some(known), Some(ours)) = (&known, &ours)
             && !same
@@ -209,15 +209,7 @@ impl Taking<'_> {
         }
         let mut sizes = Vec::new();
         for id in manifest.chunk_hashes() {
-            let bytes = match self.store.chunks.read(id) {
-                Ok(bytes) => bytes,
-                Err(ChunkStoreError::Missing { .. }) => return Ok(State::Holes),
-                Err(cause) => return Err(Refused::Store(cause)),
-            };
-            if ChunkId::of(&bytes) != *id {
-                self.store.chunks.quarantine(id).map_err(Refused::Store)?;
-                return Ok(State::Holes);
-            }
+            let Some(bytes) = chunk(self.store, id).map_err(Refused::Store)? else { return Ok(State::Holes) };
             sizes.push(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         }
         Ok(State::Whole(sizes))

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dir::{Access, Dir, DirError};
 use super::stage::Stage;
+use crate::axon::check::chunk;
 use crate::axon::library::{Applet, Library, NoApplet, with_code, with_data};
 use crate::domain::axon::backup::{
     self, APPLET_DATA, BACKUP_MANIFEST, BackupManifest, CHUNKS, DATA_CHUNKS, HIGH_SCORES, METADATA, SHARED_STATE,
@@ -22,7 +23,6 @@ use crate::domain::axon::backup::{
 use crate::domain::axon::kept::Kept;
 use crate::domain::axon::key::{KeyError, Wrapper};
 use crate::domain::axon::manifest::Manifest;
-use crate::domain::id::ChunkId;
 use crate::monitor::{Counter, Monitor, Problem};
 use crate::store::{ChunkStoreError, Store};
 
@@ -272,13 +272,9 @@ impl Writing<'_> {
         let mut dir = None;
         let (mut written, mut lost) = (0, 0);
         for (index, id) in manifest.chunk_hashes().iter().enumerate() {
-            let bytes = match self.store.chunks.read(id) {
-                Ok(bytes) if ChunkId::of(&bytes) == *id => bytes,
-                Ok(_) | Err(ChunkStoreError::Missing { .. } | ChunkStoreError::TooLong { .. }) => {
-                    lost += 1;
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
+            let Some(bytes) = chunk(self.store, id)? else {
+                lost += 1;
+                continue;
             };
             let dir = match &mut dir {
                 Some(dir) => dir,

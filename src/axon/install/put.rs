@@ -16,6 +16,7 @@ use super::records::{self, Named};
 use super::rows::Rows;
 use super::schema::Schema;
 use super::{InstallError, Installation, Place};
+use crate::axon::check::chunk;
 use crate::axon::folder::dir::{Access, Dir, DirError};
 use crate::axon::folder::read::FolderItem;
 use crate::axon::library::Applet;
@@ -259,10 +260,7 @@ impl<'a> Placing<'a> {
         // The same content may be there already, sealed otherwise: its chunks cannot be there twice.
         if let Some(named) = self.there.get(&hash) {
             for theirs in &named.manifests {
-                if (theirs.iv() != manifest.iv() || theirs.chunk_hashes() != manifest.chunk_hashes())
-                    && self.is_whole(theirs)?
-                    && theirs.unwrap_key(self.key).is_ok()
-                {
+                if !theirs.seals_the_same(&manifest) && self.is_whole(theirs)? && theirs.unwrap_key(self.key).is_ok() {
                     return Ok(Ok(theirs.clone()));
                 }
             }
@@ -321,9 +319,9 @@ impl<'a> Placing<'a> {
     fn chunk(&self, folder: Option<&FolderItem>, at: usize, id: &ChunkId) -> Result<Vec<u8>, String> {
         match folder {
             Some(folder) => folder.chunk(at).map_err(|fault| fault.to_string()),
-            None => match self.store.chunks.read(id) {
-                Ok(bytes) if ChunkId::of(&bytes) == *id => Ok(bytes),
-                Ok(_) => Err(format!("chunk {at} is damaged here: 'bulbil verify' says more")),
+            None => match chunk(self.store, id) {
+                Ok(Some(bytes)) => Ok(bytes),
+                Ok(None) => Err(format!("chunk {at} is missing or damaged here: 'bulbil verify' says more")),
                 Err(cause) => Err(cause.to_string()),
             },
         }

@@ -96,9 +96,7 @@ pub fn items(schema: &Schema, unread: &mut Vec<Unread>) -> BTreeMap<ContentHash,
             let named = all.entry(manifest.content_hash());
             let named = named.or_insert_with(|| Named { manifests: Vec::new(), kinds: [].into() });
             named.kinds.insert(kind.clone());
-            let is_new =
-                |known: &Manifest| known.iv() != manifest.iv() || known.chunk_hashes() != manifest.chunk_hashes();
-            if named.manifests.iter().all(is_new) {
+            if !named.manifests.iter().any(|known| known.seals_the_same(&manifest)) {
                 named.manifests.push(manifest);
             }
         }

@@ -19,7 +19,7 @@ use crate::axon::instance::AxonInstance;
 use crate::axon::library::{
     APPLETS, Applet, Library, action_record, applet_records, config_record, with_code, with_data,
 };
-use crate::axon::pull::{filter, finer, is_same, same_but_envelopes, source_record};
+use crate::axon::pull::{filter, finer, same_but_envelopes, source_record};
 use crate::domain::axon::kept::Kept;
 use crate::domain::axon::manifest::Manifest;
 use crate::domain::axon::private::PrivateKey;
@@ -220,7 +220,7 @@ impl TakeOver<'_> {
 fn with_kept_manifests(mut applet: Applet, known: Option<&Applet>, library: &Library) -> Applet {
     let kept = |manifest: &Manifest| {
         let item = library.items.get(&manifest.content_hash())?;
-        Manifest::parse(item.manifest.as_bytes()).ok().filter(|ours| item.complete || is_same(ours, manifest))
+        Manifest::parse(item.manifest.as_bytes()).ok().filter(|ours| item.complete || ours.seals_the_same(manifest))
     };
     if let Some(code) = applet.metadata.code_manifest.as_ref().and_then(kept) {
         applet.metadata = with_code(&applet.metadata, &code);

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::keep::keep;
-use super::merge::{self, fresh};
+use super::merge::fresh;
 use super::{AxonPuller, PullError, address, called};
 use crate::axon::library::{Applet, CONFIG, Library, LibraryError, applet_records, config_record};
 use crate::domain::axon::backup::Metadata;
@@ -192,7 +192,7 @@ impl AxonPuller {
                     Some(item) => {
                         let ours = Manifest::parse(item.manifest.as_bytes()).ok();
                         if let (Some(ours), Some(key)) = (ours, &item.key)
-                            && merge::is_same(&ours, code)
+                            && ours.seals_the_same(code)
                             && !code.has_envelope(own.name())
                         {
                             code.add_envelope(&own, key)?;

@@ -9,11 +9,11 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
-use super::check::{Fault, read_through};
 use super::merge::CANDIDATES;
 use super::wanted::Wanted;
 use super::{AxonPuller, PullError, address};
 use crate::axon::caller::CallError;
+use crate::axon::check::{Fault, read_through};
 use crate::axon::instance::AxonInstance;
 use crate::domain::axon::address::AxonAddress;
 use crate::domain::axon::manifest::{ContentType, Manifest};

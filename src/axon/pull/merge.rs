@@ -71,7 +71,7 @@ pub(super) fn read(manifests: Vec<Value>) -> (Vec<(Manifest, BTreeSet<ContentTyp
                 };
                 match places.get(&manifest.content_hash()).map(|at| &mut items[*at]) {
                     // An applet's code is announced as a file, too.
-                    Some((first, kinds)) if is_same(first, &manifest) => {
+                    Some((first, kinds)) if first.seals_the_same(&manifest) => {
                         kinds.insert(kind);
                     }
                     _ => {
@@ -109,7 +109,7 @@ pub(super) fn open(manifests: Vec<(Manifest, BTreeSet<ContentType>)>, instance: 
 pub(super) fn is_news(known: &BTreeMap<ContentHash, Item>, manifest: &Manifest, kinds: &BTreeSet<ContentType>) -> bool {
     let Some(item) = known.get(&manifest.content_hash()) else { return true };
     let Ok(ours) = Manifest::parse(item.manifest.as_bytes()) else { return true };
-    !is_same(&ours, manifest) || item.key.is_none() || !kinds.is_subset(&item.kinds)
+    !ours.seals_the_same(manifest) || item.key.is_none() || !kinds.is_subset(&item.kinds)
 }
 
 /// Decides about each. `candidates`: paths of records that are there already.
@@ -135,7 +135,7 @@ pub(super) fn merge(
             continue;
         };
         let ours = Manifest::parse(item.manifest.as_bytes()).ok();
-        let same = ours.as_ref().is_some_and(|ours| is_same(ours, &manifest));
+        let same = ours.as_ref().is_some_and(|ours| ours.seals_the_same(&manifest));
         let before = item.kinds.len();
         merged.new_applets |= kinds.contains(&ContentType::Applet) && !item.kinds.contains(&ContentType::Applet);
         item.kinds.extend(kinds.iter().cloned());
@@ -196,11 +196,6 @@ pub(in crate::axon) fn candidate(manifest: &Manifest, now: Timestamp) -> Record 
     let text = line(manifest);
     let path = format!("{CANDIDATES}{}/{}.json", manifest.content_hash(), ChunkId::of(text.as_bytes()).short());
     Record { path, bytes: text.into_bytes(), changed_at: now }
-}
-
-/// Whether two manifests describe the same sealed bytes.
-pub(in crate::axon) fn is_same(one: &Manifest, other: &Manifest) -> bool {
-    one.iv() == other.iv() && one.chunk_hashes() == other.chunk_hashes()
 }
 
 fn line(manifest: &Manifest) -> String {

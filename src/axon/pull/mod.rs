@@ -11,7 +11,6 @@
 //! Order (R8): chunks are compared with their hashes and written, read again through the decryptor, made durable; then the index
 //! hears that the item is complete.
 
-mod check; // whether an item is what its name says
 mod config; // the exported configuration and the applets in it
 mod download; // missing chunks
 mod error;
@@ -26,13 +25,11 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-pub use check::{Checked, check};
-pub(in crate::axon) use check::{Fault, read_into, read_through};
 pub use config::{ConfigReport, Rows, filter};
 pub(in crate::axon) use config::{SOURCE, finer, metadata, same_but_envelopes, source_of, source_record};
 pub use download::{DownloadReport, ItemFault};
 pub use error::PullError;
-pub(in crate::axon) use merge::{fresh, is_same};
+pub(in crate::axon) use merge::fresh;
 pub use rekey::{RekeyReport, recipients, rekey};
 pub use sync::SyncReport;
 pub use wanted::{Wanted, of_applet};

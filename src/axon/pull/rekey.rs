@@ -124,7 +124,7 @@ fn seal(
 /// The key of an item, if this manifest is of the same sealed bytes.
 fn key_of<'a>(item: &'a Item, manifest: &Manifest) -> Option<&'a Secret<32>> {
     let ours = Manifest::parse(item.manifest.as_bytes()).ok()?;
-    item.key.as_ref().filter(|_| super::merge::is_same(&ours, manifest))
+    item.key.as_ref().filter(|_| ours.seals_the_same(manifest))
 }
 
 /// Whether anything changed: envelopes that are there are not made anew.

@@ -16,6 +16,19 @@ pub(in crate::axon) enum Fault {
     Died,
 }
 
+/// A chunk, if it is here and what its name says. One that is not is put aside.
+///
+/// # Errors
+/// [`ChunkStoreError`] if it cannot be read or put aside.
+pub(in crate::axon) fn chunk(store: &Store, id: &ChunkId) -> Result<Option<Vec<u8>>, ChunkStoreError> {
+    match store.chunks.read(id) {
+        Ok(bytes) if ChunkId::of(&bytes) == *id => Ok(Some(bytes)),
+        Ok(_) | Err(ChunkStoreError::TooLong { .. }) => store.chunks.quarantine(id).map(|()| None),
+        Err(ChunkStoreError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Reads all chunks through the decryptor; the sizes of the chunks. Those that are not what they should be are put aside.
 pub(in crate::axon) fn read_through(store: &Store, manifest: &Manifest, key: &Secret<32>) -> Result<Vec<u32>, Fault> {
     read_into(store, manifest, key, &mut |_| {})
@@ -34,18 +47,9 @@ pub(in crate::axon) fn read_into(
     let mut plain = zeroize::Zeroizing::new(Vec::new());
     let mut fault = None;
     for (index, id) in manifest.chunk_hashes().iter().enumerate() {
-        let bytes = match store.chunks.read(id) {
-            Ok(bytes) if ChunkId::of(&bytes) == *id => bytes,
-            Ok(_) | Err(ChunkStoreError::TooLong { .. }) => {
-                store.chunks.quarantine(id).map_err(Fault::Store)?;
-                holes.push(index);
-                continue;
-            }
-            Err(ChunkStoreError::Missing { .. }) => {
-                holes.push(index);
-                continue;
-            }
-            Err(error) => return Err(Fault::Store(error)),
+        let Some(bytes) = chunk(store, id).map_err(Fault::Store)? else {
+            holes.push(index);
+            continue;
         };
         sizes.push(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         if holes.is_empty() && fault.is_none() {
