@@ -1,7 +1,8 @@
 //! Whether an item is what its name says.
 
 use crate::domain::axon::cipher::{CipherError, Decryptor};
-use crate::domain::axon::manifest::Manifest;
+use crate::domain::axon::manifest::{ContentType, Manifest};
+use crate::domain::axon::payload::{self, TYPE_AT_MOST};
 use crate::domain::crypto::secret::Secret;
 use crate::domain::id::ChunkId;
 use crate::store::axon::Item;
@@ -29,9 +30,22 @@ pub(in crate::axon) fn chunk(store: &Store, id: &ChunkId) -> Result<Option<Vec<u
     }
 }
 
-/// Reads all chunks through the decryptor; the sizes of the chunks. Those that are not what they should be are put aside.
-pub(in crate::axon) fn read_through(store: &Store, manifest: &Manifest, key: &Secret<32>) -> Result<Vec<u32>, Fault> {
-    read_into(store, manifest, key, &mut |_| {})
+/// An item that is what its name says.
+pub(in crate::axon) struct Whole {
+    /// The sizes of its chunks.
+    pub sizes: Vec<u32>,
+    /// What its content says that it is, if it says so where Axon writes it.
+    pub says: Option<ContentType>,
+}
+
+/// Reads all chunks through the decryptor. Those that are not what they should be are put aside.
+pub(in crate::axon) fn read_through(store: &Store, manifest: &Manifest, key: &Secret<32>) -> Result<Whole, Fault> {
+    let mut end = Vec::new();
+    let sizes = read_into(store, manifest, key, &mut |piece| {
+        end.extend_from_slice(&piece[piece.len().saturating_sub(TYPE_AT_MOST)..]);
+        end.drain(..end.len().saturating_sub(TYPE_AT_MOST));
+    })?;
+    Ok(Whole { sizes, says: payload::type_at_end(&end) })
 }
 
 /// The same, and gives the plaintext out in pieces: it counts only once all of it was given.

@@ -15,11 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::call::{CallError, Callee};
 use super::pull::{PullError, Puller};
-use super::serve::{Guest, Serve, ServeError, blocking};
+use super::serve::{Guest, Serve, ServeError};
 use crate::domain::id::{ChunkId, CollectionId, InstanceId, ManifestId};
 use crate::domain::peer::Trust;
 use crate::domain::proof::{ChallengeId, Digest, MAX_CLAIMS, MAX_SAMPLE, Sample};
 use crate::domain::wire::messages::{ChallengeAnswer, ProofRequest};
+use crate::store::blocking;
 use crate::store::index::{Peer, Proof, ProofOf};
 use crate::store::{ChunkStore, IndexError, Store, entropy};
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::serve::{Guest, Serve, ServeError, blocking};
+use super::serve::{Guest, Serve, ServeError};
 use crate::domain::crypto::keywrap::Wrapper;
 use crate::domain::envelope::{Envelope, VAULT};
 use crate::domain::id::ManifestId;
@@ -16,6 +16,7 @@ use crate::domain::manifest::MAX_BYTES;
 use crate::domain::peer::Role;
 use crate::domain::wire::messages::{EnvelopeAnswer, EnvelopeStatus};
 use crate::store::Store;
+use crate::store::blocking;
 
 /// Fewer than this are not worth another thread.
 const SLICE: usize = 32;

@@ -27,7 +27,7 @@ use crate::domain::wire::messages::{
     CollectionConfig, CollectionName, ConfigAnswer, ReconcileAnswer, ReconcileRequest, RightsSummary,
 };
 use crate::store::index::{FeedChange, Peer};
-use crate::store::{ChunkStoreError, IndexError, ManifestFileError, Store};
+use crate::store::{ChunkStoreError, IndexError, ManifestFileError, Store, blocking};
 
 /// How often a waiting reader looks whether another process has added to the feed.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -352,12 +352,4 @@ fn load_change(manifests: &crate::store::ManifestFiles, id: ManifestId) -> Resul
     let manifest = String::from_utf8(signed.bytes).expect("bytes that were read as JSON are UTF-8");
     let len = manifest.len();
     Ok((Change::Manifest { id, manifest, signature: signed.signature, envelopes }, len))
-}
-
-/// Runs what waits for a disk where waiting does no harm.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
 }

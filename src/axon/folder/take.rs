@@ -200,7 +200,7 @@ impl Taking<'_> {
     fn read(&self, manifest: &Manifest, key: Option<&Secret<32>>) -> Result<State, Refused> {
         if let Some(key) = key {
             return match read_through(self.store, manifest, key) {
-                Ok(sizes) => Ok(State::Whole(sizes)),
+                Ok(whole) => Ok(State::Whole(whole.sizes)),
                 Err(Fault::Holes(_)) => Ok(State::Holes),
                 Err(Fault::Cipher(cause)) => Err(Refused::Content(cause)),
                 Err(Fault::Store(cause)) => Err(Refused::Store(cause)),

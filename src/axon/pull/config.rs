@@ -140,7 +140,13 @@ impl AxonPuller {
         match (kept, source) {
             (Rows::Claim | Rows::Follow, Some(Some(source))) if source == peer.name => {
                 let known = known_rows(&shelf).await?;
-                self.rows(peer, keep(known, by_model(rows)), &mut change, now);
+                match keep(known, by_model(rows)) {
+                    Some(rows) => self.rows(peer, rows, &mut change, now),
+                    None => self.problem(
+                        format!("peer {}", peer.name),
+                        "its configuration was left as it was here: with what is known it has over 100,000 rows of a kind",
+                    ),
+                }
             }
             (Rows::Claim, _) | (Rows::Follow, None) => self.rows(peer, by_model(rows), &mut change, now),
             (_, Some(Some(other))) if other != peer.name => report.of_another_peer = Some(other),

@@ -13,10 +13,10 @@ use super::merge::CANDIDATES;
 use super::wanted::Wanted;
 use super::{AxonPuller, PullError, address};
 use crate::axon::caller::CallError;
-use crate::axon::check::{Fault, read_through};
+use crate::axon::check::{Fault, Whole, read_through};
 use crate::axon::instance::AxonInstance;
 use crate::domain::axon::address::AxonAddress;
-use crate::domain::axon::manifest::{ContentType, Manifest};
+use crate::domain::axon::manifest::{ContentType, Manifest, kinds_of};
 use crate::domain::crypto::secret::Secret;
 use crate::domain::id::{ChunkId, ContentHash};
 use crate::monitor::Counter;
@@ -76,6 +76,8 @@ struct Going {
     mended: bool,
     /// Why it is not complete.
     fault: Option<String>,
+    /// What its content says that it is.
+    says: Option<ContentType>,
     without: HashSet<usize>,
 }
 
@@ -102,7 +104,7 @@ struct Source {
 
 enum Done {
     Chunk { source: usize, job: Job, result: Result<Got, CallError> },
-    Checked { item: usize, result: Result<Vec<u32>, Fault> },
+    Checked { item: usize, result: Result<Whole, Fault> },
 }
 
 enum Got {
@@ -187,8 +189,8 @@ fn look(
             (manifest.content_hash() == item.content_hash).then_some((manifest, key))
         };
         let others = others.into_iter().filter_map(open).collect();
-        let (missing, mended, fault, without) = (0, false, None, HashSet::new());
-        going.push(Going { item, manifest, others, missing, mended, fault, without });
+        let (missing, mended, fault, says, without) = (0, false, None, None, HashSet::new());
+        going.push(Going { item, manifest, others, missing, mended, fault, says, without });
     }
     Ok((going, keyless))
 }
@@ -370,11 +372,12 @@ impl Work<'_> {
         }));
     }
 
-    fn checked(&mut self, at: usize, result: Result<Vec<u32>, Fault>) -> Result<(), PullError> {
+    fn checked(&mut self, at: usize, result: Result<Whole, Fault>) -> Result<(), PullError> {
         match result {
-            Ok(sizes) => {
+            Ok(Whole { sizes, says }) => {
                 let going = &mut self.going[at];
                 going.fault = None;
+                going.says = says;
                 going.item.chunks = going.manifest.chunk_hashes().iter().copied().zip(sizes).collect();
                 self.whole_bytes += going.item.chunks.iter().map(|(_, size)| u64::from(*size)).sum::<u64>();
                 self.whole.push(at);
@@ -430,7 +433,8 @@ impl Work<'_> {
             let going = &mut self.going[at];
             // Meanwhile somebody may have told that it is something else, too.
             let known = self.shelf.item(&going.item.content_hash).await?;
-            let kinds = known.map_or_else(|| going.item.kinds.clone(), |known| known.kinds);
+            let announced = known.map_or_else(|| going.item.kinds.clone(), |known| known.kinds);
+            let kinds = kinds_of(announced, going.says.as_ref());
             let prefix = format!("{CANDIDATES}{}/", going.item.content_hash);
             let beside = self.shelf.records(&prefix).await?.into_iter().map(|record| record.path);
             change.removed.extend(beside);

@@ -21,8 +21,9 @@ const REFERENCES: [(&str, &str); 5] =
 
 type Rows = BTreeMap<String, Vec<Kept<Row>>>;
 
-/// What is known from now on, by model: the listed rows, then those of the known ones that no listed row stands for.
-pub(super) fn keep(known: Rows, mut listed: Rows) -> Rows {
+/// What is known from now on, by model: the listed rows, then those of the known ones that no listed row stands for. `None` if they
+/// would be more than any BBS has.
+pub(super) fn keep(known: Rows, mut listed: Rows) -> Option<Rows> {
     let mut moved: HashMap<(String, String), Value> = HashMap::new();
     let mut staying: Rows = BTreeMap::new();
     for (model, rows) in known {
@@ -55,16 +56,17 @@ pub(super) fn keep(known: Rows, mut listed: Rows) -> Rows {
                 }
             };
             let staying = staying.entry(model.clone()).or_default();
-            if fresh.len() + staying.len() < MOST {
-                staying.push(row);
+            if fresh.len() + staying.len() >= MOST {
+                return None;
             }
+            staying.push(row);
         }
     }
     for (model, rows) in staying {
         let followed = rows.into_iter().map(|row| follow(row, &moved));
         listed.entry(model).or_default().extend(followed);
     }
-    listed
+    Some(listed)
 }
 
 /// Whether two rows of a model are the same thing.
@@ -145,8 +147,8 @@ mod tests {
     fn a_peer_that_lists_nothing_takes_nothing_away() {
         let known = shown(&rows(KNOWN));
         assert_eq!(known.len(), 5);
-        assert_eq!(shown(&keep(rows(KNOWN), Rows::new())), known);
-        assert_eq!(shown(&keep(rows(KNOWN), rows(KNOWN))), known);
+        assert_eq!(shown(&keep(rows(KNOWN), Rows::new()).unwrap()), known);
+        assert_eq!(shown(&keep(rows(KNOWN), rows(KNOWN)).unwrap()), known);
     }
 
     #[test]
@@ -156,7 +158,7 @@ mod tests {
             {"model": "core.user", "pk": 1000001, "fields": {"username": "carol", "pubkey": "C"}},
             {"model": "messaging.messageboard", "pk": 1, "fields": {"name": "music"}},
             {"model": "messaging.messageboard", "pk": 2, "fields": {"name": "spam"}}]"#;
-        let kept = keep(rows(KNOWN), rows(listed));
+        let kept = keep(rows(KNOWN), rows(listed)).unwrap();
         let expected = [
             "u \"Miner\" 10000021",
             "1 mallory ",
@@ -169,10 +171,10 @@ mod tests {
         ];
         assert_eq!(shown(&kept), expected);
         // The same list once more changes nothing.
-        assert_eq!(shown(&keep(kept, rows(listed))), expected);
+        assert_eq!(shown(&keep(kept, rows(listed)).unwrap()), expected);
         // An account whose key is another one's is not the same account.
         let stolen = r#"[{"model": "core.user", "pk": 1, "fields": {"username": "alice", "pubkey": "M"}}]"#;
-        let kept = keep(rows(KNOWN), rows(stolen));
+        let kept = keep(rows(KNOWN), rows(stolen)).unwrap();
         assert!(kept[USER].iter().any(|row| row.fields.get("pubkey") == Some(&Value::from("A"))));
     }
 }

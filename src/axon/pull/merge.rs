@@ -19,6 +19,12 @@ const MAX_CANDIDATES: usize = 4;
 
 /// Longest manifest, in bytes as it is kept: that of an item of some 15 GB. It is a document of a snapshot, and those are bounded.
 const MAX_MANIFEST_BYTES: usize = 4 << 20;
+/// And of everything in it but the hashes of chunks: a few hundred envelopes.
+const MAX_OTHER_BYTES: usize = 256 << 10;
+/// Of one chunk's hash, in JSON.
+const HASH_BYTES: usize = 68;
+/// Kinds that one item is announced as at most.
+const MAX_KINDS: usize = 4;
 
 /// A manifest that was read, with the key from its envelope.
 pub(super) struct Announced {
@@ -60,13 +66,15 @@ pub(super) fn read(manifests: Vec<Value>) -> (Vec<(Manifest, BTreeSet<ContentTyp
             Err(_) => String::new(),
         };
         match object.and_then(Manifest::from_object) {
-            Ok(manifest) if line(&manifest).len() > MAX_MANIFEST_BYTES => refused.push(Refused {
+            Ok(manifest) if is_too_long(&manifest) => refused.push(Refused {
                 subject: format!("item {shown:?}"),
-                message: "its manifest is longer than 4 MiB and was refused".to_owned(),
+                message: "its manifest is longer than 4 MiB, or than 256 KiB beside its chunks, and was refused"
+                    .to_owned(),
             }),
             Ok(manifest) => {
                 let kind = match manifest.content_type() {
-                    Some(kind) if is_plain_name(kind.as_str()) => kind.clone(),
+                    // Users' data is never announced.
+                    Some(kind) if is_plain_name(kind.as_str()) && *kind != ContentType::AppletData => kind.clone(),
                     _ => ContentType::of("other"),
                 };
                 match places.get(&manifest.content_hash()).map(|at| &mut items[*at]) {
@@ -89,6 +97,22 @@ pub(super) fn read(manifests: Vec<Value>) -> (Vec<(Manifest, BTreeSet<ContentTyp
     (items, refused)
 }
 
+fn is_too_long(manifest: &Manifest) -> bool {
+    let len = line(manifest).len();
+    len > MAX_MANIFEST_BYTES || len > MAX_OTHER_BYTES + HASH_BYTES * manifest.chunk_hashes().len()
+}
+
+/// Kinds that an item is announced as and is not known as. What is for one user alone becomes nothing else by somebody's word, and
+/// nothing else becomes that.
+fn more_kinds<'a>(item: &Item, announced: &'a BTreeSet<ContentType>) -> Vec<&'a ContentType> {
+    let room = MAX_KINDS.saturating_sub(item.kinds.len());
+    let is_more = |kind: &&ContentType| !kind.is_private() && !item.kinds.contains(*kind);
+    match item.kinds.iter().any(ContentType::is_private) {
+        true => Vec::new(),
+        false => announced.iter().filter(is_more).take(room).collect(),
+    }
+}
+
 /// Opens the envelopes for this instance. Private operations: on a thread for work that blocks (R4).
 pub(super) fn open(manifests: Vec<(Manifest, BTreeSet<ContentType>)>, instance: &AxonInstance) -> Vec<Announced> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
@@ -109,7 +133,7 @@ pub(super) fn open(manifests: Vec<(Manifest, BTreeSet<ContentType>)>, instance: 
 pub(super) fn is_news(known: &BTreeMap<ContentHash, Item>, manifest: &Manifest, kinds: &BTreeSet<ContentType>) -> bool {
     let Some(item) = known.get(&manifest.content_hash()) else { return true };
     let Ok(ours) = Manifest::parse(item.manifest.as_bytes()) else { return true };
-    !ours.seals_the_same(manifest) || item.key.is_none() || !kinds.is_subset(&item.kinds)
+    !ours.seals_the_same(manifest) || item.key.is_none() || !more_kinds(item, kinds).is_empty()
 }
 
 /// Decides about each. `candidates`: paths of records that are there already.
@@ -136,10 +160,10 @@ pub(super) fn merge(
         };
         let ours = Manifest::parse(item.manifest.as_bytes()).ok();
         let same = ours.as_ref().is_some_and(|ours| ours.seals_the_same(&manifest));
-        let before = item.kinds.len();
-        merged.new_applets |= kinds.contains(&ContentType::Applet) && !item.kinds.contains(&ContentType::Applet);
-        item.kinds.extend(kinds.iter().cloned());
-        let mut changed = item.kinds.len() > before;
+        let more: Vec<ContentType> = more_kinds(item, &kinds).into_iter().cloned().collect();
+        let mut changed = !more.is_empty();
+        merged.new_applets |= more.contains(&ContentType::Applet);
+        item.kinds.extend(more);
         if same {
             if item.key.is_none()
                 && let Ok(key) = key
@@ -207,6 +231,38 @@ mod tests {
     use super::*;
     use crate::domain::axon::cipher::seal;
     use crate::store::entropy;
+
+    #[test]
+    fn nobodys_word_makes_something_private_public_or_the_other_way_round() {
+        let manifest = Manifest::of(&seal(b"x", &mut entropy()));
+        let now = "2026-11-26T10:00:00Z".parse().unwrap();
+        let key = || Secret::from_slice(&[7; 32]);
+        let called = |known: ContentType, word: ContentType| {
+            let known = Item { complete: true, ..fresh(&manifest, [known].into(), key(), now) };
+            let announced = Announced { manifest: manifest.clone(), kinds: [word].into(), key: Ok(key().unwrap()) };
+            let mut known = BTreeMap::from([(manifest.content_hash(), known)]);
+            let merged = merge(&mut known, &BTreeSet::new(), vec![announced], now);
+            merged.items.into_iter().next().map(|item| item.kinds)
+        };
+        let [file, applet, pm] = [ContentType::File, ContentType::Applet, ContentType::Pm];
+        assert_eq!(called(file.clone(), applet.clone()), Some([file.clone(), applet].into()));
+        assert_eq!(called(pm.clone(), file.clone()), None);
+        assert_eq!(called(ContentType::AppletData, file.clone()), None);
+        assert_eq!(called(file, pm), None);
+    }
+
+    #[test]
+    fn a_manifest_with_much_beside_its_chunks_and_users_data_are_not_what_a_bbs_announces() {
+        let manifest = Manifest::of(&seal(b"x", &mut entropy()));
+        let with = |name: &str, value: String| {
+            let object = manifest.object().clone().with(name, value);
+            read(vec![Value::Object(object)])
+        };
+        let (items, refused) = with("vendor", "y".repeat(MAX_OTHER_BYTES));
+        assert_eq!((items.len(), refused.len()), (0, 1));
+        let (items, _) = with("content_type", "applet_data".to_owned());
+        assert_eq!(items[0].1, [ContentType::of("other")].into());
+    }
 
     #[test]
     fn what_nobody_could_open_counts_as_here_again_once_its_content_was_looked_at() {

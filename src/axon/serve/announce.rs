@@ -11,9 +11,9 @@ use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::catalogue::Catalogue;
-use super::{AxonGuest, AxonServe, AxonServeError, blocking, choose};
-use crate::axon::library::{ACTIONS, LibraryError};
+use super::shelves::Shelves;
+use super::{AxonGuest, AxonServe, AxonServeError, warn_of};
+use crate::axon::library::ACTIONS;
 use crate::domain::axon::action::Action;
 use crate::domain::axon::json::Value;
 use crate::domain::axon::kept::Kept;
@@ -22,9 +22,12 @@ use crate::domain::axon::manifest::{ContentType, Manifest};
 use crate::domain::axon::moment;
 use crate::domain::id::{CollectionId, ContentHash};
 use crate::store::axon::Item;
+use crate::store::blocking;
 
 /// Items that are written at once, on each core.
 const BATCH: usize = 100;
+/// Bytes of manifests that are loaded at once.
+const BATCH_BYTES: u64 = 8 << 20;
 /// A guest that asks for everything since before this moment begins anew: real ones ask since the year 1.
 const BEGINNING: &str = "1000-01-01T00:00:00Z";
 
@@ -34,6 +37,8 @@ struct Told {
     content_hash: ContentHash,
     collection: CollectionId,
     kind: ContentType,
+    /// How long its manifest is.
+    bytes: u64,
 }
 
 impl AxonServe {
@@ -52,7 +57,7 @@ impl AxonServe {
     ) -> Result<impl Stream<Item = Result<Bytes, AxonServeError>> + Send + 'static, AxonServeError> {
         let wrapper = Arc::new(guest.key.wrapper()?);
         self.store.index.note_axon_arrivals(now).await?;
-        let shelves = self.shelves(guest).await?;
+        let shelves = self.shelves(guest, true).await?;
         let (told, actions_after) = self.told(guest, &shelves, since, now).await?;
         let actions = match guest.rights.without_actions {
             true => Vec::new(),
@@ -64,7 +69,7 @@ impl AxonServe {
             Value::from(moment::format(now)).to_line(),
         );
         let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
-        let batches: Vec<Vec<Told>> = told.chunks(BATCH * cores).map(<[Told]>::to_vec).collect();
+        let batches = in_batches(told, BATCH * cores);
         let serve = self.clone();
         let mut any = false;
         let written = stream::iter(batches)
@@ -94,12 +99,12 @@ impl AxonServe {
     async fn told(
         &self,
         guest: &AxonGuest,
-        shelves: &[Arc<Catalogue>],
+        shelves: &Shelves,
         since: Timestamp,
         now: Timestamp,
     ) -> Result<(Vec<Told>, Timestamp), AxonServeError> {
         let index = &self.store.index;
-        self.save_fetched().await?;
+        self.save_fetched(guest).await?;
         if since < BEGINNING.parse().expect("it is a moment") {
             index.forget_axon_fetched(&guest.key).await?;
             self.courses.forget(guest.key.as_str());
@@ -111,18 +116,23 @@ impl AxonServe {
             index.settle_axon(&guest.key, &sight, until).await?;
         }
         let fetched = index.axon_fetched(&guest.key).await?;
-        let mut told = BTreeMap::new();
-        for content_hash in shelves.iter().flat_map(|shelf| shelf.lines.keys()) {
-            let Some(seen) = choose(&guest.rights, shelves, content_hash) else { continue };
+        let (mut told, mut chosen) = (BTreeMap::new(), Vec::new());
+        for content_hash in shelves.all.iter().flat_map(|shelf| shelf.lines.keys()) {
+            let Some(seen) = shelves.choose(&guest.rights, content_hash) else { continue };
+            if seen.contested {
+                chosen.push((*content_hash, seen.collection));
+            }
             let has_it = fetched.get(content_hash).is_some_and(|have| *have >= seen.line.chunks);
             let after = if has_it { telling.fetched_after } else { telling.rest_after };
             if seen.line.changed_at > after {
                 for kind in seen.line.kinds {
                     let place = (rank(&kind), seen.line.changed_at, *content_hash, kind.clone());
-                    told.insert(place, Told { content_hash: *content_hash, collection: seen.collection, kind });
+                    let (collection, bytes) = (seen.collection, seen.line.manifest_bytes);
+                    told.insert(place, Told { content_hash: *content_hash, collection, kind, bytes });
                 }
             }
         }
+        self.choices.keep(&self.store, &chosen).await?;
         Ok((told.into_values().collect(), telling.fetched_after))
     }
 
@@ -151,11 +161,11 @@ impl AxonServe {
     async fn actions(
         &self,
         guest: &AxonGuest,
-        shelves: &[Arc<Catalogue>],
+        shelves: &Shelves,
         after: Timestamp,
     ) -> Result<Vec<Value>, AxonServeError> {
         let mut actions = BTreeMap::new();
-        for shelf in shelves {
+        for shelf in &shelves.all {
             let arrivals = self.store.index.axon_arrivals(&shelf.collection).await?;
             for record in self.store.axon(shelf.collection).records(ACTIONS).await? {
                 let came_at = arrivals.get(&record.path).copied().unwrap_or(record.changed_at);
@@ -163,8 +173,13 @@ impl AxonServe {
                 if old {
                     continue;
                 }
-                let action: Kept<Action> = Kept::parse(&record.bytes)
-                    .map_err(|cause| LibraryError::Malformed { path: record.path.clone(), cause: Some(cause) })?;
+                let action: Kept<Action> = match Kept::parse(&record.bytes) {
+                    Ok(action) => action,
+                    Err(cause) => {
+                        warn_of(&record.path, &cause);
+                        continue;
+                    }
+                };
                 actions.entry(action.id.as_str().to_owned()).or_insert((record.changed_at, action.to_value()));
             }
         }
@@ -172,6 +187,25 @@ impl AxonServe {
         actions.sort_by_key(|(at, _)| *at);
         Ok(actions.into_iter().map(|(_, action)| action).collect())
     }
+}
+
+/// Cuts a list where so many items, or [`BATCH_BYTES`], are reached.
+fn in_batches(told: Vec<Told>, most: usize) -> Vec<Vec<Told>> {
+    let mut batches: Vec<Vec<Told>> = Vec::new();
+    let mut bytes = 0;
+    for it in told {
+        match batches.last_mut() {
+            Some(last) if last.len() < most && bytes + it.bytes <= BATCH_BYTES => {
+                bytes += it.bytes;
+                last.push(it);
+            }
+            _ => {
+                bytes = it.bytes;
+                batches.push(vec![it]);
+            }
+        }
+    }
+    batches
 }
 
 fn write_part(
@@ -217,8 +251,8 @@ pub(super) fn manifest_for(
 
 /// What a guest can see, as a digest: its rights, and the shelves that they let it look at. What it was not told of while it saw
 /// less is not settled.
-fn sight(guest: &AxonGuest, shelves: &[Arc<Catalogue>]) -> String {
-    let collections: BTreeSet<CollectionId> = shelves.iter().map(|shelf| shelf.collection).collect();
+fn sight(guest: &AxonGuest, shelves: &Shelves) -> String {
+    let collections: BTreeSet<CollectionId> = shelves.all.iter().map(|shelf| shelf.collection).collect();
     let text = serde_json::to_vec(&(&guest.rights, collections)).expect("it is JSON");
     HEXLOWER.encode(&Sha256::digest(text))
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 
 use super::attached::Attached;
-use super::{AxonServeError, UNPOISONED};
-use crate::axon::library::{APPLETS, LibraryError};
+use super::{AxonServeError, UNPOISONED, warn_of};
+use crate::axon::library::APPLETS;
 use crate::domain::axon::backup::{METADATA, Metadata};
 use crate::domain::axon::kept::Kept;
 use crate::domain::axon::manifest::ContentType;
@@ -27,6 +27,8 @@ pub(super) struct Line {
     pub(super) changed_at: Timestamp,
     /// How many chunks it has.
     pub(super) chunks: u32,
+    /// How long its manifest is.
+    pub(super) manifest_bytes: u64,
     /// Its key is known here.
     pub(super) opens: bool,
 }
@@ -36,6 +38,8 @@ pub(super) struct Line {
 pub(super) struct Catalogue {
     pub(super) collection: CollectionId,
     generation: u64,
+    /// It holds something of which it is not said yet when it came: then that changes.
+    passing: bool,
     pub(super) lines: HashMap<ContentHash, Line>,
 }
 
@@ -47,29 +51,27 @@ pub(super) struct Catalogues {
 }
 
 impl Catalogues {
-    /// The catalogue of a collection as of this generation, or a later one.
+    /// The catalogue of a collection as of this generation, or a later one. `arrivals`: one that is passing does not do.
     pub(super) async fn get(
         &self,
         store: &Store,
         collection: &Collection,
         generation: u64,
+        arrivals: bool,
     ) -> Result<Arc<Catalogue>, AxonServeError> {
         let kept = self.kept.lock().expect(UNPOISONED).get(&collection.id).cloned();
-        if let Some(kept) = kept.filter(|kept| kept.generation == generation) {
+        if let Some(kept) = kept.filter(|kept| kept.generation == generation && !(arrivals && kept.passing)) {
             return Ok(kept);
         }
-        let (mut fresh, passing) = read(store, &collection.id, generation).await?;
+        let mut fresh = read(store, &collection.id, generation).await?;
         self.attached.follow(store, &collection.id, &mut fresh.lines).await?;
         let fresh = Arc::new(fresh);
-        if !passing {
-            self.kept.lock().expect(UNPOISONED).insert(collection.id, Arc::clone(&fresh));
-        }
+        self.kept.lock().expect(UNPOISONED).insert(collection.id, Arc::clone(&fresh));
         Ok(fresh)
     }
 }
 
-/// The catalogue, and whether it holds something of which it is not said yet when it came: then it will change.
-async fn read(store: &Store, collection: &CollectionId, generation: u64) -> Result<(Catalogue, bool), AxonServeError> {
+async fn read(store: &Store, collection: &CollectionId, generation: u64) -> Result<Catalogue, AxonServeError> {
     let arrivals = store.index.axon_arrivals(collection).await?;
     let items = store.index.axon_lines(collection).await?;
     let (mut shared, mut local, mut passing) = (HashMap::new(), BTreeSet::new(), false);
@@ -77,8 +79,14 @@ async fn read(store: &Store, collection: &CollectionId, generation: u64) -> Resu
         if !record.path.ends_with(&format!("/{METADATA}")) {
             continue;
         }
-        let metadata: Kept<Metadata> = Kept::parse(&record.bytes)
-            .map_err(|cause| LibraryError::Malformed { path: record.path.clone(), cause: Some(cause) })?;
+        // What one leader's document is holds up nothing of another.
+        let metadata: Kept<Metadata> = match Kept::parse(&record.bytes) {
+            Ok(metadata) => metadata,
+            Err(cause) => {
+                warn_of(&record.path, &cause);
+                continue;
+            }
+        };
         let Some(code) = metadata.code_manifest.as_ref().map(|manifest| manifest.content_hash()) else { continue };
         if metadata.is_local {
             local.insert(code);
@@ -88,20 +96,23 @@ async fn read(store: &Store, collection: &CollectionId, generation: u64) -> Resu
             shared.insert(code, came_at.unwrap_or(record.changed_at));
         }
     }
-    passing |= items.iter().any(|item| item.came_at.is_none());
+    passing |= items.iter().any(|item| item.arrived_at.is_none());
     let line = |item: ItemLine| {
-        let ItemLine { content_hash, mut kinds, changed_at: came_at, chunks, came_at: came_here, opens } = item;
-        let came_here = came_here.unwrap_or(came_at);
-        kinds.remove(&ContentType::AppletData);
-        let applet = shared.get(&content_hash);
+        let ItemLine { content_hash, mut kinds, changed_at: came_at, chunks, arrived_at, opens, manifest_bytes } = item;
+        let arrived_at = arrived_at.unwrap_or(came_at);
+        if kinds.contains(&ContentType::AppletData) {
+            return None;
+        }
+        let applet = shared.get(&content_hash).filter(|_| !kinds.contains(&ContentType::Pm));
         if applet.is_some() {
             kinds.insert(ContentType::Applet);
         } else if local.contains(&content_hash) {
             kinds.remove(&ContentType::Applet);
         }
-        let changed_at = applet.map_or(came_here, |at| came_here.max(*at));
-        (!kinds.is_empty()).then_some((content_hash, Line { kinds, came_at, changed_at, chunks, opens }))
+        let changed_at = applet.map_or(arrived_at, |at| arrived_at.max(*at));
+        let line = Line { kinds, came_at, changed_at, chunks, manifest_bytes, opens };
+        (!line.kinds.is_empty()).then_some((content_hash, line))
     };
     let lines = items.into_iter().filter_map(line).collect();
-    Ok((Catalogue { collection: *collection, generation, lines }, passing))
+    Ok(Catalogue { collection: *collection, generation, passing, lines })
 }

@@ -17,8 +17,8 @@ use super::announce::manifest_for;
 use super::rows::{
     BOARD, CATEGORY, FILE_TYPE, MAX_NAME, Model, Numbering, Reference, Told, USER, is_false, number, row, text,
 };
-use super::{AxonGuest, AxonServe, AxonServeError, blocking, choose};
-use crate::axon::library::{APPLETS, CONFIG, LibraryError};
+use super::{AxonGuest, AxonServe, AxonServeError, warn_of};
+use crate::axon::library::{APPLETS, CONFIG};
 use crate::axon::pull::{SOURCE, source_of};
 use crate::domain::axon::backup::{METADATA, Metadata};
 use crate::domain::axon::export::{self, Row};
@@ -27,8 +27,10 @@ use crate::domain::axon::kept::Kept;
 use crate::domain::axon::key::Wrapper;
 use crate::domain::axon::manifest::ContentType;
 use crate::domain::axon::moment;
+use crate::domain::axon::uuid::Uuid;
 use crate::domain::id::{CollectionId, ContentHash};
 use crate::store::axon::Item;
+use crate::store::blocking;
 
 const APPLET: &str = "applets.applet";
 
@@ -64,30 +66,34 @@ impl AxonServe {
             return Ok(export::write(&[]));
         }
         let wrapper = guest.key.wrapper()?;
-        let shelves = self.shelves(guest).await?;
-        let mut sources = Vec::with_capacity(shelves.len());
-        for (n, shelf) in (1_usize..).zip(&shelves) {
+        let shelves = self.shelves(guest, false).await?;
+        let mut sources = Vec::with_capacity(shelves.all.len());
+        for shelf in &shelves.all {
             let records = self.store.axon(shelf.collection);
             let from = records.records(SOURCE).await?.pop().and_then(|record| source_of(&record));
-            let numbering = match n == 1 && from.as_ref() == Some(&guest.name) {
+            let numbering = match from.as_ref() == Some(&guest.name) {
                 true => Numbering::AsThere,
                 false => Numbering::ByName,
             };
             let mut source = Source { numbering, rows: Vec::new(), applets: Vec::new(), code: HashMap::new() };
             for record in records.records(CONFIG).await? {
-                let malformed = |cause| LibraryError::Malformed { path: record.path.clone(), cause: Some(cause) };
-                source.rows.extend(export::parse(&record.bytes).map_err(malformed)?);
+                match export::parse(&record.bytes) {
+                    Ok(rows) => source.rows.extend(rows),
+                    Err(cause) => warn_of(&record.path, &cause),
+                }
             }
             for record in records.records(APPLETS).await? {
                 if record.path.ends_with(&format!("/{METADATA}")) {
-                    let malformed = |cause| LibraryError::Malformed { path: record.path.clone(), cause: Some(cause) };
-                    source.applets.push(Kept::parse(&record.bytes).map_err(malformed)?);
+                    match Kept::parse(&record.bytes) {
+                        Ok(applet) => source.applets.push(applet),
+                        Err(cause) => warn_of(&record.path, &cause),
+                    }
                 }
             }
             // Rows name code that no applet of the library has, too: whatever is an applet's code may be told.
             let mut wanted: HashMap<CollectionId, Vec<ContentHash>> = HashMap::new();
             for content_hash in shelf.lines.keys() {
-                let seen = choose(&guest.rights, &shelves, content_hash);
+                let seen = shelves.choose(&guest.rights, content_hash);
                 if let Some(seen) = seen.filter(|seen| seen.line.kinds.contains(&ContentType::Applet)) {
                     wanted.entry(seen.collection).or_default().push(*content_hash);
                 }
@@ -148,8 +154,8 @@ fn applet_rows(source: &Source, told: &mut Told) -> Vec<AppletRow> {
     let mut all = Vec::new();
     let mut listed = HashSet::new();
     for row in source.rows.iter().filter(|row| row.model.eq_ignore_ascii_case(APPLET)) {
-        let Some(id) = text(&row.pk) else { continue };
-        listed.insert(id.clone());
+        let Some(id) = text(&row.pk).and_then(|pk| pk.parse::<Uuid>().ok()) else { continue };
+        listed.insert(id.as_str().to_owned());
         if row.fields.get("is_local").is_none_or(is_false) {
             let code = row.fields.get("code_manifest").and_then(|manifest| match manifest {
                 Value::Object(manifest) => manifest.get("content_hash").and_then(text)?.parse().ok(),
@@ -157,7 +163,7 @@ fn applet_rows(source: &Source, told: &mut Told) -> Vec<AppletRow> {
             });
             let name = |field: &str| row.fields.get(field).cloned().unwrap_or(Value::Null);
             let references = REFERENCES.map(|(field, _)| row.fields.get(field).and_then(number).map(Reference::There));
-            all.push(AppletRow { id, fields: applet_fields(name), code, references });
+            all.push(AppletRow { id: id.as_str().to_owned(), fields: applet_fields(name), code, references });
         }
     }
     for metadata in &source.applets {

@@ -10,6 +10,7 @@ mod catalogue; // what is on a shelf, in short
 mod config; // the configuration that may be cloned
 mod course; // how far a guest is
 mod rows; // its rows, with numbers that do no harm
+mod shelves; // of which shelf something is shown
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,15 +18,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
-use self::catalogue::{Catalogue, Catalogues, Line};
+use self::catalogue::Catalogues;
 use self::course::Courses;
-use super::library::LibraryError;
+use self::shelves::{Choices, Seen, Shelves};
+use crate::domain::axon::kept::DocumentError;
 use crate::domain::axon::key::{KeyError, PublicKey};
-use crate::domain::axon::manifest::ContentType;
 use crate::domain::axon::signature::Claim;
-use crate::domain::id::{ChunkId, CollectionId, ContentHash};
+use crate::domain::id::{ChunkId, ContentHash};
 use crate::store::index::axon::{AxonPeer, AxonRights, AxonTrust};
-use crate::store::{ChunkStoreError, IndexError, Store};
+use crate::store::{ChunkStoreError, IndexError, Store, blocking};
 
 /// A signature is remembered for so long: longer than it is good for, with both clocks wrong.
 const REMEMBER_SIGNATURE: SignedDuration = SignedDuration::from_mins(15);
@@ -37,9 +38,6 @@ pub enum AxonServeError {
     /// The index.
     #[error(transparent)]
     Index(#[from] IndexError),
-    /// What is known cannot be read.
-    #[error(transparent)]
-    Library(#[from] LibraryError),
     /// The disk.
     #[error(transparent)]
     Chunks(#[from] ChunkStoreError),
@@ -71,27 +69,22 @@ pub struct AxonServe {
     key: PublicKey,
     catalogues: Arc<Catalogues>,
     courses: Arc<Courses>,
+    choices: Arc<Choices>,
     /// Chunks that were given and are not recorded yet, by the guest's key.
-    given: Arc<Mutex<HashMap<String, Given>>>,
-}
-
-#[derive(Debug)]
-struct Given {
-    key: PublicKey,
-    chunks: HashSet<(ContentHash, u32)>,
-}
-
-/// A complete item that a guest may see.
-#[derive(Debug, Clone)]
-struct Seen {
-    collection: CollectionId,
-    line: Line,
+    given: Arc<Mutex<HashMap<String, HashSet<(ContentHash, u32)>>>>,
 }
 
 impl AxonServe {
     /// Serves what is in this repository, as the instance with this key.
     pub fn new(store: Store, key: PublicKey) -> Self {
-        Self { store, key, catalogues: Arc::default(), courses: Arc::default(), given: Arc::default() }
+        Self {
+            store,
+            key,
+            catalogues: Arc::default(),
+            courses: Arc::default(),
+            choices: Arc::default(),
+            given: Arc::default(),
+        }
     }
 
     /// The key with which this instance is known to Axon instances.
@@ -181,36 +174,38 @@ impl AxonServe {
 
     /// Notes that a guest was sent the whole of a chunk; [`save_fetched`](Self::save_fetched) records it.
     pub fn note_fetched(&self, guest: &AxonGuest, content_hash: ContentHash, index: u32) {
-        let mut given = self.given();
-        let entry = given.entry(guest.key.as_str().to_owned());
-        let entry = entry.or_insert_with(|| Given { key: guest.key.clone(), chunks: HashSet::new() });
-        entry.chunks.insert((content_hash, index));
+        self.given().entry(guest.key.as_str().to_owned()).or_default().insert((content_hash, index));
     }
 
-    /// Records what was noted, one transaction for each guest. What cannot be recorded now stays noted.
+    /// Records what was noted of a guest. What cannot be recorded now stays noted.
     ///
     /// # Errors
-    /// [`AxonServeError`]. When the future is dropped, what was being recorded may be forgotten; it is announced again then.
-    pub async fn save_fetched(&self) -> Result<(), AxonServeError> {
-        let given = std::mem::take(&mut *self.given());
-        let mut result = Ok(());
-        for (name, Given { key, chunks }) in given {
-            let list: Vec<(ContentHash, u32)> = chunks.iter().copied().collect();
-            if let Err(error) = self.store.index.note_axon_fetched(&key, &list).await {
-                let mut given = self.given();
-                given.entry(name).or_insert_with(|| Given { key, chunks: HashSet::new() }).chunks.extend(chunks);
-                result = Err(error.into());
+    /// [`AxonServeError`]. When the future is dropped, it stays noted, too.
+    pub async fn save_fetched(&self, guest: &AxonGuest) -> Result<(), AxonServeError> {
+        let noted = || self.given().get(guest.key.as_str()).cloned().unwrap_or_default();
+        let list: Vec<(ContentHash, u32)> = noted().into_iter().collect();
+        if list.is_empty() {
+            return Ok(());
+        }
+        self.store.index.note_axon_fetched(&guest.key, &list).await?;
+        let mut given = self.given();
+        if let Some(chunks) = given.get_mut(guest.key.as_str()) {
+            list.iter().for_each(|chunk| {
+                chunks.remove(chunk);
+            });
+            if chunks.is_empty() {
+                given.remove(guest.key.as_str());
             }
         }
-        result
+        Ok(())
     }
 
-    fn given(&self) -> MutexGuard<'_, HashMap<String, Given>> {
+    fn given(&self) -> MutexGuard<'_, HashMap<String, HashSet<(ContentHash, u32)>>> {
         self.given.lock().expect(UNPOISONED)
     }
 
-    /// The shelves that a guest may look at, those that were made first in front.
-    async fn shelves(&self, guest: &AxonGuest) -> Result<Vec<Arc<Catalogue>>, AxonServeError> {
+    /// The shelves that a guest may look at, those that were made first in front. `arrivals`: it matters when things came.
+    async fn shelves(&self, guest: &AxonGuest, arrivals: bool) -> Result<Shelves, AxonServeError> {
         let index = &self.store.index;
         let generations = index.axon_generations().await?;
         let mut collections = index.collections().await?;
@@ -224,55 +219,21 @@ impl AxonServe {
             let peers = index.peers().await?;
             collections.retain(|collection| collection.may_leave(&here, &peers));
         }
-        let mut shelves = Vec::with_capacity(collections.len());
+        let mut all = Vec::with_capacity(collections.len());
         for collection in collections {
-            shelves.push(self.catalogues.get(&self.store, &collection, generations[&collection.id]).await?);
+            all.push(self.catalogues.get(&self.store, &collection, generations[&collection.id], arrivals).await?);
         }
-        Ok(shelves)
+        Ok(Shelves { all, shown: self.choices.all(&self.store).await? })
     }
 
     /// One item, if the guest may see it.
     async fn find(&self, guest: &AxonGuest, content_hash: &ContentHash) -> Result<Option<Seen>, AxonServeError> {
-        let shelves = self.shelves(guest).await?;
-        Ok(choose(&guest.rights, &shelves, content_hash))
+        let shelves = self.shelves(guest, false).await?;
+        Ok(shelves.choose(&guest.rights, content_hash))
     }
 }
 
-/// The item with this hash on one of the shelves. The same content may be on several, sealed differently: then the one that came
-/// first is shown, always the same, because an instance that is shown another one deletes its own.
-fn choose(rights: &AxonRights, shelves: &[Arc<Catalogue>], content_hash: &ContentHash) -> Option<Seen> {
-    let seen = |shelf: &Arc<Catalogue>| {
-        let line = visible(rights, shelf.lines.get(content_hash)?)?;
-        Some(Seen { collection: shelf.collection, line })
-    };
-    let mut all = shelves.iter().filter_map(seen);
-    let mut chosen = all.next()?;
-    for mut other in all {
-        if other.line.came_at < chosen.line.came_at {
-            std::mem::swap(&mut chosen, &mut other);
-        }
-        chosen.line.kinds.extend(other.line.kinds);
-        chosen.line.changed_at = chosen.line.changed_at.max(other.line.changed_at);
-    }
-    Some(chosen)
-}
-
-/// What of an item may be seen: nothing, or with these kinds.
-fn visible(rights: &AxonRights, line: &Line) -> Option<Line> {
-    if rights.from.is_some_and(|from| line.came_at < from) {
-        return None;
-    }
-    let mut line = line.clone();
-    if rights.without_pms {
-        line.kinds.remove(&ContentType::Pm);
-    }
-    (!line.kinds.is_empty()).then_some(line)
-}
-
-/// Runs what waits for a disk or computes, where that does no harm.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
+/// Says that a document is passed over.
+fn warn_of(path: &str, cause: &DocumentError) {
+    tracing::warn!(path, %cause, "a document of a BBS is passed over: it is not what its path says");
 }

@@ -3,6 +3,8 @@
 //! Unsigned: it says what to fetch and how to open it, and the content proves itself by its hash alone. Fields that we do
 //! not know are kept where they stand, since other instances announce them further.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::cipher::{CHUNK_SIZE, Iv, Sealed};
@@ -64,6 +66,11 @@ impl ContentType {
         }
     }
 
+    /// Whether it is for one user alone.
+    pub fn is_private(&self) -> bool {
+        matches!(self, Self::Pm | Self::AppletData)
+    }
+
     /// The type of this name.
     pub fn of(name: &str) -> Self {
         match name {
@@ -86,6 +93,24 @@ impl From<String> for ContentType {
 impl From<ContentType> for String {
     fn from(kind: ContentType) -> String {
         kind.as_str().to_owned()
+    }
+}
+
+/// What an item is that was announced as these kinds, and whose verified content says that it is `says`.
+///
+/// Kinds are words of whoever announces. What is for one user alone, a private message or an applet's data, is nothing else by any
+/// word, and nothing else becomes that.
+pub fn kinds_of(mut announced: BTreeSet<ContentType>, says: Option<&ContentType>) -> BTreeSet<ContentType> {
+    match says {
+        Some(says) if says.is_private() => BTreeSet::from([says.clone()]),
+        Some(says @ (ContentType::Message | ContentType::File)) => {
+            announced.retain(|kind| !kind.is_private());
+            if announced.is_empty() {
+                announced.insert(says.clone());
+            }
+            announced
+        }
+        _ => announced,
     }
 }
 

@@ -7,7 +7,7 @@ use super::cipher::Iv;
 use super::json::{Object, ShapeError, Text, Value};
 use super::kept::{DocumentError, Fields, Kept};
 use super::key::{KeyError, KeyName, PublicKey};
-use super::manifest::EnvelopeError;
+use super::manifest::{ContentType, EnvelopeError};
 use super::private::PrivateKey;
 use super::uuid::Uuid;
 use crate::domain::crypto::secret::Secret;
@@ -28,6 +28,16 @@ pub enum Payload {
     AppletData(Kept<AppletData>),
     /// Of a type that we do not know.
     Other(Value),
+}
+
+/// So much of a plaintext's end says which type it is.
+pub const TYPE_AT_MOST: usize = 64;
+
+/// The type of a plaintext, from its end: canonical keys are sorted, and of what Axon makes, but avatars, `type` is the last.
+pub fn type_at_end(end: &[u8]) -> Option<ContentType> {
+    let end = std::str::from_utf8(&end[end.len().saturating_sub(TYPE_AT_MOST)..]).ok()?;
+    let (_, name) = end.strip_suffix("\"}")?.rsplit_once("\"type\": \"")?;
+    (!name.contains(['"', '\\'])).then(|| ContentType::of(name))
 }
 
 impl Payload {
@@ -399,6 +409,34 @@ pub(super) fn need_uuid(object: &Object, field: &'static str) -> Result<Uuid, Sh
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::axon::manifest::kinds_of;
+
+    #[test]
+    fn the_type_of_what_axon_makes_stands_at_its_end() {
+        let data = r#"{"type": "applet_data", "applet_id": "11111111-2222-4333-8444-555555555555", "owner_pubkey": "k", "data": {"type": "pm"}}"#;
+        let plain = Payload::parse(data.as_bytes()).unwrap().to_plaintext();
+        assert_eq!(type_at_end(&plain), Some(ContentType::AppletData));
+        let file = Payload::File(Kept::new(File::new("a\"}", "text/plain", vec![0; 99]))).to_plaintext();
+        assert_eq!(type_at_end(&file), Some(ContentType::File));
+        for none in
+            [&b""[..], b"{}", b"\xff\"type\": \"pm\"}", br#"{"a": {"type": "pm"}}"#, br#"{"x": "\"type\": \"pm"}"#]
+        {
+            assert_eq!(type_at_end(none), None, "{}", String::from_utf8_lossy(none));
+        }
+    }
+
+    #[test]
+    fn what_verified_content_says_overrules_who_announced_it() {
+        let kinds = |announced: &[ContentType], says: Option<ContentType>| {
+            kinds_of(announced.iter().cloned().collect(), says.as_ref()).into_iter().collect::<Vec<_>>()
+        };
+        let (file, pm) = (ContentType::File, ContentType::Pm);
+        assert_eq!(kinds(&[file.clone()], Some(pm.clone())), [pm.clone()]);
+        assert_eq!(kinds(&[pm.clone()], Some(file.clone())), [file.clone()]);
+        assert_eq!(kinds(&[ContentType::Applet], Some(file.clone())), [ContentType::Applet]);
+        assert_eq!(kinds(&[file.clone()], None), [file]);
+        assert_eq!(kinds(&[pm.clone()], None), [pm]);
+    }
 
     #[test]
     fn a_message_without_subject_or_with_a_path_for_an_attachment_is_refused() {

@@ -97,7 +97,7 @@ async fn watch(
             leave.iter().for_each(|leave| leave.0.cancel());
         }
     }
-    if let Err(error) = plane.serve.save_fetched().await {
+    if let Err(error) = plane.serve.save_fetched(&guest).await {
         tracing::error!(%error, "what an Axon instance was given could not be recorded; it is tried again");
     }
 }

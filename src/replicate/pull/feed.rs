@@ -10,7 +10,7 @@ use crate::domain::envelope::{Envelope, HPKE_X25519};
 use crate::domain::feed::{Change, Cursor, MAX_CHANGES, Page};
 use crate::domain::id::ManifestId;
 use crate::domain::manifest::{ManifestSignature, SignedManifest};
-use crate::replicate::serve::blocking;
+use crate::store::blocking;
 use crate::store::{IndexError, ManifestFiles};
 
 /// So many pages are read in one go.

@@ -10,7 +10,7 @@ use crate::domain::id::{ChunkId, CollectionId};
 use crate::domain::manifest::SegmentSummary;
 use crate::domain::wire::messages::MAX_IDS;
 use crate::monitor::Problem;
-use crate::replicate::serve::blocking;
+use crate::store::blocking;
 
 /// Objects that are added at once.
 const WINDOW: usize = 4096;

@@ -17,7 +17,7 @@ use crate::domain::id::{CollectionId, ManifestId};
 use crate::domain::reconcile::{MAX_MESSAGE_BYTES, MAX_ROUNDS, Salt, SaltedId, SaltedSet};
 use crate::domain::wire::messages::{MAX_IDS, ReconcileAnswer};
 use crate::replicate::call::CallError;
-use crate::replicate::serve::blocking;
+use crate::store::blocking;
 use crate::store::entropy;
 use crate::store::index::{Collection, Compared};
 

@@ -8,7 +8,7 @@ use super::{PullError, Puller};
 use crate::domain::envelope::{Envelope, HPKE_X25519, RSA_OAEP_256};
 use crate::domain::id::{CollectionId, ManifestId};
 use crate::domain::wire::messages::{EnvelopeAnswer, MAX_IDS};
-use crate::replicate::serve::blocking;
+use crate::store::blocking;
 use crate::store::{IndexError, Store, entropy};
 
 /// Fewer than this are not worth another thread: opening one takes about a millisecond.

@@ -14,7 +14,7 @@ use crate::domain::id::ManifestId;
 use crate::domain::manifest::SignedManifest;
 use crate::domain::reconcile::{Salt, SaltedId};
 use crate::domain::wire::messages::MAX_IDS;
-use crate::replicate::serve::blocking;
+use crate::store::blocking;
 use crate::store::manifests::{Looked, Part};
 use crate::store::{ManifestFileError, Store, entropy};
 

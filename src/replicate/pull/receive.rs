@@ -18,7 +18,7 @@ use crate::domain::manifest::SegmentSummary;
 use crate::domain::segment::Segment;
 use crate::domain::wire::frame::Event;
 use crate::replicate::call::{ChunkStream, Read};
-use crate::replicate::serve::blocking;
+use crate::store::blocking;
 use crate::store::{ChunkStore, ChunkStoreError, IndexError, Store};
 
 /// A chunk or segment that is to be brought here.

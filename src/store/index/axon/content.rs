@@ -96,7 +96,8 @@ impl Index {
     }
 
     /// Adds or replaces items and documents, takes documents away, and moves the cursor of the peer that told of them (R11), in
-    /// one transaction. Afterwards the generation is one higher, if there was anything.
+    /// one transaction. Afterwards the generation is one higher, if there was anything. All of it counts as come when something is
+    /// announced next: it may have taken long from its moment to here.
     ///
     /// # Errors
     /// [`IndexError::NoSuchCollection`]; [`IndexError::NotLoaded`] if there are snapshots that were not taken over: what is put now
@@ -122,10 +123,10 @@ impl Index {
             return Err(IndexError::NotLoaded { id: *collection });
         }
         for item in items {
-            put_item(&mut tx, no, item, Some(nanos(item.changed_at))).await?;
+            put_item(&mut tx, no, item, None).await?;
         }
         for document in documents {
-            put_document(&mut tx, no, document, Some(nanos(document.changed_at))).await?;
+            put_document(&mut tx, no, document, None).await?;
         }
         for path in removed {
             sqlx::query("DELETE FROM axon_document WHERE collection_no = ?1 AND path = ?2")
@@ -348,7 +349,7 @@ async fn put_item(
         "INSERT INTO axon_item (collection_no, content_hash, kinds, manifest, sealed_key, complete, changed_at, came_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT (collection_no, content_hash) DO UPDATE SET kinds = ?3, manifest = ?4, sealed_key = ?5, complete = ?6,
-           changed_at = ?7, came_at = max(came_at, ?8) RETURNING no",
+           changed_at = ?7, came_at = ?8 RETURNING no",
     )
     .bind(collection_no)
     .bind(item.content_hash.as_bytes().to_vec())

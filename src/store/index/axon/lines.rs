@@ -20,7 +20,9 @@ pub struct ItemLine {
     /// When it came, or changed.
     pub changed_at: Timestamp,
     /// When it came to this instance as it is, if something was announced since.
-    pub came_at: Option<Timestamp>,
+    pub arrived_at: Option<Timestamp>,
+    /// How long its manifest is, in bytes.
+    pub manifest_bytes: u64,
     /// How many chunks it has.
     pub chunks: u32,
     /// Its key is known here.
@@ -50,7 +52,7 @@ impl Index {
     /// [`IndexError`].
     pub async fn axon_lines(&self, collection: &CollectionId) -> Result<Vec<ItemLine>, IndexError> {
         let rows = sqlx::query(
-            "SELECT content_hash, kinds, changed_at, came_at, sealed_key IS NOT NULL AS opens,
+            "SELECT content_hash, kinds, changed_at, came_at, sealed_key IS NOT NULL AS opens, octet_length(manifest) AS bytes,
                (SELECT count(*) FROM axon_item_chunk chunk WHERE chunk.item_no = item.no) AS chunks
              FROM axon_item item JOIN collection ON collection.no = collection_no
              WHERE collection.id = ?1 AND complete ORDER BY changed_at, item.no",
@@ -64,7 +66,8 @@ impl Index {
                     content_hash: id(row, "content_hash", ContentHash::from_slice)?,
                     kinds: json(row.try_get("kinds")?)?,
                     changed_at: moment(row, "changed_at")?,
-                    came_at: optional_moment(row, "came_at")?,
+                    arrived_at: optional_moment(row, "came_at")?,
+                    manifest_bytes: row.try_get::<i64, _>("bytes")?.unsigned_abs(),
                     chunks: u32::try_from(row.try_get::<i64, _>("chunks")?).map_err(|_| IndexError::Damaged(None))?,
                     opens: row.try_get("opens")?,
                 })
@@ -72,7 +75,7 @@ impl Index {
             .collect()
     }
 
-    /// Says of everything that was taken from snapshots since the last time that it came now; or when it changed, if that is later.
+    /// Says of everything that came since the last time that it came now.
     ///
     /// # Errors
     /// [`IndexError`].
@@ -84,8 +87,8 @@ impl Index {
         }
         let mut tx = self.begin().await?;
         for sql in [
-            "UPDATE axon_item SET came_at = max(changed_at, ?1) WHERE came_at IS NULL",
-            "UPDATE axon_document SET came_at = max(changed_at, ?1) WHERE came_at IS NULL",
+            "UPDATE axon_item SET came_at = ?1 WHERE came_at IS NULL",
+            "UPDATE axon_document SET came_at = ?1 WHERE came_at IS NULL",
         ] {
             sqlx::query(sql).bind(nanos(now)).execute(&mut *tx).await?;
         }

@@ -7,7 +7,7 @@ use sqlx::Row;
 
 use super::super::{Index, IndexError, id, moment, nanos, to_json};
 use crate::domain::axon::key::PublicKey;
-use crate::domain::id::ContentHash;
+use crate::domain::id::{CollectionId, ContentHash};
 
 impl Index {
     /// Records that an Axon instance was sent chunks of items, by their places.
@@ -43,6 +43,34 @@ impl Index {
             Ok((id(row, "content_hash", ContentHash::from_slice)?, chunks))
         };
         rows.iter().map(read).collect()
+    }
+
+    /// Of which collection Axon instances are shown what several hold.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn axon_shown(&self) -> Result<HashMap<ContentHash, CollectionId>, IndexError> {
+        let rows = sqlx::query("SELECT content_hash, collection FROM axon_shown").fetch_all(&self.pool).await?;
+        let read = |row| {
+            Ok((id(row, "content_hash", ContentHash::from_slice)?, id(row, "collection", CollectionId::from_slice)?))
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// Keeps of which collection something is shown from now on.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn keep_axon_shown(&self, shown: &[(ContentHash, CollectionId)]) -> Result<(), IndexError> {
+        sqlx::query(
+            "INSERT INTO axon_shown (content_hash, collection)
+             SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each(?1) WHERE true
+             ON CONFLICT (content_hash) DO UPDATE SET collection = excluded.collection",
+        )
+        .bind(to_json(&shown))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
     }
 
     /// Until when everything that came is settled with an Axon instance that can see this; what was settled when it could see

@@ -1,5 +1,7 @@
 //! The routes for Axon instances through their router: what real ones asked and were answered, and what happens in the middle.
 
+mod sight; // what a guest sees, and what it does not
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -259,9 +261,11 @@ async fn what_was_not_fetched_is_told_again_and_what_was_is_not() {
     assert!(all(world.told(&guest, "2026-11-26T09:50:00+00:00").await));
     world.later(2);
     assert!(all(world.told(&guest, "2026-11-26T09:52:00+00:00").await));
+    world.later(10);
     for _ in 0..4 {
         world.later(2);
-        let told = world.told(&guest, "2026-11-26T09:54:00+00:00").await;
+        let since = world.clock.now() - jiff::SignedDuration::from_mins(10);
+        let told = world.told(&guest, &since.to_string()).await;
         assert_eq!(told.len(), 2, "one is here for good, the others are told until they are");
         assert!(!told.contains(&kept[0].to_string()));
     }
@@ -440,6 +444,10 @@ async fn a_message_whose_key_comes_later_follows_its_file_too() {
         poll().await;
     }
     shelf.put(&Change { items: vec![opened], ..Change::default() }).await.unwrap();
+    assert_eq!(poll().await, [kept[0].to_string()], "there is an envelope for it now");
+    for _ in 0..20 {
+        poll().await;
+    }
     assert!(poll().await.is_empty());
     let came = world.keep_as(ContentType::File, world.clock.now(), [file].into_iter()).await;
     assert_eq!(poll().await, [came[0].to_string(), kept[0].to_string()]);
