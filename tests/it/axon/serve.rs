@@ -354,6 +354,16 @@ fn r12_who_has_no_rights_sees_nothing_and_headers_count_once() {
     assert_eq!(ask_as(&key, url, "/api/federation/export_config/").2, b"[]");
     let dump: Value = serde_json::from_str(&world.axon(&["dump"], &[])).unwrap();
     let data = hashes(&dump, &["applet_data"]);
+    // Users' data is here, too, and can be opened.
+    let made: Value =
+        serde_json::from_str(&world.axon(&["backup"], &["--output", world.path("out").to_str().unwrap()])).unwrap();
+    std::fs::write(world.path("source.pem"), world.axon(&["key"], &["--private"])).unwrap();
+    let key_file = world.path("source.pem");
+    let restore =
+        ["axon", "restore", made["folder"].as_str().unwrap(), "--replace", "--key", key_file.to_str().unwrap()];
+    assert_eq!(world.bulbil(0, &restore)["result"]["data"], data.len());
+    assert!(!data.is_empty());
+    assert_eq!(manifests(&ask_as(&key, url, EVERYTHING).2).len(), told.len());
     for hidden in hashes(&dump, &["pms"]).iter().chain(&data) {
         assert_eq!(ask_as(&key, url, &format!("/api/bitsync/has_content/{hidden}/")).0, 404);
         let (status, _, body) = ask_as(&key, url, &format!("/api/bitsync/chunk/{hidden}/0/"));
