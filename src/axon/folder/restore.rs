@@ -346,7 +346,7 @@ fn everything(taking: &Taking<'_>, it: FolderApplet, known: Vec<Option<Item>>) -
     let mut whole =
         Whole { applet: applet.clone(), items: Vec::new(), faults, left: Vec::new(), opened: 0, copied: (0, 0) };
     if let Some(code) = &code {
-        let taken = taking.take(code, ContentType::Applet, known.next().flatten())?;
+        let taken = taking.take(code, ContentType::Applet, known.next().flatten().as_ref())?;
         applet.metadata = with_code(&applet.metadata, &taken.manifest);
         whole.add(taken, &Part::Code);
     }
@@ -354,7 +354,7 @@ fn everything(taking: &Taking<'_>, it: FolderApplet, known: Vec<Option<Item>>) -
     for (row, item) in rows.into_iter().zip(&data) {
         let whose = Part::Data(row.owner_username.to_string_lossy().into_owned());
         let known = known.next().flatten();
-        match taking.take(item, ContentType::AppletData, known) {
+        match taking.take(item, ContentType::AppletData, known.as_ref()) {
             Ok(taken) => {
                 if let Some(why) = is_foreign(taking, &taken, &applet) {
                     whole.faults.push(format!("{whose} was left out: {why}"));
@@ -383,7 +383,7 @@ fn missing_parts(taking: &Taking<'_>, it: FolderApplet, known: Vec<Option<Item>>
     for ((part, item), known) in items {
         let Some(known) = known.filter(|known| !known.complete || known.key.is_none()) else { continue };
         let (kind, had_key) = (known.kinds.first().cloned().unwrap_or(ContentType::Applet), known.key.is_some());
-        match taking.take(&item, kind, Some(known)) {
+        match taking.take(&item, kind, Some(&known)) {
             Ok(mut taken) => {
                 taken.item = taken.item.filter(|item| item.complete || item.key.is_some());
                 whole.opened += u64::from(!had_key && taken.item.as_ref().is_some_and(|item| item.key.is_some()));

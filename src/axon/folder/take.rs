@@ -73,13 +73,13 @@ impl Taking<'_> {
         &self,
         from: &FolderItem,
         kind: ContentType,
-        known: Option<Item>,
+        known: Option<&Item>,
     ) -> Result<Taken, Refused> {
         let mut manifest = from.manifest.clone();
-        let ours = known.as_ref().and_then(|item| Manifest::parse(item.manifest.as_bytes()).ok());
+        let ours = known.and_then(|item| Manifest::parse(item.manifest.as_bytes()).ok());
         let same = ours.as_ref().is_some_and(|ours| ours.seals_the_same(&manifest));
         let mut faults = Vec::new();
-        if let (Some(known), Some(ours)) = (&known, &ours)
+        if let (Some(known), Some(ours)) = (known, &ours)
             && !same
             && known.complete
             && known.key.is_some()
@@ -90,7 +90,7 @@ impl Taking<'_> {
         }
         let (key, by_own) = match self.unwrap(&manifest, &mut faults) {
             Some((key, by_own)) => (Some(key), by_own),
-            None => (known.as_ref().filter(|_| same).and_then(|item| item.key.as_ref()).map(copy), false),
+            None => (known.filter(|_| same).and_then(|item| item.key.as_ref()).map(copy), false),
         };
         let mut copied = (0, 0);
         let mut state = self.chunks(from, &mut copied, &mut faults)?;
@@ -112,10 +112,10 @@ impl Taking<'_> {
             }
         }
         let whole = matches!(state, State::Whole(_));
-        if let (Some(known), Some(ours)) = (&known, ours)
+        if let (Some(known), Some(ours)) = (known, ours)
             && !same
             && !whole
-            && (known.key.is_some() || key.is_none())
+            && (known.complete || known.key.is_some() || key.is_none())
         {
             let item = with_kind(known, kind, self.now);
             return Ok(Taken { manifest: ours, item, copied, faults, unreadable: known.key.is_none() });
@@ -125,7 +125,7 @@ impl Taking<'_> {
         {
             manifest.add_envelope(&self.keys.own, key).map_err(|_| Refused::Died)?;
         }
-        let mut kinds: BTreeSet<ContentType> = known.as_ref().map(|item| item.kinds.clone()).unwrap_or_default();
+        let mut kinds: BTreeSet<ContentType> = known.map(|item| item.kinds.clone()).unwrap_or_default();
         kinds.insert(kind.clone());
         let unreadable = key.is_none();
         let mut item = fresh(&manifest, kinds, key, self.now);
@@ -135,7 +135,7 @@ impl Taking<'_> {
         }
         let item = match known {
             // It has the envelopes that somebody wanted it to have.
-            Some(known) if same && !is_better(&item, &known) => with_kind(&known, kind, self.now),
+            Some(known) if same && !is_better(&item, known) => with_kind(known, kind, self.now),
             _ => Some(item),
         };
         Ok(Taken { manifest, item, copied, faults, unreadable })
