@@ -17,4 +17,4 @@ pub mod record; // items and records as documents of a snapshot, and back
 pub mod serve; // what an Axon instance may see
 
 #[cfg(test)]
-mod testing; // sealed items for tests
+mod testing; // sealed items, and backup folders, for tests

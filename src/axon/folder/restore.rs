@@ -269,7 +269,8 @@ impl Work<'_> {
                 change.removed.extend(old.filter(|path| change.records.iter().all(|record| record.path != *path)));
             }
         }
-        if whole.copied.0 > 0 {
+        // Chunks of what is whole may be those that a killed restore copied and did not make durable.
+        if whole.copied.0 > 0 || change.items.iter().any(|item| item.complete) {
             let store = self.store.clone();
             spawn_blocking(move || store.chunks.sync()).await.map_err(|_| RestoreError::Died)??;
         }
@@ -427,3 +428,6 @@ fn is_foreign(taking: &Taking<'_>, taken: &Taken, applet: &Applet) -> Option<&'s
 fn in_words(fault: &AppletFault) -> String {
     fault.to_string()
 }
+
+#[cfg(test)]
+mod tests;

@@ -263,7 +263,8 @@ fn take_batch(
         }
         take_one(&taking, root, named, known, &mut done)?;
     }
-    if done.chunks > 0 {
+    // Chunks of what is whole may be those that a killed run copied and did not make durable.
+    if done.chunks > 0 || done.items.iter().any(|item| item.complete) {
         store.chunks.sync()?;
     }
     Ok(done)

@@ -1,7 +1,7 @@
 //! Taking items of an installation, one by one.
 
 use super::*;
-use crate::axon::testing::{NOW, keys, sealed};
+use crate::axon::testing::{Counting, NOW, keys, sealed, write_chunks};
 use crate::domain::axon::cipher::Sealed;
 use crate::store::testing::TestStore;
 
@@ -49,4 +49,19 @@ async fn of_two_manifests_with_holes_the_one_that_opens_is_kept() {
     let done = take_batch(&host.store, &keys(), &root, batch, NOW.parse().unwrap()).unwrap();
     assert_eq!(done.items.len(), 1, "nothing was heard of it");
     assert!(done.items[0].key.is_some());
+}
+
+#[tokio::test]
+async fn r8_chunks_that_a_killed_run_copied_are_durable_before_they_are_named() {
+    let mut host = TestStore::new().await;
+    let (one, manifest) = sealed(b"content", true);
+    without_key(&host.store, &one, &manifest);
+    let counting = Counting::new(host.store.chunks.clone());
+    host.store.chunks = counting.clone();
+    write_chunks(&host.dir.path().join(manifest.content_hash().to_string()), &one.chunks);
+    let root = Arc::new(Dir::open(host.dir.path()).unwrap());
+    let batch = vec![(named(&[&manifest]), None)];
+    let done = take_batch(&host.store, &keys(), &root, batch, NOW.parse().unwrap()).unwrap();
+    assert!(done.items[0].complete && done.chunks == 0);
+    assert_eq!(counting.syncs(), 1);
 }
