@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::read::{AppletFault, BackupFolder, Entry, FolderApplet, FolderError};
-use super::take::{Keys, Refused, Taken, Taking};
+use super::take::{Keys, Look, Refused, Taken, Taking};
 use crate::axon::library::{APPLETS, Applet, Library, LibraryError, applet_records, with_code, with_data};
 use crate::domain::axon::backup::DataRow;
 use crate::domain::axon::kept::Kept;
@@ -355,13 +355,13 @@ fn everything(taking: &Taking<'_>, it: FolderApplet, known: Vec<Option<Item>>) -
     for (row, item) in rows.into_iter().zip(&data) {
         let whose = Part::Data(row.owner_username.to_string_lossy().into_owned());
         let known = known.next().flatten();
-        match taking.take(item, ContentType::AppletData, known.as_ref()) {
-            Ok(taken) => {
-                if let Some(why) = is_foreign(taking, &taken, &applet) {
-                    whole.faults.push(format!("{whose} was left out: {why}"));
-                    whole.copied = (whole.copied.0 + taken.copied.0, whole.copied.1 + taken.copied.1);
-                    continue;
-                }
+        let taken = taking.take(item, ContentType::AppletData, known.as_ref());
+        match taken.and_then(|taken| Ok((is_foreign(taking, &taken, &applet)?, taken))) {
+            Ok((Some(why), taken)) => {
+                whole.faults.push(format!("{whose} was left out: {why}"));
+                whole.copied = (whole.copied.0 + taken.copied.0, whole.copied.1 + taken.copied.1);
+            }
+            Ok((None, taken)) => {
                 applet.data.push(with_data(&row, &taken.manifest));
                 whole.add(taken, &whose);
             }
@@ -405,7 +405,7 @@ impl Whole {
         self.copied = (self.copied.0 + taken.copied.0, self.copied.1 + taken.copied.1);
         let content_hash = taken.manifest.content_hash();
         let left = |lack| Left { applet: String::new(), content_hash, part: part.clone(), lack };
-        if taken.unreadable {
+        if taken.key.is_none() {
             self.left.push(left(Lack::Key));
         }
         self.left.extend(taken.faults.into_iter().map(Lack::Chunks).map(left));
@@ -413,16 +413,20 @@ impl Whole {
     }
 }
 
-/// Why a user's data is not that of this applet, if it is not.
-fn is_foreign(taking: &Taking<'_>, taken: &Taken, applet: &Applet) -> Option<&'static str> {
-    let plain = taking.plaintext(taken)?;
-    match Payload::parse(&plain) {
+/// Why a user's data is not that of this applet, or nobody knows whose it is; nothing if it is, or cannot be opened yet.
+fn is_foreign(taking: &Taking<'_>, taken: &Taken, applet: &Applet) -> Result<Option<&'static str>, Refused> {
+    let plain = match taking.look(taken)? {
+        Look::Plain(plain) => plain,
+        Look::Not => return Ok(None),
+        Look::TooLong => return Ok(Some("it is longer than 64 MiB, and so nobody looked whether it is this applet's")),
+    };
+    Ok(match Payload::parse(&plain) {
         Ok(Payload::AppletData(data)) if data.applet_id == applet.metadata.id => None,
         Ok(Payload::AppletData(_)) => {
             Some("it belongs to another applet, which was written into the same folder by the backup's maker")
         }
         _ => Some("it is no applet's data"),
-    }
+    })
 }
 
 fn in_words(fault: &AppletFault) -> String {

@@ -15,7 +15,7 @@ use crate::domain::crypto::secret::Secret;
 use crate::store::axon::Item;
 use crate::store::{ChunkStoreError, Store};
 
-/// Longest plaintext that is looked into, in bytes.
+/// Longest item that is looked into, in bytes.
 const MAX_LOOKED_INTO: usize = 64 << 20;
 
 /// Who opens what is in a backup.
@@ -34,12 +34,24 @@ pub(in crate::axon) struct Taken {
     pub manifest: Manifest,
     /// To be put on the shelf; `None` if nothing changes there.
     pub item: Option<Item>,
+    /// What opens it; `None` if nobody here can.
+    pub key: Option<Secret<32>>,
+    /// All its chunks are here.
+    pub whole: bool,
     /// Chunks that were copied, and their bytes.
     pub copied: (u64, u64),
     /// What is wrong with it, if it can be used all the same.
     pub faults: Vec<String>,
-    /// Nobody here can open it.
-    pub unreadable: bool,
+}
+
+/// What looking into an item gave.
+pub(super) enum Look {
+    /// Its plaintext.
+    Plain(zeroize::Zeroizing<Vec<u8>>),
+    /// Nobody looks into anything as long as this.
+    TooLong,
+    /// It is not whole, or nobody here can open it.
+    Not,
 }
 
 /// Why an item is not taken.
@@ -85,8 +97,9 @@ impl Taking<'_> {
             && known.key.is_some()
         {
             // The plaintext is the same by its hash, and it was verified: what is here stays.
+            let (manifest, key) = (ours.clone(), known.key.as_ref().map(copy));
             let item = with_kind(known, kind, self.now);
-            return Ok(Taken { manifest: ours.clone(), item, copied: (0, 0), faults, unreadable: false });
+            return Ok(Taken { manifest, item, key, whole: true, copied: (0, 0), faults });
         }
         let (key, by_own) = match self.unwrap(&manifest, &mut faults) {
             Some((key, by_own)) => (Some(key), by_own),
@@ -117,8 +130,9 @@ impl Taking<'_> {
             && !whole
             && (known.complete || known.key.is_some() || key.is_none())
         {
+            let (key, whole) = (known.key.as_ref().map(copy), known.complete);
             let item = with_kind(known, kind, self.now);
-            return Ok(Taken { manifest: ours, item, copied, faults, unreadable: known.key.is_none() });
+            return Ok(Taken { manifest: ours, item, key, whole, copied, faults });
         }
         if let Some(key) = &key
             && !by_own
@@ -127,8 +141,7 @@ impl Taking<'_> {
         }
         let mut kinds: BTreeSet<ContentType> = known.map(|item| item.kinds.clone()).unwrap_or_default();
         kinds.insert(kind.clone());
-        let unreadable = key.is_none();
-        let mut item = fresh(&manifest, kinds, key, self.now);
+        let mut item = fresh(&manifest, kinds, key.as_ref().map(copy), self.now);
         if let State::Whole(sizes) = state {
             item.chunks = manifest.chunk_hashes().iter().copied().zip(sizes).collect();
             item.complete = true;
@@ -138,7 +151,7 @@ impl Taking<'_> {
             Some(known) if same && !is_better(&item, known) => with_kind(known, kind, self.now),
             _ => Some(item),
         };
-        Ok(Taken { manifest, item, copied, faults, unreadable })
+        Ok(Taken { manifest, item, key, whole, copied, faults })
     }
 
     /// The key, from an envelope for one of those who open, and whether it was this instance's own.
@@ -215,17 +228,25 @@ impl Taking<'_> {
         Ok(State::Whole(sizes))
     }
 
-    /// The plaintext of an item that was taken whole; `None` if it is not, or is too long to be looked into.
-    pub(super) fn plaintext(&self, taken: &Taken) -> Option<zeroize::Zeroizing<Vec<u8>>> {
-        let item = taken.item.as_ref().filter(|item| item.complete)?;
-        let total: u64 = item.chunks.iter().map(|(_, size)| u64::from(*size)).sum();
+    /// Looks into an item that was taken, whether it is new on the shelf or not.
+    pub(super) fn look(&self, taken: &Taken) -> Result<Look, Refused> {
+        let Some(key) = taken.key.as_ref().filter(|_| taken.whole) else { return Ok(Look::Not) };
+        let mut total = 0;
+        for id in taken.manifest.chunk_hashes() {
+            total += self.store.chunks.size(id).map_err(Refused::Store)?.unwrap_or(0);
+        }
         if total > MAX_LOOKED_INTO as u64 {
-            return None;
+            return Ok(Look::TooLong);
         }
         let mut plain = zeroize::Zeroizing::new(Vec::with_capacity(total as usize));
-        let key = item.key.as_ref()?;
-        read_into(self.store, &taken.manifest, key, &mut |bytes| plain.extend_from_slice(bytes)).ok()?;
-        Some(plain)
+        match read_into(self.store, &taken.manifest, key, &mut |bytes| plain.extend_from_slice(bytes)) {
+            Ok(_) => Ok(Look::Plain(plain)),
+            // It was whole when it was put on the shelf.
+            Err(Fault::Holes(_)) => Ok(Look::Not),
+            Err(Fault::Cipher(cause)) => Err(Refused::Content(cause)),
+            Err(Fault::Store(cause)) => Err(Refused::Store(cause)),
+            Err(Fault::Died) => Err(Refused::Died),
+        }
     }
 }
 

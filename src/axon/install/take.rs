@@ -308,9 +308,9 @@ fn take_one(
         done.chunks += taken.copied.0;
         done.bytes += taken.copied.1;
         best = taken.item.or(best);
-        whole = taken.faults.is_empty() && !taken.unreadable;
+        whole = taken.faults.is_empty() && taken.key.is_some();
         why.extend(taken.faults);
-        if taken.unreadable {
+        if taken.key.is_none() {
             why.push("kept, but the BBS's own key does not open it: it has no envelope of it".to_owned());
         }
         if whole {
