@@ -409,6 +409,7 @@ impl Whole {
             self.left.push(left(Lack::Key));
         }
         self.left.extend(taken.faults.into_iter().map(Lack::Chunks).map(left));
+        self.faults.extend(taken.envelopes.into_iter().map(|why| format!("{part}: {why}")));
         self.items.extend(taken.item);
     }
 }

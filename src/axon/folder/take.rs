@@ -40,8 +40,10 @@ pub(in crate::axon) struct Taken {
     pub whole: bool,
     /// Chunks that were copied, and their bytes.
     pub copied: (u64, u64),
-    /// What is wrong with it, if it can be used all the same.
+    /// What is wrong with its chunks.
     pub faults: Vec<String>,
+    /// Why envelopes for those who open did not open; none if one did.
+    pub envelopes: Vec<String>,
 }
 
 /// What looking into an item gave.
@@ -99,9 +101,10 @@ impl Taking<'_> {
             // The plaintext is the same by its hash, and it was verified: what is here stays.
             let (manifest, key) = (ours.clone(), known.key.as_ref().map(copy));
             let item = with_kind(known, kind, self.now);
-            return Ok(Taken { manifest, item, key, whole: true, copied: (0, 0), faults });
+            return Ok(Taken { manifest, item, key, whole: true, copied: (0, 0), faults, envelopes: Vec::new() });
         }
-        let (key, by_own) = match self.unwrap(&manifest, &mut faults) {
+        let mut envelopes = Vec::new();
+        let (key, by_own) = match self.unwrap(&manifest, &mut envelopes) {
             Some((key, by_own)) => (Some(key), by_own),
             None => (known.filter(|_| same).and_then(|item| item.key.as_ref()).map(copy), false),
         };
@@ -124,6 +127,7 @@ impl Taking<'_> {
                 }
             }
         }
+        envelopes.retain(|_| key.is_none());
         let whole = matches!(state, State::Whole(_));
         if let (Some(known), Some(ours)) = (known, ours)
             && !same
@@ -131,8 +135,9 @@ impl Taking<'_> {
             && (known.complete || known.key.is_some() || key.is_none())
         {
             let (key, whole) = (known.key.as_ref().map(copy), known.complete);
+            envelopes.retain(|_| key.is_none());
             let item = with_kind(known, kind, self.now);
-            return Ok(Taken { manifest: ours, item, key, whole, copied, faults });
+            return Ok(Taken { manifest: ours, item, key, whole, copied, faults, envelopes });
         }
         if let Some(key) = &key
             && !by_own
@@ -151,12 +156,11 @@ impl Taking<'_> {
             Some(known) if same && !is_better(&item, known) => with_kind(known, kind, self.now),
             _ => Some(item),
         };
-        Ok(Taken { manifest, item, key, whole, copied, faults })
+        Ok(Taken { manifest, item, key, whole, copied, faults, envelopes })
     }
 
-    /// The key, from an envelope for one of those who open, and whether it was this instance's own.
-    fn unwrap(&self, manifest: &Manifest, faults: &mut Vec<String>) -> Option<(Secret<32>, bool)> {
-        let mut closed = Vec::new();
+    /// The key, from an envelope for one of those who open, and whether it was this instance's own. `closed`: why others did not open.
+    fn unwrap(&self, manifest: &Manifest, closed: &mut Vec<String>) -> Option<(Secret<32>, bool)> {
         for private in &self.keys.private {
             match manifest.unwrap_key(private) {
                 Ok(key) => return Some((key, private.public().name() == *self.keys.own.name())),
@@ -164,7 +168,6 @@ impl Taking<'_> {
                 Err(EnvelopeError::Key(cause)) => closed.push(format!("its envelope does not open: {cause}")),
             }
         }
-        faults.append(&mut closed);
         None
     }
 

@@ -309,7 +309,7 @@ fn take_one(
         done.bytes += taken.copied.1;
         best = taken.item.or(best);
         whole = taken.faults.is_empty() && taken.key.is_some();
-        why.extend(taken.faults);
+        why.extend(taken.faults.into_iter().chain(taken.envelopes));
         if taken.key.is_none() {
             why.push("kept, but the BBS's own key does not open it: it has no envelope of it".to_owned());
         }

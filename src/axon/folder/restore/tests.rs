@@ -3,6 +3,7 @@
 use super::*;
 use crate::axon::testing::{Counting, NOW, applet_data, keys, sealed, write_backup, write_chunks};
 use crate::domain::axon::cipher::Sealed;
+use crate::domain::axon::json::Object;
 use crate::domain::axon::manifest::Manifest;
 use crate::monitor::Tally;
 use crate::store::testing::TestStore;
@@ -98,4 +99,33 @@ async fn data_that_is_too_long_to_be_looked_into_is_left_out_and_it_is_said() {
     let report = place.restore(Existing::Stays).await;
     assert_eq!(report.data, 0);
     assert!(place.problems().contains("64 MiB"), "{}", place.problems());
+}
+
+/// The manifest with an envelope for this instance in which there is nothing.
+fn with_bad_envelope(manifest: &Manifest) -> Manifest {
+    let mut object = manifest.object().clone();
+    let mut envelopes: Object = object.need_object("encrypted_aes_keys").unwrap().clone();
+    envelopes.set(keys().own.name().as_str(), data_encoding::BASE64.encode(&[7; 256]));
+    object.set("encrypted_aes_keys", envelopes);
+    Manifest::from_object(object).unwrap()
+}
+
+#[tokio::test]
+async fn an_envelope_that_does_not_open_is_no_hole_and_nothing_where_another_one_opens() {
+    for opens in [true, false] {
+        let place = Place::new().await;
+        let (old, first) = sealed(b"{\"type\": \"applet_code\", \"code\": \"1\"}", true);
+        write_backup(&place.backup(), ID, Some(&first), &[]);
+        write_chunks(&place.backup().join("Star/chunks"), &old.chunks);
+        place.restore(Existing::Stays).await;
+        let (new, second) = sealed(b"{\"type\": \"applet_code\", \"code\": \"2\"}", opens);
+        write_backup(&place.backup(), ID, Some(&with_bad_envelope(&second)), &[]);
+        write_chunks(&place.backup().join("Star/chunks"), &new.chunks);
+        let report = place.restore(Existing::Replaced).await;
+        assert_eq!(report.replaced, ["Star"], "{}", place.problems());
+        let lacks: Vec<&Lack> = report.left.iter().map(|left| &left.lack).collect();
+        let expected: &[&Lack] = if opens { &[] } else { &[&Lack::Key] };
+        assert_eq!(lacks, expected);
+        assert_eq!(place.problems().contains("envelope does not open"), !opens, "{}", place.problems());
+    }
 }
