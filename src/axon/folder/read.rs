@@ -22,6 +22,8 @@ use crate::domain::id::ChunkId;
 
 /// Longest of the JSON files, in bytes. What is read becomes a document of a snapshot, and those are bounded.
 const MAX_JSON: usize = 32 << 20;
+/// Longest float as it is written, in bytes: `-2.2250738585072014e-308`.
+const MAX_FLOAT: usize = 24;
 /// Longest manifest, in bytes: that of an item of some 15 GB.
 const MAX_MANIFEST: usize = 4 << 20;
 
@@ -391,7 +393,14 @@ fn read_json(dir: &Dir, file: &'static str) -> Result<Vec<u8>, AppletFault> {
 /// How long a JSON text is at most when it is written with indents and escapes; of a text that is none, anything.
 fn written_len(bytes: &[u8]) -> usize {
     let (mut len, mut depth, mut in_text, mut escaped) = (0_usize, 0_usize, false, false);
-    for byte in bytes {
+    // The word outside of texts that is being read.
+    let mut word: &[u8] = &[];
+    for (at, byte) in bytes.iter().enumerate() {
+        if !in_text && (byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'+' | b'-')) {
+            word = &bytes[at - word.len()..=at];
+            continue;
+        }
+        len += word_len(std::mem::take(&mut word));
         match (in_text, byte) {
             (true, b'"') if !escaped => in_text = false,
             (false, b'"') => in_text = true,
@@ -412,7 +421,15 @@ fn written_len(bytes: &[u8]) -> usize {
         // The shortest character that becomes six has two bytes.
         len += if byte.is_ascii() && *byte != 0x7f { 1 } else { 6 };
     }
-    len
+    len + word_len(word)
+}
+
+/// How long a word outside of texts is at most when it is written. Integers stay as long; floats with an exponent, or of many
+/// digits, may be longer than they were (`1e15` is written as `1000000000000000.0`), but none is longer than [`MAX_FLOAT`].
+fn word_len(word: &[u8]) -> usize {
+    let is_number = word.first().is_some_and(|byte| matches!(byte, b'-' | b'0'..=b'9'));
+    let grows = word.iter().any(|byte| matches!(byte, b'e' | b'E')) || word.len() > 16 && word.contains(&b'.');
+    if is_number && grows { word.len().max(MAX_FLOAT) } else { word.len() }
 }
 
 fn optional<T>(read: Result<T, AppletFault>) -> Result<Option<T>, AppletFault> {
@@ -445,3 +462,6 @@ fn rows_of<T: Fields>(dir: &Dir, file: &'static str, faults: &mut Vec<AppletFaul
     }
     kept
 }
+
+#[cfg(test)]
+mod tests;
