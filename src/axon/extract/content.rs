@@ -92,16 +92,17 @@ impl Layout<'_> {
             // Applets' code and data are laid out with their applets.
             let of_an_applet =
                 |kind: &ContentType| matches!(kind, ContentType::Applet | ContentType::AppletData | ContentType::File);
-            for kind in item.kinds.iter().filter(|kind| !of_an_applet(kind)) {
+            // One of two kinds is the same bytes, and says itself what it is.
+            if let Some(kind) = item.kinds.iter().find(|kind| !of_an_applet(kind)) {
                 let what = format!("{} {}", kind.as_str(), item.content_hash.short());
-                let Some(payload) = self.payload(&item.content_hash, &what)? else { break };
-                match payload {
-                    Payload::Message(message) => self.message(item, &message, &users, &at, &mut lines),
-                    Payload::Pm(pm) => {
+                match self.payload(&item.content_hash, &what)? {
+                    Some(Payload::Message(message)) => self.message(item, &message, &users, &at, &mut lines),
+                    Some(Payload::Pm(pm)) => {
                         lines.add("private_messages.jsonl", came(item).and(pm.object()));
                         self.report.private_messages += 1;
                     }
-                    other => self.other(item, &other.to_plaintext())?,
+                    Some(other) => self.other(item, &other.to_plaintext())?,
+                    None => {}
                 }
             }
             self.monitor.add(Counter::Entries, 1);

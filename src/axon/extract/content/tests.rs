@@ -67,6 +67,16 @@ async fn an_item_that_is_not_whole_is_not_opened() {
 }
 
 #[tokio::test]
+async fn a_message_of_two_kinds_is_laid_out_once() {
+    let mut place = Place::new().await;
+    place.has(&message("b", "x"), &[ContentType::Message, ContentType::Pm], true, true);
+    let report = place.extract(&Tally::default());
+    assert_eq!(report.messages, 1);
+    let lines = std::fs::read_to_string(place.target().join("boards/b.jsonl")).unwrap();
+    assert_eq!(lines.lines().count(), 1, "{lines}");
+}
+
+#[tokio::test]
 async fn messages_of_many_boards_stand_in_their_order() {
     let mut place = Place::new().await;
     let mut order: BTreeMap<usize, Vec<String>> = BTreeMap::new();
