@@ -190,10 +190,13 @@ impl Layout<'_> {
                     );
                 }
             },
-            Opened::TooLarge => self.not_opened(
-                what.to_owned(),
-                format!("it is too large to be taken apart; its JSON is other/{hash}.json, where 'data' is base64"),
-            ),
+            Opened::TooLarge { again } => {
+                self.report.other += u64::from(!again);
+                self.not_opened(
+                    what.to_owned(),
+                    format!("it is too large to be taken apart; its JSON is other/{hash}.json, where 'data' is base64"),
+                );
+            }
             Opened::Not(why) => self.not_opened(what.to_owned(), why),
         }
         Ok(None)
@@ -243,8 +246,9 @@ impl Layout<'_> {
             Err(Fault::Cipher(cause)) => Some(cause.to_string()),
         };
         if let Some(large) = large {
+            let again = large.again;
             large.finish(fault.is_none())?;
-            return Ok(fault.map_or(Opened::TooLarge, Opened::Not));
+            return Ok(fault.map_or(Opened::TooLarge { again }, Opened::Not));
         }
         Ok(fault.map_or(Opened::Plain(plain), Opened::Not))
     }
@@ -264,8 +268,10 @@ impl Layout<'_> {
 /// What opening an item gave.
 enum Opened {
     Plain(Zeroizing<Vec<u8>>),
-    /// It was written as it is.
-    TooLarge,
+    /// It was written as it is; `again`: it was before, too.
+    TooLarge {
+        again: bool,
+    },
     /// Why not.
     Not(String),
 }
@@ -276,15 +282,18 @@ struct Large {
     name: String,
     file: std::fs::File,
     failed: Option<std::io::Error>,
+    /// It was there already, under another kind.
+    again: bool,
 }
 
 impl Large {
     fn begin(root: &Dir, hash: &ContentHash) -> Result<Self, DirError> {
         let dir = root.make_or_enter("other", Access::Owner)?;
         let name = format!("{hash}.json");
+        let again = dir.has(&name)?;
         dir.remove(&name)?;
         let file = dir.create(&name, Access::Owner)?;
-        Ok(Self { dir, name, file, failed: None })
+        Ok(Self { dir, name, file, failed: None, again })
     }
 
     fn push(&mut self, bytes: &[u8]) {
@@ -302,7 +311,7 @@ impl Large {
     }
 }
 
-/// Files of lines, written at the end.
+/// Files of lines, in memory until they are written at the end.
 #[derive(Default)]
 struct Lines {
     files: Names,

@@ -67,6 +67,16 @@ async fn an_item_that_is_not_whole_is_not_opened() {
 }
 
 #[tokio::test]
+async fn what_is_too_large_is_written_as_it_is_and_counted_however_long_it_was_said_to_be() {
+    let mut place = Place::new().await;
+    let long = message("b", &"x".repeat(MAX_OPENED as usize + 1));
+    let hash = place.has(&long, &[ContentType::Message, ContentType::Pm], true, false);
+    let report = place.extract(&Tally::default());
+    assert_eq!((report.messages, report.other), (0, 1));
+    assert_eq!(std::fs::read(place.target().join(format!("other/{hash}.json"))).unwrap(), long);
+}
+
+#[tokio::test]
 async fn a_message_of_two_kinds_is_laid_out_once() {
     let mut place = Place::new().await;
     place.has(&message("b", "x"), &[ContentType::Message, ContentType::Pm], true, true);
