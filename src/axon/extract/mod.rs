@@ -120,7 +120,7 @@ pub fn extract(
     if !is_free {
         return Err(ExtractError::Taken(options.target.to_owned()));
     }
-    let stage = Stage::begin(parent, Access::Owner)?;
+    let stage = Stage::begin(parent, Access::Owner, monitor)?;
     let mut layout = Layout { store, library, monitor, cancel, root: stage.dir(), report: ExtractReport::default() };
     layout.applets(&applets)?;
     if options.applet.is_none() {

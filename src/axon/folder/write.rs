@@ -126,7 +126,7 @@ pub fn write(
         at = at.saturating_add(Span::new().seconds(1));
     }
     let date = date(at);
-    let stage = Stage::begin(output, Access::Usual)?;
+    let stage = Stage::begin(output, Access::Usual, monitor)?;
     let mut work = Writing { store, library, options, monitor, taken: [BACKUP_MANIFEST.to_owned()].into() };
     let mut report = BackupReport {
         folder: options.output.join(format!("backup_{date}")),

@@ -1,6 +1,7 @@
 //! Items laid out from a library that was made up.
 
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use tokio_util::sync::CancellationToken;
 
@@ -9,7 +10,7 @@ use crate::axon::extract::{ExtractOptions, ExtractReport, extract};
 use crate::axon::library::Library;
 use crate::axon::testing::{NOW, sealed};
 use crate::domain::crypto::secret::Secret;
-use crate::monitor::{Monitor, Tally};
+use crate::monitor::{Monitor, Problem, Tally};
 use crate::store::testing::TestStore;
 
 struct Place {
@@ -86,6 +87,26 @@ async fn a_message_of_two_kinds_is_laid_out_once() {
     assert_eq!(lines.lines().count(), 1, "{lines}");
 }
 
+/// Hears notices.
+#[derive(Default)]
+struct Listening {
+    notices: Mutex<Vec<String>>,
+}
+
+impl Monitor for Listening {
+    fn task(&self, _: &str, _: Counter, _: Option<u64>) {}
+
+    fn add(&self, _: Counter, _: u64) {}
+
+    fn take_back(&self, _: Counter, _: u64) {}
+
+    fn notice(&self, text: &str) {
+        self.notices.lock().unwrap().push(text.to_owned());
+    }
+
+    fn problem(&self, _: Problem) {}
+}
+
 #[tokio::test]
 async fn messages_of_many_boards_stand_in_their_order() {
     let mut place = Place::new().await;
@@ -103,4 +124,19 @@ async fn messages_of_many_boards_stand_in_their_order() {
             |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["body"].as_str().unwrap().to_owned();
         assert_eq!(text.lines().map(body).collect::<Vec<_>>(), bodies);
     }
+}
+
+#[tokio::test]
+async fn what_a_kill_left_and_cannot_be_removed_holds_nothing_up() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new().await;
+    let left = place.host.dir.path().join(".bulbil-unfinished-7-0");
+    std::fs::create_dir(&left).unwrap();
+    // A name that is no text leads nowhere.
+    std::fs::write(left.join(std::ffi::OsStr::from_bytes(b"\xff")), "x").unwrap();
+    let listening = Listening::default();
+    place.extract(&listening);
+    assert!(place.target().join("report.json").exists());
+    let notices = listening.notices.lock().unwrap();
+    assert!(notices.iter().any(|text| text.contains(".bulbil-unfinished-7-0")), "{notices:?}");
 }
