@@ -15,3 +15,6 @@ pub mod library; // what is known, in memory
 pub mod pull; // what is new, and missing chunks
 pub mod record; // items and records as documents of a snapshot, and back
 pub mod serve; // what an Axon instance may see
+
+#[cfg(test)]
+mod testing; // sealed items, and backup folders, for tests

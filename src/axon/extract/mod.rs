@@ -61,7 +61,7 @@ pub struct ExtractReport {
     pub rows: u64,
     /// Actions.
     pub actions: u64,
-    /// Items of no known kind.
+    /// Items of no known kind, or too large to be taken apart.
     pub other: u64,
     /// What could not be opened: what it is, and why.
     pub not_opened: Vec<(String, String)>,
@@ -93,8 +93,8 @@ pub enum ExtractError {
     Died,
 }
 
-/// Lays everything out that can be opened. Blocks; holds one item in memory at a time, of 256 MiB at most. What cannot be opened is in
-/// the report, in `report.json`, and a problem for `monitor`.
+/// Lays everything out that can be opened. Blocks; holds one item in memory at a time, of 256 MiB at most, and the lines of all messages
+/// and of what is known of files until the end. What cannot be opened is in the report, in `report.json`, and a problem for `monitor`.
 ///
 /// # Errors
 /// [`ExtractError`]: then there is nothing at the target.
@@ -120,7 +120,7 @@ pub fn extract(
     if !is_free {
         return Err(ExtractError::Taken(options.target.to_owned()));
     }
-    let stage = Stage::begin(parent, Access::Owner)?;
+    let stage = Stage::begin(parent, Access::Owner, monitor)?;
     let mut layout = Layout { store, library, monitor, cancel, root: stage.dir(), report: ExtractReport::default() };
     layout.applets(&applets)?;
     if options.applet.is_none() {

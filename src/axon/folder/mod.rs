@@ -5,6 +5,7 @@
 //! before its hash was compared.
 
 pub mod dir; // a folder by its handle
+mod document; // its JSON files
 pub mod read; // what is in one
 pub mod restore; // from one onto the shelf
 pub mod stage; // made under another name until it is whole

@@ -10,18 +10,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::dir::{Dir, DirError};
+use super::document::{RowFaults, document, optional, rows_of};
 use crate::axon::library::{Applet, NoApplet, shown};
 use crate::domain::axon::backup::{
     self, APPLET_DATA, BACKUP_MANIFEST, BackupManifest, CHUNKS, DATA_CHUNKS, DataRow, HIGH_SCORES, HighScore, METADATA,
     Metadata, SHARED_STATE, SharedState,
 };
-use crate::domain::axon::kept::{DocumentError, Fields, Kept};
+use crate::domain::axon::kept::{DocumentError, Kept};
 use crate::domain::axon::manifest::Manifest;
 use crate::domain::chunk::MAX_STORED;
 use crate::domain::id::ChunkId;
 
-/// Longest of the JSON files, in bytes. What is read becomes a document of a snapshot, and those are bounded.
-const MAX_JSON: usize = 32 << 20;
 /// Longest manifest, in bytes: that of an item of some 15 GB.
 const MAX_MANIFEST: usize = 4 << 20;
 
@@ -68,6 +67,20 @@ pub enum AppletFault {
         row: usize,
         /// What is wrong.
         why: String,
+    },
+    /// More rows than are told one by one.
+    #[error("{rows} more rows of {file} were refused")]
+    MoreRows {
+        /// Which file.
+        file: &'static str,
+        /// How many.
+        rows: usize,
+    },
+    /// A file of more rows than any.
+    #[error("{file} has over a million rows, which none of its kind has: nothing of it was read")]
+    TooManyRows {
+        /// Which file.
+        file: &'static str,
     },
     /// A file that is short as it is, and too long when it is written.
     #[error("{file} would be longer than 32 MiB when it is written as an Axon BBS writes it")]
@@ -272,7 +285,9 @@ impl BackupFolder {
             }
         }
         let (rows, data) = data(&dir, &item, &mut faults);
-        let scores = rows_of::<HighScore>(&dir, HIGH_SCORES, &mut faults);
+        let mut refused = RowFaults::of(HIGH_SCORES);
+        let scores = rows_of::<HighScore>(&dir, &mut refused);
+        faults.extend(refused.finish());
         let state = match optional(document::<SharedState>(&dir, SHARED_STATE)) {
             Ok(state) => state,
             Err(fault) => {
@@ -292,7 +307,8 @@ fn data(
     faults: &mut Vec<AppletFault>,
 ) -> (Vec<Kept<DataRow>>, Vec<FolderItem>) {
     let (mut kept, mut items, mut owners) = (Vec::new(), Vec::new(), BTreeSet::new());
-    for (at, row) in rows_of::<DataRow>(dir, APPLET_DATA, faults).into_iter().enumerate() {
+    let mut told = RowFaults::of(APPLET_DATA);
+    for (at, row) in rows_of::<DataRow>(dir, &mut told).into_iter().enumerate() {
         let name = row.owner_username.to_string_lossy();
         let refused = match backup::owner_folder(&name) {
             Err(cause) => Some(format!("its user's name {name:?}: {cause}")),
@@ -305,10 +321,11 @@ fn data(
                 items.push(item);
                 kept.push(row);
             }
-            None => faults.push(AppletFault::LongManifest),
-            Some(why) => faults.push(AppletFault::Row { file: APPLET_DATA, row: at + 1, why }),
+            None => told.add(AppletFault::LongManifest),
+            Some(why) => told.add(AppletFault::Row { file: APPLET_DATA, row: at + 1, why }),
         }
     }
+    faults.extend(told.finish());
     (kept, items)
 }
 
@@ -372,76 +389,4 @@ fn dir_has(dir: &Dir, folder: &str, file: &str) -> bool {
         Ok(false) => dir.is_link(folder).unwrap_or(false) || !dir.has(folder).unwrap_or(true),
         Err(_) => false,
     }
-}
-
-fn document<T: Fields>(dir: &Dir, file: &'static str) -> Result<Kept<T>, AppletFault> {
-    let bytes = read_json(dir, file)?;
-    backup::parse_one(&bytes).map_err(|cause| AppletFault::Document { file, cause })
-}
-
-/// Reads a JSON file that is not too long, and will not be when it is written again.
-fn read_json(dir: &Dir, file: &'static str) -> Result<Vec<u8>, AppletFault> {
-    let bytes = dir.read(file, MAX_JSON)?;
-    if written_len(&bytes) > MAX_JSON {
-        return Err(AppletFault::Grows { file });
-    }
-    Ok(bytes)
-}
-
-/// How long a JSON text is at most when it is written with indents and escapes; of a text that is none, anything.
-fn written_len(bytes: &[u8]) -> usize {
-    let (mut len, mut depth, mut in_text, mut escaped) = (0_usize, 0_usize, false, false);
-    for byte in bytes {
-        match (in_text, byte) {
-            (true, b'"') if !escaped => in_text = false,
-            (false, b'"') => in_text = true,
-            (false, b'[' | b'{') => {
-                depth += 1;
-                len += 1 + 2 * depth;
-            }
-            (false, b']' | b'}') => {
-                depth = depth.saturating_sub(1);
-                len += 1 + 2 * depth;
-            }
-            (false, b',') => len += 1 + 2 * depth,
-            (false, b':') => len += 1,
-            (false, byte) if byte.is_ascii_whitespace() => continue,
-            _ => {}
-        }
-        escaped = in_text && *byte == b'\\' && !escaped;
-        // The shortest character that becomes six has two bytes.
-        len += if byte.is_ascii() && *byte != 0x7f { 1 } else { 6 };
-    }
-    len
-}
-
-fn optional<T>(read: Result<T, AppletFault>) -> Result<Option<T>, AppletFault> {
-    match read {
-        Ok(it) => Ok(Some(it)),
-        Err(AppletFault::Dir(error)) if error.is_missing() => Ok(None),
-        Err(fault) => Err(fault),
-    }
-}
-
-/// The rows of an optional file that can be read.
-fn rows_of<T: Fields>(dir: &Dir, file: &'static str, faults: &mut Vec<AppletFault>) -> Vec<Kept<T>> {
-    let read = || -> Result<_, AppletFault> {
-        let bytes = read_json(dir, file)?;
-        backup::parse_rows::<T>(&bytes).map_err(|cause| AppletFault::Document { file, cause })
-    };
-    let rows = match optional(read()) {
-        Ok(rows) => rows.unwrap_or_default(),
-        Err(fault) => {
-            faults.push(fault);
-            return Vec::new();
-        }
-    };
-    let mut kept = Vec::new();
-    for (at, row) in rows.into_iter().enumerate() {
-        match row {
-            Ok(row) => kept.push(row),
-            Err(cause) => faults.push(AppletFault::Row { file, row: at + 1, why: cause.to_string() }),
-        }
-    }
-    kept
 }

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::read::{AppletFault, BackupFolder, Entry, FolderApplet, FolderError};
-use super::take::{Keys, Refused, Taken, Taking};
+use super::take::{Keys, Look, Refused, Taken, Taking};
 use crate::axon::library::{APPLETS, Applet, Library, LibraryError, applet_records, with_code, with_data};
 use crate::domain::axon::backup::DataRow;
 use crate::domain::axon::kept::Kept;
@@ -269,7 +269,8 @@ impl Work<'_> {
                 change.removed.extend(old.filter(|path| change.records.iter().all(|record| record.path != *path)));
             }
         }
-        if whole.copied.0 > 0 {
+        // Chunks of what is whole may be those that a killed restore copied and did not make durable.
+        if whole.copied.0 > 0 || change.items.iter().any(|item| item.complete) {
             let store = self.store.clone();
             spawn_blocking(move || store.chunks.sync()).await.map_err(|_| RestoreError::Died)??;
         }
@@ -346,7 +347,7 @@ fn everything(taking: &Taking<'_>, it: FolderApplet, known: Vec<Option<Item>>) -
     let mut whole =
         Whole { applet: applet.clone(), items: Vec::new(), faults, left: Vec::new(), opened: 0, copied: (0, 0) };
     if let Some(code) = &code {
-        let taken = taking.take(code, ContentType::Applet, known.next().flatten())?;
+        let taken = taking.take(code, ContentType::Applet, known.next().flatten().as_ref())?;
         applet.metadata = with_code(&applet.metadata, &taken.manifest);
         whole.add(taken, &Part::Code);
     }
@@ -354,13 +355,13 @@ fn everything(taking: &Taking<'_>, it: FolderApplet, known: Vec<Option<Item>>) -
     for (row, item) in rows.into_iter().zip(&data) {
         let whose = Part::Data(row.owner_username.to_string_lossy().into_owned());
         let known = known.next().flatten();
-        match taking.take(item, ContentType::AppletData, known) {
-            Ok(taken) => {
-                if let Some(why) = is_foreign(taking, &taken, &applet) {
-                    whole.faults.push(format!("{whose} was left out: {why}"));
-                    whole.copied = (whole.copied.0 + taken.copied.0, whole.copied.1 + taken.copied.1);
-                    continue;
-                }
+        let taken = taking.take(item, ContentType::AppletData, known.as_ref());
+        match taken.and_then(|taken| Ok((is_foreign(taking, &taken, &applet)?, taken))) {
+            Ok((Some(why), taken)) => {
+                whole.faults.push(format!("{whose} was left out: {why}"));
+                whole.copied = (whole.copied.0 + taken.copied.0, whole.copied.1 + taken.copied.1);
+            }
+            Ok((None, taken)) => {
                 applet.data.push(with_data(&row, &taken.manifest));
                 whole.add(taken, &whose);
             }
@@ -383,7 +384,7 @@ fn missing_parts(taking: &Taking<'_>, it: FolderApplet, known: Vec<Option<Item>>
     for ((part, item), known) in items {
         let Some(known) = known.filter(|known| !known.complete || known.key.is_none()) else { continue };
         let (kind, had_key) = (known.kinds.first().cloned().unwrap_or(ContentType::Applet), known.key.is_some());
-        match taking.take(&item, kind, Some(known)) {
+        match taking.take(&item, kind, Some(&known)) {
             Ok(mut taken) => {
                 taken.item = taken.item.filter(|item| item.complete || item.key.is_some());
                 whole.opened += u64::from(!had_key && taken.item.as_ref().is_some_and(|item| item.key.is_some()));
@@ -404,26 +405,34 @@ impl Whole {
         self.copied = (self.copied.0 + taken.copied.0, self.copied.1 + taken.copied.1);
         let content_hash = taken.manifest.content_hash();
         let left = |lack| Left { applet: String::new(), content_hash, part: part.clone(), lack };
-        if taken.unreadable {
+        if taken.key.is_none() {
             self.left.push(left(Lack::Key));
         }
         self.left.extend(taken.faults.into_iter().map(Lack::Chunks).map(left));
+        self.faults.extend(taken.envelopes.into_iter().map(|why| format!("{part}: {why}")));
         self.items.extend(taken.item);
     }
 }
 
-/// Why a user's data is not that of this applet, if it is not.
-fn is_foreign(taking: &Taking<'_>, taken: &Taken, applet: &Applet) -> Option<&'static str> {
-    let plain = taking.plaintext(taken)?;
-    match Payload::parse(&plain) {
+/// Why a user's data is not that of this applet, or nobody knows whose it is; nothing if it is, or cannot be opened yet.
+fn is_foreign(taking: &Taking<'_>, taken: &Taken, applet: &Applet) -> Result<Option<&'static str>, Refused> {
+    let plain = match taking.look(taken)? {
+        Look::Plain(plain) => plain,
+        Look::Not => return Ok(None),
+        Look::TooLong => return Ok(Some("it is longer than 64 MiB, and so nobody looked whether it is this applet's")),
+    };
+    Ok(match Payload::parse(&plain) {
         Ok(Payload::AppletData(data)) if data.applet_id == applet.metadata.id => None,
         Ok(Payload::AppletData(_)) => {
             Some("it belongs to another applet, which was written into the same folder by the backup's maker")
         }
         _ => Some("it is no applet's data"),
-    }
+    })
 }
 
 fn in_words(fault: &AppletFault) -> String {
     fault.to_string()
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::dir::{Access, Dir, DirError};
+use crate::monitor::Monitor;
 
 /// What such a folder is called until then.
 const UNFINISHED: &str = ".bulbil-unfinished-";
@@ -21,17 +22,18 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Makes one in `parent`, and removes what killed ones left there. `access`: who may enter it.
+    /// Makes one in `parent`, and removes what killed ones left there; what cannot be removed, as somebody else's, is a notice for
+    /// `monitor` and stays. `access`: who may enter it.
     ///
     /// # Errors
     /// [`DirError`].
-    pub fn begin(parent: Dir, access: Access) -> Result<Self, DirError> {
+    pub fn begin(parent: Dir, access: Access, monitor: &dyn Monitor) -> Result<Self, DirError> {
         for left in parent.names()?.into_iter().filter(|name| name.starts_with(UNFINISHED)) {
             // Somebody may be at work in it right now.
-            if let Ok(dir) = parent.enter(&left)
-                && dir.hold()?
-            {
-                parent.remove(&left)?;
+            let Ok(dir) = parent.enter(&left) else { continue };
+            let removed = dir.hold().and_then(|free| if free { parent.remove(&left) } else { Ok(()) });
+            if let Err(cause) = removed {
+                monitor.notice(&format!("what an earlier run left cannot be removed, and takes up space: {cause}"));
             }
         }
         loop {
@@ -78,7 +80,8 @@ mod tests {
     #[test]
     fn what_a_kill_left_goes_and_what_is_being_made_stays() {
         let temp = tempfile::tempdir().unwrap();
-        let begin = || Stage::begin(Dir::open(temp.path()).unwrap(), Access::Usual).unwrap();
+        let begin =
+            || Stage::begin(Dir::open(temp.path()).unwrap(), Access::Usual, &crate::monitor::Tally::default()).unwrap();
         let killed = temp.path().join(format!("{UNFINISHED}7-0"));
         std::fs::create_dir_all(killed.join("deep")).unwrap();
         let (one, other) = (begin(), begin());

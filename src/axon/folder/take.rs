@@ -15,7 +15,7 @@ use crate::domain::crypto::secret::Secret;
 use crate::store::axon::Item;
 use crate::store::{ChunkStoreError, Store};
 
-/// Longest plaintext that is looked into, in bytes.
+/// Longest item that is looked into, in bytes.
 const MAX_LOOKED_INTO: usize = 64 << 20;
 
 /// Who opens what is in a backup.
@@ -34,12 +34,26 @@ pub(in crate::axon) struct Taken {
     pub manifest: Manifest,
     /// To be put on the shelf; `None` if nothing changes there.
     pub item: Option<Item>,
+    /// What opens it; `None` if nobody here can.
+    pub key: Option<Secret<32>>,
+    /// All its chunks are here.
+    pub whole: bool,
     /// Chunks that were copied, and their bytes.
     pub copied: (u64, u64),
-    /// What is wrong with it, if it can be used all the same.
+    /// What is wrong with its chunks.
     pub faults: Vec<String>,
-    /// Nobody here can open it.
-    pub unreadable: bool,
+    /// Why envelopes for those who open did not open; none if one did.
+    pub envelopes: Vec<String>,
+}
+
+/// What looking into an item gave.
+pub(super) enum Look {
+    /// Its plaintext.
+    Plain(zeroize::Zeroizing<Vec<u8>>),
+    /// Nobody looks into anything as long as this.
+    TooLong,
+    /// It is not whole, or nobody here can open it.
+    Not,
 }
 
 /// Why an item is not taken.
@@ -73,24 +87,26 @@ impl Taking<'_> {
         &self,
         from: &FolderItem,
         kind: ContentType,
-        known: Option<Item>,
+        known: Option<&Item>,
     ) -> Result<Taken, Refused> {
         let mut manifest = from.manifest.clone();
-        let ours = known.as_ref().and_then(|item| Manifest::parse(item.manifest.as_bytes()).ok());
+        let ours = known.and_then(|item| Manifest::parse(item.manifest.as_bytes()).ok());
         let same = ours.as_ref().is_some_and(|ours| ours.seals_the_same(&manifest));
         let mut faults = Vec::new();
-        if let (Some(known), Some(ours)) = (&known, &ours)
+        if let (Some(known), Some(ours)) = (known, &ours)
             && !same
             && known.complete
             && known.key.is_some()
         {
             // The plaintext is the same by its hash, and it was verified: what is here stays.
+            let (manifest, key) = (ours.clone(), known.key.as_ref().map(copy));
             let item = with_kind(known, kind, self.now);
-            return Ok(Taken { manifest: ours.clone(), item, copied: (0, 0), faults, unreadable: false });
+            return Ok(Taken { manifest, item, key, whole: true, copied: (0, 0), faults, envelopes: Vec::new() });
         }
-        let (key, by_own) = match self.unwrap(&manifest, &mut faults) {
+        let mut envelopes = Vec::new();
+        let (key, by_own) = match self.unwrap(&manifest, &mut envelopes) {
             Some((key, by_own)) => (Some(key), by_own),
-            None => (known.as_ref().filter(|_| same).and_then(|item| item.key.as_ref()).map(copy), false),
+            None => (known.filter(|_| same).and_then(|item| item.key.as_ref()).map(copy), false),
         };
         let mut copied = (0, 0);
         let mut state = self.chunks(from, &mut copied, &mut faults)?;
@@ -111,39 +127,40 @@ impl Taking<'_> {
                 }
             }
         }
+        envelopes.retain(|_| key.is_none());
         let whole = matches!(state, State::Whole(_));
-        if let (Some(known), Some(ours)) = (&known, ours)
+        if let (Some(known), Some(ours)) = (known, ours)
             && !same
             && !whole
-            && (known.key.is_some() || key.is_none())
+            && (known.complete || known.key.is_some() || key.is_none())
         {
+            let (key, whole) = (known.key.as_ref().map(copy), known.complete);
+            envelopes.retain(|_| key.is_none());
             let item = with_kind(known, kind, self.now);
-            return Ok(Taken { manifest: ours, item, copied, faults, unreadable: known.key.is_none() });
+            return Ok(Taken { manifest: ours, item, key, whole, copied, faults, envelopes });
         }
         if let Some(key) = &key
             && !by_own
         {
             manifest.add_envelope(&self.keys.own, key).map_err(|_| Refused::Died)?;
         }
-        let mut kinds: BTreeSet<ContentType> = known.as_ref().map(|item| item.kinds.clone()).unwrap_or_default();
+        let mut kinds: BTreeSet<ContentType> = known.map(|item| item.kinds.clone()).unwrap_or_default();
         kinds.insert(kind.clone());
-        let unreadable = key.is_none();
-        let mut item = fresh(&manifest, kinds, key, self.now);
+        let mut item = fresh(&manifest, kinds, key.as_ref().map(copy), self.now);
         if let State::Whole(sizes) = state {
             item.chunks = manifest.chunk_hashes().iter().copied().zip(sizes).collect();
             item.complete = true;
         }
         let item = match known {
             // It has the envelopes that somebody wanted it to have.
-            Some(known) if same && !is_better(&item, &known) => with_kind(&known, kind, self.now),
+            Some(known) if same && !is_better(&item, known) => with_kind(known, kind, self.now),
             _ => Some(item),
         };
-        Ok(Taken { manifest, item, copied, faults, unreadable })
+        Ok(Taken { manifest, item, key, whole, copied, faults, envelopes })
     }
 
-    /// The key, from an envelope for one of those who open, and whether it was this instance's own.
-    fn unwrap(&self, manifest: &Manifest, faults: &mut Vec<String>) -> Option<(Secret<32>, bool)> {
-        let mut closed = Vec::new();
+    /// The key, from an envelope for one of those who open, and whether it was this instance's own. `closed`: why others did not open.
+    fn unwrap(&self, manifest: &Manifest, closed: &mut Vec<String>) -> Option<(Secret<32>, bool)> {
         for private in &self.keys.private {
             match manifest.unwrap_key(private) {
                 Ok(key) => return Some((key, private.public().name() == *self.keys.own.name())),
@@ -151,7 +168,6 @@ impl Taking<'_> {
                 Err(EnvelopeError::Key(cause)) => closed.push(format!("its envelope does not open: {cause}")),
             }
         }
-        faults.append(&mut closed);
         None
     }
 
@@ -215,17 +231,25 @@ impl Taking<'_> {
         Ok(State::Whole(sizes))
     }
 
-    /// The plaintext of an item that was taken whole; `None` if it is not, or is too long to be looked into.
-    pub(super) fn plaintext(&self, taken: &Taken) -> Option<zeroize::Zeroizing<Vec<u8>>> {
-        let item = taken.item.as_ref().filter(|item| item.complete)?;
-        let total: u64 = item.chunks.iter().map(|(_, size)| u64::from(*size)).sum();
+    /// Looks into an item that was taken, whether it is new on the shelf or not.
+    pub(super) fn look(&self, taken: &Taken) -> Result<Look, Refused> {
+        let Some(key) = taken.key.as_ref().filter(|_| taken.whole) else { return Ok(Look::Not) };
+        let mut total = 0;
+        for id in taken.manifest.chunk_hashes() {
+            total += self.store.chunks.size(id).map_err(Refused::Store)?.unwrap_or(0);
+        }
         if total > MAX_LOOKED_INTO as u64 {
-            return None;
+            return Ok(Look::TooLong);
         }
         let mut plain = zeroize::Zeroizing::new(Vec::with_capacity(total as usize));
-        let key = item.key.as_ref()?;
-        read_into(self.store, &taken.manifest, key, &mut |bytes| plain.extend_from_slice(bytes)).ok()?;
-        Some(plain)
+        match read_into(self.store, &taken.manifest, key, &mut |bytes| plain.extend_from_slice(bytes)) {
+            Ok(_) => Ok(Look::Plain(plain)),
+            // It was whole when it was put on the shelf.
+            Err(Fault::Holes(_)) => Ok(Look::Not),
+            Err(Fault::Cipher(cause)) => Err(Refused::Content(cause)),
+            Err(Fault::Store(cause)) => Err(Refused::Store(cause)),
+            Err(Fault::Died) => Err(Refused::Died),
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 //! It is made under another name and gets its own when it is whole and durable: what a kill leaves looks like no backup, and goes with
 //! the next one into the same place.
 //!
-//! Folders of applets are called as Axon calls them. Where two applets would have one folder, or a name can be none, the applet has the
-//! folder `applet_<its id>`: a BBS restores every folder, whatever its name, and it is said which applet is where.
+//! Folders of applets are called as Axon calls them. Where two applets would have one folder, or a name can be none (there), the applet
+//! has the folder `applet_<its id>`: a BBS restores every folder, whatever its name, and it is said which applet is where.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -126,7 +126,7 @@ pub fn write(
         at = at.saturating_add(Span::new().seconds(1));
     }
     let date = date(at);
-    let stage = Stage::begin(output, Access::Usual)?;
+    let stage = Stage::begin(output, Access::Usual, monitor)?;
     let mut work = Writing { store, library, options, monitor, taken: [BACKUP_MANIFEST.to_owned()].into() };
     let mut report = BackupReport {
         folder: options.output.join(format!("backup_{date}")),
@@ -168,8 +168,8 @@ impl Writing<'_> {
                 return Err(BackupError::Cancelled);
             }
             let name = applet.shown();
-            let Some(folder) = self.folder(&name, applet) else { continue };
-            self.applet(&into.make(&folder, Access::Usual)?, &name, applet, report)?;
+            let Some(folder) = self.folder(into, &name, applet)? else { continue };
+            self.applet(&folder, &name, applet, report)?;
             names.push(applet.metadata.name.clone());
             report.applets.push(name);
             self.monitor.add(Counter::Entries, 1);
@@ -187,21 +187,26 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// The folder of an applet.
-    fn folder(&mut self, name: &str, applet: &Applet) -> Option<String> {
+    /// Makes the folder of an applet; nothing if it can have none.
+    fn folder(&mut self, into: &Dir, name: &str, applet: &Applet) -> Result<Option<Dir>, DirError> {
         let usual = applet.metadata.name.as_str().map(backup::applet_folder);
         let id = format!("applet_{}", applet.metadata.id.as_str());
         let why = match usual {
-            Some(Ok(folder)) if self.taken.insert(folder.clone()) => return Some(folder),
+            Some(Ok(folder)) if self.taken.insert(folder.clone()) => match into.make(&folder, Access::Usual) {
+                Ok(made) => return Ok(Some(made)),
+                // Where `Star` and `star` are one name, or a colon can be in none. If it is the disk, the other one fails as well.
+                Err(cause) => format!("its folder would be {folder}, and cannot be made here ({cause})"),
+            },
             Some(Ok(folder)) => format!("its folder would be {folder}, which another applet has"),
             _ => "its name can be that of no folder".to_owned(),
         };
-        let is_free = self.taken.insert(id.clone());
-        match is_free {
-            true => self.problem(name, format!("{why}: it was written into the folder {id}")),
-            false => self.problem(name, format!("{why}, and the folder {id} is taken, too: it was left out")),
+        if !self.taken.insert(id.clone()) {
+            self.problem(name, format!("{why}, and the folder {id} is taken, too: it was left out"));
+            return Ok(None);
         }
-        is_free.then_some(id)
+        let made = into.make(&id, Access::Usual)?;
+        self.problem(name, format!("{why}: it was written into the folder {id}"));
+        Ok(Some(made))
     }
 
     fn applet(&self, into: &Dir, name: &str, applet: &Applet, report: &mut BackupReport) -> Result<(), BackupError> {
@@ -316,5 +321,34 @@ mod tests {
     #[test]
     fn a_backup_is_called_by_its_date() {
         assert_eq!(date("2026-11-21T20:50:42.9".parse().unwrap()), "20261121_205042");
+    }
+    #[tokio::test]
+    async fn a_name_that_the_disk_refuses_is_written_as_the_applets_id() {
+        use crate::axon::testing::{NOW, write_backup};
+        let host = crate::store::testing::TestStore::new().await;
+        let id = "11111111-1111-4111-8111-111111111111";
+        write_backup(&host.dir.path().join("in"), id, None, &[]);
+        let read = super::super::read::BackupFolder::open(&host.dir.path().join("in")).unwrap().applets(None).unwrap();
+        let applet = read.into_iter().next().unwrap().applet.unwrap().applet;
+        // As where `Star` and `star` are one name: the folder cannot be made.
+        let out = Dir::open(host.dir.path()).unwrap().make("out", Access::Usual).unwrap();
+        out.make("Star", Access::Usual).unwrap();
+        let (library, tally) = (Library::default(), crate::monitor::Tally::default());
+        let at = NOW.parse::<Timestamp>().unwrap().to_zoned(jiff::tz::TimeZone::UTC).datetime();
+        let options = BackupOptions { output: host.dir.path(), applet: None, at, of_code: &[], of_data: &[] };
+        let taken = [BACKUP_MANIFEST.to_owned()].into();
+        let mut work = Writing { store: &host.store, library: &library, options: &options, monitor: &tally, taken };
+        let mut report = BackupReport {
+            folder: PathBuf::new(),
+            applets: Vec::new(),
+            chunks: 0,
+            data_chunks: 0,
+            data: 0,
+            scores: 0,
+            states: 0,
+        };
+        work.all(&out, &[&applet], "d", &mut report, &CancellationToken::new()).unwrap();
+        assert!(out.enter(&format!("applet_{id}")).unwrap().has(METADATA).unwrap());
+        assert!(format!("{:?}", tally.problems()).contains(&format!("applet_{id}")), "{:?}", tally.problems());
     }
 }

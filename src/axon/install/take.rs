@@ -263,7 +263,8 @@ fn take_batch(
         }
         take_one(&taking, root, named, known, &mut done)?;
     }
-    if done.chunks > 0 {
+    // Chunks of what is whole may be those that a killed run copied and did not make durable.
+    if done.chunks > 0 || done.items.iter().any(|item| item.complete) {
         store.chunks.sync()?;
     }
     Ok(done)
@@ -284,47 +285,46 @@ fn take_one(
     taking: &Taking<'_>,
     root: &Arc<Dir>,
     named: Named,
-    mut known: Option<Item>,
+    known: Option<Item>,
     done: &mut Batch,
 ) -> Result<(), InstallError> {
     let mut why = Vec::new();
+    // What is to be put on the shelf: never less than what it has, or than what an earlier manifest gave.
+    let mut best: Option<Item> = None;
     let kind = named.kinds.first().cloned().expect("an item is named as something");
-    let last = named.manifests.len() - 1;
-    for (at, manifest) in named.manifests.iter().enumerate() {
+    let mut whole = false;
+    for manifest in &named.manifests {
         let hash = manifest.content_hash();
         let from = FolderItem::new(manifest, Arc::clone(root), vec![hash.to_string()]);
-        let taken = match taking.take(&from, kind.clone(), known.take()) {
+        let taken = match taking.take(&from, kind.clone(), best.as_ref().or(known.as_ref())) {
             Ok(taken) => taken,
             Err(Refused::Store(cause)) => return Err(cause.into()),
             Err(Refused::Died) => return Err(InstallError::Died),
             Err(Refused::Content(cause)) => {
                 why.push(format!("not taken: {cause}"));
-                if at == last {
-                    done.incomplete.push((hash, told(&named, &why)));
-                }
                 continue;
             }
         };
         done.chunks += taken.copied.0;
         done.bytes += taken.copied.1;
-        let whole = taken.faults.is_empty() && !taken.unreadable;
-        why.extend(taken.faults);
-        if taken.unreadable {
+        best = taken.item.or(best);
+        whole = taken.faults.is_empty() && taken.key.is_some();
+        why.extend(taken.faults.into_iter().chain(taken.envelopes));
+        if taken.key.is_none() {
             why.push("kept, but the BBS's own key does not open it: it has no envelope of it".to_owned());
         }
-        if !whole && at != last {
-            // The other one may be what lies there; the shelf hears of one.
-            known = taken.item;
-            continue;
+        if whole {
+            break;
         }
-        if let Some(mut item) = taken.item {
-            item.kinds.extend(named.kinds.iter().cloned());
-            done.items.push(item);
-        }
-        if !whole {
-            done.incomplete.push((hash, told(&named, &why)));
-        }
-        break;
+        // Another one may be what lies there.
+    }
+    if !whole {
+        let hash = named.manifests.first().expect("an item is named by a manifest").content_hash();
+        done.incomplete.push((hash, told(&named, &why)));
+    }
+    if let Some(mut item) = best {
+        item.kinds.extend(named.kinds);
+        done.items.push(item);
     }
     Ok(())
 }
@@ -333,3 +333,6 @@ fn told(named: &Named, why: &[String]) -> String {
     let kinds: Vec<&str> = named.kinds.iter().map(crate::domain::axon::manifest::ContentType::as_str).collect();
     format!("{}: {}", kinds.join("/"), why.join("; "))
 }
+
+#[cfg(test)]
+mod tests;
