@@ -7,8 +7,10 @@
 //! Non-goals: its media folder (avatars), and its program. The BBS's private key is used to open envelopes, and kept nowhere.
 
 mod place; // where an installation has its things
+mod placing; // chunks of applets that go back
 mod put; // applets back into a stopped one
 mod records; // rows as records
+pub mod returning; // what goes back
 mod rows; // rows of applets that go back
 mod schema; // tables and their values
 mod take; // from an installation onto the shelf
@@ -18,7 +20,7 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 pub use place::{Options, Place, PlaceError};
-pub use put::{Piece, PutBack, PutReport, Returning};
+pub use put::{PutBack, PutReport};
 pub use records::{TABLES, rooms};
 pub use take::{TakeOver, TakeReport};
 

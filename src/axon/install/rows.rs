@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 
 use super::InstallError;
-use super::put::{PutReport, Ready};
+use super::placing::Ready;
+use super::put::PutReport;
 use super::schema::{RowOf, Schema};
 use crate::domain::axon::backup::{HighScore, SharedState};
 use crate::domain::axon::json::Value;
