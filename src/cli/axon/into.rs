@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde_json::json;
 
 use super::super::context::Context;
 use super::super::output::{Outcome, count};
 use super::common::{existing_collection, instance};
 use super::restore::{RestoreArgs, read_key};
-use crate::axon::collection::own_collections;
+use crate::axon::collection::{DEFAULT_NAME, own_collections};
 use crate::axon::install::{Installation, Place, PutBack, TABLES, returning, rooms};
 use crate::axon::library::Library;
 use crate::clock::Clock;
 use crate::domain::axon::private::PrivateKey;
 use crate::store::Store;
+use crate::store::index::Collection;
 
 /// Puts applets of a backup folder, or of the collection, into an installation.
 pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
@@ -25,8 +26,12 @@ pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow:
     // What is known here may have keys of a backup's items, and the rooms of shared states.
     let mut known = Library::default();
     let mut rooms_by_applet = BTreeMap::new();
-    if args.dir.is_none() || !own_collections(store).await?.is_empty() {
-        let shelf = store.axon(existing_collection(store, None).await?.id);
+    let own = own_collections(store).await?;
+    if args.collection.is_none() {
+        ensure_unmistaken(&own)?;
+    }
+    if args.dir.is_none() || args.collection.is_some() || !own.is_empty() {
+        let shelf = store.axon(existing_collection(store, args.collection.as_deref()).await?.id);
         known = Library::load(&shelf).await?;
         rooms_by_applet = rooms(&shelf.records(TABLES).await?);
     }
@@ -83,4 +88,15 @@ pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow:
     });
     out.document("axon restore", document, &problems);
     Ok(out.outcome(&problems))
+}
+
+/// What one BBS had is not for another: which of several is meant is not guessed.
+fn ensure_unmistaken(own: &[Collection]) -> anyhow::Result<()> {
+    let names: Vec<&str> = own.iter().map(|collection| collection.name.as_str()).collect();
+    ensure!(
+        names.len() < 2 || names.contains(&DEFAULT_NAME),
+        "there are several collections of Axon BBSes here, and none is called {DEFAULT_NAME}: name the one that belongs to this BBS with --collection; there are: {}",
+        names.join(", ")
+    );
+    Ok(())
 }

@@ -1,0 +1,62 @@
+//! Applets put back into an installation that is not as it should be, or from a backup that somebody wrote who means harm.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::World;
+use super::install::{SMALL, hashes};
+use crate::support::run;
+
+const APPLETS: &[&str] = &["--messages", "0", "--files", "0", "--pms", "0"];
+
+impl World {
+    /// A backup folder of everything that the installation has.
+    fn backup_of_all(&self) -> PathBuf {
+        let made =
+            self.bulbil(0, &["axon", "backup", "--install", &self.text("install"), "--output", &self.text("out")]);
+        PathBuf::from(made["result"]["folder"].as_str().unwrap())
+    }
+}
+
+/// The folders of applets in a backup that have this file.
+fn with_file(backup: &Path, file: &str) -> Vec<PathBuf> {
+    let folders = fs::read_dir(backup).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<PathBuf> = folders.filter(|path| path.join(file).exists()).collect();
+    found.sort();
+    found
+}
+
+fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
+    let mut value: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    change(&mut value);
+    fs::write(path, serde_json::to_vec(&value).unwrap()).unwrap();
+}
+
+fn len(said: &Value, list: &str) -> usize {
+    said["result"][list].as_array().unwrap().len()
+}
+
+#[test]
+fn which_of_several_bbses_goes_back_is_said_and_never_guessed() {
+    let world = World::installed(SMALL);
+    let install = world.text("install");
+    for name in ["second", "first"] {
+        world.bulbil(0, &["axon", "backup", "--install", &install, "--collection", name]);
+    }
+    let all = world.holds("install");
+    world.drops_its_applets("install", &all);
+    let said = world.fails(&["axon", "restore", "--into", &install]);
+    assert!(said.contains("first, second") && said.contains("--collection"), "{said}");
+    let said = world.put_back(0, &["--collection", "second"]);
+    assert_eq!(len(&said, "restored"), 3, "{said}");
+    // A folder goes into the collection that is named.
+    let made = world.bulbil(0, &["axon", "backup", "--output", &world.text("out"), "--collection", "first"]);
+    let folder = made["result"]["folder"].as_str().unwrap();
+    let said = world.bulbil(0, &["axon", "restore", folder, "--collection", "third"]);
+    assert_eq!((&said["result"]["collection"], len(&said, "restored")), (&"third".into(), 3), "{said}");
+}
+
