@@ -213,20 +213,18 @@ impl<'a> Placing<'a> {
                 Err(error) => return Err(error.into()),
             }
         }
-        for (at, id) in &missing {
-            let bytes = match self.chunk(folder, *at, id) {
-                Ok(bytes) => bytes,
-                Err(why) => return Ok(Err(why)),
-            };
-            let staged = format!(".{at}.bulbil");
-            there.remove(&staged)?;
-            there.write(&staged, &bytes, Access::Usual)?;
-            there.give(&staged, &self.root)?;
-            there.rename(&staged, &chunk_file(*at))?;
-            self.chunks += 1;
+        let staged = self.stage(&there, &missing, folder);
+        if !matches!(staged, Ok(Ok(()))) {
+            for (at, _) in &missing {
+                let _ = there.remove(&staged_name(*at));
+            }
+            return staged;
         }
-        if !missing.is_empty() {
-            there.sync_all()?;
+        // Nothing is called a chunk before its bytes are durable. Also what a killed run wrote may not be so yet.
+        there.sync_all()?;
+        for (at, _) in &missing {
+            there.rename(&staged_name(*at), &chunk_file(*at))?;
+            self.chunks += 1;
         }
         // What an earlier copy left: with another IV the BBS would throw all chunks away.
         if let Ok(bytes) = there.read(".manifest", 4 << 20)
@@ -234,6 +232,89 @@ impl<'a> Placing<'a> {
         {
             there.remove(".manifest")?;
         }
+        there.sync_all()?;
         Ok(Ok(()))
+    }
+
+    /// Writes chunks under other names.
+    fn stage(
+        &self,
+        there: &Dir,
+        chunks: &[(usize, ChunkId)],
+        folder: Option<&FolderItem>,
+    ) -> Result<Result<(), String>, InstallError> {
+        for (at, id) in chunks {
+            let bytes = match self.chunk(folder, *at, id) {
+                Ok(bytes) => bytes,
+                Err(why) => return Ok(Err(why)),
+            };
+            let name = staged_name(*at);
+            there.remove(&name)?;
+            there.write(&name, &bytes, Access::Usual)?;
+            there.give(&name, &self.root)?;
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// What a chunk is called until it is durable.
+fn staged_name(at: usize) -> String {
+    format!(".{at}.bulbil")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::axon::cipher::{Sealed, seal};
+    use crate::store::entropy;
+    use crate::store::testing::TestStore;
+
+    const KEY: &str = include_str!("../../../tests/data/axon/1/keys/instance_a.pem");
+
+    /// A repository, and an installation that has nothing yet.
+    struct World {
+        test: TestStore,
+        key: PrivateKey,
+    }
+
+    impl World {
+        async fn new() -> Self {
+            let test = TestStore::new().await;
+            std::fs::create_dir(test.dir.path().join("bbs")).unwrap();
+            Self { test, key: PrivateKey::from_pem(KEY).unwrap() }
+        }
+
+        fn chunks(&self) -> std::path::PathBuf {
+            self.test.dir.path().join("bbs/chunks")
+        }
+
+        fn placing(&self) -> Placing<'_> {
+            let root = self.test.dir.path().join("bbs");
+            let place = Place { database: root.join("db"), chunks: self.chunks(), secrets: Vec::new(), root };
+            Placing::new(&self.test.store, &place, &Schema { tables: Vec::new() }, &self.key).unwrap()
+        }
+
+        /// An item whose chunks with these numbers are in the store.
+        fn item(&self, plain: &[u8], kept: &[usize]) -> (Manifest, Sealed) {
+            let sealed = seal(plain, &mut entropy());
+            for at in kept {
+                self.test.store.chunks.write(&sealed.chunk_hashes[*at], &sealed.chunks[*at]).unwrap();
+            }
+            (Manifest::of(&sealed), sealed)
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_called_a_chunk_before_all_of_the_item_are_written() {
+        let world = World::new().await;
+        let (manifest, _) = world.item(&vec![7; 300_000], &[0]);
+        let mut placing = world.placing();
+        assert!(placing.place(&manifest, None).unwrap().is_err());
+        let folder = world.chunks().join(manifest.content_hash().to_string());
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "something was left");
+        let (whole, _) = world.item(&vec![8; 300_000], &[0, 1]);
+        placing.place(&whole, None).unwrap().unwrap();
+        let folder = Dir::open(&world.chunks().join(whole.content_hash().to_string())).unwrap();
+        assert_eq!(folder.names().unwrap(), ["0.chunk", "1.chunk"]);
     }
 }

@@ -59,4 +59,3 @@ fn which_of_several_bbses_goes_back_is_said_and_never_guessed() {
     let said = world.bulbil(0, &["axon", "restore", folder, "--collection", "third"]);
     assert_eq!((&said["result"]["collection"], len(&said, "restored")), (&"third".into(), 3), "{said}");
 }
-
