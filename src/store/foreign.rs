@@ -93,6 +93,14 @@ pub enum ForeignError {
     /// It is written all the time.
     #[error("the database {} changed each time while it was copied: try again when less is written", .0.display())]
     Changing(PathBuf),
+    /// A row is not as its table wants it.
+    #[error("the database {} does not take a row: {why}", path.display())]
+    NotTaken {
+        /// Which one.
+        path: PathBuf,
+        /// Which rule of the table it does not fulfil.
+        why: String,
+    },
     /// SQLite said no.
     #[error("the database {} cannot be {what}", path.display())]
     Sqlite {
@@ -208,6 +216,36 @@ impl ForeignChange {
         }
         let done = query.execute(&mut self.connection).await.map_err(|cause| told("changed", &self.path, cause))?;
         Ok(done.last_insert_rowid())
+    }
+
+    /// Begins a part that can be taken back alone.
+    ///
+    /// # Errors
+    /// [`ForeignError`].
+    pub async fn mark(&mut self) -> Result<(), ForeignError> {
+        self.execute("SAVEPOINT part").await
+    }
+
+    /// Takes everything since the mark back.
+    ///
+    /// # Errors
+    /// [`ForeignError`].
+    pub async fn back(&mut self) -> Result<(), ForeignError> {
+        self.execute("ROLLBACK TO part").await?;
+        self.execute("RELEASE part").await
+    }
+
+    /// Keeps everything since the mark, until the whole is committed or not.
+    ///
+    /// # Errors
+    /// [`ForeignError`].
+    pub async fn keep(&mut self) -> Result<(), ForeignError> {
+        self.execute("RELEASE part").await
+    }
+
+    async fn execute(&mut self, statement: &'static str) -> Result<(), ForeignError> {
+        let done = sqlx::query(statement).execute(&mut self.connection).await;
+        done.map(|_| ()).map_err(|cause| told("changed", &self.path, cause))
     }
 
     /// Makes everything durable, and lets the database go.
@@ -429,6 +467,10 @@ fn told(what: &'static str, path: &Path, cause: sqlx::Error) -> ForeignError {
     match code.map(|code| code & 0xff) {
         Some(5 | 6) => ForeignError::InUse(path),
         Some(11) => ForeignError::Damaged { path, cause },
+        Some(19) => {
+            let why = cause.as_database_error().map(|error| error.message().to_owned()).unwrap_or_default();
+            ForeignError::NotTaken { path, why }
+        }
         Some(26) => ForeignError::NotADatabase(path),
         _ => ForeignError::Sqlite { what, path, cause },
     }

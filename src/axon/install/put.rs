@@ -17,11 +17,12 @@ use super::returning::Returning;
 use super::rows::Rows;
 use super::schema::Schema;
 use super::{InstallError, Installation, Place};
+use crate::axon::library::shown;
 use crate::domain::axon::private::PrivateKey;
 use crate::domain::axon::uuid::Uuid;
 use crate::monitor::{Monitor, Problem};
 use crate::store::Store;
-use crate::store::foreign::ForeignChange;
+use crate::store::foreign::{ForeignChange, ForeignError};
 
 /// Where applets go back to.
 pub struct PutBack<'a> {
@@ -111,7 +112,22 @@ impl PutBack<'_> {
         report.refused = refused;
         let mut rows = Rows { schema, now: self.now, change, told };
         for ready in ready {
-            rows.applet(ready, &mut report).await?;
+            let name = ready.applet.shown();
+            let (before, mark) = (report.clone(), rows.mark().await?);
+            match rows.applet(ready, &mut report).await {
+                Ok(()) => rows.change.keep().await?,
+                // Whoever wrote the backup may have put anything into it: no other applet suffers from that.
+                Err(InstallError::Database(ForeignError::NotTaken { why, .. })) => {
+                    rows.back(mark).await?;
+                    report = before;
+                    report.refused.push(name.clone());
+                    rows.told.push((
+                        name,
+                        format!("not restored: the database does not take one of its rows: {}", shown(&why)),
+                    ));
+                }
+                Err(error) => return Err(error),
+            }
         }
         for (applet, message) in rows.told {
             self.monitor.problem(Problem { subject: format!("applet {applet}"), message });

@@ -24,7 +24,28 @@ pub(super) struct Rows<'a> {
     pub told: Vec<(String, String)>,
 }
 
+/// How much there was before an applet.
+pub(super) struct Mark {
+    rows: Vec<usize>,
+    told: usize,
+}
+
 impl Rows<'_> {
+    /// Begins an applet.
+    pub(super) async fn mark(&mut self) -> Result<Mark, InstallError> {
+        self.change.mark().await?;
+        Ok(Mark { rows: self.schema.tables.iter().map(|table| table.rows.len()).collect(), told: self.told.len() })
+    }
+
+    /// Takes everything of an applet back.
+    pub(super) async fn back(&mut self, mark: Mark) -> Result<(), InstallError> {
+        for (table, rows) in self.schema.tables.iter_mut().zip(mark.rows) {
+            table.rows.truncate(rows);
+        }
+        self.told.truncate(mark.told);
+        Ok(self.change.back().await?)
+    }
+
     pub(super) async fn applet(&mut self, ready: Ready, report: &mut PutReport) -> Result<(), InstallError> {
         let Ready { applet, code, data, states } = ready;
         let metadata = &applet.metadata;

@@ -59,3 +59,33 @@ fn which_of_several_bbses_goes_back_is_said_and_never_guessed() {
     let said = world.bulbil(0, &["axon", "restore", folder, "--collection", "third"]);
     assert_eq!((&said["result"]["collection"], len(&said, "restored")), (&"third".into(), 3), "{said}");
 }
+
+#[test]
+fn an_applet_with_a_row_that_the_database_does_not_take_is_refused_and_the_others_go_back() {
+    let world = World::installed(APPLETS);
+    let backup = world.backup_of_all();
+    let all = world.holds("install");
+    world.drops_its_applets("install", &all);
+    // No JSON, and no positive number.
+    let state = &with_file(&backup, "shared_state.json")[0];
+    edit(&state.join("shared_state.json"), |state| state["version"] = json!(-1));
+    let scores = with_file(&backup, "high_scores.json").into_iter().find(|folder| folder != state).unwrap();
+    edit(&scores.join("metadata.json"), |metadata| metadata["parameters"] = json!("HERE"));
+    let text = fs::read_to_string(scores.join("metadata.json")).unwrap();
+    fs::write(scores.join("metadata.json"), text.replace("\"HERE\"", "{\"x\": NaN}")).unwrap();
+
+    let said = world.put_back(2, &[backup.to_str().unwrap()]);
+    assert_eq!((len(&said, "restored"), len(&said, "refused")), (4, 2), "{said}");
+    assert!(said["problems"].to_string().contains("does not take"), "{said}");
+    let there = world.holds("install");
+    let count = |kind: &str| there[kind].as_array().unwrap().len();
+    assert_eq!((count("applets"), count("shared_states")), (4, 0));
+    for (kind, counted) in [("high_scores", "scores"), ("applet_data", "data"), ("shared_states", "shared_states")] {
+        assert_eq!(said["result"][counted], count(kind), "{kind}");
+    }
+    // Put right, they come.
+    edit(&state.join("shared_state.json"), |state| state["version"] = json!(1));
+    fs::write(scores.join("metadata.json"), text.replace("\"HERE\"", "{}")).unwrap();
+    let said = world.put_back(0, &[backup.to_str().unwrap()]);
+    assert_eq!((len(&said, "restored"), len(&said, "skipped")), (2, 4), "{said}");
+}
