@@ -196,7 +196,10 @@ impl<'a> Placing<'a> {
     /// Writes the chunks of an item, each under another name first. Other bytes that are there stay, and the item is refused.
     fn place(&mut self, manifest: &Manifest, folder: Option<&FolderItem>) -> Result<Result<(), String>, InstallError> {
         let hash = manifest.content_hash().to_string();
-        let there = self.root.make_or_enter(&hash, Access::Usual)?;
+        let there = match self.root.make_or_enter(&hash, Access::Usual) {
+            Ok(there) => there,
+            Err(error) => return in_the_way(error).map(Err),
+        };
         self.root.give(&hash, &self.root)?;
         let mut missing = Vec::new();
         for (at, id) in manifest.chunk_hashes().iter().enumerate() {
@@ -210,7 +213,7 @@ impl<'a> Placing<'a> {
                     )));
                 }
                 Err(DirError::Missing(_)) => missing.push((at, *id)),
-                Err(error) => return Err(error.into()),
+                Err(error) => return in_the_way(error).map(Err),
             }
         }
         let staged = self.stage(&there, &missing, folder);
@@ -254,6 +257,14 @@ impl<'a> Placing<'a> {
             there.give(&name, &self.root)?;
         }
         Ok(Ok(()))
+    }
+}
+
+/// What lies in the place of a chunk or of its folder, and is none, is somebody's: the item is refused.
+fn in_the_way(error: DirError) -> Result<String, InstallError> {
+    match error {
+        DirError::Link(_) | DirError::Kind { .. } => Ok(format!("{error}: move it away, and try again")),
+        error => Err(error.into()),
     }
 }
 

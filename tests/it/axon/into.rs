@@ -89,3 +89,36 @@ fn an_applet_with_a_row_that_the_database_does_not_take_is_refused_and_the_other
     let said = world.put_back(0, &[backup.to_str().unwrap()]);
     assert_eq!((len(&said, "restored"), len(&said, "skipped")), (2, 4), "{said}");
 }
+
+#[test]
+fn what_is_no_chunk_under_the_name_of_one_refuses_that_applet_alone() {
+    let world = World::installed(APPLETS);
+    world.take_over(0);
+    let all = world.holds("install");
+    world.drops_its_applets("install", &all);
+    let chunks = world.path("install/data/bitsync_chunks");
+    let items: Vec<PathBuf> = hashes(&all, "applets").iter().map(|hash| chunks.join(hash)).collect();
+    // What is a file of a message, too, is still there.
+    items.iter().filter(|item| item.exists()).for_each(|item| fs::remove_dir_all(item).unwrap());
+    fs::create_dir(world.path("elsewhere")).unwrap();
+    symlink(world.path("elsewhere"), &items[0]).unwrap();
+    fs::write(&items[1], "a file").unwrap();
+    items[2..].iter().for_each(|item| fs::create_dir(item).unwrap());
+    symlink(world.path("elsewhere/0.chunk"), items[2].join("0.chunk")).unwrap();
+    fs::create_dir(items[3].join("0.chunk")).unwrap();
+    assert!(Command::new("mkfifo").arg(items[4].join("0.chunk")).status().unwrap().success());
+
+    let said = world.put_back(2, &[]);
+    assert_eq!((len(&said, "refused"), len(&said, "restored")), (5, 1), "{said}");
+    assert!(said["problems"].to_string().contains("move it away, and try again"), "{said}");
+    assert_eq!(fs::read_dir(world.path("elsewhere")).unwrap().count(), 0);
+    assert_eq!(world.holds_applets(), 1);
+}
+
+impl World {
+    fn holds_applets(&self) -> usize {
+        let script = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM applets_applet').fetchone()[0])";
+        let done = Command::new(*super::PYTHON).args(["-c", script, &self.database("install")]).output().unwrap();
+        String::from_utf8(done.stdout).unwrap().trim().parse().unwrap()
+    }
+}
