@@ -16,7 +16,7 @@ use crate::store::axon::Item;
 use crate::store::{ChunkStoreError, Store};
 
 /// Longest plaintext that is looked into, in bytes.
-const MAX_LOOKED_INTO: usize = 64 << 20;
+pub(in crate::axon) const MAX_LOOKED_INTO: usize = 64 << 20;
 
 /// Who opens what is in a backup.
 #[derive(Debug)]

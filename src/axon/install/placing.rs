@@ -1,6 +1,7 @@
 //! Chunks of applets that go back: each item is opened, and its chunks are written beside those of the BBS, never over other bytes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
@@ -11,6 +12,7 @@ use super::{InstallError, Place};
 use crate::axon::check::chunk;
 use crate::axon::folder::dir::{Access, Dir, DirError};
 use crate::axon::folder::read::FolderItem;
+use crate::axon::folder::take::MAX_LOOKED_INTO;
 use crate::axon::library::Applet;
 use crate::domain::axon::backup::{SharedState, chunk_file};
 use crate::domain::axon::cipher::Decryptor;
@@ -36,11 +38,13 @@ pub(super) struct Ready {
 /// Verifies items, and writes their chunks.
 pub(super) struct Placing<'a> {
     store: &'a Store,
-    root: Dir,
+    root: Arc<Dir>,
     there: BTreeMap<ContentHash, Named>,
     key: &'a PrivateKey,
     local: Wrapper,
     peers: Vec<Wrapper>,
+    /// Longest users' data, in bytes: it is held whole.
+    looked_into: usize,
     pub(super) told: Vec<(String, String)>,
     pub(super) refused: Vec<String>,
     pub(super) chunks: u64,
@@ -69,11 +73,12 @@ impl<'a> Placing<'a> {
         let there = records::items(schema, &mut Vec::new());
         Ok(Self {
             store,
-            root: Dir::open(&place.chunks)?,
+            root: Arc::new(Dir::open(&place.chunks)?),
             there,
             key,
             local: key.public().wrapper()?,
             peers,
+            looked_into: MAX_LOOKED_INTO,
             told: Vec::new(),
             refused: Vec::new(),
             chunks: 0,
@@ -115,9 +120,16 @@ impl<'a> Placing<'a> {
         // The same content may be there already, sealed otherwise: its chunks cannot be there twice.
         if let Some(named) = self.there.get(&hash) {
             for theirs in &named.manifests {
-                if !theirs.seals_the_same(&manifest) && self.is_whole(theirs)? && theirs.unwrap_key(self.key).is_ok() {
-                    return Ok(Ok(theirs.clone()));
+                if theirs.seals_the_same(&manifest) || !self.is_whole(theirs)? {
+                    continue;
                 }
+                let Ok(key) = theirs.unwrap_key(self.key) else { continue };
+                let there = FolderItem::new(theirs, Arc::clone(&self.root), vec![hash.to_string()]);
+                let is_it = match of_data {
+                    Some(_) => self.verify(theirs, &key, Some(&there), of_data),
+                    None => Ok(()),
+                };
+                return Ok(is_it.map(|()| theirs.clone()));
             }
         }
         let key = match key {
@@ -160,6 +172,8 @@ impl<'a> Placing<'a> {
             let bytes = self.chunk(folder, at, id)?;
             if of_data.is_none() {
                 plain.clear();
+            } else if plain.len() + bytes.len() > self.looked_into {
+                return Err(format!("it is longer than {} bytes, and is not looked into", self.looked_into));
             }
             decryptor.push(&bytes, &mut plain).map_err(|cause| cause.to_string())?;
         }
@@ -327,5 +341,21 @@ mod tests {
         placing.place(&whole, None).unwrap().unwrap();
         let folder = Dir::open(&world.chunks().join(whole.content_hash().to_string())).unwrap();
         assert_eq!(folder.names().unwrap(), ["0.chunk", "1.chunk"]);
+    }
+    #[tokio::test]
+    async fn data_that_is_too_long_is_not_held() {
+        let world = World::new().await;
+        let id: Uuid = "11111111-2222-4333-8444-555555555555".parse().unwrap();
+        let data = format!(
+            r#"{{"type": "applet_data", "applet_id": "{}", "owner_pubkey": "", "data": "{}"}}"#,
+            id.as_str(),
+            "x".repeat(300_000)
+        );
+        let (manifest, sealed) = world.item(data.as_bytes(), &[0, 1]);
+        let mut placing = world.placing();
+        placing.verify(&manifest, &sealed.key, None, Some(&id)).unwrap();
+        placing.looked_into = 280_000;
+        assert!(placing.verify(&manifest, &sealed.key, None, Some(&id)).unwrap_err().contains("longer than 280000"));
+        placing.verify(&manifest, &sealed.key, None, None).unwrap();
     }
 }

@@ -122,3 +122,31 @@ impl World {
         String::from_utf8(done.stdout).unwrap().trim().parse().unwrap()
     }
 }
+
+#[test]
+fn data_that_the_bbs_has_for_one_applet_is_not_given_to_another() {
+    let world = World::installed(APPLETS);
+    let backup = world.backup_of_all();
+    let of_data = with_file(&backup, "applet_data.json").swap_remove(0);
+    let other = with_file(&backup, "metadata.json").into_iter().find(|it| !it.join("applet_data.json").exists());
+    let other = other.unwrap();
+    // The same content sealed anew, as the backup of another applet has it.
+    let mut rows: Value = serde_json::from_slice(&fs::read(of_data.join("applet_data.json")).unwrap()).unwrap();
+    rows.as_array_mut().unwrap().truncate(1);
+    rows[0]["id"] = json!("11111111-2222-4333-8444-555555555555");
+    rows[0]["data_manifest"]["encryption_iv"] = json!("AAAAAAAAAAAAAAAAAAAAAA==");
+    fs::write(other.join("applet_data.json"), rows.to_string()).unwrap();
+    let copied = Command::new("cp").arg("-r").args([of_data.join("data_chunks"), other.clone()]).status();
+    assert!(copied.unwrap().success());
+    let metadata: Value = serde_json::from_slice(&fs::read(other.join("metadata.json")).unwrap()).unwrap();
+    let id = metadata["id"].as_str().unwrap().replace('-', "");
+    world.sql(
+        "install",
+        &format!(
+            "DELETE FROM applets_highscore WHERE applet_id = '{id}'; DELETE FROM applets_applet WHERE id = '{id}';"
+        ),
+    );
+    let said = world.put_back(2, &[backup.to_str().unwrap()]);
+    assert_eq!((len(&said, "restored"), &said["result"]["data"]), (1, &0.into()), "{said}");
+    assert!(said["problems"].to_string().contains("not the data of this applet"), "{said}");
+}
