@@ -7,7 +7,7 @@
 //!
 //! Changing wants the database for itself: nobody else may have it open.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -178,12 +178,12 @@ impl ForeignChange {
             sqlx::query(statement).execute(&mut connection).await.map_err(fail("opened"))?;
         }
         claim(path, copy).map_err(|cause| ForeignError::Io { path: copy.to_owned(), cause })?;
-        let name = copy.to_string_lossy().into_owned();
-        sqlx::query("VACUUM INTO ?").bind(name).execute(&mut connection).await.map_err(fail("copied"))?;
-        let synced = std::fs::File::open(copy).and_then(|file| file.sync_all());
-        synced.map_err(|cause| ForeignError::Io { path: copy.to_owned(), cause })?;
-        for statement in ["PRAGMA synchronous = FULL", "BEGIN IMMEDIATE"] {
-            sqlx::query(statement).execute(&mut connection).await.map_err(fail("changed"))?;
+        if let Err(error) = copy_and_begin(&mut connection, path, copy).await {
+            // A part of a copy would be taken for a good one.
+            if let Err(error) = std::fs::remove_file(copy) {
+                tracing::warn!(%error, "a copy of a database that is not whole could not be removed");
+            }
+            return Err(error);
         }
         Ok(Self { connection, path: path.to_owned() })
     }
@@ -269,6 +269,22 @@ impl ForeignChange {
     }
 }
 
+/// Copies a database into an empty file, durably, and begins a transaction.
+async fn copy_and_begin(connection: &mut SqliteConnection, path: &Path, copy: &Path) -> Result<(), ForeignError> {
+    let fail = |what| move |cause| told(what, path, cause);
+    let name = copy.to_string_lossy().into_owned();
+    sqlx::query("VACUUM INTO ?").bind(name).execute(&mut *connection).await.map_err(fail("copied"))?;
+    let folder = copy.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for made in [copy, folder] {
+        let synced = std::fs::File::open(made).and_then(|file| file.sync_all());
+        synced.map_err(|cause| ForeignError::Io { path: made.to_owned(), cause })?;
+    }
+    for statement in ["PRAGMA synchronous = FULL", "BEGIN IMMEDIATE"] {
+        sqlx::query(statement).execute(&mut *connection).await.map_err(fail("changed"))?;
+    }
+    Ok(())
+}
+
 /// Copies of a database and of what stands beside it, in a private folder that goes with this.
 struct Scratch {
     folder: PathBuf,
@@ -319,12 +335,17 @@ impl Drop for Scratch {
 /// Makes an empty file, which nobody has made meanwhile, with the rights and, if root makes it, the owner of another.
 fn claim(like: &Path, path: &Path) -> std::io::Result<()> {
     let like = std::fs::metadata(like)?;
-    let file = std::fs::File::create_new(path)?;
-    file.set_permissions(like.permissions())?;
-    if rustix::process::geteuid().is_root() {
-        std::os::unix::fs::fchown(&file, Some(like.uid()), Some(like.gid()))?;
+    let mut new = std::fs::OpenOptions::new();
+    let file = new.write(true).create_new(true).mode(0o600).open(path)?;
+    let given = match rustix::process::geteuid().is_root() {
+        true => std::os::unix::fs::fchown(&file, Some(like.uid()), Some(like.gid())),
+        false => Ok(()),
+    };
+    let given = given.and_then(|()| file.set_permissions(like.permissions()));
+    if given.is_err() {
+        let _ = std::fs::remove_file(path);
     }
-    Ok(())
+    given
 }
 
 /// Removes what processes left that are no more.
@@ -486,5 +507,35 @@ impl ForeignError {
             Self::Sqlite { what, cause, .. } => Self::Sqlite { what, path, cause },
             other => other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_copy_that_is_not_whole_does_not_stay() {
+        let temp = tempfile::tempdir().unwrap();
+        let (path, copy) = (temp.path().join("db"), temp.path().join("copy"));
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        for statement in
+            ["CREATE TABLE t (a blob)", "INSERT INTO t VALUES (zeroblob(3000)), (zeroblob(3000)), (zeroblob(3000))"]
+        {
+            sqlx::query(statement).execute(&mut connection).await.unwrap();
+        }
+        connection.close().await.unwrap();
+        let change = ForeignChange::begin(&path, &copy).await.unwrap();
+        change.abandon().await.unwrap();
+        assert!(copy.exists());
+        // What is there already stays.
+        assert!(ForeignChange::begin(&path, &copy).await.is_err() && copy.exists());
+        std::fs::remove_file(&copy).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[4096..].fill(0xff);
+        std::fs::write(&path, bytes).unwrap();
+        assert!(ForeignChange::begin(&path, &copy).await.is_err());
+        assert!(!copy.exists());
     }
 }

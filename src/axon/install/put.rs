@@ -82,7 +82,9 @@ impl PutBack<'_> {
             // Nothing was changed: nobody needs the copy.
             other => {
                 let let_go = change.abandon().await;
-                let _ = std::fs::remove_file(&copy);
+                if let Err(error) = std::fs::remove_file(&copy) {
+                    tracing::warn!(%error, copy = %copy.display(), "the copy of the database, which nobody needs, could not be removed");
+                }
                 let report = other?;
                 let_go?;
                 Ok(report)
