@@ -87,7 +87,7 @@ impl<'a> Placing<'a> {
 
     /// `None` if it is refused.
     pub(super) fn ready(&mut self, it: Returning) -> Result<Option<Ready>, InstallError> {
-        let name = it.applet.metadata.name.to_string_lossy().into_owned();
+        let name = it.applet.shown();
         let code = match it.code {
             None => None,
             Some(piece) => match self.piece(piece, None)? {

@@ -145,7 +145,7 @@ impl PutBack<'_> {
         for it in applets {
             let name = it.applet.metadata.name.to_string_lossy().into_owned();
             if ids.contains(&it.applet.metadata.id) || names.contains(&name) {
-                report.skipped.push(name);
+                report.skipped.push(it.applet.shown());
             } else {
                 ids.insert(it.applet.metadata.id.clone());
                 names.insert(name);

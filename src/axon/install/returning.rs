@@ -56,8 +56,7 @@ pub fn states_of(
         let message = format!(
             "{what}the shared states of the rooms {left:?} were left out: the backup folder has one state only; without the folder all known ones are restored"
         );
-        let name = it.applet.metadata.name.to_string_lossy();
-        monitor.problem(Problem { subject: format!("applet {name}"), message });
+        monitor.problem(Problem { subject: format!("applet {}", it.applet.shown()), message });
     }
     match at {
         Some(at) => vec![(Some(known[at].0.clone()), own)],

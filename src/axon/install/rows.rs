@@ -49,7 +49,8 @@ impl Rows<'_> {
     pub(super) async fn applet(&mut self, ready: Ready, report: &mut PutReport) -> Result<(), InstallError> {
         let Ready { applet, code, data, states } = ready;
         let metadata = &applet.metadata;
-        let name = metadata.name.to_string_lossy().into_owned();
+        // As it is reported, and only there: in its row it stays as it is.
+        let name = applet.shown();
         let category = match &metadata.category {
             Some(category) if self.has("appletcategory", &name, "its category") => {
                 Some(self.named("appletcategory", &category.to_string_lossy()).await?)
@@ -68,7 +69,7 @@ impl Rows<'_> {
         let code = code.map_or_else(|| "{}".to_owned(), |manifest| manifest.to_value().to_line());
         let values = [
             ("id", Cell::Text(id.to_owned())),
-            ("name", Cell::Text(name.clone())),
+            ("name", Cell::Text(metadata.name.to_string_lossy().into_owned())),
             ("description", Cell::Text(metadata.description.to_string_lossy().into_owned())),
             ("owner_id", owner.unwrap_or(Cell::Null)),
             ("author_pubkey", Cell::Text(author)),

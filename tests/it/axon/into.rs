@@ -150,3 +150,30 @@ fn data_that_the_bbs_has_for_one_applet_is_not_given_to_another() {
     assert_eq!((len(&said, "restored"), &said["result"]["data"]), (1, &0.into()), "{said}");
     assert!(said["problems"].to_string().contains("not the data of this applet"), "{said}");
 }
+
+#[test]
+fn a_name_that_goes_into_a_bbs_moves_no_cursor_either() {
+    let world = World::installed(APPLETS);
+    let backup = world.backup_of_all();
+    let all = world.holds("install");
+    world.drops_its_applets("install", &all);
+    for applet in with_file(&backup, "metadata.json") {
+        edit(&applet.join("metadata.json"), |metadata| {
+            metadata["name"] = json!(format!("\u{1b}[2J\u{202e}{}", metadata["name"].as_str().unwrap()));
+        });
+    }
+    // Users' data without its user, and a state for which there is no place.
+    world.sql(
+        "install",
+        "UPDATE core_user SET pubkey = NULL; DROP TABLE applets_appletsharedstate; DROP TABLE applets_appletcategory;",
+    );
+    fs::remove_dir_all(with_file(&backup, "chunks")[0].join("chunks")).unwrap();
+    for words in ["\nrestored: ", "there already"] {
+        let args = ["axon", "restore", "--into", &world.text("install"), backup.to_str().unwrap()];
+        let output = run(&world.home(), &args);
+        let text = String::from_utf8([b"\n".to_vec(), output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(words) && text.contains("1 refused"), "{text}");
+        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
+    }
+}
