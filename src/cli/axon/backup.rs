@@ -44,6 +44,14 @@ pub struct BackupArgs {
 
 /// Takes an installation over, writes a backup folder, or both.
 pub async fn run(args: BackupArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
+    args.place.ensure_used(args.install.is_some(), "--install")?;
+    let writes = args.install.is_none() || args.output.is_some();
+    for (name, given) in [("--applet", args.applet.is_some()), ("--for", args.heir.is_some())] {
+        ensure!(
+            writes || !given,
+            "{name} does nothing without --output: an Axon BBS is taken over whole, and only a backup folder is of some applets or for somebody"
+        );
+    }
     let (progress, cancel) = (context.progress(), context.cancellation());
     let mut document = json!({});
     let mut lines = Vec::new();
@@ -58,7 +66,7 @@ pub async fn run(args: BackupArgs, store: &Store, context: &Context) -> anyhow::
         document = install::document(&report, made);
         document["collection"] = json!(collection.name);
     }
-    let written = match args.install.is_none() || args.output.is_some() {
+    let written = match writes {
         true => Some(write_folder(args, store, &progress, context).await),
         false => None,
     };

@@ -69,6 +69,7 @@ pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow:
     if args.into.is_some() {
         return super::into::run(args, store, context).await;
     }
+    args.place.ensure_used(false, "--into")?;
     let dir = args.dir.context("the backup's folder must be given")?;
     let instance = instance(store).await?;
     let collection = collection_to_fill(store, args.collection.as_deref()).await?;

@@ -177,3 +177,22 @@ fn a_name_that_goes_into_a_bbs_moves_no_cursor_either() {
         assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
     }
 }
+
+#[test]
+fn options_that_would_do_nothing_are_refused() {
+    let world = World::installed(SMALL);
+    let (install, out) = (world.text("install"), world.text("out"));
+    let database = world.database("install");
+    let backup = world.backup_of_all();
+    for (args, needs) in [
+        (vec!["backup", "--install", &install, "--applet", "Star Miner"], "--output"),
+        (vec!["backup", "--install", &install, "--for", "bbs"], "--output"),
+        (vec!["backup", "--output", &out, "--database", &database], "--install"),
+        (vec!["backup", "--output", &out, "--chunks", &install], "--install"),
+        (vec!["restore", backup.to_str().unwrap(), "--secret-key-file", &database], "--into"),
+    ] {
+        let all = [vec!["axon"], args].concat();
+        let said = world.fails(&all);
+        assert!(said.contains("does nothing without") && said.contains(needs), "{all:?}: {said}");
+    }
+}
