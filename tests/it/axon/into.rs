@@ -196,3 +196,16 @@ fn options_that_would_do_nothing_are_refused() {
         assert!(said.contains("does nothing without") && said.contains(needs), "{all:?}: {said}");
     }
 }
+
+#[test]
+fn chunks_that_cannot_be_looked_at_are_not_taken_for_missing_ones() {
+    let world = World::installed(SMALL);
+    let chunks = world.path("install/data/bitsync_chunks");
+    fs::rename(&chunks, world.path("chunks")).unwrap();
+    fs::write(&chunks, "a file").unwrap();
+    let said = world.fails(&["axon", "backup", "--install", &world.text("install")]);
+    assert!(said.contains("bitsync_chunks is no folder"), "{said}");
+    fs::remove_file(&chunks).unwrap();
+    let said = world.take_over(2);
+    assert!(said["problems"].to_string().contains("are missing"), "{said}");
+}
