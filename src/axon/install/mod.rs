@@ -15,6 +15,7 @@ mod rows; // rows of applets that go back
 mod schema; // tables and their values
 mod take; // from an installation onto the shelf
 
+use std::fmt;
 use std::path::PathBuf;
 
 use zeroize::Zeroizing;
@@ -98,11 +99,17 @@ pub enum InstallError {
 }
 
 /// An installation that was read.
-#[derive(Debug)]
 pub struct Installation {
     place: Place,
     schema: Schema,
     key: PrivateKey,
+}
+
+impl fmt::Debug for Installation {
+    /// Without what is in it: password hashes, keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Installation({})", self.place.database.display())
+    }
 }
 
 impl Installation {
