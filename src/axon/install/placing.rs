@@ -26,6 +26,9 @@ use crate::domain::crypto::secret::Secret;
 use crate::domain::id::{ChunkId, ContentHash};
 use crate::store::Store;
 
+/// Longest manifest that a BBS keeps beside chunks, in bytes.
+const MAX_KEPT: usize = 4 << 20;
+
 /// An applet that was verified, with the manifests that it has there.
 pub(super) struct Ready {
     pub applet: Applet,
@@ -237,17 +240,18 @@ impl<'a> Placing<'a> {
             }
             return staged;
         }
+        // What an earlier copy left: with another IV the BBS would throw all chunks away.
+        match there.read(".manifest", MAX_KEPT) {
+            Err(DirError::Missing(_)) => {}
+            Ok(bytes) if Manifest::parse(&bytes).is_ok_and(|kept| kept.iv() == manifest.iv()) => {}
+            Ok(_) | Err(DirError::Link(_) | DirError::TooLong { .. }) => there.remove(".manifest")?,
+            Err(error) => return in_the_way(error).map(Err),
+        }
         // Nothing is called a chunk before its bytes are durable. Also what a killed run wrote may not be so yet.
         there.sync_all()?;
         for (at, _) in &missing {
             there.rename(&staged_name(*at), &chunk_file(*at))?;
             self.chunks += 1;
-        }
-        // What an earlier copy left: with another IV the BBS would throw all chunks away.
-        if let Ok(bytes) = there.read(".manifest", 4 << 20)
-            && Manifest::parse(&bytes).is_ok_and(|kept| kept.iv() != manifest.iv())
-        {
-            there.remove(".manifest")?;
         }
         there.sync_all()?;
         Ok(Ok(()))

@@ -209,3 +209,34 @@ fn chunks_that_cannot_be_looked_at_are_not_taken_for_missing_ones() {
     let said = world.take_over(2);
     assert!(said["problems"].to_string().contains("are missing"), "{said}");
 }
+
+#[test]
+fn a_manifest_beside_the_chunks_stays_only_if_it_is_that_of_the_applet() {
+    let world = World::installed(APPLETS);
+    world.take_over(0);
+    let all = world.holds("install");
+    world.drops_its_applets("install", &all);
+    let manifests: Vec<&Value> = all["applets"].as_array().unwrap().iter().map(|it| &it["code_manifest"]).collect();
+    let manifests: Vec<&Value> = manifests.into_iter().filter(|it| it["content_hash"].is_string()).collect();
+    let path = |manifest: &Value| {
+        let hash = manifest["content_hash"].as_str().unwrap();
+        world.path("install/data/bitsync_chunks").join(hash).join(".manifest")
+    };
+    let mut of_another = manifests[2].clone();
+    of_another["encryption_iv"] = json!("AAAAAAAAAAAAAAAAAAAAAA==");
+    for (manifest, text) in [
+        (manifests[0], "{\"encryption_iv\": \"cut o".to_owned()),
+        (manifests[1], manifests[1].to_string()),
+        (manifests[2], of_another.to_string()),
+    ] {
+        fs::create_dir_all(path(manifest).parent().unwrap()).unwrap();
+        fs::write(path(manifest), text).unwrap();
+    }
+    symlink(world.path("nowhere"), path(manifests[3])).unwrap_or_else(|_| {
+        fs::create_dir_all(path(manifests[3]).parent().unwrap()).unwrap();
+        symlink(world.path("nowhere"), path(manifests[3])).unwrap();
+    });
+    world.put_back(0, &[]);
+    let there = |manifest: &Value| fs::symlink_metadata(path(manifest)).is_ok();
+    assert_eq!(manifests.iter().take(4).map(|it| there(it)).collect::<Vec<_>>(), [false, true, false, false]);
+}
