@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 pub use place::{Options, Place, PlaceError};
 pub use put::{PutBack, PutReport};
-pub use records::{TABLES, rooms};
+pub use records::{TABLES, Unread, rooms};
 pub use take::{TakeOver, TakeReport};
 
 use crate::domain::axon::fernet::FernetKey;

@@ -11,10 +11,11 @@ use super::super::output::{Outcome, count};
 use super::common::{existing_collection, instance};
 use super::restore::{RestoreArgs, read_key};
 use crate::axon::collection::{DEFAULT_NAME, own_collections};
-use crate::axon::install::{Installation, Place, PutBack, TABLES, returning, rooms};
+use crate::axon::install::{Installation, Place, PutBack, TABLES, Unread, returning, rooms};
 use crate::axon::library::Library;
 use crate::clock::Clock;
 use crate::domain::axon::private::PrivateKey;
+use crate::monitor::{Monitor as _, Problem};
 use crate::store::Store;
 use crate::store::index::Collection;
 
@@ -33,7 +34,11 @@ pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow:
     if args.dir.is_none() || args.collection.is_some() || !own.is_empty() {
         let shelf = store.axon(existing_collection(store, args.collection.as_deref()).await?.id);
         known = Library::load(&shelf).await?;
-        rooms_by_applet = rooms(&shelf.records(TABLES).await?);
+        let mut unread = Vec::new();
+        rooms_by_applet = rooms(&shelf.records(TABLES).await?, &mut unread);
+        for Unread { subject, message } in unread {
+            progress.problem(Problem { subject, message });
+        }
     }
     let ours = instance(store).await?;
     let mut keys = vec![
