@@ -7,7 +7,7 @@
 //!
 //! Changing wants the database for itself: nobody else may have it open.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -93,6 +93,14 @@ pub enum ForeignError {
     /// It is written all the time.
     #[error("the database {} changed each time while it was copied: try again when less is written", .0.display())]
     Changing(PathBuf),
+    /// A row is not as its table wants it.
+    #[error("the database {} does not take a row: {why}", path.display())]
+    NotTaken {
+        /// Which one.
+        path: PathBuf,
+        /// Which rule of the table it does not fulfil.
+        why: String,
+    },
     /// SQLite said no.
     #[error("the database {} cannot be {what}", path.display())]
     Sqlite {
@@ -170,12 +178,12 @@ impl ForeignChange {
             sqlx::query(statement).execute(&mut connection).await.map_err(fail("opened"))?;
         }
         claim(path, copy).map_err(|cause| ForeignError::Io { path: copy.to_owned(), cause })?;
-        let name = copy.to_string_lossy().into_owned();
-        sqlx::query("VACUUM INTO ?").bind(name).execute(&mut connection).await.map_err(fail("copied"))?;
-        let synced = std::fs::File::open(copy).and_then(|file| file.sync_all());
-        synced.map_err(|cause| ForeignError::Io { path: copy.to_owned(), cause })?;
-        for statement in ["PRAGMA synchronous = FULL", "BEGIN IMMEDIATE"] {
-            sqlx::query(statement).execute(&mut connection).await.map_err(fail("changed"))?;
+        if let Err(error) = copy_and_begin(&mut connection, path, copy).await {
+            // A part of a copy would be taken for a good one.
+            if let Err(error) = std::fs::remove_file(copy) {
+                tracing::warn!(%error, "a copy of a database that is not whole could not be removed");
+            }
+            return Err(error);
         }
         Ok(Self { connection, path: path.to_owned() })
     }
@@ -210,6 +218,36 @@ impl ForeignChange {
         Ok(done.last_insert_rowid())
     }
 
+    /// Begins a part that can be taken back alone.
+    ///
+    /// # Errors
+    /// [`ForeignError`].
+    pub async fn mark(&mut self) -> Result<(), ForeignError> {
+        self.execute("SAVEPOINT part").await
+    }
+
+    /// Takes everything since the mark back.
+    ///
+    /// # Errors
+    /// [`ForeignError`].
+    pub async fn back(&mut self) -> Result<(), ForeignError> {
+        self.execute("ROLLBACK TO part").await?;
+        self.execute("RELEASE part").await
+    }
+
+    /// Keeps everything since the mark, until the whole is committed or not.
+    ///
+    /// # Errors
+    /// [`ForeignError`].
+    pub async fn keep(&mut self) -> Result<(), ForeignError> {
+        self.execute("RELEASE part").await
+    }
+
+    async fn execute(&mut self, statement: &'static str) -> Result<(), ForeignError> {
+        let done = sqlx::query(statement).execute(&mut self.connection).await;
+        done.map(|_| ()).map_err(|cause| told("changed", &self.path, cause))
+    }
+
     /// Makes everything durable, and lets the database go.
     ///
     /// # Errors
@@ -229,6 +267,22 @@ impl ForeignChange {
         sqlx::query("ROLLBACK").execute(&mut self.connection).await.map_err(fail)?;
         self.connection.close().await.map_err(|cause| told("let go", &self.path, cause))
     }
+}
+
+/// Copies a database into an empty file, durably, and begins a transaction.
+async fn copy_and_begin(connection: &mut SqliteConnection, path: &Path, copy: &Path) -> Result<(), ForeignError> {
+    let fail = |what| move |cause| told(what, path, cause);
+    let name = copy.to_string_lossy().into_owned();
+    sqlx::query("VACUUM INTO ?").bind(name).execute(&mut *connection).await.map_err(fail("copied"))?;
+    let folder = copy.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for made in [copy, folder] {
+        let synced = std::fs::File::open(made).and_then(|file| file.sync_all());
+        synced.map_err(|cause| ForeignError::Io { path: made.to_owned(), cause })?;
+    }
+    for statement in ["PRAGMA synchronous = FULL", "BEGIN IMMEDIATE"] {
+        sqlx::query(statement).execute(&mut *connection).await.map_err(fail("changed"))?;
+    }
+    Ok(())
 }
 
 /// Copies of a database and of what stands beside it, in a private folder that goes with this.
@@ -281,12 +335,17 @@ impl Drop for Scratch {
 /// Makes an empty file, which nobody has made meanwhile, with the rights and, if root makes it, the owner of another.
 fn claim(like: &Path, path: &Path) -> std::io::Result<()> {
     let like = std::fs::metadata(like)?;
-    let file = std::fs::File::create_new(path)?;
-    file.set_permissions(like.permissions())?;
-    if rustix::process::geteuid().is_root() {
-        std::os::unix::fs::fchown(&file, Some(like.uid()), Some(like.gid()))?;
+    let mut new = std::fs::OpenOptions::new();
+    let file = new.write(true).create_new(true).mode(0o600).open(path)?;
+    let given = match rustix::process::geteuid().is_root() {
+        true => std::os::unix::fs::fchown(&file, Some(like.uid()), Some(like.gid())),
+        false => Ok(()),
+    };
+    let given = given.and_then(|()| file.set_permissions(like.permissions()));
+    if given.is_err() {
+        let _ = std::fs::remove_file(path);
     }
-    Ok(())
+    given
 }
 
 /// Removes what processes left that are no more.
@@ -429,6 +488,10 @@ fn told(what: &'static str, path: &Path, cause: sqlx::Error) -> ForeignError {
     match code.map(|code| code & 0xff) {
         Some(5 | 6) => ForeignError::InUse(path),
         Some(11) => ForeignError::Damaged { path, cause },
+        Some(19) => {
+            let why = cause.as_database_error().map(|error| error.message().to_owned()).unwrap_or_default();
+            ForeignError::NotTaken { path, why }
+        }
         Some(26) => ForeignError::NotADatabase(path),
         _ => ForeignError::Sqlite { what, path, cause },
     }
@@ -444,5 +507,35 @@ impl ForeignError {
             Self::Sqlite { what, cause, .. } => Self::Sqlite { what, path, cause },
             other => other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_copy_that_is_not_whole_does_not_stay() {
+        let temp = tempfile::tempdir().unwrap();
+        let (path, copy) = (temp.path().join("db"), temp.path().join("copy"));
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        for statement in
+            ["CREATE TABLE t (a blob)", "INSERT INTO t VALUES (zeroblob(3000)), (zeroblob(3000)), (zeroblob(3000))"]
+        {
+            sqlx::query(statement).execute(&mut connection).await.unwrap();
+        }
+        connection.close().await.unwrap();
+        let change = ForeignChange::begin(&path, &copy).await.unwrap();
+        change.abandon().await.unwrap();
+        assert!(copy.exists());
+        // What is there already stays.
+        assert!(ForeignChange::begin(&path, &copy).await.is_err() && copy.exists());
+        std::fs::remove_file(&copy).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[4096..].fill(0xff);
+        std::fs::write(&path, bytes).unwrap();
+        assert!(ForeignChange::begin(&path, &copy).await.is_err());
+        assert!(!copy.exists());
     }
 }

@@ -19,7 +19,7 @@ CREATE TABLE core_user (id integer PRIMARY KEY AUTOINCREMENT, password varchar(1
  last_name varchar(150) NOT NULL, email varchar(254) NOT NULL, is_staff bool NOT NULL, is_active bool NOT NULL,
  date_joined datetime NOT NULL, access_level integer NOT NULL, is_banned bool NOT NULL, pubkey text,
  nickname varchar(50) UNIQUE, avatar varchar(100), is_agent bool NOT NULL, agent_service_path varchar(255),
- agent_parameters text NOT NULL, is_moderator bool NOT NULL, karma integer NOT NULL, last_moderated_at datetime,
+ agent_parameters text NOT NULL CHECK (JSON_VALID(agent_parameters)), is_moderator bool NOT NULL, karma integer NOT NULL, last_moderated_at datetime,
  timezone varchar(64));
 CREATE TABLE core_trustedinstance (id integer PRIMARY KEY AUTOINCREMENT, web_ui_onion_url varchar(255),
  pubkey text, encrypted_private_key text, added_at datetime NOT NULL, last_synced_at datetime,
@@ -27,7 +27,7 @@ CREATE TABLE core_trustedinstance (id integer PRIMARY KEY AUTOINCREMENT, web_ui_
 CREATE TABLE core_validfiletype (id integer PRIMARY KEY AUTOINCREMENT, mime_type varchar(100) NOT NULL UNIQUE,
  description varchar(255) NOT NULL, is_enabled bool NOT NULL);
 CREATE TABLE core_fileattachment (id char(32) PRIMARY KEY, author_id bigint REFERENCES core_user(id),
- filename varchar(255) NOT NULL, content_type varchar(100) NOT NULL, size integer NOT NULL, metadata_manifest text,
+ filename varchar(255) NOT NULL, content_type varchar(100) NOT NULL, size integer NOT NULL, metadata_manifest text CHECK (metadata_manifest IS NULL OR JSON_VALID(metadata_manifest)),
  created_at datetime NOT NULL, modified_at datetime NOT NULL, expires_at datetime, is_pinned bool NOT NULL,
  pinned_by_id bigint REFERENCES core_user(id));
 CREATE TABLE applets_appletcategory (id integer PRIMARY KEY AUTOINCREMENT, name varchar(50) NOT NULL UNIQUE,
@@ -35,24 +35,24 @@ CREATE TABLE applets_appletcategory (id integer PRIMARY KEY AUTOINCREMENT, name 
 CREATE TABLE messaging_messageboard (id integer PRIMARY KEY AUTOINCREMENT, name varchar(100) NOT NULL,
  description text NOT NULL, required_access_level integer NOT NULL, is_realtime bool NOT NULL,
  local_poll_interval real NOT NULL, federation_poll_interval real NOT NULL, use_lan_federation bool NOT NULL,
- federation_room_id varchar(255) UNIQUE, trusted_peers text NOT NULL, message_retention_days integer NOT NULL);
+ federation_room_id varchar(255) UNIQUE, trusted_peers text NOT NULL CHECK (JSON_VALID(trusted_peers)), message_retention_days integer unsigned NOT NULL CHECK (message_retention_days >= 0));
 CREATE TABLE applets_applet (id char(32) PRIMARY KEY, name varchar(100) NOT NULL UNIQUE, description text NOT NULL,
- owner_id bigint REFERENCES core_user(id), author_pubkey text NOT NULL, code_manifest text, parameters text NOT NULL,
+ owner_id bigint REFERENCES core_user(id), author_pubkey text NOT NULL, code_manifest text CHECK (code_manifest IS NULL OR JSON_VALID(code_manifest)), parameters text NOT NULL CHECK (JSON_VALID(parameters)),
  is_local bool NOT NULL, created_at datetime NOT NULL, category_id bigint REFERENCES applets_appletcategory(id),
  is_debug_mode bool NOT NULL, event_board_id bigint REFERENCES messaging_messageboard(id),
  handles_mime_types varchar(255) NOT NULL);
 CREATE TABLE applets_appletdata (id char(32) PRIMARY KEY, applet_id char(32) NOT NULL REFERENCES applets_applet(id),
- owner_id bigint NOT NULL REFERENCES core_user(id), data_manifest text NOT NULL, last_updated datetime NOT NULL,
+ owner_id bigint NOT NULL REFERENCES core_user(id), data_manifest text NOT NULL CHECK (JSON_VALID(data_manifest)), last_updated datetime NOT NULL,
  UNIQUE (applet_id, owner_id));
 CREATE TABLE applets_highscore (id integer PRIMARY KEY AUTOINCREMENT, applet_id char(32) NOT NULL
  REFERENCES applets_applet(id), owner_pubkey text NOT NULL, owner_nickname varchar(50) NOT NULL, score bigint NOT NULL,
  wins integer, losses integer, kills integer, deaths integer, assists integer, last_updated datetime NOT NULL,
  UNIQUE (applet_id, owner_pubkey));
 CREATE TABLE applets_appletsharedstate (id char(32) PRIMARY KEY, applet_id varchar(100) NOT NULL,
- room_id varchar(100) NOT NULL UNIQUE, state_data text NOT NULL, version integer NOT NULL, last_updated datetime NOT NULL);
+ room_id varchar(100) NOT NULL UNIQUE, state_data text NOT NULL CHECK (JSON_VALID(state_data)), version integer unsigned NOT NULL CHECK (version >= 0), last_updated datetime NOT NULL);
 CREATE TABLE messaging_message (id char(32) PRIMARY KEY, board_id bigint NOT NULL REFERENCES messaging_messageboard(id),
  author_id bigint REFERENCES core_user(id), subject varchar(255) NOT NULL, body text NOT NULL, pubkey text,
- metadata_manifest text, created_at datetime NOT NULL, modified_at datetime NOT NULL, expires_at datetime, is_pinned bool NOT NULL,
+ metadata_manifest text CHECK (metadata_manifest IS NULL OR JSON_VALID(metadata_manifest)), created_at datetime NOT NULL, modified_at datetime NOT NULL, expires_at datetime, is_pinned bool NOT NULL,
  pinned_by_id bigint REFERENCES core_user(id), parent_id char(32) REFERENCES messaging_message(id), agent_status varchar(20) NOT NULL,
  last_moderated_at datetime);
 CREATE TABLE messaging_message_attachments (id integer PRIMARY KEY AUTOINCREMENT,
@@ -60,10 +60,10 @@ CREATE TABLE messaging_message_attachments (id integer PRIMARY KEY AUTOINCREMENT
  fileattachment_id char(32) NOT NULL REFERENCES core_fileattachment(id));
 CREATE TABLE messaging_privatemessage (id char(32) PRIMARY KEY, author_id bigint REFERENCES core_user(id),
  recipient_id bigint REFERENCES core_user(id), sender_pubkey text, e2e_encrypted_content text,
- metadata_manifest text, created_at datetime NOT NULL, modified_at datetime NOT NULL, expires_at datetime,
+ metadata_manifest text CHECK (metadata_manifest IS NULL OR JSON_VALID(metadata_manifest)), created_at datetime NOT NULL, modified_at datetime NOT NULL, expires_at datetime,
  is_pinned bool NOT NULL, pinned_by_id bigint REFERENCES core_user(id), is_read bool NOT NULL);
 CREATE TABLE federation_federatedaction (id char(32) PRIMARY KEY, action_type varchar(50) NOT NULL, pubkey_target text,
- content_hash_target varchar(64), action_details text NOT NULL, created_at datetime NOT NULL, status varchar(20) NOT NULL,
+ content_hash_target varchar(64), action_details text NOT NULL CHECK (JSON_VALID(action_details)), created_at datetime NOT NULL, status varchar(20) NOT NULL,
  is_logged bool NOT NULL);
 CREATE TABLE accounts_bannedpubkey (id integer PRIMARY KEY AUTOINCREMENT, pubkey text NOT NULL UNIQUE, is_temporary bool NOT NULL,
  expires_at datetime, federated_action_id char(32) UNIQUE);

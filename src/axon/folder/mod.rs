@@ -9,7 +9,7 @@ mod document; // its JSON files
 pub mod read; // what is in one
 pub mod restore; // from one onto the shelf
 pub mod stage; // made under another name until it is whole
-mod take; // one item of one
+pub(in crate::axon) mod take; // one item of one
 pub mod write; // from the shelf into one
 
 pub(in crate::axon) use take::{Refused, Taking};

@@ -15,8 +15,8 @@ use crate::domain::crypto::secret::Secret;
 use crate::store::axon::Item;
 use crate::store::{ChunkStoreError, Store};
 
-/// Longest item that is looked into, in bytes.
-const MAX_LOOKED_INTO: usize = 64 << 20;
+/// Longest plaintext that is looked into, in bytes.
+pub(in crate::axon) const MAX_LOOKED_INTO: usize = 64 << 20;
 
 /// Who opens what is in a backup.
 #[derive(Debug)]

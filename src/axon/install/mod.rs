@@ -7,19 +7,22 @@
 //! Non-goals: its media folder (avatars), and its program. The BBS's private key is used to open envelopes, and kept nowhere.
 
 mod place; // where an installation has its things
+mod placing; // chunks of applets that go back
 mod put; // applets back into a stopped one
 mod records; // rows as records
+pub mod returning; // what goes back
 mod rows; // rows of applets that go back
 mod schema; // tables and their values
 mod take; // from an installation onto the shelf
 
+use std::fmt;
 use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
 pub use place::{Options, Place, PlaceError};
-pub use put::{Piece, PutBack, PutReport, Returning};
-pub use records::{TABLES, rooms};
+pub use put::{PutBack, PutReport};
+pub use records::{TABLES, Unread, rooms};
 pub use take::{TakeOver, TakeReport};
 
 use crate::domain::axon::fernet::FernetKey;
@@ -96,11 +99,17 @@ pub enum InstallError {
 }
 
 /// An installation that was read.
-#[derive(Debug)]
 pub struct Installation {
     place: Place,
     schema: Schema,
     key: PrivateKey,
+}
+
+impl fmt::Debug for Installation {
+    /// Without what is in it: password hashes, keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Installation({})", self.place.database.display())
+    }
 }
 
 impl Installation {

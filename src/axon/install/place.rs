@@ -1,5 +1,6 @@
 //! Where an installation has its things: SECRET_KEY, the database, the chunks.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -26,7 +27,6 @@ pub struct Options {
 }
 
 /// An installation.
-#[derive(Debug)]
 pub struct Place {
     /// The folder.
     pub root: PathBuf,
@@ -36,6 +36,13 @@ pub struct Place {
     pub chunks: PathBuf,
     /// What may be its SECRET_KEY, and where it stands.
     pub secrets: Vec<(PathBuf, Zeroizing<String>)>,
+}
+
+impl fmt::Debug for Place {
+    /// Without the secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Place({}, {})", self.database.display(), self.chunks.display())
+    }
 }
 
 /// Why it is none.
@@ -209,6 +216,22 @@ fn in_settings(python: &str) -> Vec<Zeroizing<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_secret_is_not_printed() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::write(temp.path().join(".env"), "SECRET_KEY=nobody-sees-this").unwrap();
+        std::fs::write(temp.path().join("db.sqlite3"), "SQLite format 3\0").unwrap();
+        let place = Place::find(temp.path(), &Options::default()).unwrap();
+        assert_eq!(place.secrets[0].1.as_str(), "nobody-sees-this");
+        assert!(!format!("{place:?}").contains("nobody-sees-this"));
+        let schema = crate::axon::install::Schema { tables: Vec::new() };
+        let key = include_str!("../../../tests/data/axon/1/keys/instance_a.pem");
+        let key = crate::domain::axon::private::PrivateKey::from_pem(key).unwrap();
+        let installation = crate::axon::install::Installation { place, schema, key };
+        let printed = format!("{installation:?}");
+        assert!(printed.contains("db.sqlite3") && !printed.contains("nobody-sees-this") && !printed.contains("tables"));
+    }
 
     #[test]
     fn settings_are_found_as_people_write_them() {

@@ -4,60 +4,25 @@
 //! committed. Killed before the commit, the next one who opens the database finds it as it was; chunks that came before belong to
 //! nothing, and are found there by the next try.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use jiff::tz::Offset;
 use tokio::task::spawn_blocking;
-use zeroize::Zeroizing;
 
-use super::records::{self, Named};
+use super::placing::{Placing, Ready};
+use super::records;
+use super::returning::Returning;
 use super::rows::Rows;
 use super::schema::Schema;
 use super::{InstallError, Installation, Place};
-use crate::axon::check::chunk;
-use crate::axon::folder::dir::{Access, Dir, DirError};
-use crate::axon::folder::read::FolderItem;
-use crate::axon::library::Applet;
-use crate::domain::axon::backup::SharedState;
-use crate::domain::axon::backup::chunk_file;
-use crate::domain::axon::cipher::Decryptor;
-use crate::domain::axon::key::{PublicKey, Wrapper};
-use crate::domain::axon::manifest::Manifest;
-use crate::domain::axon::payload::Payload;
+use crate::axon::library::shown;
 use crate::domain::axon::private::PrivateKey;
 use crate::domain::axon::uuid::Uuid;
-use crate::domain::chunk::MAX_STORED;
-use crate::domain::crypto::secret::Secret;
-use crate::domain::id::{ChunkId, ContentHash};
 use crate::monitor::{Monitor, Problem};
 use crate::store::Store;
-use crate::store::foreign::ForeignChange;
-
-/// An item that goes back.
-#[derive(Debug)]
-pub struct Piece {
-    /// Which one.
-    pub manifest: Manifest,
-    /// Its key, if somebody here has it.
-    pub key: Option<Secret<32>>,
-    /// The folder with its chunks; `None` if the store has them.
-    pub folder: Option<FolderItem>,
-}
-
-/// An applet that goes back.
-#[derive(Debug)]
-pub struct Returning {
-    /// What is said of it.
-    pub applet: Applet,
-    /// Its code.
-    pub code: Option<Piece>,
-    /// Its users' data, in the order of `applet.data`.
-    pub data: Vec<Piece>,
-    /// Its shared states, each with its room if that is known.
-    pub states: Vec<(Option<String>, SharedState)>,
-}
+use crate::store::foreign::{ForeignChange, ForeignError};
 
 /// Where applets go back to.
 pub struct PutBack<'a> {
@@ -92,15 +57,6 @@ pub struct PutReport {
     pub copy: Option<PathBuf>,
 }
 
-/// An applet that was verified, with the manifests that it has there.
-pub(super) struct Ready {
-    pub applet: Applet,
-    pub code: Option<Manifest>,
-    /// By the place in the applet's data.
-    pub data: Vec<(usize, Manifest)>,
-    pub states: Vec<(Option<String>, SharedState)>,
-}
-
 impl PutBack<'_> {
     /// Puts applets back.
     ///
@@ -126,7 +82,9 @@ impl PutBack<'_> {
             // Nothing was changed: nobody needs the copy.
             other => {
                 let let_go = change.abandon().await;
-                let _ = std::fs::remove_file(&copy);
+                if let Err(error) = std::fs::remove_file(&copy) {
+                    tracing::warn!(%error, copy = %copy.display(), "the copy of the database, which nobody needs, could not be removed");
+                }
                 let report = other?;
                 let_go?;
                 Ok(report)
@@ -156,7 +114,22 @@ impl PutBack<'_> {
         report.refused = refused;
         let mut rows = Rows { schema, now: self.now, change, told };
         for ready in ready {
-            rows.applet(ready, &mut report).await?;
+            let name = ready.applet.shown();
+            let (before, mark) = (report.clone(), rows.mark().await?);
+            match rows.applet(ready, &mut report).await {
+                Ok(()) => rows.change.keep().await?,
+                // Whoever wrote the backup may have put anything into it: no other applet suffers from that.
+                Err(InstallError::Database(ForeignError::NotTaken { why, .. })) => {
+                    rows.back(mark).await?;
+                    report = before;
+                    report.refused.push(name.clone());
+                    rows.told.push((
+                        name,
+                        format!("not restored: the database does not take one of its rows: {}", shown(&why)),
+                    ));
+                }
+                Err(error) => return Err(error),
+            }
         }
         for (applet, message) in rows.told {
             self.monitor.problem(Problem { subject: format!("applet {applet}"), message });
@@ -172,7 +145,7 @@ impl PutBack<'_> {
         for it in applets {
             let name = it.applet.metadata.name.to_string_lossy().into_owned();
             if ids.contains(&it.applet.metadata.id) || names.contains(&name) {
-                report.skipped.push(name);
+                report.skipped.push(it.applet.shown());
             } else {
                 ids.insert(it.applet.metadata.id.clone());
                 names.insert(name);
@@ -180,206 +153,6 @@ impl PutBack<'_> {
             }
         }
         wanted
-    }
-}
-
-/// Verifies items, and writes their chunks.
-struct Placing<'a> {
-    store: &'a Store,
-    root: Dir,
-    there: BTreeMap<ContentHash, Named>,
-    key: &'a PrivateKey,
-    local: Wrapper,
-    peers: Vec<Wrapper>,
-    told: Vec<(String, String)>,
-    refused: Vec<String>,
-    chunks: u64,
-}
-
-impl<'a> Placing<'a> {
-    fn new(store: &'a Store, place: &Place, schema: &Schema, key: &'a PrivateKey) -> Result<Self, InstallError> {
-        std::fs::create_dir_all(&place.chunks).map_err(|cause| DirError::Io {
-            what: "make",
-            path: place.chunks.clone(),
-            cause,
-        })?;
-        if let (Some(above), Some(name)) =
-            (place.chunks.parent(), place.chunks.file_name().and_then(|name| name.to_str()))
-        {
-            Dir::open(above)?.give(name, &Dir::open(&place.root)?)?;
-        }
-        let trusted = schema.rows("trustedinstance").filter(|row| row.flag(&["is_trusted_peer"]));
-        let keys = trusted.filter_map(|row| PublicKey::parse(&row.text(&["pubkey"])?).ok());
-        let peers = keys.filter_map(|key| key.wrapper().ok()).collect();
-        let there = records::items(schema, &mut Vec::new());
-        Ok(Self {
-            store,
-            root: Dir::open(&place.chunks)?,
-            there,
-            key,
-            local: key.public().wrapper()?,
-            peers,
-            told: Vec::new(),
-            refused: Vec::new(),
-            chunks: 0,
-        })
-    }
-
-    /// `None` if it is refused.
-    fn ready(&mut self, it: Returning) -> Result<Option<Ready>, InstallError> {
-        let name = it.applet.metadata.name.to_string_lossy().into_owned();
-        let code = match it.code {
-            None => None,
-            Some(piece) => match self.piece(piece, None)? {
-                Ok(manifest) => Some(manifest),
-                Err(why) => {
-                    self.told.push((name.clone(), format!("not restored: its code: {why}")));
-                    self.refused.push(name);
-                    return Ok(None);
-                }
-            },
-        };
-        let mut data = Vec::new();
-        for (at, piece) in it.data.into_iter().enumerate() {
-            match self.piece(piece, Some(&it.applet.metadata.id))? {
-                Ok(manifest) => data.push((at, manifest)),
-                Err(why) => {
-                    let whose = it.applet.data[at].owner_username.to_string_lossy();
-                    self.told.push((name.clone(), format!("the data of {whose:?} was left out: {why}")));
-                }
-            }
-        }
-        Ok(Some(Ready { applet: it.applet, code, data, states: it.states }))
-    }
-
-    /// Verifies an item, writes its chunks, and gives the manifest that it has there; or why it cannot be there. `of_data`: it is a
-    /// user's data, and of which applet it must be.
-    fn piece(&mut self, piece: Piece, of_data: Option<&Uuid>) -> Result<Result<Manifest, String>, InstallError> {
-        let Piece { manifest, key, folder } = piece;
-        let hash = manifest.content_hash();
-        // The same content may be there already, sealed otherwise: its chunks cannot be there twice.
-        if let Some(named) = self.there.get(&hash) {
-            for theirs in &named.manifests {
-                if !theirs.seals_the_same(&manifest) && self.is_whole(theirs)? && theirs.unwrap_key(self.key).is_ok() {
-                    return Ok(Ok(theirs.clone()));
-                }
-            }
-        }
-        let key = match key {
-            Some(key) => Some(key),
-            None => manifest.unwrap_key(self.key).ok(),
-        };
-        let Some(key) = key else {
-            let why = "nobody here can open it, and the BBS could not either: give the private key of the instance that made it with --key";
-            return Ok(Err(why.to_owned()));
-        };
-        if let Err(why) = self.verify(&manifest, &key, folder.as_ref(), of_data) {
-            return Ok(Err(why));
-        }
-        if let Err(why) = self.place(&manifest, folder.as_ref())? {
-            return Ok(Err(why));
-        }
-        let mut manifest = manifest;
-        // As the BBS re-keys: applets for itself and those it trusts, users' data for itself and who has it already.
-        if of_data.is_none() {
-            manifest.keep_envelopes(&[]);
-            for peer in &self.peers {
-                manifest.add_envelope(peer, &key)?;
-            }
-        }
-        manifest.add_envelope(&self.local, &key)?;
-        Ok(Ok(manifest))
-    }
-
-    /// Opens everything. A user's data must be that of its applet: two applets of one folder name have been written into one folder.
-    fn verify(
-        &self,
-        manifest: &Manifest,
-        key: &Secret<32>,
-        folder: Option<&FolderItem>,
-        of_data: Option<&Uuid>,
-    ) -> Result<(), String> {
-        let mut decryptor = Decryptor::new(key, manifest);
-        let mut plain = Zeroizing::new(Vec::new());
-        for (at, id) in manifest.chunk_hashes().iter().enumerate() {
-            let bytes = self.chunk(folder, at, id)?;
-            if of_data.is_none() {
-                plain.clear();
-            }
-            decryptor.push(&bytes, &mut plain).map_err(|cause| cause.to_string())?;
-        }
-        decryptor.finish(&mut plain).map_err(|cause| cause.to_string())?;
-        match (of_data, of_data.map(|_| Payload::parse(&plain))) {
-            (None, _) => Ok(()),
-            (Some(applet), Some(Ok(Payload::AppletData(data)))) if data.applet_id == *applet => Ok(()),
-            _ => Err("it is not the data of this applet".to_owned()),
-        }
-    }
-
-    fn chunk(&self, folder: Option<&FolderItem>, at: usize, id: &ChunkId) -> Result<Vec<u8>, String> {
-        match folder {
-            Some(folder) => folder.chunk(at).map_err(|fault| fault.to_string()),
-            None => match chunk(self.store, id) {
-                Ok(Some(bytes)) => Ok(bytes),
-                Ok(None) => Err(format!("chunk {at} is missing or damaged here: 'bulbil verify' says more")),
-                Err(cause) => Err(cause.to_string()),
-            },
-        }
-    }
-
-    fn is_whole(&self, manifest: &Manifest) -> Result<bool, InstallError> {
-        let folder = match self.root.enter(&manifest.content_hash().to_string()) {
-            Ok(folder) => folder,
-            Err(_) => return Ok(false),
-        };
-        let good = |(at, id): (usize, &ChunkId)| {
-            folder.read(&chunk_file(at), MAX_STORED).is_ok_and(|bytes| ChunkId::of(&bytes) == *id)
-        };
-        Ok(manifest.chunk_hashes().iter().enumerate().all(good))
-    }
-
-    /// Writes the chunks of an item, each under another name first. Other bytes that are there stay, and the item is refused.
-    fn place(&mut self, manifest: &Manifest, folder: Option<&FolderItem>) -> Result<Result<(), String>, InstallError> {
-        let hash = manifest.content_hash().to_string();
-        let there = self.root.make_or_enter(&hash, Access::Usual)?;
-        self.root.give(&hash, &self.root)?;
-        let mut missing = Vec::new();
-        for (at, id) in manifest.chunk_hashes().iter().enumerate() {
-            match there.read(&chunk_file(at), MAX_STORED) {
-                Ok(bytes) if ChunkId::of(&bytes) == *id => {}
-                Ok(_) | Err(DirError::TooLong { .. }) => {
-                    return Ok(Err(format!(
-                        "the BBS has other bytes as {}/{}: they stay; if nothing uses them, move that folder away and try again",
-                        &hash[..12],
-                        chunk_file(at)
-                    )));
-                }
-                Err(DirError::Missing(_)) => missing.push((at, *id)),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        for (at, id) in &missing {
-            let bytes = match self.chunk(folder, *at, id) {
-                Ok(bytes) => bytes,
-                Err(why) => return Ok(Err(why)),
-            };
-            let staged = format!(".{at}.bulbil");
-            there.remove(&staged)?;
-            there.write(&staged, &bytes, Access::Usual)?;
-            there.give(&staged, &self.root)?;
-            there.rename(&staged, &chunk_file(*at))?;
-            self.chunks += 1;
-        }
-        if !missing.is_empty() {
-            there.sync_all()?;
-        }
-        // What an earlier copy left: with another IV the BBS would throw all chunks away.
-        if let Ok(bytes) = there.read(".manifest", 4 << 20)
-            && Manifest::parse(&bytes).is_ok_and(|kept| kept.iv() != manifest.iv())
-        {
-            there.remove(".manifest")?;
-        }
-        Ok(Ok(()))
     }
 }
 

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 
 use super::schema::{RowOf, Schema, uuid};
-use crate::axon::library::Applet;
+use crate::axon::library::{Applet, shown};
 use crate::axon::pull::metadata;
 use crate::domain::axon::action::Action;
 use crate::domain::axon::backup::{DataRow, HighScore, SharedState};
@@ -356,45 +356,83 @@ fn kept_value(column: &str, cell: &Cell) -> Value {
     if column.contains("private_key") || column == "last_synced_at" { Value::Null } else { plain(cell) }
 }
 
-/// The rooms of each applet with their shared states: read from the pages of a table.
-pub fn rooms(records: &[Record]) -> BTreeMap<String, Vec<(String, SharedState)>> {
+/// The rooms of each applet with their shared states: read from the pages of a table. What cannot be read is told.
+pub fn rooms(records: &[Record], unread: &mut Vec<Unread>) -> BTreeMap<String, Vec<(String, SharedState)>> {
     let mut rooms: BTreeMap<String, Vec<(String, SharedState)>> = BTreeMap::new();
     for record in records.iter().filter(|record| record.path.contains("_appletsharedstate/")) {
-        let Ok(Value::Object(page)) = Value::parse(&record.bytes) else { continue };
-        let (Some(Value::List(columns)), Some(Value::List(rows))) = (page.get("columns"), page.get("rows")) else {
+        let mut bad = |what: &str| {
+            let message = format!("{what} cannot be read, so it is not known which rooms shared states are of");
+            unread.push(Unread { subject: format!("record {}", shown(&record.path)), message });
+        };
+        let Some(states) = states(record) else {
+            bad("it");
             continue;
         };
-        let named = |name: &str| {
-            columns.iter().position(|column| match column {
-                Value::Object(column) => column.get("name") == Some(&Value::from(name)),
-                _ => false,
-            })
-        };
-        let (Some(applet), Some(room)) = (named("applet_id"), named("room_id")) else { continue };
-        let (data, version, changed) = (named("state_data"), named("version"), named("last_updated"));
-        for row in rows {
-            let Value::List(row) = row else { continue };
-            let text = |at: Option<usize>| match at.and_then(|at| row.get(at)) {
-                Some(Value::Text(text)) => Some(text.to_string_lossy().into_owned()),
-                _ => None,
-            };
-            let parsed = text(data).and_then(|text| Value::parse(text.as_bytes()).ok());
-            let (Some(Value::Object(state_data)), Some(last_updated)) =
-                (parsed, text(changed).and_then(|text| moment::parse(&text)))
-            else {
-                continue;
-            };
-            let version = match version.and_then(|at| row.get(at)).map(Value::to_raw_line) {
-                Some(line) => line.parse().unwrap_or(0),
-                None => 0,
-            };
-            let state = SharedState { state_data, version, last_updated };
-            if let (Some(Value::Text(applet)), Some(Value::Text(room))) = (row.get(applet), row.get(room))
-                && let Some(id) = uuid(&Cell::Text(applet.to_string_lossy().into_owned()))
-            {
-                rooms.entry(id.to_string()).or_default().push((room.to_string_lossy().into_owned(), state));
+        for (at, state) in states.into_iter().enumerate() {
+            match state {
+                Some((applet, room, state)) => rooms.entry(applet.to_string()).or_default().push((room, state)),
+                None => bad(&format!("its row {}", at + 1)),
             }
         }
     }
     rooms
+}
+
+/// The applet, the room and the state of each row of a page; nothing for a row that cannot be read.
+fn states(record: &Record) -> Option<Vec<Option<(Uuid, String, SharedState)>>> {
+    let Value::Object(page) = Value::parse(&record.bytes).ok()? else { return None };
+    let (Value::List(columns), Value::List(rows)) = (page.get("columns")?, page.get("rows")?) else { return None };
+    let named = |name: &str| {
+        columns.iter().position(|column| match column {
+            Value::Object(column) => column.get("name") == Some(&Value::from(name)),
+            _ => false,
+        })
+    };
+    let (applet, room) = (named("applet_id")?, named("room_id")?);
+    let (data, changed, version) = (named("state_data")?, named("last_updated")?, named("version"));
+    let state = |row: &Value| {
+        let Value::List(row) = row else { return None };
+        let text = |at: usize| match row.get(at) {
+            Some(Value::Text(text)) => Some(text.to_string_lossy().into_owned()),
+            _ => None,
+        };
+        let Ok(Value::Object(state_data)) = Value::parse(text(data)?.as_bytes()) else { return None };
+        let version = version.and_then(|at| row.get(at)).and_then(|it| it.to_raw_line().parse().ok()).unwrap_or(0);
+        let state = SharedState { state_data, version, last_updated: moment::parse(&text(changed)?)? };
+        Some((uuid(&Cell::Text(text(applet)?))?, text(room)?, state))
+    };
+    Some(rows.iter().map(state).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_whose_rooms_cannot_be_read_are_told() {
+        let page = |path: &str, text: &str| Record {
+            path: path.to_owned(),
+            bytes: text.as_bytes().to_vec(),
+            changed_at: Timestamp::UNIX_EPOCH,
+        };
+        let columns =
+            ["applet_id", "room_id", "state_data", "last_updated"].map(|name| format!(r#"{{"name": "{name}"}}"#));
+        let row =
+            |state: &str| format!(r#"["11111111222243338444555555555555", "arena", "{state}", "2026-01-01 00:00:00"]"#);
+        let text = format!(r#"{{"columns": [{}], "rows": [{}, {}]}}"#, columns.join(", "), row("{}"), row("{cut"));
+        let pages = [
+            page("tables/applets_appletsharedstate/0.json", &text),
+            page("tables/applets_appletsharedstate/1.json", r#"{"columns": [], "rows": []}"#),
+            page("tables/core_user/0.json", "no page of it"),
+        ];
+        let mut unread = Vec::new();
+        let rooms = rooms(&pages, &mut unread);
+        assert_eq!(rooms["11111111-2222-4333-8444-555555555555"].len(), 1);
+        let told: Vec<String> = unread.iter().map(|it| format!("{}: {}", it.subject, it.message)).collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(
+            told[0].contains("sharedstate/0.json: its row 2 cannot")
+                && told[1].contains("sharedstate/1.json: it cannot")
+        );
+    }
 }

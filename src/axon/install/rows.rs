@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 
 use super::InstallError;
-use super::put::{PutReport, Ready};
+use super::placing::Ready;
+use super::put::PutReport;
 use super::schema::{RowOf, Schema};
 use crate::domain::axon::backup::{HighScore, SharedState};
 use crate::domain::axon::json::Value;
@@ -23,11 +24,33 @@ pub(super) struct Rows<'a> {
     pub told: Vec<(String, String)>,
 }
 
+/// How much there was before an applet.
+pub(super) struct Mark {
+    rows: Vec<usize>,
+    told: usize,
+}
+
 impl Rows<'_> {
+    /// Begins an applet.
+    pub(super) async fn mark(&mut self) -> Result<Mark, InstallError> {
+        self.change.mark().await?;
+        Ok(Mark { rows: self.schema.tables.iter().map(|table| table.rows.len()).collect(), told: self.told.len() })
+    }
+
+    /// Takes everything of an applet back.
+    pub(super) async fn back(&mut self, mark: Mark) -> Result<(), InstallError> {
+        for (table, rows) in self.schema.tables.iter_mut().zip(mark.rows) {
+            table.rows.truncate(rows);
+        }
+        self.told.truncate(mark.told);
+        Ok(self.change.back().await?)
+    }
+
     pub(super) async fn applet(&mut self, ready: Ready, report: &mut PutReport) -> Result<(), InstallError> {
         let Ready { applet, code, data, states } = ready;
         let metadata = &applet.metadata;
-        let name = metadata.name.to_string_lossy().into_owned();
+        // As it is reported, and only there: in its row it stays as it is.
+        let name = applet.shown();
         let category = match &metadata.category {
             Some(category) if self.has("appletcategory", &name, "its category") => {
                 Some(self.named("appletcategory", &category.to_string_lossy()).await?)
@@ -46,7 +69,7 @@ impl Rows<'_> {
         let code = code.map_or_else(|| "{}".to_owned(), |manifest| manifest.to_value().to_line());
         let values = [
             ("id", Cell::Text(id.to_owned())),
-            ("name", Cell::Text(name.clone())),
+            ("name", Cell::Text(metadata.name.to_string_lossy().into_owned())),
             ("description", Cell::Text(metadata.description.to_string_lossy().into_owned())),
             ("owner_id", owner.unwrap_or(Cell::Null)),
             ("author_pubkey", Cell::Text(author)),

@@ -124,7 +124,11 @@ impl TakeOver<'_> {
         let theirs = PrivateKey::from_pkcs8_der(from.key.pkcs8_der())?;
         let keys = Arc::new(Keys { private: vec![theirs, own], own: self.instance.wrapper()? });
         // Without that folder all chunks are missing.
-        let root = Arc::new(Dir::open(&from.place.chunks).or_else(|_| Dir::open(&from.place.root))?);
+        let chunks = match Dir::open(&from.place.chunks) {
+            Err(error) if error.is_missing() => Dir::open(&from.place.root),
+            opened => opened,
+        };
+        let root = Arc::new(chunks?);
         self.monitor.task("taking over content", Counter::Entries, Some(named.len() as u64));
         let mut named = named.into_iter().peekable();
         let mut told = 0;

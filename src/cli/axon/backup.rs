@@ -3,24 +3,21 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::super::context::Context;
 use super::super::output::{Outcome, count};
 use super::super::progress::Progress;
-use super::common::{existing_collection, instance, peer};
+use super::common::{collection_to_fill, existing_collection, instance, peer};
 use super::install::{self, InstallArgs};
-use crate::axon::collection::{default_collection, named_collection};
 use crate::axon::folder::write::{BackupOptions, local, write};
 use crate::axon::library::Library;
 use crate::axon::pull::recipients;
 use crate::clock::Clock;
-use crate::domain::peer::is_plain_name;
 use crate::store::Store;
 use crate::store::index::axon::AxonTrust;
-use crate::worker::axon::refresh;
 
 /// `bulbil axon backup`
 #[derive(Debug, Args)]
@@ -47,20 +44,19 @@ pub struct BackupArgs {
 
 /// Takes an installation over, writes a backup folder, or both.
 pub async fn run(args: BackupArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
+    args.place.ensure_used(args.install.is_some(), "--install")?;
+    let writes = args.install.is_none() || args.output.is_some();
+    for (name, given) in [("--applet", args.applet.is_some()), ("--for", args.heir.is_some())] {
+        ensure!(
+            writes || !given,
+            "{name} does nothing without --output: an Axon BBS is taken over whole, and only a backup folder is of some applets or for somebody"
+        );
+    }
     let (progress, cancel) = (context.progress(), context.cancellation());
     let mut document = json!({});
     let mut lines = Vec::new();
     if let Some(dir) = &args.install {
-        let collection = match &args.collection {
-            Some(name) => {
-                ensure!(is_plain_name(name), "{name:?} cannot be the name of a collection");
-                named_collection(store, name).await?.with_context(|| {
-                    format!("the collection {name:?} is no collection of an Axon BBS that is led from here: give another name")
-                })?
-            }
-            None => default_collection(store).await?,
-        };
-        refresh(store, &collection).await?;
+        let collection = collection_to_fill(store, args.collection.as_deref()).await?;
         let taken = install::take_over(dir, &args.place, &collection, store, &progress, &cancel, context).await;
         if taken.is_err() {
             progress.finish();
@@ -70,7 +66,7 @@ pub async fn run(args: BackupArgs, store: &Store, context: &Context) -> anyhow::
         document = install::document(&report, made);
         document["collection"] = json!(collection.name);
     }
-    let written = match args.install.is_none() || args.output.is_some() {
+    let written = match writes {
         true => Some(write_folder(args, store, &progress, context).await),
         false => None,
     };

@@ -10,10 +10,11 @@ use super::super::context::Context;
 use super::super::dialling::dial;
 use super::super::output::{bytes, count};
 use crate::axon::caller::AxonCaller;
-use crate::axon::collection::{default_collection, own_collections};
+use crate::axon::collection::{default_collection, named_collection, own_collections};
 use crate::axon::instance::AxonInstance;
 use crate::axon::pull::{AxonPuller, ConfigReport, DownloadReport, SyncReport};
 use crate::domain::axon::address::AxonAddress;
+use crate::domain::peer::is_plain_name;
 use crate::monitor::Monitor;
 use crate::store::Store;
 use crate::store::index::Collection;
@@ -110,6 +111,27 @@ pub async fn existing_collection(store: &Store, named: Option<&str>) -> anyhow::
             );
             default_collection(store).await?
         }
+    };
+    worker::axon::refresh(store, &collection).await?;
+    Ok(collection)
+}
+
+/// The collection that something is taken into: the one of this name, made if there is none, or the default one; as its newest snapshot
+/// has it.
+///
+/// # Errors
+/// If something else has the name.
+pub async fn collection_to_fill(store: &Store, named: Option<&str>) -> anyhow::Result<Collection> {
+    let collection = match named {
+        Some(name) => {
+            ensure!(is_plain_name(name), "{name:?} cannot be the name of a collection");
+            named_collection(store, name).await?.with_context(|| {
+                format!(
+                    "the collection {name:?} is no collection of an Axon BBS that is led from here: give another name"
+                )
+            })?
+        }
+        None => default_collection(store).await?,
     };
     worker::axon::refresh(store, &collection).await?;
     Ok(collection)

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,21 @@ pub struct InstallArgs {
 }
 
 impl InstallArgs {
+    /// Refuses those that are given where there is no installation.
+    ///
+    /// # Errors
+    /// If one of them is given, and `needed` is not.
+    pub fn ensure_used(&self, is_used: bool, needed: &str) -> anyhow::Result<()> {
+        let given =
+            [("--database", &self.database), ("--chunks", &self.chunks), ("--secret-key-file", &self.secret_key_file)];
+        match given.iter().find(|(_, value)| value.is_some()) {
+            Some((name, _)) if !is_used => {
+                bail!("{name} does nothing without {needed}: it says where an Axon BBS on this machine has its things")
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// As the installation wants it.
     pub fn options(&self) -> Options {
         Options {

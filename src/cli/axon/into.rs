@@ -1,27 +1,23 @@
 //! `bulbil axon restore --into`: applets back into a stopped Axon BBS on this machine.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde_json::json;
 
 use super::super::context::Context;
 use super::super::output::{Outcome, count};
 use super::common::{existing_collection, instance};
 use super::restore::{RestoreArgs, read_key};
-use crate::axon::collection::own_collections;
-use crate::axon::folder::read::{BackupFolder, FolderApplet};
-use crate::axon::install::{Installation, Piece, Place, PutBack, Returning, TABLES, rooms};
+use crate::axon::collection::{DEFAULT_NAME, own_collections};
+use crate::axon::install::{Installation, Place, PutBack, TABLES, Unread, returning, rooms};
 use crate::axon::library::Library;
 use crate::clock::Clock;
-use crate::domain::axon::backup::SharedState;
-use crate::domain::axon::manifest::Manifest;
 use crate::domain::axon::private::PrivateKey;
-use crate::domain::crypto::secret::Secret;
-use crate::monitor::{Monitor, Problem};
+use crate::monitor::{Monitor as _, Problem};
 use crate::store::Store;
+use crate::store::index::Collection;
 
 /// Puts applets of a backup folder, or of the collection, into an installation.
 pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
@@ -31,10 +27,18 @@ pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow:
     // What is known here may have keys of a backup's items, and the rooms of shared states.
     let mut known = Library::default();
     let mut rooms_by_applet = BTreeMap::new();
-    if args.dir.is_none() || !own_collections(store).await?.is_empty() {
-        let shelf = store.axon(existing_collection(store, None).await?.id);
+    let own = own_collections(store).await?;
+    if args.collection.is_none() {
+        ensure_unmistaken(&own)?;
+    }
+    if args.dir.is_none() || args.collection.is_some() || !own.is_empty() {
+        let shelf = store.axon(existing_collection(store, args.collection.as_deref()).await?.id);
         known = Library::load(&shelf).await?;
-        rooms_by_applet = rooms(&shelf.records(TABLES).await?);
+        let mut unread = Vec::new();
+        rooms_by_applet = rooms(&shelf.records(TABLES).await?, &mut unread);
+        for Unread { subject, message } in unread {
+            progress.problem(Problem { subject, message });
+        }
     }
     let ours = instance(store).await?;
     let mut keys = vec![
@@ -47,13 +51,14 @@ pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow:
     let (mut applets, refused) = match &args.dir {
         Some(dir) => {
             let (dir, only, monitor) = (dir.clone(), args.applet.clone(), Arc::clone(&progress));
-            tokio::task::spawn_blocking(move || of_folder(&dir, only.as_deref(), &known, &keys, &*monitor)).await??
+            tokio::task::spawn_blocking(move || returning::of_folder(&dir, only.as_deref(), &known, &keys, &*monitor))
+                .await??
         }
-        None => (of_collection(&known, args.applet.as_deref(), &keys)?, Vec::new()),
+        None => (returning::of_collection(&known, args.applet.as_deref(), &keys)?, Vec::new()),
     };
     for it in &mut applets {
         let known = rooms_by_applet.remove(it.applet.metadata.id.as_str()).unwrap_or_default();
-        it.states = states_of(it, known, args.dir.is_some(), &*progress);
+        it.states = returning::states_of(it, known, args.dir.is_some(), &*progress);
     }
     let work = PutBack { store, now: context.clock.now(), monitor: &*progress, force: args.force };
     let put = work.run(installation, applets).await;
@@ -90,98 +95,13 @@ pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow:
     Ok(out.outcome(&problems))
 }
 
-/// The shared states of an applet, each with its own room. A backup folder has one without its room: it goes into the room that had it,
-/// or into the only one.
-fn states_of(
-    it: &Returning,
-    known: Vec<(String, SharedState)>,
-    of_folder: bool,
-    monitor: &dyn Monitor,
-) -> Vec<(Option<String>, SharedState)> {
-    let own = it.applet.state.as_deref().cloned();
-    if !of_folder && !known.is_empty() {
-        return known.into_iter().map(|(room, state)| (Some(room), state)).collect();
-    }
-    let Some(own) = own else { return Vec::new() };
-    let is_it = |state: &SharedState| state.version == own.version && state.state_data == own.state_data;
-    let at = known.iter().position(|(_, state)| is_it(state)).or((known.len() == 1).then_some(0));
-    let left: Vec<&str> =
-        known.iter().enumerate().filter(|(n, _)| Some(*n) != at).map(|(_, (room, _))| room.as_str()).collect();
-    if !left.is_empty() {
-        let what = if at.is_some() { "" } else { "the shared state of the backup, whose room is not known, and " };
-        let message = format!(
-            "{what}the shared states of the rooms {left:?} were left out: the backup folder has one state only; without the folder all known ones are restored"
-        );
-        let name = it.applet.metadata.name.to_string_lossy();
-        monitor.problem(Problem { subject: format!("applet {name}"), message });
-    }
-    match at {
-        Some(at) => vec![(Some(known[at].0.clone()), own)],
-        None if known.is_empty() => vec![(None, own)],
-        None => Vec::new(),
-    }
-}
-
-/// The applets of a backup folder, and the names of those that are refused.
-fn of_folder(
-    dir: &Path,
-    only: Option<&str>,
-    known: &Library,
-    keys: &[PrivateKey],
-    monitor: &dyn Monitor,
-) -> anyhow::Result<(Vec<Returning>, Vec<String>)> {
-    let (mut applets, mut refused) = (Vec::new(), Vec::new());
-    let folder = BackupFolder::open(dir)?;
-    let entries = folder.applets(only)?;
-    for (subject, message) in folder.lost(&entries, only) {
-        monitor.problem(Problem { subject, message });
-    }
-    for entry in entries {
-        let name = entry.name();
-        let subject = format!("applet {name}");
-        let FolderApplet { applet, code, data, faults } = match entry.applet {
-            Ok(it) => it,
-            Err(fault) => {
-                monitor.problem(Problem { subject, message: format!("not restored: {fault}") });
-                refused.push(name);
-                continue;
-            }
-        };
-        for fault in faults {
-            monitor.problem(Problem { subject: subject.clone(), message: fault.to_string() });
-        }
-        let piece = |item: crate::axon::folder::read::FolderItem| Piece {
-            manifest: item.manifest.clone(),
-            key: key_of(&item.manifest, known, keys),
-            folder: Some(item),
-        };
-        applets.push(Returning {
-            applet,
-            code: code.map(piece),
-            data: data.into_iter().map(piece).collect(),
-            states: Vec::new(),
-        });
-    }
-    Ok((applets, refused))
-}
-
-fn of_collection(known: &Library, only: Option<&str>, keys: &[PrivateKey]) -> anyhow::Result<Vec<Returning>> {
-    let mut applets = Vec::new();
-    for applet in known.chosen(only)? {
-        let piece = |manifest: &Manifest| Piece {
-            manifest: manifest.clone(),
-            key: key_of(manifest, known, keys),
-            folder: None,
-        };
-        let code = applet.metadata.code_manifest.as_ref().map(piece);
-        let data = applet.data.iter().map(|row| piece(&row.data_manifest)).collect();
-        applets.push(Returning { applet: applet.clone(), code, data, states: Vec::new() });
-    }
-    Ok(applets)
-}
-
-/// The key of an item: as it is known here, or from an envelope.
-fn key_of(manifest: &Manifest, known: &Library, keys: &[PrivateKey]) -> Option<Secret<32>> {
-    let here = known.key_of(manifest).and_then(|key| Secret::from_slice(key.expose()));
-    here.or_else(|| keys.iter().find_map(|key| manifest.unwrap_key(key).ok()))
+/// What one BBS had is not for another: which of several is meant is not guessed.
+fn ensure_unmistaken(own: &[Collection]) -> anyhow::Result<()> {
+    let names: Vec<&str> = own.iter().map(|collection| collection.name.as_str()).collect();
+    ensure!(
+        names.len() < 2 || names.contains(&DEFAULT_NAME),
+        "there are several collections of Axon BBSes here, and none is called {DEFAULT_NAME}: name the one that belongs to this BBS with --collection; there are: {}",
+        names.join(", ")
+    );
+    Ok(())
 }

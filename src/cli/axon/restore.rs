@@ -13,9 +13,8 @@ use zeroize::Zeroizing;
 use super::super::context::Context;
 use super::super::output::{Outcome, Output, bytes, count};
 use super::super::progress::Progress;
-use super::common::{instance, snapshot};
+use super::common::{collection_to_fill, instance, snapshot};
 use super::install::InstallArgs;
-use crate::axon::collection::default_collection;
 use crate::axon::folder::Keys;
 use crate::axon::folder::read::BackupFolder;
 use crate::axon::folder::restore::{Existing, Lack, Left, Part, Restore, RestoreOptions, RestoreReport};
@@ -26,7 +25,6 @@ use crate::domain::axon::private::PrivateKey;
 use crate::monitor::{Monitor, Problem};
 use crate::store::Store;
 use crate::store::index::Collection;
-use crate::worker::axon::refresh;
 
 /// Longest file with a private key, in bytes.
 const MAX_KEY: u64 = 64 << 10;
@@ -49,6 +47,9 @@ pub struct RestoreArgs {
     /// This applet only: its name, or that of its folder
     #[arg(long, value_name = "NAME")]
     pub applet: Option<String>,
+    /// The collection to take them into; with --into, the one that belongs to that BBS. The one called axon, or the only one, if nothing is said
+    #[arg(long, value_name = "NAME")]
+    pub collection: Option<String>,
     /// Leave the chunks out; 'bulbil axon download' gets them later
     #[arg(long)]
     pub skip_chunks: bool,
@@ -68,10 +69,10 @@ pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow:
     if args.into.is_some() {
         return super::into::run(args, store, context).await;
     }
+    args.place.ensure_used(false, "--into")?;
     let dir = args.dir.context("the backup's folder must be given")?;
     let instance = instance(store).await?;
-    let collection = default_collection(store).await?;
-    refresh(store, &collection).await?;
+    let collection = collection_to_fill(store, args.collection.as_deref()).await?;
     let (progress, cancel) = (context.progress(), context.cancellation());
     let existing = if args.replace { Existing::Replaced } else { Existing::Stays };
     let options = RestoreOptions { applet: args.applet, skip_chunks: args.skip_chunks, existing };

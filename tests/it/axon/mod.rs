@@ -4,6 +4,7 @@ mod extract;
 mod folder;
 mod home;
 mod install;
+mod into;
 mod pull;
 mod serve;
 mod steps;
