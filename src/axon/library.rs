@@ -2,18 +2,19 @@
 //!
 //! ```text
 //! applets/<uuid>/metadata.json, applet_data.json, high_scores.json, shared_state.json   as in a backup folder
+//! pulled/config.json                        whose rows those below config/ are
 //! config/<model>.json                       rows of the exported configuration, raw UTF-8, one array on one line
 //! actions/<id>.json                         federated actions, as they came; kept, never obeyed
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use crate::domain::axon::action::Action;
 use crate::domain::axon::backup::{self, DataRow, HighScore, Metadata, SharedState};
 use crate::domain::axon::export::{self, Row};
-use crate::domain::axon::json::ShapeError;
+use crate::domain::axon::json::{Object, ShapeError, Value};
 use crate::domain::axon::kept::{DocumentError, Fields, Kept};
 use crate::domain::axon::manifest::Manifest;
 use crate::domain::axon::uuid::Uuid;
@@ -28,6 +29,9 @@ pub const APPLETS: &str = "applets/";
 pub const CONFIG: &str = "config/";
 /// Records of actions.
 pub const ACTIONS: &str = "actions/";
+
+/// Names the peer whose configuration is kept.
+pub const SOURCE: &str = "pulled/config.json";
 
 /// Why what is known cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -163,6 +167,14 @@ impl Library {
         item.key.as_ref().filter(|_| ours.seals_the_same(manifest))
     }
 
+    /// Items that are not complete and that no applet names: somebody announced them, and nobody has brought them.
+    pub fn never_brought(&self) -> Vec<&Item> {
+        let code = self.applets.values().filter_map(|applet| applet.metadata.code_manifest.as_ref());
+        let data = self.applets.values().flat_map(|applet| applet.data.iter().map(|row| &row.data_manifest));
+        let named: BTreeSet<ContentHash> = code.chain(data).map(Manifest::content_hash).collect();
+        self.items.values().filter(|item| !item.complete && !named.contains(&item.content_hash)).collect()
+    }
+
     /// All applets, the oldest first, or those that `only` means.
     ///
     /// # Errors
@@ -225,6 +237,18 @@ pub fn config_record(model: &str, rows: &[Kept<Row>], changed_at: Timestamp) -> 
 pub fn action_record(action: &Kept<Action>, changed_at: Timestamp) -> Record {
     let path = format!("{ACTIONS}{}.json", action.id.as_str());
     Record { path, bytes: action.to_value().to_line().into_bytes(), changed_at }
+}
+
+/// The record of [`SOURCE`]: the rows of this peer are kept; of nobody, if `None`.
+pub(in crate::axon) fn source_record(peer: Option<&str>, now: Timestamp) -> Record {
+    let value = Value::Object(Object::new().with("peer", peer.map_or(Value::Null, Value::from)));
+    Record { path: SOURCE.to_owned(), bytes: value.to_line().into_bytes(), changed_at: now }
+}
+
+/// The peer whose rows a record of [`SOURCE`] says are kept; `None` if nobody's are to be.
+pub fn source_of(record: &Record) -> Option<String> {
+    let object = Value::parse(&record.bytes).ok()?.into_object().ok()?;
+    object.need_str("peer").ok().map(str::to_owned)
 }
 
 fn rows<T: Fields>(bytes: Option<&Vec<u8>>) -> Result<Vec<Kept<T>>, DocumentError> {

@@ -7,7 +7,8 @@ use lru::LruCache;
 
 use crate::domain::chunk::{ChunkContent, ChunkError, ChunkKind, ChunkRef, Workbench};
 use crate::domain::id::{ChunkId, CollectionId};
-use crate::store::{ChunkStore, ChunkStoreError};
+use crate::monitor::with_causes;
+use crate::store::ChunkStore;
 
 /// Why a chunk's content cannot be had.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -61,15 +62,9 @@ impl ChunkCache {
 
     fn open(&self, chunk: &ChunkRef, bench: &mut Workbench) -> Result<ChunkContent, ReadChunkError> {
         let id = chunk.id;
-        let stored = self.chunks.read(&id).map_err(|error| ReadChunkError::Read { id, message: chain(&error) })?;
+        let stored =
+            self.chunks.read(&id).map_err(|error| ReadChunkError::Read { id, message: with_causes(&error) })?;
         ChunkContent::open(&stored, &chunk.key, ChunkKind::Data, &self.collection, bench)
             .map_err(|cause| ReadChunkError::Damaged { id, cause })
-    }
-}
-
-fn chain(error: &ChunkStoreError) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
     }
 }

@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 
 use crate::domain::wire::messages::{MAX_IDS, MAX_REQUEST_BYTES, ProblemDocument};
+use crate::monitor::with_causes;
 use crate::replicate::allowance::Refusal;
 
 /// The content type of a problem document.
@@ -146,13 +147,7 @@ impl Problem {
 
     /// Our own fault. The cause goes to the log, here, and nowhere else.
     pub fn internal(cause: &dyn std::error::Error) -> Self {
-        let mut chain = cause.to_string();
-        let mut source = cause.source();
-        while let Some(error) = source {
-            chain.push_str(&format!(": {error}"));
-            source = error.source();
-        }
-        tracing::error!(cause = chain, "a request failed");
+        tracing::error!(cause = with_causes(cause), "a request failed");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something failed here; its admin finds it in the log")
     }
 

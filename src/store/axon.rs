@@ -56,6 +56,8 @@ pub struct Change {
     pub records: Vec<Record>,
     /// Paths of documents that go.
     pub removed: Vec<String>,
+    /// Items that go; one that is complete stays.
+    pub forgotten: Vec<ContentHash>,
     /// The peer that told of it, and the cursor behind it.
     pub cursor: Option<(String, String)>,
 }
@@ -120,7 +122,7 @@ impl AxonShelf {
         let items: Vec<SealedItem> = change.items.iter().map(|item| self.seal_item(item)).collect();
         let records: Vec<SealedDocument> = change.records.iter().map(|record| self.seal_record(record)).collect();
         let cursor = change.cursor.as_ref().map(|(peer, cursor)| (peer.as_str(), cursor.as_str()));
-        self.store.index.axon_put(&self.collection, &items, &records, &change.removed, cursor).await
+        self.store.index.axon_put(&self.collection, &items, &records, &change.removed, &change.forgotten, cursor).await
     }
 
     /// Takes everything from a snapshot, in place of what was known.

@@ -10,6 +10,7 @@ use super::{ExtractError, Layout, write};
 use crate::axon::check::{Fault, read_into};
 use crate::axon::folder::dir::{Access, Dir, DirError};
 use crate::domain::axon::backup::DataRow;
+use crate::domain::axon::export::{Row, USER};
 use crate::domain::axon::json::{Object, Text, Value};
 use crate::domain::axon::kept::Kept;
 use crate::domain::axon::manifest::{ContentType, Manifest};
@@ -22,7 +23,6 @@ use crate::store::axon::Item;
 /// Larger items are written as they are, in bytes of ciphertext.
 const MAX_OPENED: u64 = if cfg!(test) { 1 << 20 } else { 256 << 20 };
 /// The model of users in a configuration.
-const USERS: &str = "core.user";
 
 impl Layout<'_> {
     /// An applet's code, under its own name.
@@ -255,8 +255,8 @@ impl Layout<'_> {
 
     /// Names of users by their keys.
     fn users(&self) -> BTreeMap<String, Text> {
-        let rows = self.library.config.get(USERS).into_iter().flatten();
-        let named = |row: &Kept<crate::domain::axon::export::Row>| {
+        let rows = self.library.config.get(USER).into_iter().flatten();
+        let named = |row: &Kept<Row>| {
             let key = row.fields.optional_text("pubkey").ok().flatten()?.to_string_lossy().into_owned();
             let name = row.fields.optional_text("username").ok().flatten()?.clone();
             Some((key, name))

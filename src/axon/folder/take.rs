@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::read::{ChunkFault, FolderItem};
-use crate::axon::check::{Fault, chunk, read_into, read_through};
+use crate::axon::check::{Fault, Whole, chunk, read_into, read_through};
 use crate::axon::pull::fresh;
 use crate::domain::axon::cipher::CipherError;
 use crate::domain::axon::key::Wrapper;
-use crate::domain::axon::manifest::{ContentType, EnvelopeError, Manifest};
+use crate::domain::axon::manifest::{ContentType, EnvelopeError, Manifest, kinds_of, may_become};
 use crate::domain::axon::private::PrivateKey;
 use crate::domain::crypto::secret::Secret;
 use crate::store::axon::Item;
@@ -68,8 +68,8 @@ pub(in crate::axon) enum Refused {
 
 /// What is of the chunks of a manifest.
 enum State {
-    /// All here; their sizes.
-    Whole(Vec<u32>),
+    /// All here.
+    Whole(Whole),
     /// Some are not.
     Holes,
 }
@@ -115,8 +115,8 @@ impl Taking<'_> {
                 break;
             }
             match self.read(&manifest, key.as_ref())? {
-                State::Whole(sizes) => {
-                    state = State::Whole(sizes);
+                State::Whole(whole) => {
+                    state = State::Whole(whole);
                     break;
                 }
                 // What is in the store was damaged, and is put aside now; the folder has it.
@@ -145,10 +145,15 @@ impl Taking<'_> {
             manifest.add_envelope(&self.keys.own, key).map_err(|_| Refused::Died)?;
         }
         let mut kinds: BTreeSet<ContentType> = known.map(|item| item.kinds.clone()).unwrap_or_default();
-        kinds.insert(kind.clone());
+        if kinds.is_empty() || may_become(&kinds, &kind) {
+            kinds.insert(kind.clone());
+        }
+        if let State::Whole(whole) = &state {
+            kinds = kinds_of(kinds, whole.says.as_ref());
+        }
         let mut item = fresh(&manifest, kinds, key.as_ref().map(copy), self.now);
-        if let State::Whole(sizes) = state {
-            item.chunks = manifest.chunk_hashes().iter().copied().zip(sizes).collect();
+        if let State::Whole(whole) = state {
+            item.chunks = manifest.chunk_hashes().iter().copied().zip(whole.sizes).collect();
             item.complete = true;
         }
         let item = match known {
@@ -171,7 +176,7 @@ impl Taking<'_> {
         None
     }
 
-    /// Brings what is not here into the store, each chunk compared before. Whole without sizes: they come with reading.
+    /// Brings what is not here into the store, each chunk compared before. What is whole is still to be read.
     fn chunks(&self, from: &FolderItem, copied: &mut (u64, u64), faults: &mut Vec<String>) -> Result<State, Refused> {
         let mut wrong: Vec<ChunkFault> = Vec::new();
         let mut left = 0;
@@ -194,7 +199,7 @@ impl Taking<'_> {
         }
         let total = from.manifest.chunk_hashes().len();
         match wrong.len() {
-            0 if left == 0 => return Ok(State::Whole(Vec::new())),
+            0 if left == 0 => return Ok(State::Whole(Whole { sizes: Vec::new(), says: None })),
             0 => {}
             n => {
                 let (missing, worse): (Vec<_>, Vec<_>) =
@@ -216,7 +221,7 @@ impl Taking<'_> {
     fn read(&self, manifest: &Manifest, key: Option<&Secret<32>>) -> Result<State, Refused> {
         if let Some(key) = key {
             return match read_through(self.store, manifest, key) {
-                Ok(whole) => Ok(State::Whole(whole.sizes)),
+                Ok(whole) => Ok(State::Whole(whole)),
                 Err(Fault::Holes(_)) => Ok(State::Holes),
                 Err(Fault::Cipher(cause)) => Err(Refused::Content(cause)),
                 Err(Fault::Store(cause)) => Err(Refused::Store(cause)),
@@ -228,7 +233,7 @@ impl Taking<'_> {
             let Some(bytes) = chunk(self.store, id).map_err(Refused::Store)? else { return Ok(State::Holes) };
             sizes.push(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         }
-        Ok(State::Whole(sizes))
+        Ok(State::Whole(Whole { sizes, says: None }))
     }
 
     /// Looks into an item that was taken, whether it is new on the shelf or not.
@@ -257,12 +262,11 @@ fn is_better(item: &Item, known: &Item) -> bool {
     item.complete && !known.complete || item.key.is_some() && known.key.is_none()
 }
 
-/// The item with one kind more; nothing if it has it already.
+/// The item with one kind more; nothing if it has it already, or may not become that.
 fn with_kind(item: &Item, kind: ContentType, now: Timestamp) -> Option<Item> {
-    let mut kinds = item.kinds.clone();
-    kinds.insert(kind).then(|| Item {
+    may_become(&item.kinds, &kind).then(|| Item {
         content_hash: item.content_hash,
-        kinds,
+        kinds: item.kinds.iter().cloned().chain([kind]).collect(),
         manifest: item.manifest.clone(),
         key: item.key.as_ref().map(copy),
         complete: item.complete,

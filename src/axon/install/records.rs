@@ -19,7 +19,7 @@ use crate::axon::library::{Applet, shown};
 use crate::axon::pull::metadata;
 use crate::domain::axon::action::Action;
 use crate::domain::axon::backup::{DataRow, HighScore, SharedState};
-use crate::domain::axon::export::Row;
+use crate::domain::axon::export::{APPLET, BOARD, CATEGORY, FILE_TYPE, Row, USER};
 use crate::domain::axon::json::{Object, Value};
 use crate::domain::axon::kept::{Fields, Kept};
 use crate::domain::axon::manifest::{ContentType, Manifest};
@@ -41,11 +41,11 @@ const PAGE_BYTES: usize = 8 << 20;
 const MAX_ROW_BYTES: usize = 32 << 20;
 /// The models that an instance exports, in their order, and the columns of each that name another row.
 const EXPORTED: [(&str, &str, &[&str]); 5] = [
-    ("core.user", "user", &[]),
-    ("core.validfiletype", "validfiletype", &[]),
-    ("applets.applet", "applet", &["owner_id", "category_id", "event_board_id"]),
-    ("applets.appletcategory", "appletcategory", &[]),
-    ("messaging.messageboard", "messageboard", &[]),
+    (USER, "user", &[]),
+    (FILE_TYPE, "validfiletype", &[]),
+    (APPLET, "applet", &["owner_id", "category_id", "event_board_id"]),
+    (CATEGORY, "appletcategory", &[]),
+    (BOARD, "messageboard", &[]),
 ];
 /// Columns of those that hold JSON.
 const JSON: [&str; 4] = ["agent_parameters", "code_manifest", "parameters", "trusted_peers"];

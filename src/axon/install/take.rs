@@ -17,9 +17,9 @@ use crate::axon::folder::read::FolderItem;
 use crate::axon::folder::{Keys, Refused, Taking};
 use crate::axon::instance::AxonInstance;
 use crate::axon::library::{
-    APPLETS, Applet, Library, action_record, applet_records, config_record, with_code, with_data,
+    APPLETS, Applet, Library, action_record, applet_records, config_record, source_record, with_code, with_data,
 };
-use crate::axon::pull::{filter, finer, same_but_envelopes, source_record};
+use crate::axon::pull::{filter, finer, same_but_envelopes};
 use crate::domain::axon::kept::Kept;
 use crate::domain::axon::manifest::Manifest;
 use crate::domain::axon::private::PrivateKey;

@@ -15,25 +15,21 @@ use tokio_util::sync::CancellationToken;
 use super::keep::keep;
 use super::merge::fresh;
 use super::{AxonPuller, PullError, address, called};
-use crate::axon::library::{Applet, CONFIG, Library, LibraryError, applet_records, config_record};
+use crate::axon::library::{
+    Applet, CONFIG, Library, LibraryError, SOURCE, applet_records, config_record, source_of, source_record,
+};
 use crate::domain::axon::backup::Metadata;
-use crate::domain::axon::export::{self, Row};
+use crate::domain::axon::export::{self, APPLET, BOARD, CATEGORY, FILE_TYPE, Row, USER, is_superuser};
 use crate::domain::axon::json::{Object, ShapeError, Value};
 use crate::domain::axon::kept::Kept;
 use crate::domain::axon::manifest::{ContentType, Manifest};
 use crate::domain::axon::moment;
-use crate::store::axon::{AxonShelf, Change, Record};
+use crate::store::axon::{AxonShelf, Change};
 use crate::store::index::Collection;
 use crate::store::index::axon::AxonPeer;
 
-/// Names the peer whose configuration is kept.
-pub const SOURCE: &str = "pulled/config.json";
-pub(super) const USER: &str = "core.user";
-pub(super) const APPLET: &str = "applets.applet";
-pub(super) const CATEGORY: &str = "applets.appletcategory";
-pub(super) const BOARD: &str = "messaging.messageboard";
 /// What is kept.
-const MODELS: [&str; 5] = [USER, "core.validfiletype", APPLET, CATEGORY, BOARD];
+const MODELS: [&str; 5] = [USER, FILE_TYPE, APPLET, CATEGORY, BOARD];
 /// Columns that name a user.
 const OF_USERS: [&str; 3] = ["owner", "user", "author"];
 
@@ -72,7 +68,7 @@ pub fn filter(rows: Vec<Kept<Row>>) -> (Vec<Kept<Row>>, ConfigReport) {
     let mut report = ConfigReport::default();
     let model = |row: &Row| row.model.trim().to_lowercase();
     let superusers: BTreeSet<String> =
-        rows.iter().filter(|row| model(row) == USER && is_superuser(row)).map(|row| row.pk.to_line()).collect();
+        rows.iter().filter(|row| model(row) == USER && is_superuser(&row.fields)).map(|row| row.pk.to_line()).collect();
     let of_superuser = |value: Option<&Value>| {
         value.is_some_and(|pk| {
             let pk = pk.to_line();
@@ -87,7 +83,7 @@ pub fn filter(rows: Vec<Kept<Row>>) -> (Vec<Kept<Row>>, ConfigReport) {
             report.other_models += 1;
             continue;
         }
-        if model == USER && (is_superuser(&row) || of_superuser(Some(&row.pk))) {
+        if model == USER && (is_superuser(&row.fields) || of_superuser(Some(&row.pk))) {
             report.superusers += 1;
             continue;
         }
@@ -102,12 +98,6 @@ pub fn filter(rows: Vec<Kept<Row>>) -> (Vec<Kept<Row>>, ConfigReport) {
         kept.push(if as_it_came { row } else { Kept::new(Row { model, pk: row.pk.clone(), fields }) });
     }
     (kept, report)
-}
-
-/// Everything but a plain no is a yes.
-fn is_superuser(row: &Row) -> bool {
-    !matches!(row.fields.get("is_superuser"), None | Some(Value::Null | Value::Bool(false)))
-        && row.fields.get("is_superuser").is_none_or(|value| value.to_line() != "0")
 }
 
 impl AxonPuller {
@@ -314,17 +304,6 @@ pub(in crate::axon) fn metadata(row: &Row, rows: &[Kept<Row>]) -> Result<Metadat
         event_board: name_of("event_board", BOARD),
         handles_mime_types: text("handles_mime_types")?,
     })
-}
-
-pub(in crate::axon) fn source_record(peer: Option<&str>, now: Timestamp) -> Record {
-    let value = Value::Object(Object::new().with("peer", peer.map_or(Value::Null, Value::from)));
-    Record { path: SOURCE.to_owned(), bytes: value.to_line().into_bytes(), changed_at: now }
-}
-
-/// The peer whose configuration this record of [`SOURCE`] says is kept; `None` if none is to be kept.
-pub fn source_of(record: &Record) -> Option<String> {
-    let object = Value::parse(&record.bytes).ok()?.into_object().ok()?;
-    object.need_str("peer").ok().map(str::to_owned)
 }
 
 #[cfg(test)]

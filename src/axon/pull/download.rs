@@ -20,6 +20,7 @@ use crate::domain::axon::manifest::{ContentType, Manifest, kinds_of};
 use crate::domain::crypto::secret::Secret;
 use crate::domain::id::{ChunkId, ContentHash};
 use crate::monitor::Counter;
+use crate::monitor::with_causes;
 use crate::store::axon::{AxonShelf, Change, Item, Record};
 use crate::store::index::Collection;
 use crate::store::index::axon::AxonPeer;
@@ -345,7 +346,7 @@ impl Work<'_> {
                     job.tried.push(at);
                     job.broken = 0;
                 }
-                let text = one_line(&error);
+                let text = with_causes(&error);
                 self.going[job.item].fault = Some(format!("{}: {text}", source.name));
                 let lost = matches!(
                     error,
@@ -485,17 +486,4 @@ fn compare_and_store(store: &Store, id: &ChunkId, bytes: &Bytes) -> Got {
         Ok(()) => Got::Stored(bytes.len()),
         Err(error) => Got::NotStored(error),
     }
-}
-
-fn one_line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let said = next.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = next.source();
-    }
-    text
 }

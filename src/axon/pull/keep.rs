@@ -6,8 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::config::{APPLET, BOARD, CATEGORY, USER};
-use crate::domain::axon::export::Row;
+use crate::domain::axon::export::{APPLET, BOARD, CATEGORY, Row, USER};
 use crate::domain::axon::json::Value;
 use crate::domain::axon::kept::Kept;
 

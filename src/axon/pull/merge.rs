@@ -6,14 +6,14 @@ use jiff::Timestamp;
 
 use crate::axon::instance::AxonInstance;
 use crate::domain::axon::json::Value;
-use crate::domain::axon::manifest::{ContentType, EnvelopeError, Manifest};
+use crate::domain::axon::manifest::{ContentType, EnvelopeError, Manifest, may_become};
 use crate::domain::crypto::secret::Secret;
 use crate::domain::id::{ChunkId, ContentHash};
 use crate::domain::peer::is_plain_name;
 use crate::store::axon::{Item, Record};
 
 /// Records of manifests that contradict the one that is kept of an item which is not complete: one of them may be the right one.
-pub(super) const CANDIDATES: &str = "candidates/";
+pub const CANDIDATES: &str = "candidates/";
 /// Most manifests of one item that are kept beside the first.
 const MAX_CANDIDATES: usize = 4;
 
@@ -102,15 +102,10 @@ fn is_too_long(manifest: &Manifest) -> bool {
     len > MAX_MANIFEST_BYTES || len > MAX_OTHER_BYTES + HASH_BYTES * manifest.chunk_hashes().len()
 }
 
-/// Kinds that an item is announced as and is not known as. What is for one user alone becomes nothing else by somebody's word, and
-/// nothing else becomes that.
+/// Kinds that an item is announced as, and that it may become.
 fn more_kinds<'a>(item: &Item, announced: &'a BTreeSet<ContentType>) -> Vec<&'a ContentType> {
     let room = MAX_KINDS.saturating_sub(item.kinds.len());
-    let is_more = |kind: &&ContentType| !kind.is_private() && !item.kinds.contains(*kind);
-    match item.kinds.iter().any(ContentType::is_private) {
-        true => Vec::new(),
-        false => announced.iter().filter(is_more).take(room).collect(),
-    }
+    announced.iter().filter(|told| may_become(&item.kinds, told)).take(room).collect()
 }
 
 /// Opens the envelopes for this instance. Private operations: on a thread for work that blocks (R4).

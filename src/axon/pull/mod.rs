@@ -26,9 +26,10 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 pub use config::{ConfigReport, Rows, filter};
-pub(in crate::axon) use config::{SOURCE, finer, metadata, same_but_envelopes, source_of, source_record};
+pub(in crate::axon) use config::{finer, metadata, same_but_envelopes};
 pub use download::{DownloadReport, ItemFault};
 pub use error::PullError;
+pub use merge::CANDIDATES;
 pub(in crate::axon) use merge::fresh;
 pub use rekey::{RekeyReport, recipients, rekey};
 pub use sync::SyncReport;

@@ -77,21 +77,19 @@ fn seal(
         ..RekeyReport::default()
     };
     let mut change = Change::default();
-    let known = &library.items;
     for (id, applet) in &library.applets {
         let mut applet = applet.clone();
         let mut changed = false;
         let mut metadata: Metadata = applet.metadata.clone().into_fields();
         if let Some(code) = &mut metadata.code_manifest
-            && let Some(key) = known.get(&code.content_hash()).and_then(|item| key_of(item, code))
+            && let Some(key) = library.key_of(code)
             && renew(code, key, recipients)?
         {
             (applet.metadata, changed) = (with_code(&applet.metadata, code), true);
         }
         for row in &mut applet.data {
             let mut data: DataRow = (*row).clone().into_fields();
-            if let Some(key) =
-                known.get(&data.data_manifest.content_hash()).and_then(|item| key_of(item, &data.data_manifest))
+            if let Some(key) = library.key_of(&data.data_manifest)
                 && !data.data_manifest.has_envelope(own.name())
             {
                 data.data_manifest.add_envelope(own, key)?;
@@ -119,12 +117,6 @@ fn seal(
         }
     }
     Ok((change, report))
-}
-
-/// The key of an item, if this manifest is of the same sealed bytes.
-fn key_of<'a>(item: &'a Item, manifest: &Manifest) -> Option<&'a Secret<32>> {
-    let ours = Manifest::parse(item.manifest.as_bytes()).ok()?;
-    item.key.as_ref().filter(|_| ours.seals_the_same(manifest))
 }
 
 /// Whether anything changed: envelopes that are there are not made anew.

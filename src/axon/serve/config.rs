@@ -18,10 +18,9 @@ use super::rows::{
     BOARD, CATEGORY, FILE_TYPE, MAX_NAME, Model, Numbering, Reference, Told, USER, is_false, number, row, text,
 };
 use super::{AxonGuest, AxonServe, AxonServeError, warn_of};
-use crate::axon::library::{APPLETS, CONFIG};
-use crate::axon::pull::{SOURCE, source_of};
+use crate::axon::library::{APPLETS, CONFIG, SOURCE, source_of};
 use crate::domain::axon::backup::{METADATA, Metadata};
-use crate::domain::axon::export::{self, Row};
+use crate::domain::axon::export::{self, APPLET, Row};
 use crate::domain::axon::json::{Object, Value};
 use crate::domain::axon::kept::Kept;
 use crate::domain::axon::key::Wrapper;
@@ -31,8 +30,6 @@ use crate::domain::axon::uuid::Uuid;
 use crate::domain::id::{CollectionId, ContentHash};
 use crate::store::axon::Item;
 use crate::store::blocking;
-
-const APPLET: &str = "applets.applet";
 
 /// Columns of an applet that lead to other rows.
 const REFERENCES: [(&str, &str); 3] = [("owner", USER.name), ("category", CATEGORY.name), ("event_board", BOARD.name)];

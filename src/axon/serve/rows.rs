@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::axon::export::Row;
+use crate::domain::axon::export::{self, Row, is_superuser};
 use crate::domain::axon::json::{Object, Value};
 use crate::domain::axon::kept::Kept;
 use crate::domain::axon::moment;
@@ -25,7 +25,7 @@ pub(super) enum Numbering {
 }
 
 pub(super) const USER: Model = Model {
-    name: "core.user",
+    name: export::USER,
     unique: &["username", "nickname"],
     fields: &[
         "password",
@@ -55,11 +55,11 @@ pub(super) const USER: Model = Model {
     ],
 };
 pub(super) const FILE_TYPE: Model =
-    Model { name: "core.validfiletype", unique: &["mime_type"], fields: &["mime_type", "description", "is_enabled"] };
+    Model { name: export::FILE_TYPE, unique: &["mime_type"], fields: &["mime_type", "description", "is_enabled"] };
 pub(super) const CATEGORY: Model =
-    Model { name: "applets.appletcategory", unique: &["name"], fields: &["name", "description"] };
+    Model { name: export::CATEGORY, unique: &["name"], fields: &["name", "description"] };
 pub(super) const BOARD: Model = Model {
-    name: "messaging.messageboard",
+    name: export::BOARD,
     unique: &["name"],
     fields: &[
         "name",
@@ -124,7 +124,7 @@ impl Told {
             }
         }
         if model.name == USER.name {
-            if !fields.get("is_superuser").is_none_or(is_false) {
+            if is_superuser(fields) {
                 return None;
             }
             // No such password exists: whoever has an account gets a new one from the clone's admin.

@@ -6,6 +6,7 @@ mod clone; // everything of one peer
 mod common; // what several commands need
 mod download; // missing chunks
 mod extract; // plain files of everything
+mod forget; // what nobody brings
 mod install; // an Axon BBS on this machine
 mod into; // applets back into one
 pub(super) mod peer; // Axon instances among the peers
@@ -60,6 +61,11 @@ pub enum AxonCommand {
     /// Ask Axon BBSes from the beginning the next time
     #[command(after_help = "Example:\n  bulbil axon reset-sync\n  bulbil axon reset-sync --peer bbs")]
     ResetSync(sync::SyncArgs),
+    /// Forget items that were announced and never brought; what is complete, and what an applet names, stays
+    #[command(
+        after_help = "Example:\n  bulbil axon forget --dry-run\n  bulbil axon forget\n  bulbil axon forget 138f6a3c"
+    )]
+    Forget(forget::ForgetArgs),
     /// Print the key of this instance, to be entered at an Axon BBS
     #[command(after_help = "Example:\n  bulbil axon key")]
     Key,
@@ -79,6 +85,7 @@ pub async fn run(command: AxonCommand, context: &Context) -> anyhow::Result<Outc
         AxonCommand::Check(args) => check::run(args, &store, context).await,
         AxonCommand::Rekey => rekey::run(&store, context).await,
         AxonCommand::ResetSync(args) => peer::reset_sync(args.peer.as_deref(), &store, context).await,
+        AxonCommand::Forget(args) => forget::run(args, &store, context).await,
         AxonCommand::Key => peer::key(&store, context).await,
     }
 }

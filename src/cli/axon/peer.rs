@@ -185,8 +185,8 @@ pub async fn revoke(peer: AxonPeer, store: &Store, context: &Context) -> anyhow:
     store.index.put_axon_peer(&AxonPeer { trust, follow: false, ..peer.clone() }).await?;
     let out = &context.output;
     out.line(format!("{} is revoked: it is neither served nor pulled from", peer.name));
-    let fetched = store.index.axon_fetched(&peer.public_key).await?.len();
-    let fetched_in_words = count(fetched as u64, "item");
+    let fetched = store.index.axon_given(&peer.public_key).await?;
+    let fetched_in_words = count(fetched, "item");
     out.line(format!("It has fetched {fetched_in_words} from here, and can open what it has; 'bulbil axon rekey' drops its envelopes here."));
     out.document("peer revoke", json!({ "name": peer.name, "kind": "axon", "fetched_items": fetched }), &[]);
     Ok(Outcome::Done)
@@ -213,8 +213,8 @@ pub async fn show(peer: &AxonPeer, store: &Store, context: &Context) -> anyhow::
     if let AxonTrust::Trusted(rights) = &peer.trust {
         out.line(format!("  may have here  {}", rights::in_words(store, rights).await?));
     }
-    let fetched = store.index.axon_fetched(&peer.public_key).await?.len();
-    out.line(format!("  has from here  {}", count(fetched as u64, "item")));
+    let fetched = store.index.axon_given(&peer.public_key).await?;
+    out.line(format!("  has from here  {}", count(fetched, "item")));
     out.line(format!("  pulled from    {}", if peer.follow { "yes" } else { "no" }));
     let contact = peer.last_contact_at.map_or_else(|| "never".to_owned(), |at| format!("{at:.0}"));
     out.line(format!("  last answer    {contact}"));

@@ -40,7 +40,7 @@ pub struct RightsArgs {
     /// No actions of moderators (bans, deletions), which it would obey
     #[arg(long)]
     pub without_actions: bool,
-    /// Only what came here from this day or moment on: 2026-11-22 or 2026-11-22T10:00:00Z
+    /// Only what came from this day or moment on, to the instance that leads the collection: 2026-11-22 or 2026-11-22T10:00:00Z
     #[arg(long, value_name = "DATE", value_parser = parse_moment)]
     pub from: Option<Timestamp>,
 }

@@ -3,11 +3,21 @@
 use super::json::{Object, ShapeError, Value};
 use super::kept::{DocumentError, Fields, Kept};
 
+/// The model of users' accounts.
+pub const USER: &str = "core.user";
+/// The model of file types that may be uploaded.
+pub const FILE_TYPE: &str = "core.validfiletype";
+/// The model of applets.
+pub const APPLET: &str = "applets.applet";
+/// The model of applets' categories.
+pub const CATEGORY: &str = "applets.appletcategory";
+/// The model of message boards.
+pub const BOARD: &str = "messaging.messageboard";
+
 /// One row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// `core.user`, `core.validfiletype`, `applets.applet`, `applets.appletcategory`, `messaging.messageboard`; a peer may
-    /// say anything.
+    /// [`USER`], [`FILE_TYPE`], [`APPLET`], [`CATEGORY`], [`BOARD`]; a peer may say anything.
     pub model: String,
     /// Its primary key: a number, or a UUID's text.
     pub pk: Value,
@@ -26,6 +36,15 @@ impl Fields for Row {
 
     fn write(&self) -> Object {
         Object::new().with("model", self.model.as_str()).with("pk", self.pk.clone()).with("fields", self.fields.clone())
+    }
+}
+
+/// Whether the columns of a user say that it is a superuser: everything but a plain no is a yes.
+pub fn is_superuser(user: &Object) -> bool {
+    match user.get("is_superuser") {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::Int(int)) => int.to_i64() != Some(0),
+        Some(_) => true,
     }
 }
 

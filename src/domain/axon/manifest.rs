@@ -114,6 +114,11 @@ pub fn kinds_of(mut announced: BTreeSet<ContentType>, says: Option<&ContentType>
     }
 }
 
+/// Whether what is known as these kinds may become `told`, too, by somebody's word.
+pub fn may_become(known: &BTreeSet<ContentType>, told: &ContentType) -> bool {
+    !told.is_private() && !known.contains(told) && !known.iter().any(ContentType::is_private)
+}
+
 /// An item's manifest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {

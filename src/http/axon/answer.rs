@@ -1,5 +1,6 @@
 //! Bodies as a real instance writes them.
 
+use crate::monitor::with_causes;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
@@ -25,12 +26,6 @@ pub(super) fn too_many() -> Response {
 
 /// Our own fault. The cause goes to the log, here, and nowhere else.
 pub(super) fn failed(cause: &dyn std::error::Error, body: &'static str) -> Response {
-    let mut chain = cause.to_string();
-    let mut source = cause.source();
-    while let Some(error) = source {
-        chain.push_str(&format!(": {error}"));
-        source = error.source();
-    }
-    tracing::error!(cause = chain, "a request of an Axon instance failed");
+    tracing::error!(cause = with_causes(cause), "a request of an Axon instance failed");
     json(StatusCode::INTERNAL_SERVER_ERROR, body)
 }

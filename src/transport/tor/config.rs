@@ -4,7 +4,8 @@ use arti_client::TorClientConfig;
 use arti_client::config::{CfgPath, TorClientConfigBuilder};
 use toml::{Table, Value};
 
-use super::{TorError, TorOptions, said};
+use super::{TorError, TorOptions};
+use crate::monitor::with_causes;
 
 /// The configuration of a client.
 pub(super) fn arti(options: &TorOptions) -> Result<TorClientConfig, TorError> {
@@ -37,7 +38,7 @@ pub(super) fn arti(options: &TorOptions) -> Result<TorClientConfig, TorError> {
         .storage()
         .state_dir(CfgPath::new_literal(options.dir.join("state")))
         .cache_dir(CfgPath::new_literal(options.dir.join("cache")));
-    builder.build().map_err(|error| TorError::Unfit(said(&error)))
+    builder.build().map_err(|error| TorError::Unfit(with_causes(&error)))
 }
 
 /// Sets what nobody has set.

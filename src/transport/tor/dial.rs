@@ -6,10 +6,11 @@ use arti_client::{ErrorKind, HasKind, StreamPrefs};
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
+use super::Tor;
 use super::circuits::{Place, Placed};
-use super::{Tor, said};
 use crate::domain::onion::OnionAddress;
 use crate::domain::peer::PeerAddress;
+use crate::monitor::with_causes;
 use crate::transport::onions::{DialOnion, OnionFault};
 use crate::transport::{BoxedStream, Dial, DialError};
 
@@ -63,7 +64,7 @@ impl Tor {
                 Ok(Ok(stream)) => return Ok(Box::new(Placed::new(stream, place))),
                 Ok(Err(error)) => {
                     let fault = fault(&error);
-                    tracing::debug!(error = said(&error), "no connection to an onion service");
+                    tracing::debug!(error = with_causes(&error), "no connection to an onion service");
                     fault
                 }
                 Err(_) => OnionFault::TooSlow { waited_s: started.elapsed().as_secs() },
@@ -120,6 +121,6 @@ fn fault(error: &arti_client::Error) -> OnionFault {
         ErrorKind::RemoteConnectionRefused | ErrorKind::RemoteStreamReset | ErrorKind::RemoteStreamError => {
             OnionFault::Refused
         }
-        _ => OnionFault::Unreachable { what: said(error) },
+        _ => OnionFault::Unreachable { what: with_causes(error) },
     }
 }

@@ -27,6 +27,7 @@ use tor_rtcompat::PreferredRuntime;
 
 use super::onions::{OnionOptions, OnionService, TorError, TorOptions};
 use crate::domain::onion::OnionAddress;
+use crate::monitor::with_causes;
 use circuits::Circuits;
 
 pub use onion::OnionListener;
@@ -78,7 +79,7 @@ impl Tor {
             }
         }
         let client = TorClient::builder().config(config).create_unbootstrapped_async().await;
-        let client = client.map_err(|error| TorError::Start(explained(said(&error))))?;
+        let client = client.map_err(|error| TorError::Start(explained(with_causes(&error))))?;
         let stop = CancellationToken::new();
         let came_up = Arc::new(AtomicBool::new(false));
         TaskTracker::new().spawn(bootstrap(Arc::downgrade(&client), Arc::clone(&came_up), stop.clone()));
@@ -107,7 +108,7 @@ impl Tor {
         let Some(key) = address.discovery() else { return Ok(false) };
         let id = HsId::from(*address.key());
         let client = &self.inner.client;
-        let failed = |error: arti_client::Error| said(&error);
+        let failed = |error: arti_client::Error| with_causes(&error);
         // In memory only. Several may dial at once: one of them changes it.
         let _turn = self.inner.discovery.lock().expect("no holder of this lock can panic");
         let known = client.get_service_discovery_key(id).map_err(failed)?;
@@ -141,7 +142,7 @@ async fn bootstrap(
             came_up.store(true, Ordering::Relaxed);
             return;
         };
-        tracing::info!(error = said(&error), "Tor did not come up; trying again");
+        tracing::info!(error = with_causes(&error), "Tor did not come up; trying again");
         tokio::select! {
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSES.1),
             () = stop.cancelled() => return,
@@ -155,18 +156,4 @@ fn explained(error: String) -> String {
         return format!("{error}. Others may write to the home, or to a folder above it: chmod go-w takes that away");
     }
     error
-}
-
-/// An error with its causes, in one line. arti's errors hide addresses by themselves.
-fn said(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let more = inner.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = inner.source();
-    }
-    text
 }

@@ -24,9 +24,10 @@ use tor_hsservice::{RendRequest, RunningOnionService};
 use tor_llcrypto::pk::ed25519::ExpandedKeypair;
 use tor_proto::stream::IncomingStreamRequest;
 
-use super::{Client, TorError, said};
+use super::{Client, TorError};
 use crate::domain::crypto::discovery::DiscoveryRecipient;
 use crate::domain::peer::PeerAddress;
+use crate::monitor::with_causes;
 use crate::transport::onions::{OnionControl, OnionOptions, OnionService, OnionState, Published};
 use crate::transport::{BoxedStream, Listen};
 
@@ -77,7 +78,7 @@ pub(super) fn host(
     came_up: Arc<AtomicBool>,
     options: OnionOptions,
 ) -> Result<(OnionListener, OnionService), TorError> {
-    let failed = |error: &(dyn std::error::Error + 'static)| TorError::Host(said(error));
+    let failed = |error: &(dyn std::error::Error + 'static)| TorError::Host(with_causes(error));
     let address = options.key.address(options.port).map_err(|error| failed(&error))?;
     let config = config(options.nickname, options.clients.as_deref())?;
     let keypair = ExpandedKeypair::from_secret_key_bytes(*options.key.secret().expose());
@@ -116,7 +117,7 @@ fn config(nickname: &str, clients: Option<&[DiscoveryRecipient]>) -> Result<Onio
             config.restricted_discovery().static_keys().access().push((name, key));
         }
     }
-    config.build().map_err(|error| unfit(said(&error)))
+    config.build().map_err(|error| unfit(with_causes(&error)))
 }
 
 type Launched = (Arc<RunningOnionService>, BoxStream<'static, RendRequest>);
@@ -142,7 +143,7 @@ async fn launch_when_ready(
             return Some((service, rendezvous.boxed()));
         }
         Ok(None) => "the configuration disables it".to_owned(),
-        Err(error) => said(&error),
+        Err(error) => with_causes(&error),
     };
     tracing::error!(error = wrong, "the onion service cannot be started");
     control.published.lock().expect("no holder of this lock can panic").note(OnionState::Broken, Some(wrong));
@@ -178,7 +179,7 @@ async fn meet(request: RendRequest, port: u16, sender: mpsc::Sender<BoxedStream>
     let mut streams = match tokio::time::timeout(RENDEZVOUS, request.accept()).await {
         Ok(Ok(streams)) => streams,
         Ok(Err(error)) => {
-            tracing::debug!(error = said(&error), "a client was not met");
+            tracing::debug!(error = with_causes(&error), "a client was not met");
             return;
         }
         Err(_) => return,
@@ -192,7 +193,7 @@ async fn meet(request: RendRequest, port: u16, sender: mpsc::Sender<BoxedStream>
                             return;
                         }
                     }
-                    Err(error) => tracing::debug!(error = said(&error), "a stream was not taken in"),
+                    Err(error) => tracing::debug!(error = with_causes(&error), "a stream was not taken in"),
                 }
             }
             // Nobody who was told the address asks for something else.
@@ -232,7 +233,7 @@ impl OnionControl for Control {
         let how = arti_client::config::Reconfigure::AllOrNothing;
         match &mut *self.launch.lock().expect("no holder of this lock can panic") {
             Launch::Waiting(waiting) => **waiting = config,
-            Launch::Running(service) => service.reconfigure(config, how).map_err(|error| said(&error))?,
+            Launch::Running(service) => service.reconfigure(config, how).map_err(|error| with_causes(&error))?,
         }
         Ok(())
     }

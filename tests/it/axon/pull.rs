@@ -183,3 +183,24 @@ fn killed_in_the_middle_it_goes_on_and_fetches_nothing_twice() {
     everything_is_here(&world, ITEMS);
     assert!(first >= 25 && first + second <= CHUNKS as usize + 20, "{first} + {second}");
 }
+
+#[test]
+fn what_nobody_brings_is_forgotten_when_that_is_said_and_nothing_else_is() {
+    let mut world = World::new(&["--messages", "3", "--files", "2", "--applets", "1", "--pms", "0"]);
+    world.serves(&["missing-chunk"]);
+    clone(&world, 2);
+    let listed = |args: &[&str]| world.bulbil(0, args)["result"]["items"].as_array().unwrap().len();
+    // What lacks a chunk is either named by an applet, and waited for, or it can go.
+    let incomplete = world.bulbil(2, &["axon", "download"])["result"]["incomplete"].as_array().unwrap().len();
+    let can_go = listed(&["axon", "forget", "--dry-run"]);
+    assert_eq!((incomplete, can_go), (1, 1));
+    assert_eq!((listed(&["axon", "forget"]), listed(&["axon", "forget"])), (1, 0));
+    world.bulbil(0, &["axon", "download"]);
+    world.serves(&[]);
+    world.bulbil(0, &["axon", "reset-sync"]);
+    world.bulbil(0, &["axon", "sync"]);
+    assert_eq!(world.bulbil(0, &["axon", "download"])["result"]["items"], 1, "what is announced still comes again");
+    everything_is_here(&world, 9);
+    let refused = world.fails(&["axon", "forget", "zz"]);
+    assert!(refused.contains("hex"), "{refused}");
+}

@@ -129,3 +129,18 @@ async fn an_envelope_that_does_not_open_is_no_hole_and_nothing_where_another_one
         assert_eq!(place.problems().contains("envelope does not open"), !opens, "{}", place.problems());
     }
 }
+
+#[tokio::test]
+async fn r12_a_users_data_that_a_backup_calls_code_stays_a_users() {
+    let place = Place::new().await;
+    let (data, manifest) = sealed(&applet_data(OTHER, "x"), true);
+    write_backup(&place.backup(), ID, Some(&manifest), &[]);
+    write_chunks(&place.backup().join("Star/chunks"), &data.chunks);
+    place.restore(Existing::Stays).await;
+    let item = place.shelf().item(&manifest.content_hash()).await.unwrap();
+    assert_eq!(item.map(|item| item.kinds), Some([ContentType::AppletData].into()), "{}", place.problems());
+    // Nor is it called anything else once it is known.
+    place.restore(Existing::Replaced).await;
+    let item = place.shelf().item(&manifest.content_hash()).await.unwrap().unwrap();
+    assert_eq!(item.kinds, [ContentType::AppletData].into());
+}

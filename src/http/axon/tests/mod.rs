@@ -274,6 +274,22 @@ async fn what_was_not_fetched_is_told_again_and_what_was_is_not() {
 }
 
 #[tokio::test]
+async fn r6_what_a_guest_was_ever_given_stays_on_record_whatever_it_asks_and_whichever_key_it_has() {
+    let (guest, later) = (key("b"), key("a"));
+    let world = World::new(guest.public()).await;
+    let kept = world.keep((0..2_u8).map(|n| vec![n; 100])).await;
+    let chunk = format!("/api/bitsync/chunk/{}/0/", kept[0]);
+    assert_eq!(world.ask(world.signed(&guest, &chunk)).await.0, StatusCode::OK);
+    world.plane.settled().await;
+    world.later(2);
+    world.told(&guest, "0001-01-01T00:00:00+00:00").await;
+    let given = async |key: &PrivateKey| world.host.store.index.axon_given(key.public()).await.unwrap();
+    assert_eq!(given(&guest).await, 1);
+    world.trust(later.public(), AxonTrust::Trusted(AxonRights::default())).await;
+    assert_eq!((given(&guest).await, given(&later).await), (0, 1));
+}
+
+#[tokio::test]
 async fn whoever_is_given_more_is_told_of_what_was_there_before() {
     let guest = key("b");
     let world = World::new(guest.public()).await;

@@ -95,8 +95,8 @@ impl Index {
         Ok(())
     }
 
-    /// Adds or replaces items and documents, takes documents away, and moves the cursor of the peer that told of them (R11), in
-    /// one transaction. Afterwards the generation is one higher, if there was anything. All of it counts as come when something is
+    /// Adds or replaces items and documents, takes documents and items that are not complete away, and moves the cursor of the
+    /// peer that told of them (R11), in one transaction. Afterwards the generation is one higher, if there was anything. All of it counts as come when something is
     /// announced next: it may have taken long from its moment to here.
     ///
     /// # Errors
@@ -108,6 +108,7 @@ impl Index {
         items: &[SealedItem],
         documents: &[SealedDocument],
         removed: &[String],
+        forgotten: &[ContentHash],
         cursor: Option<(&str, &str)>,
     ) -> Result<(), IndexError> {
         let mut tx = self.begin().await?;
@@ -135,7 +136,17 @@ impl Index {
                 .execute(&mut *tx)
                 .await?;
         }
-        if !(items.is_empty() && documents.is_empty() && removed.is_empty()) {
+        for batch in forgotten.chunks(BATCH) {
+            sqlx::query(
+                "DELETE FROM axon_item WHERE collection_no = ?1 AND NOT complete
+                 AND content_hash IN (SELECT unhex(value) FROM json_each(?2))",
+            )
+            .bind(no)
+            .bind(to_json(&batch))
+            .execute(&mut *tx)
+            .await?;
+        }
+        if !(items.is_empty() && documents.is_empty() && removed.is_empty() && forgotten.is_empty()) {
             sqlx::query(
                 "INSERT INTO axon_state (collection_no, generation, stored) VALUES (?1, 1, 0)
                  ON CONFLICT (collection_no) DO UPDATE SET generation = generation + 1",

@@ -115,6 +115,17 @@ impl Index {
         .bind(to_json(&peer.trust))
         .execute(&mut *tx)
         .await?;
+        // With a new key it is told of everything, and has what it has.
+        for sql in [
+            "INSERT INTO axon_given (public_key, content_hash) SELECT ?2, content_hash FROM axon_given
+             WHERE public_key IN (SELECT public_key FROM axon_peer WHERE name = ?1 AND public_key <> ?2) ON CONFLICT DO NOTHING",
+            "DELETE FROM axon_given WHERE public_key IN (SELECT public_key FROM axon_peer WHERE name = ?1 AND public_key <> ?2)",
+            "DELETE FROM axon_fetched WHERE public_key IN (SELECT public_key FROM axon_peer WHERE name = ?1 AND public_key <> ?2)",
+            "DELETE FROM axon_settled WHERE public_key IN (SELECT public_key FROM axon_peer WHERE name = ?1 AND public_key <> ?2)",
+        ] {
+            let query = sqlx::query(sql).bind(peer.name.clone()).bind(peer.public_key.as_str().to_owned());
+            query.execute(&mut *tx).await?;
+        }
         put(&mut tx, peer).await?;
         self.commit_with_ledger(tx).await
     }
@@ -128,6 +139,7 @@ impl Index {
         for sql in [
             "DELETE FROM axon_fetched WHERE public_key = (SELECT public_key FROM axon_peer WHERE name = ?1)",
             "DELETE FROM axon_settled WHERE public_key = (SELECT public_key FROM axon_peer WHERE name = ?1)",
+            "DELETE FROM axon_given WHERE public_key = (SELECT public_key FROM axon_peer WHERE name = ?1)",
         ] {
             sqlx::query(sql).bind(name.to_owned()).execute(&mut *tx).await?;
         }

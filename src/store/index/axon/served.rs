@@ -15,15 +15,28 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub async fn note_axon_fetched(&self, key: &PublicKey, chunks: &[(ContentHash, u32)]) -> Result<(), IndexError> {
-        sqlx::query(
+        let mut tx = self.begin().await?;
+        for sql in [
             "INSERT INTO axon_fetched (public_key, content_hash, position)
              SELECT ?1, unhex(value ->> 0), value ->> 1 FROM json_each(?2) WHERE true ON CONFLICT DO NOTHING",
-        )
-        .bind(key.as_str().to_owned())
-        .bind(to_json(&chunks))
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+            "INSERT INTO axon_given (public_key, content_hash)
+             SELECT ?1, unhex(value ->> 0) FROM json_each(?2) WHERE true ON CONFLICT DO NOTHING",
+        ] {
+            sqlx::query(sql).bind(key.as_str().to_owned()).bind(to_json(&chunks)).execute(&mut *tx).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Of how many items an Axon instance was ever sent something, under any of its keys (R6).
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn axon_given(&self, key: &PublicKey) -> Result<u64, IndexError> {
+        let row = sqlx::query("SELECT count(*) AS items FROM axon_given WHERE public_key = ?1")
+            .bind(key.as_str().to_owned())
+            .fetch_one(&self.pool)
+            .await?;
+        u64::try_from(row.try_get::<i64, _>("items")?).map_err(|_| IndexError::Damaged(None))
     }
 
     /// How many chunks of each item an Axon instance was sent, those of which it has none left out.
@@ -104,7 +117,8 @@ impl Index {
         Ok(())
     }
 
-    /// Forgets what an Axon instance was sent, and what was settled: it is told of everything anew.
+    /// Forgets what an Axon instance was sent, and what was settled: it is told of everything anew. What it was
+    /// ever [given](Self::axon_given) stays on record.
     ///
     /// # Errors
     /// [`IndexError`].
