@@ -22,7 +22,6 @@ use crate::store::axon::Item;
 
 /// Larger items are written as they are, in bytes of ciphertext.
 const MAX_OPENED: u64 = if cfg!(test) { 1 << 20 } else { 256 << 20 };
-/// The model of users in a configuration.
 
 impl Layout<'_> {
     /// An applet's code, under its own name.

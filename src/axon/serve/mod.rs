@@ -62,6 +62,9 @@ impl AxonGuest {
     }
 }
 
+/// Chunks that were given and are not recorded yet, by the guest's key.
+type Given = HashMap<String, HashSet<(ContentHash, u32)>>;
+
 /// Serves Axon instances from one repository. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AxonServe {
@@ -70,8 +73,7 @@ pub struct AxonServe {
     catalogues: Arc<Catalogues>,
     courses: Arc<Courses>,
     choices: Arc<Choices>,
-    /// Chunks that were given and are not recorded yet, by the guest's key.
-    given: Arc<Mutex<HashMap<String, HashSet<(ContentHash, u32)>>>>,
+    given: Arc<Mutex<Given>>,
 }
 
 impl AxonServe {
@@ -200,7 +202,7 @@ impl AxonServe {
         Ok(())
     }
 
-    fn given(&self) -> MutexGuard<'_, HashMap<String, HashSet<(ContentHash, u32)>>> {
+    fn given(&self) -> MutexGuard<'_, Given> {
         self.given.lock().expect(UNPOISONED)
     }
 

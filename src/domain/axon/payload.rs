@@ -409,6 +409,8 @@ pub(super) fn need_uuid(object: &Object, field: &'static str) -> Result<Uuid, Sh
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+
     use crate::domain::axon::manifest::kinds_of;
 
     #[test]
@@ -427,15 +429,15 @@ mod tests {
 
     #[test]
     fn what_verified_content_says_overrules_who_announced_it() {
-        let kinds = |announced: &[ContentType], says: Option<ContentType>| {
-            kinds_of(announced.iter().cloned().collect(), says.as_ref()).into_iter().collect::<Vec<_>>()
+        let kinds = |announced: &ContentType, says: Option<&ContentType>| {
+            kinds_of([announced.clone()].into(), says).into_iter().collect::<BTreeSet<_>>()
         };
-        let (file, pm) = (ContentType::File, ContentType::Pm);
-        assert_eq!(kinds(&[file.clone()], Some(pm.clone())), [pm.clone()]);
-        assert_eq!(kinds(&[pm.clone()], Some(file.clone())), [file.clone()]);
-        assert_eq!(kinds(&[ContentType::Applet], Some(file.clone())), [ContentType::Applet]);
-        assert_eq!(kinds(&[file.clone()], None), [file]);
-        assert_eq!(kinds(&[pm.clone()], None), [pm]);
+        let (applet, file, pm) = (ContentType::Applet, ContentType::File, ContentType::Pm);
+        assert_eq!(kinds(&file, Some(&pm)), [pm.clone()].into());
+        assert_eq!(kinds(&pm, Some(&file)), [file.clone()].into());
+        assert_eq!(kinds(&applet, Some(&file)), [applet].into());
+        assert_eq!(kinds(&file, None), [file].into());
+        assert_eq!(kinds(&pm, None), [pm].into());
     }
 
     #[test]
