@@ -13,6 +13,7 @@ use super::{Index, IndexError, Peer, id, json, to_json};
 use crate::domain::chunk::Padding;
 use crate::domain::id::{CollectionId, InstanceId};
 use crate::domain::peer::is_plain_name;
+use crate::domain::schedule::Upkeep;
 use crate::domain::succession::Reign;
 
 /// A collection.
@@ -35,6 +36,9 @@ pub struct Collection {
     /// Where its newest snapshot is kept laid out; only for those of others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standby: Option<StandbySettings>,
+    /// What is done by itself for it, and how much of it may be lost.
+    #[serde(default, skip_serializing_if = "Upkeep::is_none")]
+    pub upkeep: Upkeep,
 }
 
 impl Collection {
@@ -222,7 +226,7 @@ pub(in crate::store) async fn free_name(connection: &mut SqliteConnection, name:
 /// All columns of a collection.
 macro_rules! select {
     () => {
-        "SELECT no, id, name, origin, reigns, settings, standby FROM collection LEFT JOIN collection_line ON collection_no = no"
+        "SELECT no, id, name, origin, reigns, settings, standby, upkeep FROM collection LEFT JOIN collection_line ON collection_no = no"
     };
 }
 
@@ -267,6 +271,7 @@ pub(in crate::store) async fn insert(
         line: vec![Reign::founder(new.origin)],
         settings: new.settings.clone(),
         standby: None,
+        upkeep: Upkeep::default(),
     })
 }
 
@@ -288,6 +293,7 @@ fn read(row: &SqliteRow) -> Result<Collection, IndexError> {
     let reigns: Option<String> = row.try_get("reigns")?;
     let origin = id(row, "origin", InstanceId::from_slice)?;
     let standby: Option<String> = row.try_get("standby")?;
+    let upkeep: Option<String> = row.try_get("upkeep")?;
     Ok(Collection {
         no: row.try_get("no")?,
         id: id(row, "id", CollectionId::from_slice)?,
@@ -296,6 +302,7 @@ fn read(row: &SqliteRow) -> Result<Collection, IndexError> {
         line: read_line(reigns.as_deref(), origin)?,
         settings: settings.as_deref().map(json).transpose()?,
         standby: standby.as_deref().map(json).transpose()?,
+        upkeep: upkeep.as_deref().map(json).transpose()?.unwrap_or_default(),
     })
 }
 

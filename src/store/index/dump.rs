@@ -13,7 +13,7 @@ impl Index {
     pub async fn dump(&self) -> Result<String, IndexError> {
         let rows = sqlx::query(
             "SELECT 'collection ' || hex(id) || ' ' || name || ' ' || hex(origin) || ' ' || coalesce(settings, '-')
-               || ' ' || coalesce(standby, '-') AS line
+               || ' ' || coalesce(standby, '-') || ' ' || coalesce(upkeep, '-') AS line
                FROM collection
              UNION ALL SELECT 'snapshot ' || hex(s.id) || ' ' || hex(c.id) || ' ' || sequence || ' ' || created_at || ' ' || partial
                || ' ' || chunks || ' ' || chunk_bytes || ' ' || coalesce(hex(parent), '-') || ' ' || has_key || ' ' || complete

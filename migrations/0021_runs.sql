@@ -1,0 +1,28 @@
+-- What is done by itself for a collection, and how much of it may be lost, JSON.
+ALTER TABLE collection ADD COLUMN upkeep TEXT;
+
+-- What was done, when, and what came of it: a record of what happened, which nothing else could tell again.
+CREATE TABLE run (
+    no         INTEGER PRIMARY KEY,
+    collection BLOB NOT NULL,
+    work       TEXT NOT NULL,       -- backup, verify, verify-data, …
+    cause      TEXT NOT NULL,       -- schedule, command
+    slot       INTEGER,             -- when it was due; NULL for a command
+    missed     INTEGER NOT NULL,    -- slots before that one, which it makes up for
+    pid        INTEGER NOT NULL,    -- the process that does it
+    started_at INTEGER NOT NULL,
+    ended_at   INTEGER,             -- NULL as long as it goes on
+    result     TEXT,                -- done, partly, failed, interrupted
+    message    TEXT,                -- why it failed, or what is wrong
+    snapshot   BLOB,                -- what it made
+    counts     TEXT                 -- JSON: what it read and stored
+) STRICT;
+CREATE INDEX run_of_collection ON run (collection, work, slot);
+
+-- Snapshots whose structure, or every byte, was verified, and when last. A snapshot of which something is missing now is no longer one
+-- of them, whatever stands here.
+CREATE TABLE verified (
+    snapshot    BLOB PRIMARY KEY,
+    verified_at INTEGER NOT NULL,
+    data_at     INTEGER             -- when every byte was
+) STRICT, WITHOUT ROWID;

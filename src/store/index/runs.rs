@@ -1,0 +1,302 @@
+//! What was done for collections, and what came of it; and which snapshots were verified.
+//!
+//! Records of what happened: a rebuilt index does not have them, and says so by having none.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Index, IndexError, id, json, moment, nanos, to_json};
+use crate::domain::id::{CollectionId, ManifestId};
+use crate::domain::schedule::{Upkeep, Work};
+
+/// Why something was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// It was due; and how many slots were missed before.
+    Schedule {
+        /// When it was due.
+        slot: Timestamp,
+        /// Slots before that one, which it makes up for.
+        missed: u32,
+    },
+    /// Somebody said so.
+    Command,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunResult {
+    /// Everything is well.
+    Done,
+    /// It was done, and something is wrong.
+    Partly,
+    /// Nothing came of it.
+    Failed,
+    /// It was stopped, or its process ended in the middle.
+    Interrupted,
+}
+
+impl RunResult {
+    const ALL: [Self; 4] = [Self::Done, Self::Partly, Self::Failed, Self::Interrupted];
+
+    /// Its name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Partly => "partly",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// What was read and stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Files in the snapshot.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes that were read.
+    pub bytes_read: u64,
+    /// Bytes that were stored.
+    pub new_bytes: u64,
+    /// Chunks that were stored, or looked at.
+    pub chunks: u64,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// When.
+    pub at: Timestamp,
+    /// How.
+    pub result: RunResult,
+    /// Why it failed, or what is wrong.
+    pub message: Option<String>,
+    /// What it made.
+    pub snapshot: Option<ManifestId>,
+    /// What it read and stored.
+    pub counts: Counts,
+}
+
+/// A run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Which one.
+    pub no: i64,
+    /// For which collection.
+    pub collection: CollectionId,
+    /// What was done.
+    pub work: Work,
+    /// Why.
+    pub cause: Cause,
+    /// By which process.
+    pub pid: u32,
+    /// Since when.
+    pub started_at: Timestamp,
+    /// How it ended; nothing as long as it goes on.
+    pub ended: Option<Ended>,
+}
+
+impl Index {
+    /// Says what is done by itself for a collection from now on, and how much of it may be lost; the ledger knows it too.
+    ///
+    /// # Errors
+    /// [`IndexError::NoSuchCollection`].
+    pub async fn set_upkeep(&self, collection: &CollectionId, upkeep: &Upkeep) -> Result<(), IndexError> {
+        let mut tx = self.begin().await?;
+        set_upkeep(&mut tx, collection, upkeep).await?;
+        self.commit_with_ledger(tx).await
+    }
+
+    /// Records that something begins; its number.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn begin_run(
+        &self,
+        collection: &CollectionId,
+        work: Work,
+        cause: Cause,
+        pid: u32,
+        at: Timestamp,
+    ) -> Result<i64, IndexError> {
+        let (word, slot, missed) = match cause {
+            Cause::Schedule { slot, missed } => ("schedule", Some(slot), missed),
+            Cause::Command => ("command", None, 0),
+        };
+        let done = sqlx::query(
+            "INSERT INTO run (collection, work, cause, slot, missed, pid, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )
+        .bind(collection.as_bytes().to_vec())
+        .bind(work.word())
+        .bind(word)
+        .bind(slot.map(nanos))
+        .bind(i64::from(missed))
+        .bind(i64::from(pid))
+        .bind(nanos(at))
+        .execute(&self.pool)
+        .await?;
+        Ok(done.last_insert_rowid())
+    }
+
+    /// Records how a run ended.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn end_run(&self, no: i64, ended: &Ended) -> Result<(), IndexError> {
+        sqlx::query(
+            "UPDATE run SET ended_at = ?2, result = ?3, message = ?4, snapshot = ?5, counts = ?6 WHERE no = ?1 AND ended_at IS NULL",
+        )
+        .bind(no)
+        .bind(nanos(ended.at))
+        .bind(ended.result.word())
+        .bind(ended.message.clone())
+        .bind(ended.snapshot.map(|id| id.as_bytes().to_vec()))
+        .bind(to_json(&ended.counts))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// The newest runs, the newest first: of a collection, and of a kind, if they are given.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn runs(
+        &self,
+        collection: Option<&CollectionId>,
+        work: Option<Work>,
+        limit: u32,
+    ) -> Result<Vec<Run>, IndexError> {
+        let rows = sqlx::query(
+            "SELECT * FROM run WHERE (?1 IS NULL OR collection = ?1) AND (?2 IS NULL OR work = ?2) ORDER BY no DESC LIMIT ?3",
+        )
+        .bind(collection.map(|id| id.as_bytes().to_vec()))
+        .bind(work.map(Work::word))
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Runs that go on, as far as the index knows.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn open_runs(&self) -> Result<Vec<Run>, IndexError> {
+        let rows = sqlx::query("SELECT * FROM run WHERE ended_at IS NULL ORDER BY no").fetch_all(&self.pool).await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// The newest slot that was dealt with.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn last_slot(&self, collection: &CollectionId, work: Work) -> Result<Option<Timestamp>, IndexError> {
+        let row = sqlx::query("SELECT max(slot) AS slot FROM run WHERE collection = ?1 AND work = ?2 HAVING max(slot) NOT NULL")
+            .bind(collection.as_bytes().to_vec())
+            .bind(work.word())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map(|row| moment(row, "slot")).transpose()
+    }
+
+    /// Records that snapshots were verified: their structure, or every byte.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn note_verified(&self, snapshots: &[ManifestId], data: bool, at: Timestamp) -> Result<(), IndexError> {
+        sqlx::query(
+            "INSERT INTO verified (snapshot, verified_at, data_at) SELECT unhex(value), ?2, ?3 FROM json_each(?1) WHERE true
+             ON CONFLICT (snapshot) DO UPDATE SET verified_at = ?2, data_at = coalesce(?3, data_at)",
+        )
+        .bind(to_json(&snapshots))
+        .bind(nanos(at))
+        .bind(data.then(|| nanos(at)))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Forgets that snapshots were verified: something of them is missing or damaged.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn not_verified(&self, snapshots: &[ManifestId]) -> Result<(), IndexError> {
+        sqlx::query("DELETE FROM verified WHERE snapshot IN (SELECT unhex(value) FROM json_each(?1))")
+            .bind(to_json(&snapshots))
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// The moment of the newest snapshot of a collection that is whole, was verified, and of which nothing is missing now.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn last_good(&self, collection: &CollectionId) -> Result<Option<(ManifestId, Timestamp)>, IndexError> {
+        let row = sqlx::query(
+            "SELECT s.id, s.created_at FROM snapshot s JOIN collection c ON c.no = s.collection_no
+             JOIN verified v ON v.snapshot = s.id
+             WHERE c.id = ?1 AND s.deleted = 0 AND s.partial = 0 AND s.complete = 1
+             ORDER BY s.created_at DESC LIMIT 1",
+        )
+        .bind(collection.as_bytes().to_vec())
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(|row| Ok((id(&row, "id", ManifestId::from_slice)?, moment(&row, "created_at")?))).transpose()
+    }
+}
+
+pub(super) async fn set_upkeep(
+    connection: &mut sqlx::SqliteConnection,
+    collection: &CollectionId,
+    upkeep: &Upkeep,
+) -> Result<(), IndexError> {
+    let done = sqlx::query("UPDATE collection SET upkeep = ?2 WHERE id = ?1")
+        .bind(collection.as_bytes().to_vec())
+        .bind((!upkeep.is_none()).then(|| to_json(upkeep)))
+        .execute(connection)
+        .await?;
+    if done.rows_affected() == 0 { Err(IndexError::NoSuchCollection { id: *collection }) } else { Ok(()) }
+}
+
+fn read(row: &SqliteRow) -> Result<Run, IndexError> {
+    let damaged = || IndexError::Damaged(None);
+    let word: String = row.try_get("work")?;
+    let slot: Option<i64> = row.try_get("slot")?;
+    let cause = match slot {
+        Some(_) => Cause::Schedule {
+            slot: moment(row, "slot")?,
+            missed: u32::try_from(row.try_get::<i64, _>("missed")?).map_err(|_| damaged())?,
+        },
+        None => Cause::Command,
+    };
+    let result: Option<String> = row.try_get("result")?;
+    let ended = result.map(|result| {
+        let snapshot: Option<Vec<u8>> = row.try_get("snapshot")?;
+        let counts: Option<String> = row.try_get("counts")?;
+        Ok::<_, IndexError>(Ended {
+            at: moment(row, "ended_at")?,
+            result: RunResult::ALL.into_iter().find(|known| known.word() == result).ok_or_else(damaged)?,
+            message: row.try_get("message")?,
+            snapshot: snapshot.map(|bytes| ManifestId::from_slice(&bytes)).transpose().map_err(|_| damaged())?,
+            counts: counts.as_deref().map(json).transpose()?.unwrap_or_default(),
+        })
+    });
+    Ok(Run {
+        no: row.try_get("no")?,
+        collection: id(row, "collection", CollectionId::from_slice)?,
+        work: word.parse().map_err(|_| damaged())?,
+        cause,
+        pid: u32::try_from(row.try_get::<i64, _>("pid")?).map_err(|_| damaged())?,
+        started_at: moment(row, "started_at")?,
+        ended: ended.transpose()?,
+    })
+}
