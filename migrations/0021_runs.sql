@@ -18,11 +18,3 @@ CREATE TABLE run (
     counts     TEXT                 -- JSON: what it read and stored
 ) STRICT;
 CREATE INDEX run_of_collection ON run (collection, work, slot);
-
--- Snapshots whose structure, or every byte, was verified, and when last. A snapshot of which something is missing now is no longer one
--- of them, whatever stands here.
-CREATE TABLE verified (
-    snapshot    BLOB PRIMARY KEY,
-    verified_at INTEGER NOT NULL,
-    data_at     INTEGER             -- when every byte was
-) STRICT, WITHOUT ROWID;

@@ -28,6 +28,8 @@ use super::open::{OpenSnapshot, OpenSnapshotError};
 pub struct VerifyOptions {
     /// Which collections; all if there are none.
     pub collections: Vec<CollectionId>,
+    /// This snapshot alone.
+    pub snapshot: Option<ManifestId>,
     /// Every chunk's bytes, too.
     pub data: bool,
 }
@@ -84,6 +86,9 @@ pub async fn verify(
     store.check_folders()?;
     if !options.collections.is_empty() {
         snapshots.retain(|snapshot| options.collections.contains(&snapshot.collection));
+    }
+    if let Some(only) = options.snapshot {
+        snapshots.retain(|snapshot| snapshot.id == only);
     }
     let known = store.index.present_chunks().await?.into_iter().collect();
     let run = Run { store: store.clone(), monitor, cancel: cancel.clone(), data: options.data, known };

@@ -104,7 +104,7 @@ pub async fn run(args: CloneArgs, context: &Context) -> anyhow::Result<Outcome> 
     let checked = if collections.is_empty() {
         None
     } else {
-        let options = VerifyOptions { collections: ids, data: false };
+        let options = VerifyOptions { collections: ids, ..VerifyOptions::default() };
         Some(verify(&store, &options, progress.clone(), &cancel).await?)
     };
     progress.finish();

@@ -81,6 +81,8 @@ mod tests {
             line: vec![Reign::founder(origin)],
             settings,
             standby: None,
+            upkeep: Default::default(),
+            retention: None,
         }
     }
 

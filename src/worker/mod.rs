@@ -6,5 +6,7 @@ pub mod follow; // visits peers: their feed, keys, lists, chunks
 mod hook; // a command that an admin wants to be run
 pub mod prove; // shows peers that we keep their snapshots
 mod push; // listens to peers between visits
+pub mod runs; // work that is put on record: backups, verifications
+pub mod schedule; // does it when it is due
 pub mod standby; // keeps snapshots of others laid out
 mod visit; // one visit: the feed, then what is missing

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
+use super::retention::Retention;
 use super::standbys::StandbySettings;
 use super::succession::read_line;
 use super::{Index, IndexError, Peer, id, json, to_json};
@@ -39,6 +40,9 @@ pub struct Collection {
     /// What is done by itself for it, and how much of it may be lost.
     #[serde(default, skip_serializing_if = "Upkeep::is_none")]
     pub upkeep: Upkeep,
+    /// What is kept of it; if nothing was said, see [`Collection::kept`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
 }
 
 impl Collection {
@@ -226,7 +230,7 @@ pub(in crate::store) async fn free_name(connection: &mut SqliteConnection, name:
 /// All columns of a collection.
 macro_rules! select {
     () => {
-        "SELECT no, id, name, origin, reigns, settings, standby, upkeep FROM collection LEFT JOIN collection_line ON collection_no = no"
+        "SELECT no, id, name, origin, reigns, settings, standby, upkeep, retention FROM collection LEFT JOIN collection_line ON collection_no = no"
     };
 }
 
@@ -272,6 +276,7 @@ pub(in crate::store) async fn insert(
         settings: new.settings.clone(),
         standby: None,
         upkeep: Upkeep::default(),
+        retention: None,
     })
 }
 
@@ -294,6 +299,7 @@ fn read(row: &SqliteRow) -> Result<Collection, IndexError> {
     let origin = id(row, "origin", InstanceId::from_slice)?;
     let standby: Option<String> = row.try_get("standby")?;
     let upkeep: Option<String> = row.try_get("upkeep")?;
+    let retention: Option<String> = row.try_get("retention")?;
     Ok(Collection {
         no: row.try_get("no")?,
         id: id(row, "id", CollectionId::from_slice)?,
@@ -303,6 +309,7 @@ fn read(row: &SqliteRow) -> Result<Collection, IndexError> {
         settings: settings.as_deref().map(json).transpose()?,
         standby: standby.as_deref().map(json).transpose()?,
         upkeep: upkeep.as_deref().map(json).transpose()?.unwrap_or_default(),
+        retention: retention.as_deref().map(json).transpose()?,
     })
 }
 

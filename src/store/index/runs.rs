@@ -1,4 +1,4 @@
-//! What was done for collections, and what came of it; and which snapshots were verified.
+//! What was done for collections, and what came of it.
 //!
 //! Records of what happened: a rebuilt index does not have them, and says so by having none.
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::{Index, IndexError, id, json, moment, nanos, to_json};
+use super::{Index, IndexError, id, json, moment, nanos, optional_moment, to_json};
 use crate::domain::id::{CollectionId, ManifestId};
 use crate::domain::schedule::{Upkeep, Work};
 
@@ -103,6 +103,19 @@ pub struct Run {
     pub ended: Option<Ended>,
 }
 
+/// How it stands with a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotState {
+    /// When it was due.
+    pub slot: Timestamp,
+    /// How often something was begun for it.
+    pub attempts: u32,
+    /// When the last attempt ended.
+    pub ended_at: Option<Timestamp>,
+    /// One goes on, or came to an end with something to show for it.
+    pub settled: bool,
+}
+
 impl Index {
     /// Says what is done by itself for a collection from now on, and how much of it may be lost; the ledger knows it too.
     ///
@@ -194,45 +207,37 @@ impl Index {
         rows.iter().map(read).collect()
     }
 
-    /// The newest slot that was dealt with.
+    /// How it stands with the newest slot for which something was begun.
     ///
     /// # Errors
     /// [`IndexError`].
-    pub async fn last_slot(&self, collection: &CollectionId, work: Work) -> Result<Option<Timestamp>, IndexError> {
-        let row = sqlx::query("SELECT max(slot) AS slot FROM run WHERE collection = ?1 AND work = ?2 HAVING max(slot) NOT NULL")
-            .bind(collection.as_bytes().to_vec())
-            .bind(work.word())
-            .fetch_optional(&self.pool)
-            .await?;
-        row.as_ref().map(|row| moment(row, "slot")).transpose()
-    }
-
-    /// Records that snapshots were verified: their structure, or every byte.
-    ///
-    /// # Errors
-    /// [`IndexError`].
-    pub async fn note_verified(&self, snapshots: &[ManifestId], data: bool, at: Timestamp) -> Result<(), IndexError> {
-        sqlx::query(
-            "INSERT INTO verified (snapshot, verified_at, data_at) SELECT unhex(value), ?2, ?3 FROM json_each(?1) WHERE true
-             ON CONFLICT (snapshot) DO UPDATE SET verified_at = ?2, data_at = coalesce(?3, data_at)",
+    pub async fn newest_slot(&self, collection: &CollectionId, work: Work) -> Result<Option<SlotState>, IndexError> {
+        let row = sqlx::query(
+            "SELECT slot, count(*) AS attempts, max(ended_at) AS ended_at,
+               max(result IS NULL OR result IN ('done', 'partly')) AS settled
+             FROM run WHERE collection = ?1 AND work = ?2 AND slot NOT NULL GROUP BY slot ORDER BY slot DESC LIMIT 1",
         )
-        .bind(to_json(&snapshots))
-        .bind(nanos(at))
-        .bind(data.then(|| nanos(at)))
-        .execute(&self.pool)
+        .bind(collection.as_bytes().to_vec())
+        .bind(work.word())
+        .fetch_optional(&self.pool)
         .await?;
-        Ok(())
+        let read = |row: SqliteRow| {
+            Ok(SlotState {
+                slot: moment(&row, "slot")?,
+                attempts: row.try_get::<i64, _>("attempts")?.try_into().unwrap_or(u32::MAX),
+                ended_at: optional_moment(&row, "ended_at")?,
+                settled: row.try_get("settled")?,
+            })
+        };
+        row.map(read).transpose()
     }
 
-    /// Forgets that snapshots were verified: something of them is missing or damaged.
+    /// Takes the record of a run back that did not begin after all.
     ///
     /// # Errors
     /// [`IndexError`].
-    pub async fn not_verified(&self, snapshots: &[ManifestId]) -> Result<(), IndexError> {
-        sqlx::query("DELETE FROM verified WHERE snapshot IN (SELECT unhex(value) FROM json_each(?1))")
-            .bind(to_json(&snapshots))
-            .execute(&self.pool)
-            .await?;
+    pub async fn take_run_back(&self, no: i64) -> Result<(), IndexError> {
+        sqlx::query("DELETE FROM run WHERE no = ?1 AND ended_at IS NULL").bind(no).execute(&self.pool).await?;
         Ok(())
     }
 
@@ -243,8 +248,8 @@ impl Index {
     pub async fn last_good(&self, collection: &CollectionId) -> Result<Option<(ManifestId, Timestamp)>, IndexError> {
         let row = sqlx::query(
             "SELECT s.id, s.created_at FROM snapshot s JOIN collection c ON c.no = s.collection_no
-             JOIN verified v ON v.snapshot = s.id
-             WHERE c.id = ?1 AND s.deleted = 0 AND s.partial = 0 AND s.complete = 1
+             JOIN snapshot_mark m ON m.snapshot = s.id
+             WHERE c.id = ?1 AND m.verified_at NOT NULL AND s.deleted = 0 AND s.partial = 0 AND s.complete = 1
              ORDER BY s.created_at DESC LIMIT 1",
         )
         .bind(collection.as_bytes().to_vec())
