@@ -8,11 +8,13 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use crate::domain::retention::Tag;
 
 mod network; // other instances: serve, invite, clone, peer, sync, fetch
+mod schedule; // schedule, runs
 mod retention; // retention, prune, usage, snapshot
 mod standby; // mirror, standby
 
 pub use network::*;
 pub use retention::*;
+pub use schedule::*;
 pub use standby::*;
 
 /// Back up an application's data, serve it to the instances you trust, clone it, mirror it, take over.
@@ -82,6 +84,14 @@ pub enum Command {
         after_help = "Example:\n  bulbil retention notes --keep-last 1 --keep-daily 7 --keep-weekly 4 --keep-monthly 12\n  bulbil retention notes --keep-all"
     )]
     Retention(RetentionArgs),
+    /// Say or show what the server does by itself for a collection, and how much of it may be lost
+    #[command(
+        after_help = "Cron fields: minute hour day month weekday. Only a running server keeps to it ('bulbil serve').\n\nExample:\n  bulbil schedule\n  bulbil schedule notes --backup '30 2 * * *' --rpo 24h\n  bulbil schedule notes --prune @daily --verify-data '0 4 1 * *' --time-zone Europe/Berlin\n  bulbil schedule notes --off prune"
+    )]
+    Schedule(ScheduleArgs),
+    /// Show what was done, when, and what came of it
+    #[command(after_help = "Example:\n  bulbil runs\n  bulbil runs notes --work backup --limit 50")]
+    Runs(RunsArgs),
     /// Remove snapshots that are not to be kept, and free their space
     #[command(after_help = "Example:\n  bulbil prune --dry-run\n  bulbil prune notes")]
     Prune(PruneArgs),

@@ -6,13 +6,13 @@ use anyhow::bail;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::backup::create::{Created, create};
+use crate::backup::create::Created;
 use crate::backup::select;
 use crate::domain::id::ManifestId;
 use crate::monitor::{Monitor, Problem};
 use crate::store::Store;
-use crate::store::index::{Collection, CollectionKind, Mark};
-use crate::worker::axon;
+use crate::store::index::{Cause, Collection, Mark};
+use crate::worker::runs::Recorder;
 
 use super::admin::AdminClient;
 use super::args::BackupArgs;
@@ -103,11 +103,8 @@ async fn make(
     cancel: &CancellationToken,
     context: &Context,
 ) -> anyhow::Result<Option<Created>> {
-    let is_axon = collection.settings.as_ref().is_some_and(|settings| settings.kind == CollectionKind::Axon);
-    if is_axon {
-        return Ok(axon::snapshot(store, collection, &*context.clock, progress, cancel).await?);
-    }
-    Ok(Some(create(store, collection, &*context.clock, progress, cancel).await?))
+    let recorder = Recorder { store, cause: Cause::Command, clock: &*context.clock, cancel };
+    Ok(recorder.back_up(collection, progress).await?)
 }
 
 async fn wanted(store: &Store, names: &[String]) -> anyhow::Result<Vec<Collection>> {

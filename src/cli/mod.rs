@@ -36,6 +36,8 @@ mod rescue;
 mod restore;
 mod retention;
 mod rotate_key;
+mod runs;
+mod schedule;
 mod scrub;
 mod serve;
 mod snapshot;
@@ -87,6 +89,8 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Snapshots(args) => snapshots::run(args, context).await,
         Command::Snapshot(command) => snapshot::run(command, context).await,
         Command::Retention(args) => retention::run(args, context).await,
+        Command::Schedule(args) => schedule::run(args, context).await,
+        Command::Runs(args) => runs::run(args, context).await,
         Command::Prune(args) => prune::run(args, context).await,
         Command::Usage(args) => usage::run(args, context).await,
         Command::Ls(args) => ls::run(args, context).await,

@@ -50,11 +50,13 @@ pub enum Work {
     Verify,
     /// Every stored byte, too.
     VerifyData,
+    /// Snapshots that are not to be kept are removed.
+    Prune,
 }
 
 impl Work {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Backup, Self::Verify, Self::VerifyData];
+    pub const ALL: [Self; 4] = [Self::Backup, Self::Verify, Self::VerifyData, Self::Prune];
 
     /// Its name.
     pub fn word(self) -> &'static str {
@@ -62,6 +64,7 @@ impl Work {
             Self::Backup => "backup",
             Self::Verify => "verify",
             Self::VerifyData => "verify-data",
+            Self::Prune => "prune",
         }
     }
 }

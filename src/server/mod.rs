@@ -42,6 +42,7 @@ use crate::worker::axon::follow::AxonFollower;
 use crate::worker::axon::shelves;
 use crate::worker::follow::Worker;
 use crate::worker::prove::Prover;
+use crate::worker::schedule::{Lane, Scheduler};
 use crate::worker::scrub::Scrubber;
 use crate::worker::standby::Standbys;
 
@@ -192,6 +193,8 @@ impl Server {
             config.sync.interval(),
         );
         let caller = PeerCaller::new(client, Arc::clone(&store.keys), Arc::clone(&clock));
+        let scheduler = Scheduler::new(store.clone(), Arc::clone(&clock), Arc::clone(&monitor));
+        scheduler.tidy().await.map_err(StoreError::from)?;
         let standbys = Standbys::new(store.clone(), Arc::clone(&clock), Arc::clone(&monitor));
         let mut puller = Puller::new(store.clone(), caller, monitor);
         if let Some(rate) = config.sync.limit_rate() {
@@ -262,6 +265,14 @@ impl Server {
             Ok(())
         };
         server.run_task("sync worker", work, &tell);
+        for (what, lane) in [("scheduled backups", Lane::Backups), ("scheduled care", Lane::Care)] {
+            let (scheduler, stopped) = (scheduler.clone(), server.stop.clone());
+            let working = async move {
+                scheduler.run(lane, stopped).await;
+                Ok(())
+            };
+            server.run_task(what, working, &tell);
+        }
         let stopped = server.stop.clone();
         let laying_out = async move {
             standbys.run(stopped).await;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::axon::{self, AxonError};
 use crate::backup::create::{CreateError, Created, create};
+use crate::backup::prune::{self, PruneError, Pruned};
 use crate::backup::verify::{VerifyError, VerifyOptions, VerifyReport, verify};
 use crate::clock::Clock;
 use crate::domain::schedule::Work;
@@ -35,6 +36,9 @@ pub enum RunError {
     /// It could not be verified.
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// Nothing was removed, or not all that was to be.
+    #[error(transparent)]
+    Prune(#[from] PruneError),
     /// It could not be put on record.
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -152,6 +156,28 @@ impl Recorder<'_> {
         }
         self.store.index.end_run(no, &ended).await?;
         verified
+    }
+
+    /// Removes the snapshots of a collection that are not to be kept, and what nobody names any more.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn prune(&self, collection: &Collection, monitor: Arc<dyn Monitor>) -> Result<Pruned, RunError> {
+        let monitor = Listening::new(monitor);
+        let no = self.begin(collection, Work::Prune).await?;
+        let pruned = self.pruned(collection, &monitor).await;
+        let mut ended = self.ended(&pruned, &monitor);
+        if let Ok(pruned) = &pruned {
+            ended.counts.chunks = pruned.swept.removed.chunks;
+        }
+        self.store.index.end_run(no, &ended).await?;
+        pruned
+    }
+
+    async fn pruned(&self, collection: &Collection, monitor: &Listening) -> Result<Pruned, RunError> {
+        let now = self.clock.now();
+        let plan = prune::plan(self.store, std::slice::from_ref(collection), None, now).await?;
+        Ok(prune::apply(self.store, &plan, prune::GRACE, now, monitor, self.cancel).await?)
     }
 
     async fn begin(&self, collection: &Collection, work: Work) -> Result<i64, RunError> {

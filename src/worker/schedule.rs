@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::runs::{Recorder, RunError, close_dead, is_alive};
+use crate::backup::prune::{self, PruneError};
 use crate::clock::Clock;
 use crate::domain::schedule::{Scheduled, Work};
 use crate::monitor::{Monitor, with_causes};
@@ -30,15 +31,15 @@ const FIRST_PAUSE: SignedDuration = SignedDuration::from_mins(15);
 pub enum Lane {
     /// Snapshots are made.
     Backups,
-    /// What is stored is looked at.
-    Verifications,
+    /// What is stored is looked at, and what is not to be kept is removed.
+    Care,
 }
 
 impl Lane {
     fn has(self, work: Work) -> bool {
         match work {
             Work::Backup => self == Self::Backups,
-            Work::Verify | Work::VerifyData => self == Self::Verifications,
+            Work::Verify | Work::VerifyData | Work::Prune => self == Self::Care,
         }
     }
 }
@@ -60,13 +61,11 @@ impl std::fmt::Debug for Scheduler {
 /// The time zone of this name; that of the system if none is said.
 ///
 /// # Errors
-/// A sentence, if there is none of this name.
-pub fn zone(name: Option<&str>) -> Result<TimeZone, String> {
+/// [`PruneError::NoZone`].
+pub fn zone(name: Option<&str>) -> Result<TimeZone, PruneError> {
     match name {
         None => Ok(TimeZone::try_system().unwrap_or(TimeZone::UTC)),
-        Some(name) => TimeZone::get(name).map_err(|_| {
-            format!("{name:?} is no time zone that this machine knows: give one like Europe/Berlin, or UTC (apt package tzdata)")
-        }),
+        Some(name) => prune::zone(name),
     }
 }
 
@@ -147,7 +146,7 @@ impl Scheduler {
         let zone = match zone(scheduled.zone.as_deref()) {
             Ok(zone) => zone,
             Err(error) => {
-                tracing::error!(collection = collection.name, error, "a schedule cannot be kept; UTC is used");
+                tracing::error!(collection = collection.name, %error, "a schedule cannot be kept as it is; UTC is used");
                 TimeZone::UTC
             }
         };
@@ -169,6 +168,7 @@ impl Scheduler {
             Work::Backup => recorder.back_up(collection, monitor).await.map(drop),
             Work::Verify => recorder.verify(collection, false, monitor).await.map(drop),
             Work::VerifyData => recorder.verify(collection, true, monitor).await.map(drop),
+            Work::Prune => recorder.prune(collection, monitor).await.map(drop),
         };
         match came {
             Ok(()) => tracing::info!(collection = collection.name, %work, "what was scheduled is done"),
