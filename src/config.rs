@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::domain::limits::MIN_RATE;
 use crate::domain::peer::PeerAddress;
 use crate::domain::scrub::{DEFAULT_DAYS, Policy};
+use crate::worker::alarm::AlertConfig;
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,8 @@ pub struct Config {
     pub scrub: ScrubConfig,
     /// What there is for Axon BBSes.
     pub axon: AxonConfig,
+    /// Who is told what is wrong.
+    pub alerts: AlertConfig,
 }
 
 /// `[peer]`
@@ -195,6 +198,7 @@ impl Config {
                 // What is named there is looked for beside it.
                 let beside = |file: PathBuf| path.parent().unwrap_or(Path::new("")).join(file);
                 config.tor.config = config.tor.config.map(beside);
+                config.alerts.certificates = config.alerts.certificates.map(beside);
                 Ok(config)
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),

@@ -12,6 +12,7 @@ use crate::http::admin::network::{Addresses, NetworkStatus};
 use crate::replicate::prove::{self, KeptCopy};
 use crate::store::index::{CollectionKind, Proof};
 use crate::store::{OnionName, Store};
+use crate::worker::watch::look;
 
 use super::admin::AdminClient;
 use super::args::StatusArgs;
@@ -133,14 +134,18 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
         out.line(super::standby::in_words(standby, context));
     }
     let standbys: Vec<_> = standbys.iter().map(super::standby::document).collect();
+    let alerts = look(&store, context.config()?.alerts.bounds, now).await?;
+    for alert in &alerts {
+        out.warning(format!("{} ({}): {}", alert.subject, alert.kind, alert.message));
+    }
     let document = json!({
         "name": store.keys.name, "instance": instance, "fingerprint": fingerprint_words(&instance).join(" "),
         "addresses": addresses, "server": server.is_some(), "live": server.and_then(Result::ok), "collections": collections, "peers": peers, "axon_peers": axon_peers,
-        "standbys": standbys, "storage_problem": away,
+        "standbys": standbys, "storage_problem": away, "alerts": alerts,
         "scrub": scrub::document(&scrubbed, &lost_manifests),
     });
     out.document("status", document, &[]);
-    Ok(Outcome::Done)
+    Ok(if alerts.is_empty() { Outcome::Done } else { Outcome::NotEverything })
 }
 
 /// How many copies there are, in one line, and what is wrong with others.

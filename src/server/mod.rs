@@ -38,6 +38,8 @@ use crate::transport::client::{ClientLimits, HttpClient};
 use crate::transport::direct::DirectListener;
 use crate::transport::door::Door;
 use crate::transport::onions::TorError;
+use crate::transport::webhook::WebhookError;
+use crate::worker::alarm::Alarm;
 use crate::worker::axon::follow::AxonFollower;
 use crate::worker::axon::shelves;
 use crate::worker::follow::Worker;
@@ -102,6 +104,9 @@ pub enum ServerError {
     /// The admin token.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// What alerts are told to.
+    #[error(transparent)]
+    Alerts(#[from] WebhookError),
     /// Tor.
     #[error(transparent)]
     Tor(#[from] TorError),
@@ -195,6 +200,7 @@ impl Server {
         let caller = PeerCaller::new(client, Arc::clone(&store.keys), Arc::clone(&clock));
         let scheduler = Scheduler::new(store.clone(), Arc::clone(&clock), Arc::clone(&monitor));
         scheduler.tidy().await.map_err(StoreError::from)?;
+        let alarm = Alarm::new(store.clone(), Arc::clone(&clock), config.alerts.clone())?;
         let standbys = Standbys::new(store.clone(), Arc::clone(&clock), Arc::clone(&monitor));
         let mut puller = Puller::new(store.clone(), caller, monitor);
         if let Some(rate) = config.sync.limit_rate() {
@@ -273,6 +279,12 @@ impl Server {
             };
             server.run_task(what, working, &tell);
         }
+        let stopped = server.stop.clone();
+        let telling = async move {
+            alarm.run(stopped).await;
+            Ok(())
+        };
+        server.run_task("alerts", telling, &tell);
         let stopped = server.stop.clone();
         let laying_out = async move {
             standbys.run(stopped).await;

@@ -14,6 +14,7 @@ pub mod routes; // each address by the transport that its kind allows
 pub mod socks; // through a tor that runs already
 #[cfg_attr(not(feature = "tor"), path = "no_tor.rs")]
 pub mod tor; // Tor in this process
+pub mod webhook; // addresses that an admin wants to be told
 
 use std::fmt::Debug;
 use std::io;

@@ -1,5 +1,6 @@
 //! What runs by itself inside a server. Each part reads the index at each step, so that a restart takes the same path.
 
+pub mod alarm; // tells an admin what is wrong
 pub mod axon; // collections of Axon BBSes between index and snapshots
 pub mod scrub; // reads what is stored again, and brings back what was lost
 pub mod follow; // visits peers: their feed, keys, lists, chunks
@@ -9,4 +10,5 @@ mod push; // listens to peers between visits
 pub mod runs; // work that is put on record: backups, verifications
 pub mod schedule; // does it when it is due
 pub mod standby; // keeps snapshots of others laid out
+pub mod watch; // looks whether something is wrong
 mod visit; // one visit: the feed, then what is missing

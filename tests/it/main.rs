@@ -21,4 +21,5 @@ mod standby;
 mod succession;
 mod support;
 mod tor;
+mod upkeep;
 mod vectors;

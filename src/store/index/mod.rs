@@ -4,6 +4,7 @@
 //! beginning, so that it never fails halfway for want of it; every commit is durable (`synchronous=FULL`). Whoever names a
 //! manifest or a chunk here has made its file durable before (R8).
 
+mod alerts;
 pub mod axon;
 mod chunks;
 mod collections;
@@ -37,6 +38,7 @@ use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
+pub use alerts::KnownAlert;
 pub use collections::{Collection, CollectionKind, CollectionSettings, NewCollection, Root};
 pub use feed::{FeedChange, FeedRow};
 pub(super) use fill::Contents;

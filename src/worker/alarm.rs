@@ -1,0 +1,227 @@
+//! Tells an admin what is wrong, and when it is over.
+//!
+//! Each way is tried until it took the message, and no way holds another up. What goes on being wrong is told again once a day. As long as
+//! nothing is wrong, an address may be called now and then: whoever watches there hears the silence when this machine is gone.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use super::hook;
+use super::watch::{Bounds, look};
+use crate::clock::Clock;
+use crate::domain::alert::Alert;
+use crate::monitor::with_causes;
+use crate::store::index::KnownAlert;
+use crate::store::{Store, StoreError};
+use crate::transport::webhook::{Webhook, WebhookError};
+
+/// How often is looked.
+const STEP: Duration = Duration::from_secs(60);
+/// What goes on is told again after this time.
+const AGAIN: SignedDuration = SignedDuration::from_hours(24);
+/// How long a command may take.
+const COMMAND_LIMIT: Duration = Duration::from_secs(120);
+
+/// `[alerts]`: who is told, how, and of what.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertConfig {
+    /// A command line for `sh`: `BULBIL_ALERT_KIND`, `…_SUBJECT`, `…_MESSAGE`, `…_STATE` (`open` or `over`) and `…_INSTANCE` say what is wrong.
+    pub command: Option<String>,
+    /// An address to which each alert is posted as JSON.
+    pub webhook: Option<String>,
+    /// An address that is called while nothing is wrong.
+    pub ping: Option<String>,
+    /// Minutes between two such calls; 1 to 1440.
+    pub ping_minutes: u32,
+    /// A SOCKS proxy for both, e.g. `socks5h://127.0.0.1:9050`. Without it they are reached directly, and see this machine's address.
+    pub proxy: Option<String>,
+    /// Certificates (PEM) that are believed beside the system's: for a server of one's own.
+    pub certificates: Option<PathBuf>,
+    /// What counts as wrong.
+    #[serde(flatten)]
+    pub bounds: Bounds,
+}
+
+impl Default for AlertConfig {
+    fn default() -> Self {
+        Self {
+            command: None,
+            webhook: None,
+            ping: None,
+            ping_minutes: 60,
+            proxy: None,
+            certificates: None,
+            bounds: Bounds::default(),
+        }
+    }
+}
+
+/// What is told.
+#[derive(Debug, Serialize)]
+struct Message<'a> {
+    version: u32,
+    instance: &'a str,
+    kind: &'a str,
+    subject: &'a str,
+    message: &'a str,
+    state: &'static str,
+    since: Timestamp,
+}
+
+/// Tells what is wrong.
+#[derive(Debug)]
+pub struct Alarm {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    config: AlertConfig,
+    webhook: Option<Webhook>,
+    ping: Option<Webhook>,
+    pinged_at: Option<Timestamp>,
+}
+
+impl Alarm {
+    /// Tells of this repository.
+    ///
+    /// # Errors
+    /// [`WebhookError`] if an address, the proxy or the certificates cannot be used.
+    pub fn new(store: Store, clock: Arc<dyn Clock>, config: AlertConfig) -> Result<Self, WebhookError> {
+        let (proxy, certificates) = (config.proxy.as_deref(), config.certificates.as_deref());
+        let reach = |address: &Option<String>| {
+            address.as_deref().map(|address| Webhook::new(address, proxy, certificates)).transpose()
+        };
+        let (webhook, ping) = (reach(&config.webhook)?, reach(&config.ping)?);
+        Ok(Self { store, clock, config, webhook, ping, pinged_at: None })
+    }
+
+    /// Runs until cancelled.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        while !cancel.is_cancelled() {
+            match cancel.run_until_cancelled(self.step(&cancel)).await {
+                Some(Err(error)) => {
+                    tracing::error!(error = with_causes(&error), "it could not be looked whether all is well")
+                }
+                Some(Ok(_)) | None => {}
+            }
+            let _ = cancel.run_until_cancelled(tokio::time::sleep(STEP)).await;
+        }
+    }
+
+    /// Looks once, and tells what is new. How much is wrong.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn step(&mut self, cancel: &CancellationToken) -> Result<usize, StoreError> {
+        let now = self.clock.now();
+        let found = look(&self.store, self.config.bounds, now).await?;
+        let known = self.store.index.alerts().await?;
+        let is = |one: &Alert, other: &Alert| one.kind == other.kind && one.subject == other.subject;
+        let mut all: Vec<KnownAlert> = Vec::new();
+        for alert in &found {
+            let before = known.iter().find(|known| is(&known.alert, alert) && known.over_at.is_none());
+            let fresh =
+                KnownAlert { alert: alert.clone(), since: now, over_at: None, told_at: None, told: BTreeSet::new() };
+            let mut current = before.cloned().unwrap_or_else(|| {
+                tracing::warn!(kind = %alert.kind, subject = alert.subject, "{}", alert.message);
+                fresh
+            });
+            current.alert = alert.clone();
+            if current.told_at.is_some_and(|told_at| now.duration_since(told_at) >= AGAIN) {
+                (current.told, current.told_at) = (BTreeSet::new(), None);
+            }
+            all.push(current);
+        }
+        for mut over in known.into_iter().filter(|known| !found.iter().any(|alert| is(alert, &known.alert))) {
+            if over.over_at.is_none() {
+                tracing::info!(kind = %over.alert.kind, subject = over.alert.subject, "it is well again");
+                (over.over_at, over.told, over.told_at) = (Some(now), BTreeSet::new(), None);
+            }
+            all.push(over);
+        }
+        for mut known in all {
+            let everybody = self.tell(&mut known, now, cancel).await;
+            match known.over_at {
+                Some(_) if everybody => self.store.index.drop_alert(&known.alert).await?,
+                _ => self.store.index.put_alert(&known).await?,
+            }
+        }
+        if found.is_empty() {
+            self.call(now).await;
+        }
+        Ok(found.len())
+    }
+
+    /// Tells those who do not know yet; whether everybody knows.
+    async fn tell(&self, known: &mut KnownAlert, now: Timestamp, cancel: &CancellationToken) -> bool {
+        let state = if known.over_at.is_some() { "over" } else { "open" };
+        let message = Message {
+            version: 1,
+            instance: &self.store.keys.name,
+            kind: known.alert.kind.word(),
+            subject: &known.alert.subject,
+            message: &known.alert.message,
+            state,
+            since: known.since,
+        };
+        let mut took: Vec<&str> = Vec::new();
+        let mut everybody = true;
+        if let Some(webhook) = &self.webhook
+            && !known.told.contains("webhook")
+        {
+            match webhook.post(&message).await {
+                Ok(()) => took.push("webhook"),
+                Err(error) => {
+                    everybody = false;
+                    tracing::warn!(error = with_causes(&error), "an alert could not be posted; it is tried again");
+                }
+            }
+        }
+        if let Some(command) = &self.config.command
+            && !known.told.contains("command")
+        {
+            let environment = [
+                ("BULBIL_ALERT_INSTANCE", message.instance.into()),
+                ("BULBIL_ALERT_KIND", message.kind.into()),
+                ("BULBIL_ALERT_SUBJECT", message.subject.into()),
+                ("BULBIL_ALERT_MESSAGE", message.message.into()),
+                ("BULBIL_ALERT_STATE", state.into()),
+            ];
+            let (command, cancel) = (command.clone(), cancel.clone());
+            let run = move || hook::run(&command, &environment, COMMAND_LIMIT, &cancel);
+            match tokio::task::spawn_blocking(run).await {
+                Ok(Ok(())) => took.push("command"),
+                Ok(Err(error)) => {
+                    everybody = false;
+                    tracing::warn!(%error, "the command for alerts failed; it is tried again");
+                }
+                Err(_) => everybody = false,
+            }
+        }
+        if !took.is_empty() {
+            known.told_at = Some(now);
+            known.told.extend(took.into_iter().map(str::to_owned));
+        }
+        everybody
+    }
+
+    /// Calls the one who watches over this instance, if it is time.
+    async fn call(&mut self, now: Timestamp) {
+        let Some(ping) = &self.ping else { return };
+        let every = SignedDuration::from_mins(self.config.ping_minutes.clamp(1, 1440).into());
+        if self.pinged_at.is_some_and(|at| now.duration_since(at) < every) {
+            return;
+        }
+        match ping.get().await {
+            Ok(()) => self.pinged_at = Some(now),
+            Err(error) => {
+                tracing::warn!(error = with_causes(&error), "whoever watches over this instance was not reached")
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Looks whether something is wrong that an admin should hear of. Reads the index and the disk, and changes nothing; the server, and
+//! `bulbil status`, see the same.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+
+use crate::domain::alert::{Alert, AlertKind};
+use crate::domain::peer::Trust;
+use crate::domain::schedule::{Work, grace};
+use crate::store::index::{Collection, RunResult};
+use crate::store::{Store, StoreError};
+
+/// So many runs are looked at to find one that came to an end.
+const RUNS_LOOKED_AT: u32 = 20;
+
+/// What counts as wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bounds {
+    /// Hours after which a followed peer that was not heard of is told.
+    pub silent_peer_hours: u32,
+    /// Percent of the home's disk that are to stay free; 0 to 50.
+    pub free_percent: u8,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { silent_peer_hours: 72, free_percent: 5 }
+    }
+}
+
+/// All that is wrong now.
+///
+/// # Errors
+/// [`StoreError`] if the home cannot be looked at.
+pub async fn look(store: &Store, bounds: Bounds, now: Timestamp) -> Result<Vec<Alert>, StoreError> {
+    let mut alerts = Vec::new();
+    let mut add = |kind, subject: String, message: String| alerts.push(Alert { kind, subject, message });
+    let away = store.check_folders().err();
+    if let Some(away) = &away {
+        add(AlertKind::Away, "home".to_owned(), away.to_string());
+    }
+    let marks = store.index.marks().await?;
+    for collection in store.index.collections().await? {
+        let name = &collection.name;
+        if let Some(message) = late(store, &collection, now).await? {
+            add(AlertKind::Late, name.clone(), message);
+        }
+        for work in Work::ALL {
+            let Some(message) = failed(store, &collection, work).await? else { continue };
+            add(AlertKind::Failed, format!("{name}: {work}"), message);
+        }
+        let newest = store.index.latest(&collection.id, false).await?;
+        if let Some(flagged) = newest.and_then(|newest| marks.get(&newest.id)).and_then(|mark| mark.flagged.clone()) {
+            add(AlertKind::Shrunk, name.clone(), flagged);
+        }
+        let (lost, _) = store.index.count_missing(Some(&collection.id)).await?;
+        if lost > 0 && store.keys.is_ours(&collection.origin) && away.is_none() {
+            let message = format!(
+                "{lost} chunks of it are lost here: 'bulbil fetch' gets them if a peer has them, the next backup stores anew what is still there"
+            );
+            add(AlertKind::Corrupt, name.clone(), message);
+        }
+    }
+    if away.is_none() {
+        let lost = store.lost_manifests().await?;
+        if !lost.is_empty() {
+            let message = format!("the manifests of {} snapshots are lost: 'bulbil scrub' names them", lost.len());
+            add(AlertKind::Corrupt, "manifests".to_owned(), message);
+        }
+    }
+    let silence = SignedDuration::from_hours(bounds.silent_peer_hours.max(1).into());
+    for peer in store.index.peers().await? {
+        let heard_at = peer.last_contact_at.unwrap_or(peer.added_at);
+        if matches!(peer.trust, Trust::Trusted(_)) && peer.follow && now.duration_since(heard_at) > silence {
+            let hours = now.duration_since(heard_at).as_hours();
+            let message = format!("nothing was heard of it for {hours} hours: is it gone, or has it a new address?");
+            add(AlertKind::SilentPeer, peer.name.clone(), message);
+        }
+    }
+    if let Some(message) = full(store, bounds) {
+        add(AlertKind::DiskFull, "home".to_owned(), message);
+    }
+    Ok(alerts)
+}
+
+/// What was wrong with the last run of something. What goes on, or was interrupted, says nothing yet.
+async fn failed(store: &Store, collection: &Collection, work: Work) -> Result<Option<String>, StoreError> {
+    let runs = store.index.runs(Some(&collection.id), Some(work), RUNS_LOOKED_AT).await?;
+    let mut ended = runs.into_iter().filter_map(|run| run.ended);
+    let Some(last) = ended.find(|ended| ended.result != RunResult::Interrupted) else { return Ok(None) };
+    let why = last.message.unwrap_or_else(|| "'bulbil runs' shows it".to_owned());
+    Ok(match last.result {
+        RunResult::Failed => Some(format!("the last {work} failed: {why}")),
+        RunResult::Partly => Some(format!("something was wrong with the last {work}: {why}")),
+        RunResult::Done | RunResult::Interrupted => None,
+    })
+}
+
+/// Why more may be lost of a collection than was said.
+async fn late(store: &Store, collection: &Collection, now: Timestamp) -> Result<Option<String>, StoreError> {
+    let Some(hours) = collection.upkeep.rpo_hours else { return Ok(None) };
+    let allowed = SignedDuration::from_hours(hours.into()).saturating_add(grace(hours));
+    let Some((_, good_at)) = store.index.last_good(&collection.id).await? else {
+        let since = collection.upkeep.scheduled.iter().map(|one| one.since).min();
+        let is_new = since.is_some_and(|since| now.duration_since(since) <= allowed);
+        let message = format!(
+            "there is no verified snapshot of it at all, and {hours} hours may be lost: 'bulbil backup' makes one"
+        );
+        return Ok((!is_new).then_some(message));
+    };
+    let age = now.duration_since(good_at);
+    Ok((age > allowed).then(|| {
+        let old = age.as_hours();
+        format!("its newest verified snapshot is {old} hours old, and {hours} may be lost: 'bulbil runs' shows what came of its backups")
+    }))
+}
+
+fn full(store: &Store, bounds: Bounds) -> Option<String> {
+    let disk = rustix::fs::statvfs(store.home.root()).ok()?;
+    let percent = u64::from(bounds.free_percent.min(50));
+    let (free, all) = (disk.f_bavail, disk.f_blocks.max(1));
+    (free.saturating_mul(100) < all.saturating_mul(percent)).then(|| {
+        let left = free.saturating_mul(disk.f_frsize) >> 20;
+        format!("its disk has {left} MiB left, less than {percent} %: 'bulbil usage' shows what takes the space, 'bulbil prune' frees some")
+    })
+}
