@@ -98,6 +98,24 @@ async fn change(
     Ok(())
 }
 
+/// When the next backup is due, and what came of the last one; nothing if none is scheduled.
+pub(super) async fn in_words(store: &Store, collection: &Collection, now: Timestamp) -> anyhow::Result<Option<String>> {
+    let Some(backup) = collection.upkeep.scheduled.iter().find(|one| one.work == Work::Backup) else { return Ok(None) };
+    let due = match next(store, collection, backup, now).await? {
+        Some(at) if at <= now => "now".to_owned(),
+        Some(at) => format!("at {at:.0}"),
+        None => "never".to_owned(),
+    };
+    let last = store.index.runs(Some(&collection.id), Some(Work::Backup), 1).await?.pop();
+    let came = last.map(|run| match run.ended {
+        None => "; one goes on".to_owned(),
+        Some(ended) => {
+            format!("; the last one: {} {}", ended.result.word(), age(now.duration_since(ended.at).as_secs()))
+        }
+    });
+    Ok(Some(format!("next backup {due}{}", came.unwrap_or_default())))
+}
+
 async fn lines(store: &Store, collection: &Collection, now: Timestamp) -> anyhow::Result<Vec<String>> {
     let mut lines = Vec::new();
     for one in &collection.upkeep.scheduled {

@@ -81,6 +81,9 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
             collection.name,
             count(snapshots.len() as u64, "snapshot")
         ));
+        if let Some(line) = super::schedule::in_words(&store, &collection, now).await? {
+            out.line(format!("  {line}"));
+        }
         let axon = match collection.settings.as_ref().map(|settings| settings.kind) {
             Some(CollectionKind::Axon) => Some(store.index.axon_counts(&collection.id).await?),
             _ => None,

@@ -8,6 +8,7 @@
 mod follow; // the sync worker
 mod guard; // whose request, and for which name
 mod health; // GET /healthz, GET /readyz
+mod metrics; // GET /metrics
 pub mod network; // how peers come in
 mod status; // GET /admin/v1/status
 mod sync; // POST /admin/v1/sync, POST /admin/v1/feed-changed
@@ -95,6 +96,7 @@ fn open_routes() -> OpenApiRouter<AdminPlane> {
 fn guarded_routes() -> OpenApiRouter<AdminPlane> {
     OpenApiRouter::new()
         .routes(routes!(health::get_readyz))
+        .routes(routes!(metrics::get_metrics))
         .routes(routes!(status::get_status))
         .routes(routes!(status::get_addresses))
         .routes(routes!(sync::post_sync))
