@@ -18,6 +18,7 @@ pub mod onion; // onion addresses
 pub mod peer; // addresses, trust, rights
 pub mod proof; // that somebody keeps a snapshot
 pub mod reconcile; // which snapshots the other side has
+pub mod retention; // which snapshots stay and which go
 pub mod scrub; // when what is stored is read again, and how fast
 pub mod segment; // plain lists of chunks
 pub mod succession; // who leads a collection, and who took over from whom

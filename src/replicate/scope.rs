@@ -81,6 +81,7 @@ mod tests {
             line: vec![Reign::founder(origin)],
             settings,
             standby: None,
+            retention: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The ledger: what the index knows and nothing else in a home does (R7).
 //!
-//! `keys/ledger`, sealed JSON: collections with their names and settings, peers with their trust, the feed's id. Every
+//! `keys/ledger`, sealed JSON: collections with their names and settings, pins and tags of snapshots, peers with their trust, the feed's id. Every
 //! change of those rewrites it, inside the index's transaction and before its commit: whatever the index says, the
 //! ledger says too. Cursors are not in it: after a rebuild peers are read from the beginning, which costs a list.
 
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::index::axon::AxonPeer;
-use super::index::{Collection, Peer};
+use super::index::{Collection, Marked, Peer};
 use super::{Home, Keys, StoreError, entropy, files};
 use crate::domain::id::FeedId;
 use crate::domain::succession::SignedStatement;
@@ -39,6 +39,9 @@ pub(super) struct Ledger {
     /// Instances that speak the protocol of an Axon BBS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub axon_peers: Vec<AxonPeer>,
+    /// What is known of snapshots beside their manifests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<Marked>,
 }
 
 impl Ledger {
@@ -48,11 +51,23 @@ impl Ledger {
         peers: Vec<Peer>,
         statements: Vec<SignedStatement>,
     ) -> Self {
-        Self { format: FORMAT.to_owned(), feed, collections, peers, statements, axon_peers: Vec::new() }
+        Self {
+            format: FORMAT.to_owned(),
+            feed,
+            collections,
+            peers,
+            statements,
+            axon_peers: Vec::new(),
+            marks: Vec::new(),
+        }
     }
 
     pub(super) fn with_axon_peers(self, axon_peers: Vec<AxonPeer>) -> Self {
         Self { axon_peers, ..self }
+    }
+
+    pub(super) fn with_marks(self, marks: Vec<Marked>) -> Self {
+        Self { marks, ..self }
     }
 }
 

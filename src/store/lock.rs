@@ -18,10 +18,27 @@ use super::{Home, StoreError, files};
 /// How often a taken lock is tried again before it counts as taken: somebody may just be looking whether it is.
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
+/// How often the gate is tried: the other side holds it for the removal of some files.
+const SWEEP_ATTEMPTS: u32 = 1500;
 
 /// Held while a backup (or a rebuild) writes.
 #[derive(Debug)]
-pub struct BackupLock(#[expect(dead_code, reason = "it is held, not read")] File);
+pub struct BackupLock(
+    #[expect(dead_code, reason = "it is held, not read")] File,
+    #[expect(dead_code, reason = "it is held, not read")] ChunkHold,
+);
+
+/// Held while files are stored that the index does not name yet: meanwhile nothing that it does not name is removed. Many may hold it.
+#[derive(Debug)]
+pub struct ChunkHold(#[expect(dead_code, reason = "it is held, not read")] File);
+
+/// Held for a moment while files are removed that nobody names: nobody stores any meanwhile.
+#[derive(Debug)]
+pub struct SweepGate(#[expect(dead_code, reason = "it is held, not read")] File);
+
+/// Held while snapshots are removed.
+#[derive(Debug)]
+pub struct PruneLock(#[expect(dead_code, reason = "it is held, not read")] File);
 
 /// Held while a server runs.
 #[derive(Debug)]
@@ -60,7 +77,41 @@ impl ServerLock {
 
 /// Takes the backup lock, or says who has it.
 pub(super) fn lock_backup(home: &Home) -> Result<BackupLock, StoreError> {
-    take(&home.lock("backup")).map(BackupLock)
+    let backup = take(&home.lock("backup"))?;
+    Ok(BackupLock(backup, hold_chunks(home)?))
+}
+
+/// Keeps what nobody names from being removed; waits while some of it is just being removed.
+pub(super) fn hold_chunks(home: &Home) -> Result<ChunkHold, StoreError> {
+    let path = home.lock("sweep");
+    let file = open(&path)?;
+    for attempt in 1.. {
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => break,
+            Err(Errno::WOULDBLOCK | Errno::INTR) if attempt < SWEEP_ATTEMPTS => std::thread::sleep(PAUSE),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => {
+                return Err(StoreError::Busy { what: "sweep".to_owned(), pid: None });
+            }
+            Err(error) => return Err(StoreError::io("lock", &path, error.into())),
+        }
+    }
+    Ok(ChunkHold(file))
+}
+
+/// The moment to remove what nobody names; `None` while somebody stores something.
+pub(super) fn sweep_gate(home: &Home) -> Result<Option<SweepGate>, StoreError> {
+    let path = home.lock("sweep");
+    let file = open(&path)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(SweepGate(file))),
+        Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(None),
+        Err(error) => Err(StoreError::io("lock", &path, error.into())),
+    }
+}
+
+/// Takes the lock on removing snapshots, or says who has it.
+pub(super) fn lock_prune(home: &Home) -> Result<PruneLock, StoreError> {
+    take(&home.lock("prune")).map(PruneLock)
 }
 
 /// Takes the lock on Tor's state, or says who has it.
@@ -103,20 +154,20 @@ pub(super) fn running_server(home: &Home) -> Option<ServerInfo> {
     (Some(info.pid) == pid_in(&mut lock)).then_some(info)
 }
 
-fn take(path: &Path) -> Result<File, StoreError> {
+fn open(path: &Path) -> Result<File, StoreError> {
     let fail = |what, cause| StoreError::io(what, path, cause);
     // A copy of a home may lack the folder: it holds nothing worth copying.
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).map_err(|cause| fail("create", cause))?;
     }
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|cause| fail("open", cause))?;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.open(path).map_err(|cause| fail("open", cause))
+}
+
+fn take(path: &Path) -> Result<File, StoreError> {
+    let fail = |what, cause| StoreError::io(what, path, cause);
+    let mut file = open(path)?;
     for attempt in 1.. {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => break,

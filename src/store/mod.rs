@@ -14,6 +14,7 @@ mod marker;
 mod onion;
 mod rebuild;
 mod secrets;
+mod sweep;
 
 pub mod axon; // what is known of an Axon BBS
 pub mod foreign; // a database of another program
@@ -36,12 +37,13 @@ pub use entropy::{entropy, fresh_axon_key, fresh_envelope_key};
 pub use home::Home;
 pub use index::{Index, IndexError};
 pub use keys::{Keys, Passphrase};
-pub use lock::{BackupLock, ServerInfo, ServerLock, StandbyLock, TorLock};
+pub use lock::{BackupLock, ChunkHold, PruneLock, ServerInfo, ServerLock, StandbyLock, SweepGate, TorLock};
 pub use manifests::{ManifestFileError, ManifestFiles};
 pub use marker::Away;
 pub use onion::OnionName;
 pub use rebuild::RebuildReport;
 pub use secrets::{ChunkSecret, open_chunk_secret, seal_chunk_secret};
+pub use sweep::{SweepError, Swept};
 pub use tree::{TreeError, TreeReader};
 
 use chunks::ChunkFiles;
@@ -289,6 +291,7 @@ impl Store {
         let home = Home::open(home)?;
         let keys = Arc::new(open_keys(&home, passphrase).await?);
         let _backup = lock::lock_backup(&home)?;
+        let _prune = lock::lock_prune(&home)?;
         let _server = lock::lock_server(&home, None)?;
         let report = rebuild::rebuild(&home, &keys).await?;
         let ledger = LedgerFile::new(&home, keys.clone());
@@ -343,6 +346,24 @@ impl Store {
     pub fn lock_backup(&self) -> Result<BackupLock, StoreError> {
         self.check_folders()?;
         lock::lock_backup(&self.home)
+    }
+
+    /// Keeps what the index does not name from being removed as long as it is held: for whoever stores chunks before the index names
+    /// them. A backup holds it by its own lock.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`], [`StoreError::Io`].
+    pub fn hold_chunks(&self) -> Result<ChunkHold, StoreError> {
+        lock::hold_chunks(&self.home)
+    }
+
+    /// Makes this process the only one that removes snapshots here.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`], [`StoreError::Away`].
+    pub fn lock_prune(&self) -> Result<PruneLock, StoreError> {
+        self.check_folders()?;
+        lock::lock_prune(&self.home)
     }
 
     /// Makes this process the server of this home, and tells the command line where it listens.

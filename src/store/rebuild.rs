@@ -104,6 +104,9 @@ async fn fill(
         for peer in &ledger.axon_peers {
             contents.add_axon_peer(peer).await?;
         }
+        for marked in &ledger.marks {
+            contents.add_mark(marked).await?;
+        }
     } else {
         report
             .problems

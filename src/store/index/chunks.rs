@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sqlx::{Row, SqliteConnection};
 
-use super::{BATCH, Index, IndexError, NewChunk, id, snapshots, to_json};
+use super::{BATCH, Index, IndexError, NewChunk, id, prune, snapshots, to_json};
 use crate::domain::id::{ChunkId, CollectionId};
 use crate::domain::manifest::SegmentSummary;
 use crate::domain::segment::{MAX_ENTRIES, Segment};
@@ -277,6 +277,7 @@ pub(in crate::store) async fn fill_segment(
         .execute(&mut *connection)
         .await?;
     }
+    prune::named_again(connection, no).await?;
     sqlx::query("UPDATE chunk SET state = 1 WHERE no = ?1").bind(no).execute(&mut *connection).await?;
     settle_segments(connection, &[no]).await?;
     Ok(())

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
+use super::retention::Retention;
 use super::standbys::StandbySettings;
 use super::succession::read_line;
 use super::{Index, IndexError, Peer, id, json, to_json};
@@ -35,6 +36,9 @@ pub struct Collection {
     /// Where its newest snapshot is kept laid out; only for those of others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standby: Option<StandbySettings>,
+    /// What is kept of it; if nothing was said, see [`Collection::kept`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
 }
 
 impl Collection {
@@ -222,7 +226,7 @@ pub(in crate::store) async fn free_name(connection: &mut SqliteConnection, name:
 /// All columns of a collection.
 macro_rules! select {
     () => {
-        "SELECT no, id, name, origin, reigns, settings, standby FROM collection LEFT JOIN collection_line ON collection_no = no"
+        "SELECT no, id, name, origin, reigns, settings, standby, retention FROM collection LEFT JOIN collection_line ON collection_no = no"
     };
 }
 
@@ -267,6 +271,7 @@ pub(in crate::store) async fn insert(
         line: vec![Reign::founder(new.origin)],
         settings: new.settings.clone(),
         standby: None,
+        retention: None,
     })
 }
 
@@ -288,6 +293,7 @@ fn read(row: &SqliteRow) -> Result<Collection, IndexError> {
     let reigns: Option<String> = row.try_get("reigns")?;
     let origin = id(row, "origin", InstanceId::from_slice)?;
     let standby: Option<String> = row.try_get("standby")?;
+    let retention: Option<String> = row.try_get("retention")?;
     Ok(Collection {
         no: row.try_get("no")?,
         id: id(row, "id", CollectionId::from_slice)?,
@@ -296,6 +302,7 @@ fn read(row: &SqliteRow) -> Result<Collection, IndexError> {
         line: read_line(reigns.as_deref(), origin)?,
         settings: settings.as_deref().map(json).transpose()?,
         standby: standby.as_deref().map(json).transpose()?,
+        retention: retention.as_deref().map(json).transpose()?,
     })
 }
 

@@ -13,7 +13,7 @@ impl Index {
     pub async fn dump(&self) -> Result<String, IndexError> {
         let rows = sqlx::query(
             "SELECT 'collection ' || hex(id) || ' ' || name || ' ' || hex(origin) || ' ' || coalesce(settings, '-')
-               || ' ' || coalesce(standby, '-') AS line
+               || ' ' || coalesce(standby, '-') || ' ' || coalesce(retention, '-') AS line
                FROM collection
              UNION ALL SELECT 'snapshot ' || hex(s.id) || ' ' || hex(c.id) || ' ' || sequence || ' ' || created_at || ' ' || partial
                || ' ' || chunks || ' ' || chunk_bytes || ' ' || coalesce(hex(parent), '-') || ' ' || has_key || ' ' || complete
@@ -35,6 +35,8 @@ impl Index {
                || ' ' || coalesce(mirror, '-')
                FROM peer
              UNION ALL SELECT 'line ' || hex(c.id) || ' ' || reigns FROM collection_line JOIN collection c ON c.no = collection_no
+             UNION ALL SELECT 'mark ' || hex(snapshot) || ' ' || pinned || ' ' || tags || ' ' || coalesce(flagged, '-')
+               || ' ' || coalesce(verified_at, '-') FROM snapshot_mark
              UNION ALL SELECT 'statement ' || hex(id) || ' ' || text FROM statement
              ORDER BY 1",
         )

@@ -7,7 +7,8 @@ use sqlx::{Sqlite, Transaction};
 use super::axon::{self, AxonPeer};
 use super::snapshots::Standing;
 use super::{
-    Collection, Index, IndexError, NewCollection, Peer, chunks, collections, peers, snapshots, standbys, succession,
+    Collection, Index, IndexError, Marked, NewCollection, Peer, chunks, collections, marks, peers, retention,
+    snapshots, standbys, succession,
 };
 use crate::domain::id::ChunkId;
 use crate::domain::manifest::SignedManifest;
@@ -32,9 +33,15 @@ impl Index {
 impl Contents {
     /// Adds a collection from the ledger.
     pub(in crate::store) async fn add_collection(&mut self, known: Collection) -> Result<(), IndexError> {
-        let Collection { id, name, origin, settings, standby, .. } = known;
+        let Collection { id, name, origin, settings, standby, retention, .. } = known;
         collections::insert(&mut self.tx, &NewCollection { id, name, origin, settings }).await?;
-        standbys::set(&mut self.tx, &id, standby.as_ref()).await
+        standbys::set(&mut self.tx, &id, standby.as_ref()).await?;
+        retention::set(&mut self.tx, &id, retention.as_ref()).await
+    }
+
+    /// Adds what the ledger knows of a snapshot.
+    pub(in crate::store) async fn add_mark(&mut self, marked: &Marked) -> Result<(), IndexError> {
+        marks::put(&mut self.tx, &marked.snapshot, &marked.mark).await
     }
 
     /// Adds a peer from the ledger.

@@ -14,9 +14,12 @@ mod fingerprints;
 mod given;
 mod holdings;
 mod invites;
+mod marks;
 mod nonces;
 mod peers;
 mod proofs;
+mod prune;
+mod retention;
 mod scrub;
 mod snapshots;
 mod standbys;
@@ -38,8 +41,12 @@ pub use feed::{FeedChange, FeedRow};
 pub(super) use fill::Contents;
 pub use given::{GivenChunk, GivenSnapshot};
 pub use invites::{InviteRow, NewInvite};
+pub use marks::Mark;
+pub(super) use marks::Marked;
 pub use peers::{Compared, Granted, Peer};
 pub use proofs::{Proof, ProofOf};
+pub use prune::Amount;
+pub use retention::Retention;
 pub use scrub::{Due, Finding, ScrubState};
 pub use snapshots::{NewChunk, NewSnapshot, Snapshot};
 pub use standbys::{StandbyRecord, StandbySettings};
@@ -302,7 +309,8 @@ impl Index {
         let peers = peers::all(connection).await?;
         let statements = succession::all(connection).await?.into_iter().map(|statement| statement.signed).collect();
         let axon_peers = axon::all_peers(connection).await?;
-        let ledger = Ledger::new(feed, collections, peers, statements).with_axon_peers(axon_peers);
+        let marks = marks::all(connection).await?;
+        let ledger = Ledger::new(feed, collections, peers, statements).with_axon_peers(axon_peers).with_marks(marks);
         tokio::task::spawn_blocking(move || file.save(&ledger))
             .await
             .expect("writing the ledger does not panic")

@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::collections::{self, NewCollection};
-use super::{Index, IndexError, chunks, feed, id, moment, nanos, peers, succession, to_json};
+use super::{Index, IndexError, chunks, feed, id, marks, moment, nanos, peers, succession, to_json};
 use crate::domain::feed::Cursor;
 use crate::domain::id::{ChunkId, CollectionId, InstanceId, ManifestId};
 use crate::domain::manifest::{Manifest, SignedManifest};
@@ -396,6 +396,7 @@ async fn supersede(
     if row.try_get("announced")? {
         feed::append_tombstone(connection, no).await?;
     }
+    marks::forget(connection, old).await?;
     chunks::unlink_snapshot(connection, no).await
 }
 
