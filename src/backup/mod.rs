@@ -5,6 +5,7 @@ pub mod create; // walk → read → cut → look up → gather → seal → sto
 pub mod documents; // the documents of a snapshot, in memory
 pub mod layout; // a snapshot as a folder that is replaced as a whole
 pub mod open; // a snapshot, opened with the key we have
+pub mod prune; // which snapshots go, and what nobody names without them
 pub mod rescue; // with the recovery key alone
 pub mod restore; // back into a folder
 pub mod select; // which snapshot: NAME, NAME@3, …

@@ -1,6 +1,7 @@
-//! Which snapshot: `notes`, `notes@latest`, `notes@3`, `notes@1f2e3d4c`, or an id alone.
+//! Which snapshot: `notes`, `notes@latest`, `notes@3`, `notes@before-upgrade`, `notes@1f2e3d4c`, or an id alone.
 
 use crate::domain::id::ManifestId;
+use crate::domain::retention::Tag;
 use crate::store::index::{Collection, Snapshot};
 use crate::store::{IndexError, Store};
 
@@ -47,7 +48,8 @@ pub async fn collection(store: &Store, name: &str) -> Result<Collection, SelectE
     Err(SelectError::NoCollection { name: name.to_owned(), known })
 }
 
-/// Finds a snapshot: `NAME`, `NAME@latest`, `NAME@NUMBER`, `NAME@ID`, or at least six digits of an id.
+/// Finds a snapshot: `NAME`, `NAME@latest`, `NAME@NUMBER`, `NAME@TAG` (the newest one that has it), `NAME@ID`, or at least six digits of
+/// an id. `tag:` before a tag says that it is one.
 ///
 /// # Errors
 /// [`SelectError`].
@@ -67,6 +69,14 @@ pub async fn snapshot(store: &Store, text: &str) -> Result<Snapshot, SelectError
             snapshots.iter().filter(|snapshot| snapshot.sequence == sequence).min_by_key(|snapshot| snapshot.beside)
     {
         return Ok(found.clone());
+    }
+    if let Ok(tag) = which.strip_prefix("tag:").unwrap_or(which).parse::<Tag>() {
+        let marks = store.index.marks().await?;
+        let has = |snapshot: &&Snapshot| marks.get(&snapshot.id).is_some_and(|mark| mark.tags.contains(&tag));
+        let order = |snapshot: &&Snapshot| (!snapshot.beside, snapshot.sequence);
+        if let Some(found) = snapshots.iter().filter(has).max_by_key(order) {
+            return Ok(found.clone());
+        }
     }
     if is_id(which) {
         return only(snapshots, which, text);

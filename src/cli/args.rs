@@ -5,10 +5,14 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::domain::retention::Tag;
+
 mod network; // other instances: serve, invite, clone, peer, sync, fetch
+mod retention; // retention, prune, usage, snapshot
 mod standby; // mirror, standby
 
 pub use network::*;
+pub use retention::*;
 pub use standby::*;
 
 /// Back up an application's data, serve it to the instances you trust, clone it, mirror it, take over.
@@ -63,11 +67,27 @@ pub enum Command {
     #[command(subcommand)]
     Collection(CollectionCommand),
     /// Make a snapshot of every collection, or of those named
-    #[command(after_help = "Example:\n  bulbil backup\n  bulbil backup notes")]
+    #[command(
+        after_help = "Example:\n  bulbil backup\n  bulbil backup notes\n  bulbil backup notes --tag before-upgrade --pin"
+    )]
     Backup(BackupArgs),
     /// List snapshots
     #[command(after_help = "Example:\n  bulbil snapshots notes")]
     Snapshots(SnapshotsArgs),
+    /// Pin snapshots, give them names
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
+    /// Say which snapshots of a collection are kept, or show it
+    #[command(
+        after_help = "Example:\n  bulbil retention notes --keep-last 1 --keep-daily 7 --keep-weekly 4 --keep-monthly 12\n  bulbil retention notes --keep-all"
+    )]
+    Retention(RetentionArgs),
+    /// Remove snapshots that are not to be kept, and free their space
+    #[command(after_help = "Example:\n  bulbil prune --dry-run\n  bulbil prune notes")]
+    Prune(PruneArgs),
+    /// Show what takes the space, by snapshot and by folder
+    #[command(after_help = "Example:\n  bulbil usage notes")]
+    Usage(UsageArgs),
     /// List what is in a snapshot
     #[command(after_help = "Example:\n  bulbil ls notes\n  bulbil ls notes@latest some/dir\n  bulbil ls -r notes@3")]
     Ls(LsArgs),
@@ -236,6 +256,12 @@ pub struct CollectionSetArgs {
 pub struct BackupArgs {
     /// Which collections [default: all]
     pub collections: Vec<String>,
+    /// A name for the snapshot, by which it is found again; may be given several times
+    #[arg(long, value_name = "TAG")]
+    pub tag: Vec<Tag>,
+    /// Keep the snapshot whatever the policy says
+    #[arg(long)]
+    pub pin: bool,
 }
 
 /// `bulbil snapshots`
@@ -248,7 +274,7 @@ pub struct SnapshotsArgs {
 /// `bulbil ls`
 #[derive(Debug, Args)]
 pub struct LsArgs {
-    /// Which snapshot: NAME, NAME@latest, NAME@NUMBER or an id
+    /// Which snapshot: NAME, NAME@latest, NAME@NUMBER, NAME@TAG or an id
     pub snapshot: String,
     /// Which folder in it
     pub path: Option<PathBuf>,
@@ -272,7 +298,7 @@ pub struct DiffArgs {
 /// `bulbil restore`
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    /// Which snapshot: NAME, NAME@latest, NAME@NUMBER or an id
+    /// Which snapshot: NAME, NAME@latest, NAME@NUMBER, NAME@TAG or an id
     pub snapshot: String,
     /// Where to: a folder, made if it is missing
     #[arg(long, value_name = "DIR")]

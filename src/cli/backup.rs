@@ -8,9 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backup::create::{Created, create};
 use crate::backup::select;
+use crate::domain::id::ManifestId;
 use crate::monitor::{Monitor, Problem};
 use crate::store::Store;
-use crate::store::index::{Collection, CollectionKind};
+use crate::store::index::{Collection, CollectionKind, Mark};
 use crate::worker::axon;
 
 use super::admin::AdminClient;
@@ -36,6 +37,10 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
         let created = match make(&store, collection, progress.clone(), &cancel, context).await {
             Ok(Some(created)) => created,
             Ok(None) => {
+                // It is that one which is to be found again.
+                if let Some(newest) = store.index.latest(&collection.id, false).await? {
+                    mark(&store, &newest.id, &args).await?;
+                }
                 progress.suspend(|| {
                     context.output.line(format!("{}: nothing new since the last snapshot", collection.name))
                 });
@@ -53,6 +58,7 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
             }
             Err(error) => return Err(error),
         };
+        mark(&store, &created.id, &args).await?;
         AdminClient::feed_changed(&store).await;
         progress.suspend(|| {
             for notice in &progress.notices()[before..] {
@@ -64,6 +70,7 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
         documents.push(json!({
             "collection": collection.name, "id": created.id, "sequence": created.sequence,
             "partial": created.partial, "beside": created.beside, "statistics": created.statistics, "seconds": created.took.as_secs_f64(),
+            "pinned": args.pin, "tags": args.tag,
         }));
     }
     progress.finish();
@@ -74,6 +81,18 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
         return Ok(Outcome::NotEverything);
     }
     Ok(context.output.outcome(&problems))
+}
+
+/// Pins and tags a snapshot, if that was asked for.
+async fn mark(store: &Store, snapshot: &ManifestId, args: &BackupArgs) -> anyhow::Result<()> {
+    if args.pin || !args.tag.is_empty() {
+        let change = |mark: &mut Mark| {
+            mark.pinned |= args.pin;
+            mark.tags.extend(args.tag.iter().cloned());
+        };
+        store.index.mark(snapshot, change).await?;
+    }
+    Ok(())
 }
 
 /// Backs up folders, or what is known of an Axon BBS; nothing if that is in a snapshot already.

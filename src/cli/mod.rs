@@ -28,18 +28,22 @@ mod peer;
 mod promote;
 mod progress; // the bar on a terminal
 mod prove;
+mod prune;
 mod quote; // what a fetch will bring
 mod rebuild;
 mod remote; // what commands that talk to peers have in common
 mod rescue;
 mod restore;
+mod retention;
 mod rotate_key;
 mod scrub;
 mod serve;
+mod snapshot;
 mod snapshots;
 mod standby;
 mod status;
 mod sync;
+mod usage;
 mod verify;
 
 use std::process::ExitCode;
@@ -81,6 +85,10 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Collection(command) => collection::run(command, context).await,
         Command::Backup(args) => backup::run(args, context).await,
         Command::Snapshots(args) => snapshots::run(args, context).await,
+        Command::Snapshot(command) => snapshot::run(command, context).await,
+        Command::Retention(args) => retention::run(args, context).await,
+        Command::Prune(args) => prune::run(args, context).await,
+        Command::Usage(args) => usage::run(args, context).await,
         Command::Ls(args) => ls::run(args, context).await,
         Command::Diff(args) => diff::run(args, context).await,
         Command::Rescue(args) => rescue::run(args, context).await,

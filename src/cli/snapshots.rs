@@ -9,6 +9,7 @@ use crate::backup::select;
 use super::args::SnapshotsArgs;
 use super::context::Context;
 use super::output::{Outcome, bytes, number};
+use super::snapshot::in_words;
 
 /// Lists snapshots.
 pub async fn run(args: SnapshotsArgs, context: &Context) -> anyhow::Result<Outcome> {
@@ -20,12 +21,18 @@ pub async fn run(args: SnapshotsArgs, context: &Context) -> anyhow::Result<Outco
     if wanted.is_empty() {
         wanted = store.index.collections().await?;
     }
+    let marks = store.index.marks().await?;
     let mut documents = Vec::new();
     let mut rows = Vec::new();
     for collection in &wanted {
         for snapshot in store.index.snapshots(Some(&collection.id)).await? {
             let statistics = OpenSnapshot::open(&store, &snapshot.id).ok().map(|open| open.private.statistics);
+            let mark = marks.get(&snapshot.id).cloned().unwrap_or_default();
+            let words = in_words(&mark);
             let mut remarks = Vec::new();
+            if !words.is_empty() {
+                remarks.push(words.as_str());
+            }
             if snapshot.partial {
                 remarks.push("partial");
             }
@@ -56,6 +63,7 @@ pub async fn run(args: SnapshotsArgs, context: &Context) -> anyhow::Result<Outco
                 "instance": snapshot.instance, "beside": snapshot.beside, "created_at": snapshot.created_at, "partial": snapshot.partial,
                 "complete": snapshot.complete, "has_key": snapshot.has_key, "chunks": snapshot.chunks,
                 "chunk_bytes": snapshot.chunk_bytes, "statistics": statistics,
+                "pinned": mark.pinned, "tags": mark.tags, "flagged": mark.flagged, "verified_at": mark.verified_at,
             }));
         }
     }

@@ -393,7 +393,7 @@ pub struct DemoArgs {
 }
 
 /// `30m`, `24h`, `7d`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time: write a number and s, m, h or d, as in 30m, 24h or 7d");
     let unit = text.chars().last().ok_or_else(wrong)?;
     let seconds = match unit {

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use sqlx::{Row, Sqlite, SqliteConnection, Transaction};
 
 use super::{BATCH, Index, IndexError, chunks, feed, id, marks, nanos, to_json};
-use crate::domain::id::{ChunkId, ManifestId};
+use crate::domain::id::{ChunkId, CollectionId, ManifestId};
 
 /// That nobody names a row of `chunk`.
 macro_rules! nobody_names {
@@ -50,7 +50,7 @@ impl std::ops::AddAssign for Amount {
 
 impl Index {
     /// Marks snapshots deleted and tells of it, in one transaction. Their lists of chunks are forgotten if no other snapshot names
-    /// them; chunks stay. Afterwards the caller removes the manifest files. Answers those that were there.
+    /// them; chunks stay. Afterwards the caller removes the manifest files. Answers those that were there; what is pinned stays.
     ///
     /// # Errors
     /// [`IndexError`]; then nothing was removed.
@@ -59,7 +59,8 @@ impl Index {
         let mut removed = Vec::new();
         for snapshot in ids {
             let row = sqlx::query(
-                "UPDATE snapshot SET deleted = 1, complete = 0 WHERE id = ?1 AND deleted = 0 RETURNING no, announced",
+                "UPDATE snapshot SET deleted = 1, complete = 0 WHERE id = ?1 AND deleted = 0
+                   AND NOT EXISTS (SELECT 1 FROM snapshot_mark WHERE snapshot = ?1 AND pinned) RETURNING no, announced",
             )
             .bind(snapshot.as_bytes().to_vec())
             .fetch_optional(&mut *tx)
@@ -92,12 +93,11 @@ impl Index {
         rows.iter().map(|row| id(row, "id", ManifestId::from_slice)).collect()
     }
 
-    /// Marks chunks that nobody names and that were not marked before, and takes those that are named again off the mark. Answers what is
-    /// marked now.
+    /// Marks chunks that nobody names and that were not marked before, and takes those that are named again off the mark.
     ///
     /// # Errors
     /// [`IndexError`].
-    pub async fn note_unnamed(&self, now: Timestamp) -> Result<Amount, IndexError> {
+    pub async fn note_unnamed(&self, now: Timestamp) -> Result<(), IndexError> {
         let mut tx = self.begin().await?;
         forget_missing(&mut tx).await?;
         sqlx::query(concat!(
@@ -115,22 +115,15 @@ impl Index {
         .bind(nanos(now))
         .execute(&mut *tx)
         .await?;
-        let row = sqlx::query(
-            "SELECT count(*) AS number, coalesce(sum(size), 0) AS bytes FROM unnamed_chunk JOIN chunk ON no = chunk_no",
-        )
-        .fetch_one(&mut *tx)
-        .await?;
-        let marked = amount(&row)?;
-        tx.commit().await?;
-        Ok(marked)
+        Ok(tx.commit().await?)
     }
 
     /// Marks files that the index does not know and that were not marked before; those that it knows, or that are not there any more,
-    /// are taken off the mark. `files`: everything that is there, with its size. Answers what is marked now.
+    /// are taken off the mark. `files`: everything that is there, with its size.
     ///
     /// # Errors
     /// [`IndexError`].
-    pub async fn note_unknown(&self, files: &[(ChunkId, u64)], now: Timestamp) -> Result<Amount, IndexError> {
+    pub async fn note_unknown(&self, files: &[(ChunkId, u64)], now: Timestamp) -> Result<(), IndexError> {
         let mut unknown = Vec::new();
         for batch in files.chunks(BATCH) {
             let rows = sqlx::query(
@@ -144,15 +137,12 @@ impl Index {
                 unknown.push((row.try_get::<String, _>("id")?, row.try_get::<i64, _>("size")?));
             }
         }
-        let mut total = Amount::default();
         let mut tx = self.begin().await?;
         sqlx::query("CREATE TEMP TABLE IF NOT EXISTS found_file (id BLOB PRIMARY KEY) WITHOUT ROWID")
             .execute(&mut *tx)
             .await?;
         sqlx::query("DELETE FROM found_file").execute(&mut *tx).await?;
         for batch in unknown.chunks(BATCH) {
-            total.chunks += batch.len() as u64;
-            total.bytes += batch.iter().map(|(_, size)| size.unsigned_abs()).sum::<u64>();
             let batch = to_json(&batch);
             sqlx::query("INSERT OR IGNORE INTO found_file (id) SELECT unhex(value ->> 0) FROM json_each(?1)")
                 .bind(batch.clone())
@@ -169,8 +159,7 @@ impl Index {
         }
         sqlx::query("DELETE FROM unknown_file WHERE id NOT IN (SELECT id FROM found_file)").execute(&mut *tx).await?;
         sqlx::query("DELETE FROM found_file").execute(&mut *tx).await?;
-        tx.commit().await?;
-        Ok(total)
+        Ok(tx.commit().await?)
     }
 
     /// Forgets some of the chunks that have been marked since `until` or longer and that nobody names: they are files that the index does
@@ -245,6 +234,37 @@ impl Index {
                AND NOT EXISTS (SELECT 1 FROM axon_item_chunk WHERE chunk = chunk.id)",
         )
         .bind(to_json(&ids))
+        .fetch_one(&self.pool)
+        .await?;
+        amount(&row)
+    }
+
+    /// What a collection's snapshots name and is here, lists of chunks included.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn named_by(&self, collection: &CollectionId) -> Result<Amount, IndexError> {
+        let row = sqlx::query(
+            "WITH list AS (SELECT DISTINCT segment_no AS no FROM snapshot_segment JOIN snapshot ON snapshot.no = snapshot_no
+               JOIN collection ON collection.no = collection_no WHERE collection.id = ?1)
+             SELECT count(*) AS number, coalesce(sum(size), 0) AS bytes FROM chunk
+             WHERE state > 0 AND (no IN list OR no IN (SELECT chunk_no FROM segment_chunk WHERE segment_no IN list))",
+        )
+        .bind(collection.as_bytes().to_vec())
+        .fetch_one(&self.pool)
+        .await?;
+        amount(&row)
+    }
+
+    /// What is marked: chunks that nobody names, and files that the index does not know.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn unnamed(&self) -> Result<Amount, IndexError> {
+        let row = sqlx::query(
+            "SELECT count(*) AS number, coalesce(sum(size), 0) AS bytes FROM (
+               SELECT size FROM unnamed_chunk JOIN chunk ON no = chunk_no UNION ALL SELECT size FROM unknown_file)",
+        )
         .fetch_one(&self.pool)
         .await?;
         amount(&row)

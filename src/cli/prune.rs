@@ -1,0 +1,151 @@
+//! `bulbil prune`: what goes, why the rest stays, and the space that it frees.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde_json::json;
+
+use crate::backup::create::moment;
+use crate::backup::prune::{CollectionPlan, PrunePlan, Pruned, apply, plan};
+use crate::backup::select;
+use crate::clock::Clock;
+use crate::domain::retention::Reason;
+use crate::store::Store;
+use crate::store::index::{Collection, Retention};
+
+use super::admin::AdminClient;
+use super::args::PruneArgs;
+use super::context::Context;
+use super::output::{Outcome, bytes, count};
+use super::retention::{in_words, refuse_empty};
+
+/// Plans, shows, and does it.
+pub async fn run(args: PruneArgs, context: &Context) -> anyhow::Result<Outcome> {
+    let store = context.store().await?;
+    let otherwise = args.keep.policy();
+    refuse_empty(otherwise.as_ref())?;
+    let collections = collections(&store, &args.collections).await?;
+    let now = context.clock.now();
+    let plan = plan(&store, &collections, otherwise.as_ref(), now).await?;
+    for collection in &plan.collections {
+        show(collection, args.dry_run || args.explain, context);
+    }
+    let grace = args.grace;
+    let pruned = match args.dry_run {
+        true => {
+            let freed = bytes(plan.freed.bytes);
+            context.output.line(match plan.removed().count() as u64 {
+                0 => "nothing would be removed".to_owned(),
+                n => format!("{} would be removed, which frees {freed}", count(n, "snapshot")),
+            });
+            None
+        }
+        false => {
+            let (progress, cancel) = (context.progress(), context.cancellation());
+            let grace = SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX);
+            let pruned = apply(&store, &plan, grace, now, &*progress, &cancel).await?;
+            progress.finish();
+            if pruned.snapshots > 0 {
+                AdminClient::feed_changed(&store).await;
+            }
+            say(&pruned, args.grace, context);
+            Some(pruned)
+        }
+    };
+    context.output.document("prune", document(&plan, pruned.as_ref()), &[]);
+    Ok(match pruned {
+        Some(pruned) if pruned.swept.postponed && pruned.waiting.chunks > 0 && grace.is_zero() => {
+            Outcome::NotEverything
+        }
+        _ => Outcome::Done,
+    })
+}
+
+/// The collections that are named, or all.
+pub(super) async fn collections(store: &Store, names: &[String]) -> anyhow::Result<Vec<Collection>> {
+    if names.is_empty() {
+        return Ok(store.index.collections().await?);
+    }
+    let mut collections = Vec::new();
+    for name in names {
+        collections.push(select::collection(store, name).await?);
+    }
+    Ok(collections)
+}
+
+fn show(plan: &CollectionPlan, all: bool, context: &Context) {
+    let out = &context.output;
+    let kept = Retention { policy: plan.policy.clone(), zone: plan.zone.clone() };
+    let gone = plan.snapshots.iter().filter(|snapshot| snapshot.goes()).count() as u64;
+    out.line(format!(
+        "{}: {}; {} of {} go",
+        plan.name,
+        in_words(&kept),
+        gone,
+        count(plan.snapshots.len() as u64, "snapshot")
+    ));
+    // What stays because everything does says nothing.
+    if plan.policy.is_none() {
+        return;
+    }
+    for snapshot in plan.snapshots.iter().filter(|snapshot| all || snapshot.goes()) {
+        let what = if snapshot.goes() { "remove" } else { "keep  " };
+        let reasons: Vec<String> = snapshot.stays.iter().map(Reason::to_string).collect();
+        let why = if snapshot.goes() && snapshot.partial { "partial".to_owned() } else { reasons.join(", ") };
+        let name = format!("{}@{}", plan.name, snapshot.sequence);
+        let made = moment(snapshot.created_at);
+        out.line(format!("  {what}  {name}  {made}  {why}").trim_end());
+    }
+}
+
+fn say(pruned: &Pruned, grace: Duration, context: &Context) {
+    let out = &context.output;
+    let swept = &pruned.swept;
+    out.line(format!(
+        "removed {}; freed {} ({})",
+        count(pruned.snapshots, "snapshot"),
+        bytes(swept.removed.bytes),
+        count(swept.removed.chunks, "chunk")
+    ));
+    if swept.postponed {
+        out.remark("something is being stored here at this moment: what is due is removed by the next 'bulbil prune'");
+    } else if pruned.waiting.chunks > 0 {
+        out.line(format!(
+            "{} ({}) are needed by nobody any more: a 'bulbil prune' removes them once that is so for {}",
+            bytes(pruned.waiting.bytes),
+            count(pruned.waiting.chunks, "chunk"),
+            in_hours(grace)
+        ));
+    }
+}
+
+fn in_hours(grace: Duration) -> String {
+    match grace.as_secs() {
+        secs if secs >= 3600 && secs % 3600 == 0 => count(secs / 3600, "hour"),
+        secs => count(secs, "second"),
+    }
+}
+
+fn document(plan: &PrunePlan, pruned: Option<&Pruned>) -> serde_json::Value {
+    let collection = |plan: &CollectionPlan| {
+        let snapshots: Vec<_> = plan
+            .snapshots
+            .iter()
+            .map(|snapshot| {
+                json!({
+                    "id": snapshot.id, "sequence": snapshot.sequence, "created_at": snapshot.created_at, "partial": snapshot.partial,
+                    "tags": snapshot.tags, "goes": snapshot.goes(), "stays": snapshot.stays,
+                })
+            })
+            .collect();
+        json!({ "collection": plan.name, "id": plan.id, "policy": plan.policy, "time_zone": plan.zone, "snapshots": snapshots })
+    };
+    let done = pruned.map(|pruned| {
+        json!({
+            "snapshots": pruned.snapshots, "freed": pruned.swept.removed, "postponed": pruned.swept.postponed, "waiting": pruned.waiting,
+        })
+    });
+    json!({
+        "collections": plan.collections.iter().map(collection).collect::<Vec<_>>(), "would_free": plan.freed, "done": done,
+    })
+}
