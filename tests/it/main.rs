@@ -15,6 +15,7 @@ mod proofs;
 mod push;
 mod reconcile;
 mod replicate;
+mod retention;
 mod shared;
 mod standby;
 mod succession;

@@ -222,7 +222,7 @@ impl Index {
     /// [`IndexError`].
     pub async fn only_in(&self, ids: &[ManifestId]) -> Result<Amount, IndexError> {
         let row = sqlx::query(
-            "WITH gone AS (SELECT no FROM json_each(?1) wanted JOIN snapshot ON id = unhex(wanted.value)),
+            "WITH gone AS (SELECT no FROM json_each(?1) wanted JOIN snapshot ON snapshot.id = unhex(wanted.value)),
                list AS (SELECT segment_no AS no, max(snapshot_no NOT IN gone) AS stays FROM snapshot_segment GROUP BY segment_no),
                freed AS (
                  SELECT no FROM list WHERE NOT stays
