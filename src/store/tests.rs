@@ -7,7 +7,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::index::{IndexError, Peer, StandbySettings};
+use super::index::{IndexError, Mark, Peer, Retention, StandbySettings};
 use super::testing::{Made, MakeSnapshot, TestStore, cursor, envelope_key, everything, peer};
 use super::*;
 use crate::domain::crypto::sign::IdentityKey;
@@ -237,6 +237,9 @@ enum Step {
     Peer,
     Rename,
     Standby,
+    Mark { collection: usize, pinned: bool },
+    Retention,
+    Remove { collection: usize },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -249,6 +252,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Peer),
         1 => Just(Step::Rename),
         1 => Just(Step::Standby),
+        1 => (0usize..2, any::<bool>()).prop_map(|(collection, pinned)| Step::Mark { collection, pinned }),
+        1 => Just(Step::Retention),
+        2 => (0usize..2).prop_map(|collection| Step::Remove { collection }),
     ]
 }
 
@@ -303,6 +309,37 @@ async fn replay(test: &TestStore, steps: &[Step]) {
             Step::Standby => {
                 let settings = StandbySettings { into: format!("/srv/{at}%\u{e4}").into(), hook: None };
                 store.index.set_standby(&own[at % 2], Some(&settings)).await.unwrap();
+            }
+            Step::Mark { collection, pinned } => {
+                let Some(made) = &last[*collection] else { continue };
+                let tag = format!("t{at}").parse().unwrap();
+                let change = |mark: &mut Mark| {
+                    mark.pinned = *pinned;
+                    mark.tags.insert(tag);
+                };
+                store.index.mark(&made.signed.id, change).await.unwrap();
+                store.index.note_verified(&[made.signed.id], made.signed.manifest.created_at).await.unwrap();
+            }
+            Step::Retention => {
+                let retention = Retention { zone: format!("Zone/{at}"), ..Retention::default() };
+                store.index.set_retention(&own[at % 2], Some(&retention)).await.unwrap();
+            }
+            Step::Remove { collection } => {
+                // All but the newest one, of our own and of theirs; some may be pinned.
+                for id in [own[*collection], theirs[*collection]] {
+                    let mut snapshots = store.index.snapshots(Some(&id)).await.unwrap();
+                    snapshots.pop();
+                    let ids: Vec<_> = snapshots.iter().map(|snapshot| snapshot.id).collect();
+                    for id in store.index.remove_snapshots(&ids).await.unwrap() {
+                        store.manifests.remove(&id).unwrap();
+                    }
+                }
+                let now = "2026-11-23T00:00:00Z".parse().unwrap();
+                store.index.note_unnamed(now).await.unwrap();
+                let mut files = Vec::new();
+                store.chunks.list(&mut |id, size| files.push((id, size))).unwrap();
+                store.index.note_unknown(&files, now).await.unwrap();
+                assert!(!store.sweep(now, || false).await.unwrap().postponed);
             }
         }
     }

@@ -22,7 +22,7 @@ mod plan;
 mod read;
 mod tree;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -240,8 +240,11 @@ pub async fn create_with(
         return Err(CreateError::Cancelled);
     }
     let (signed, statistics) = committer.commit(&gathered, partial).await?;
-    if gathered.sparse != sparse {
-        store.index.set_sparse_chunks(&collection.id, &gathered.sparse).await?;
+    // Those that were avoided stay so as long as they are there: with the next snapshot that found something in one, it would live on.
+    let avoided: BTreeSet<ChunkId> = sparse.iter().chain(&gathered.sparse).copied().collect();
+    if avoided.len() != sparse.len() {
+        let avoided: Vec<ChunkId> = avoided.into_iter().collect();
+        store.index.set_sparse_chunks(&collection.id, &avoided).await?;
     }
     let (sequence, beside) = (signed.manifest.sequence, committer.beside());
     Ok(Created { id: signed.id, sequence, partial, beside, statistics, took: started.elapsed() })

@@ -34,7 +34,7 @@ impl Index {
         self.missing(SEGMENT, None, limit).await
     }
 
-    /// Chunks of a collection of which its newest snapshot uses little. Sorted.
+    /// Chunks of a collection of which its newest snapshot, or one before, used little. Sorted.
     ///
     /// # Errors
     /// [`IndexError`].
