@@ -100,11 +100,10 @@ impl Index {
     pub async fn note_unnamed(&self, now: Timestamp) -> Result<(), IndexError> {
         let mut tx = self.begin().await?;
         forget_missing(&mut tx).await?;
-        sqlx::query(concat!(
-            "DELETE FROM unnamed_chunk WHERE chunk_no NOT IN (SELECT no FROM chunk WHERE ",
-            nobody_names!("chunk"),
-            ")"
-        ))
+        sqlx::query(
+            "DELETE FROM unnamed_chunk WHERE EXISTS (SELECT 1 FROM segment_chunk named WHERE named.chunk_no = unnamed_chunk.chunk_no)
+               OR EXISTS (SELECT 1 FROM chunk JOIN axon_item_chunk item ON item.chunk = chunk.id WHERE chunk.no = unnamed_chunk.chunk_no)",
+        )
         .execute(&mut *tx)
         .await?;
         sqlx::query(concat!(
