@@ -16,7 +16,7 @@ use bulbil::domain::retention::Policy;
 use bulbil::monitor::Tally;
 use bulbil::store::Store;
 use bulbil::store::index::Collection;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -306,7 +306,7 @@ async fn a_second_prune_is_refused_and_says_so() {
     let _lock = aged.store.lock_prune().unwrap();
     let plan = aged.plan(None).await;
     let (tally, cancel) = (Tally::default(), CancellationToken::new());
-    let refused = apply(&aged.store, &plan, NONE, Timestamp::now(), &tally, &cancel).await.unwrap_err();
+    let refused = apply(&aged.store, &plan, NONE, aged.clock.now(), &tally, &cancel).await.unwrap_err();
     assert!(refused.to_string().contains("another bulbil holds the prune lock"), "{refused}");
 }
 
