@@ -119,7 +119,7 @@ impl std::fmt::Display for Tag {
 pub enum Extent {
     /// Everything.
     Whole,
-    /// Everything was backed up, but not all of it is here (now).
+    /// Everything was backed up, but not all of it is here (now), or its key is not.
     Incomplete,
     /// Its backup was interrupted.
     Partial,

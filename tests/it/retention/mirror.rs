@@ -62,6 +62,13 @@ async fn a_mirror_keeps_what_its_source_removed_until_it_is_told_otherwise() {
     assert_eq!(b.store.index.snapshots(None).await.unwrap().len(), 4);
     verified(&b.store).await;
 
+    // Without its key the newest one is of no use yet: the newest that can be read stays, too.
+    b.store.index.keys_lost(&made[3..]).await.unwrap();
+    let collections = b.store.index.collections().await.unwrap();
+    let would = plan(&b.store, &collections, Some(&last(1)), b.clock.now()).await.unwrap();
+    assert_eq!(would.removed().map(|snapshot| snapshot.id).collect::<Vec<_>>(), made[..2]);
+    b.store.index.keys_arrived(&made[3..]).await.unwrap();
+
     let retention = Retention { policy: Some(last(2)), zone: "UTC".into() };
     b.store.index.set_retention(&notes.id, Some(&retention)).await.unwrap();
     assert_eq!(prune(&b, None).await, 2);
