@@ -53,6 +53,8 @@ pub struct VerifyReport {
     pub damaged: Vec<ChunkId>,
     /// Snapshots that cannot be restored whole because of that.
     pub affected: Vec<ManifestId>,
+    /// Snapshots of which every byte was read, and is what it was. None if only the structure was looked at.
+    pub verified: Vec<ManifestId>,
 }
 
 /// Why it could not be found out.
@@ -91,7 +93,14 @@ pub async fn verify(
         snapshots.retain(|snapshot| snapshot.id == only);
     }
     let known = store.index.present_chunks().await?.into_iter().collect();
-    let run = Run { store: store.clone(), monitor, cancel: cancel.clone(), data: options.data, known };
+    let run = Run {
+        store: store.clone(),
+        monitor,
+        cancel: cancel.clone(),
+        data: options.data,
+        known,
+        closed: Mutex::default(),
+    };
     let (report, bad) =
         tokio::task::spawn_blocking(move || run.all(&snapshots)).await.map_err(|_| VerifyError::Died)??;
     if !bad.is_empty() {
@@ -107,6 +116,8 @@ struct Run {
     data: bool,
     /// What the index believes to be here.
     known: HashSet<ChunkId>,
+    /// Chunks whose bytes are right and that do not open.
+    closed: Mutex<Vec<ChunkId>>,
 }
 
 /// What has to be looked at: a chunk or a segment.
@@ -155,6 +166,10 @@ impl Run {
         report.affected.extend(affected);
         report.affected.sort();
         report.affected.dedup();
+        let closed = self.closed.lock().expect("no holder of this lock can panic");
+        let at_fault: HashSet<ManifestId> = closed.iter().filter_map(|id| users.get(id)).flatten().copied().collect();
+        let affected = &report.affected;
+        report.verified.retain(|id| affected.binary_search(id).is_err() && !at_fault.contains(id));
         Ok((report, bad))
     }
 
@@ -190,7 +205,12 @@ impl Run {
         }
         match OpenSnapshot::open(&self.store, &snapshot.id) {
             Ok(open) => match self.tree(&open, seen, items, report) {
-                Ok(()) => report.read += 1,
+                Ok(()) => {
+                    report.read += 1;
+                    if self.data && snapshot.complete {
+                        report.verified.push(snapshot.id);
+                    }
+                }
                 // A snapshot that is still being fetched has no whole tree yet, and that is no fault.
                 Err(_) if !snapshot.complete => {}
                 Err(error) => {
@@ -355,6 +375,7 @@ impl Run {
             if let Err(error) = opened {
                 // The bytes are right, so this copy is as good as any: the snapshot is at fault.
                 self.problem(format!("chunk {}", item.id.short()), error.to_string());
+                self.closed.lock().expect("no holder of this lock can panic").push(item.id);
             }
         }
         Finding::Good

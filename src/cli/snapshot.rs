@@ -10,10 +10,13 @@ use super::args::SnapshotCommand;
 use super::context::Context;
 use super::output::Outcome;
 
+/// What is done to a mark.
+type Change = Box<dyn FnOnce(&mut Mark) + Send>;
+
 /// Changes what is known of a snapshot beside its content.
 pub async fn run(command: SnapshotCommand, context: &Context) -> anyhow::Result<Outcome> {
     let store = context.store().await?;
-    let (text, change): (String, Box<dyn FnOnce(&mut Mark) + Send>) = match command {
+    let (text, change): (String, Change) = match command {
         SnapshotCommand::Pin(args) => (args.snapshot, Box::new(|mark| mark.pinned = true)),
         SnapshotCommand::Unpin(args) => (args.snapshot, Box::new(|mark| mark.pinned = false)),
         SnapshotCommand::Tag(args) => (args.snapshot, Box::new(move |mark| mark.tags.extend(args.tags))),

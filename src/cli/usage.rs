@@ -47,7 +47,7 @@ fn show(usage: &Usage, context: &Context) {
         .map(|folder| [bytes(folder.stored_bytes), bytes(folder.bytes), number(folder.files), folder.path.clone()])
         .collect();
     if !rows.is_empty() {
-        rows.push([bytes(usage.other_bytes), String::new(), String::new(), "(names, attributes, lists)".to_owned()]);
+        rows.push([bytes(usage.other_bytes), String::new(), String::new(), "(everything else)".to_owned()]);
         out.table(&["stored", "size", "files", "folder"].map(str::to_owned), &rows);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::backup::select;
 use crate::backup::verify::{VerifyOptions, verify};
+use crate::clock::Clock;
 
 use super::args::VerifyArgs;
 use super::context::Context;
@@ -17,6 +18,7 @@ pub async fn run(args: VerifyArgs, context: &Context) -> anyhow::Result<Outcome>
     }
     let progress = context.progress();
     let report = verify(&store, &options, progress.clone(), &context.cancellation()).await?;
+    store.index.note_verified(&report.verified, context.clock.now()).await?;
     progress.finish();
     let problems = progress.problems();
     let out = &context.output;

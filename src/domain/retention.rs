@@ -119,7 +119,7 @@ impl std::fmt::Display for Tag {
 pub enum Extent {
     /// Everything.
     Whole,
-    /// Everything was backed up, but not all of it is here (now).
+    /// Everything was backed up, but not all of it is here (now), or its key is not.
     Incomplete,
     /// Its backup was interrupted.
     Partial,
@@ -239,6 +239,9 @@ pub enum Verdict {
     Remove,
 }
 
+/// How many buckets, which one a moment falls into, and what to say of it.
+type Rule = (u32, fn(&Zoned) -> String, fn(String) -> Reason);
+
 /// Decides about all snapshots of one collection, in their order. Without a policy nothing goes.
 ///
 /// `zone` says when days begin, `now` what counts as the future: what a wrong clock put there does not make others old.
@@ -265,7 +268,7 @@ pub fn decide(snapshots: &[Candidate], policy: Option<&Policy>, zone: &TimeZone,
         let kept = snapshot.tags.intersection(&policy.tags);
         reasons[*at].extend(kept.map(|tag| Reason::Tagged { tag: tag.clone() }));
     }
-    let rules: [(u32, fn(&Zoned) -> String, fn(String) -> Reason); 5] = [
+    let rules: [Rule; 5] = [
         (policy.hourly, hour, |bucket| Reason::Hourly { bucket }),
         (policy.daily, day, |bucket| Reason::Daily { bucket }),
         (policy.weekly, week, |bucket| Reason::Weekly { bucket }),

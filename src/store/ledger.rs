@@ -1,6 +1,6 @@
 //! The ledger: what the index knows and nothing else in a home does (R7).
 //!
-//! `keys/ledger`, sealed JSON: collections with their names and settings, pins and tags of snapshots, peers with their trust, the feed's id. Every
+//! `keys/ledger`, sealed JSON: collections with their names and settings, pins and tags of snapshots, which ones were removed, peers with their trust, the feed's id. Every
 //! change of those rewrites it, inside the index's transaction and before its commit: whatever the index says, the
 //! ledger says too. Cursors are not in it: after a rebuild peers are read from the beginning, which costs a list.
 
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::index::axon::AxonPeer;
-use super::index::{Collection, Marked, Peer};
+use super::index::{Collection, Marked, Peer, Removed};
 use super::{Home, Keys, StoreError, entropy, files};
 use crate::domain::id::FeedId;
 use crate::domain::succession::SignedStatement;
@@ -42,6 +42,9 @@ pub(super) struct Ledger {
     /// What is known of snapshots beside their manifests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub marks: Vec<Marked>,
+    /// Snapshots that were removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<Removed>,
 }
 
 impl Ledger {
@@ -59,6 +62,7 @@ impl Ledger {
             statements,
             axon_peers: Vec::new(),
             marks: Vec::new(),
+            removed: Vec::new(),
         }
     }
 
@@ -66,8 +70,8 @@ impl Ledger {
         Self { axon_peers, ..self }
     }
 
-    pub(super) fn with_marks(self, marks: Vec<Marked>) -> Self {
-        Self { marks, ..self }
+    pub(super) fn with_snapshots(self, marks: Vec<Marked>, removed: Vec<Removed>) -> Self {
+        Self { marks, removed, ..self }
     }
 }
 

@@ -13,7 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{Home, StoreError, files};
+use super::{ChunkStoreError, Home, StoreError, files};
 
 /// How often a taken lock is tried again before it counts as taken: somebody may just be looking whether it is.
 const ATTEMPTS: u32 = 5;
@@ -82,17 +82,20 @@ pub(super) fn lock_backup(home: &Home) -> Result<BackupLock, StoreError> {
 }
 
 /// Keeps what nobody names from being removed; waits while some of it is just being removed.
-pub(super) fn hold_chunks(home: &Home) -> Result<ChunkHold, StoreError> {
+pub(super) fn hold_chunks(home: &Home) -> Result<ChunkHold, ChunkStoreError> {
     let path = home.lock("sweep");
-    let file = open(&path)?;
+    let fail = |cause| ChunkStoreError::Io { what: "wait for", path: path.clone(), cause };
+    let file = open(&path).map_err(fail)?;
     for attempt in 1.. {
         match flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => break,
             Err(Errno::WOULDBLOCK | Errno::INTR) if attempt < SWEEP_ATTEMPTS => std::thread::sleep(PAUSE),
             Err(Errno::WOULDBLOCK | Errno::INTR) => {
-                return Err(StoreError::Busy { what: "sweep".to_owned(), pid: None });
+                return Err(fail(std::io::Error::other(
+                    "chunks are being removed for an unusually long time: try again",
+                )));
             }
-            Err(error) => return Err(StoreError::io("lock", &path, error.into())),
+            Err(error) => return Err(fail(error.into())),
         }
     }
     Ok(ChunkHold(file))
@@ -101,7 +104,7 @@ pub(super) fn hold_chunks(home: &Home) -> Result<ChunkHold, StoreError> {
 /// The moment to remove what nobody names; `None` while somebody stores something.
 pub(super) fn sweep_gate(home: &Home) -> Result<Option<SweepGate>, StoreError> {
     let path = home.lock("sweep");
-    let file = open(&path)?;
+    let file = open(&path).map_err(|cause| StoreError::io("open", &path, cause))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(SweepGate(file))),
         Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(None),
@@ -154,20 +157,17 @@ pub(super) fn running_server(home: &Home) -> Option<ServerInfo> {
     (Some(info.pid) == pid_in(&mut lock)).then_some(info)
 }
 
-fn open(path: &Path) -> Result<File, StoreError> {
-    let fail = |what, cause| StoreError::io(what, path, cause);
+fn open(path: &Path) -> std::io::Result<File> {
     // A copy of a home may lack the folder: it holds nothing worth copying.
     if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir).map_err(|cause| fail("create", cause))?;
+        std::fs::create_dir_all(dir)?;
     }
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    options.open(path).map_err(|cause| fail("open", cause))
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 fn take(path: &Path) -> Result<File, StoreError> {
     let fail = |what, cause| StoreError::io(what, path, cause);
-    let mut file = open(path)?;
+    let mut file = open(path).map_err(|cause| fail("open", cause))?;
     for attempt in 1.. {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => break,

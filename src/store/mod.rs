@@ -352,8 +352,8 @@ impl Store {
     /// them. A backup holds it by its own lock.
     ///
     /// # Errors
-    /// [`StoreError::Busy`], [`StoreError::Io`].
-    pub fn hold_chunks(&self) -> Result<ChunkHold, StoreError> {
+    /// [`ChunkStoreError::Io`].
+    pub fn hold_chunks(&self) -> Result<ChunkHold, ChunkStoreError> {
         lock::hold_chunks(&self.home)
     }
 

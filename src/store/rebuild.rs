@@ -87,6 +87,7 @@ async fn fill(
 ) -> Result<(), StoreError> {
     let mut contents = index.fill().await?;
     contents.add_statements(&keys.renewals).await?;
+    let mut removed = HashSet::new();
     if let Some(ledger) = LedgerFile::new(home, keys.clone()).load()? {
         for collection in ledger.collections {
             let origin = founder(&collection);
@@ -107,6 +108,10 @@ async fn fill(
         for marked in &ledger.marks {
             contents.add_mark(marked).await?;
         }
+        for gone in &ledger.removed {
+            contents.add_removed(gone).await?;
+            removed.insert(gone.snapshot);
+        }
     } else {
         report
             .problems
@@ -120,6 +125,8 @@ async fn fill(
     report.chunks = present.len() as u64;
 
     let mut loaded = load_manifests(&ManifestFiles::new(home.manifests()), report)?;
+    // A kill left their files: the next prune removes them.
+    loaded.retain(|(signed, _)| !removed.contains(&signed.id));
     loaded.sort_by_key(|(signed, _)| (signed.manifest.collection, signed.manifest.sequence, signed.id));
     let mut own = Vec::new();
     for (signed, envelopes) in loaded {

@@ -131,7 +131,10 @@ impl Scheduler {
     pub async fn step(&self, lane: Lane, cancel: &CancellationToken) -> Result<u64, IndexError> {
         let mut begun = 0;
         for collection in self.store.index.collections().await? {
-            for scheduled in collection.upkeep.scheduled.iter().filter(|scheduled| lane.has(scheduled.work)) {
+            // Whose leader is another one now gets its snapshots there.
+            let led_here = self.store.keys.is_ours(&collection.origin);
+            let is_mine = |one: &&Scheduled| lane.has(one.work) && (one.work != Work::Backup || led_here);
+            for scheduled in collection.upkeep.scheduled.iter().filter(is_mine) {
                 if cancel.is_cancelled() {
                     return Ok(begun);
                 }

@@ -46,7 +46,8 @@ pub async fn look(store: &Store, bounds: Bounds, now: Timestamp) -> Result<Vec<A
         if let Some(message) = late(store, &collection, now).await? {
             add(AlertKind::Late, name.clone(), message);
         }
-        for work in Work::ALL {
+        let led_here = store.keys.is_ours(&collection.origin);
+        for work in Work::ALL.into_iter().filter(|work| *work != Work::Backup || led_here) {
             let Some(message) = failed(store, &collection, work).await? else { continue };
             add(AlertKind::Failed, format!("{name}: {work}"), message);
         }
@@ -55,7 +56,7 @@ pub async fn look(store: &Store, bounds: Bounds, now: Timestamp) -> Result<Vec<A
             add(AlertKind::Shrunk, name.clone(), flagged);
         }
         let (lost, _) = store.index.count_missing(Some(&collection.id)).await?;
-        if lost > 0 && store.keys.is_ours(&collection.origin) && away.is_none() {
+        if lost > 0 && led_here && away.is_none() {
             let message = format!(
                 "{lost} chunks of it are lost here: 'bulbil fetch' gets them if a peer has them, the next backup stores anew what is still there"
             );

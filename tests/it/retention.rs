@@ -16,7 +16,7 @@ use bulbil::domain::retention::Policy;
 use bulbil::monitor::Tally;
 use bulbil::store::Store;
 use bulbil::store::index::Collection;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -187,6 +187,44 @@ async fn row_25_the_last_verified_snapshot_is_never_removed() {
     assert_eq!(aged.sequences(&notes).await, [2, 5]);
 }
 
+#[test]
+fn row_25_what_verify_found_whole_stays_although_what_came_after_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (home, source) = (dir.path().join("home"), dir.path().join("source"));
+    fs::create_dir(&source).unwrap();
+    init(&home, "alpha");
+    expect(0, &home, &["collection", "add", "notes", source.to_str().unwrap()]);
+    let mut names = BTreeSet::new();
+    for n in 0..3 {
+        fs::write(source.join("a"), noise(n, 300_000)).unwrap();
+        expect(0, &home, &["backup", "-q"]);
+        let now = stored(&home).1;
+        if n == 1 {
+            expect(0, &home, &["verify", "--data"]);
+            assert!(json(&home, &["snapshots"])[1]["verified_at"].is_string());
+        }
+        if n == 2 {
+            for new in now.difference(&names) {
+                let path = home.join("chunks").join(&new[..2]).join(&new[2..4]).join(new);
+                let mut bytes = fs::read(&path).unwrap();
+                bytes[10] ^= 1;
+                fs::write(&path, bytes).unwrap();
+            }
+        }
+        names = now;
+    }
+    expect(0, &home, &["prune", "-q", "--keep-last", "1", "--grace", "0s"]);
+    let found = run(&home, &["verify", "--data"]);
+    assert_eq!(found.status.code(), Some(2));
+    let left = json(&home, &["snapshots"]);
+    let left: Vec<_> =
+        left.as_array().unwrap().iter().map(|s| (s["sequence"].as_u64(), s["complete"].as_bool())).collect();
+    assert_eq!(left, [(Some(2), Some(true)), (Some(3), Some(false))]);
+    let out = dir.path().join("out");
+    expect(0, &home, &["restore", "notes@2", "--target", out.to_str().unwrap()]);
+    assert_eq!(fs::read(out.join("a")).unwrap(), noise(1, 300_000));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn row_25a_the_one_before_a_flagged_snapshot_survives_a_prune_until_the_flag_is_taken_away() {
     let aged = Aged::new().await;
@@ -268,7 +306,7 @@ async fn a_second_prune_is_refused_and_says_so() {
     let _lock = aged.store.lock_prune().unwrap();
     let plan = aged.plan(None).await;
     let (tally, cancel) = (Tally::default(), CancellationToken::new());
-    let refused = apply(&aged.store, &plan, NONE, Timestamp::now(), &tally, &cancel).await.unwrap_err();
+    let refused = apply(&aged.store, &plan, NONE, aged.clock.now(), &tally, &cancel).await.unwrap_err();
     assert!(refused.to_string().contains("another bulbil holds the prune lock"), "{refused}");
 }
 

@@ -172,6 +172,8 @@ impl Restore<'_> {
         options: &RestoreOptions,
         cancel: &CancellationToken,
     ) -> Result<RestoreReport, RestoreError> {
+        // Chunks are stored before an item names them.
+        let _hold = self.store.hold_chunks()?;
         let only = options.applet.clone();
         let read = move || {
             let entries = folder.applets(only.as_deref())?;

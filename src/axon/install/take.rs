@@ -98,6 +98,8 @@ impl TakeOver<'_> {
     /// # Errors
     /// [`InstallError`].
     pub async fn run(&self, from: &Installation, cancel: &CancellationToken) -> Result<TakeReport, InstallError> {
+        // Chunks are stored before an item names them.
+        let _hold = self.store.hold_chunks()?;
         let shelf = self.store.axon(self.collection.id);
         let (mut report, mut unread) = (TakeReport::default(), Vec::new());
         let named = records::items(&from.schema, &mut unread);

@@ -127,6 +127,8 @@ impl AxonPuller {
         wanted: &Wanted,
         cancel: &CancellationToken,
     ) -> Result<DownloadReport, PullError> {
+        // What is found here, left by somebody else, may be a part of an item before any item names it.
+        let _hold = self.store.hold_chunks()?;
         let shelf = self.store.axon(collection.id);
         let (items, candidates) = (shelf.items().await?, shelf.records(CANDIDATES).await?);
         let (store, wanted, instance) = (self.store.clone(), wanted.clone(), Arc::clone(self.caller.instance()));

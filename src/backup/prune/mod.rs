@@ -148,8 +148,10 @@ fn plan_collection(
     now: Timestamp,
 ) -> Result<CollectionPlan, PruneError> {
     let zone = zone(&retention.zone)?;
+    // A blind mirror can read none. Where some can be read, one whose key has not come yet does not stand in for them.
+    let some_readable = snapshots.iter().any(|snapshot| snapshot.has_key);
     let mut candidates: Vec<Candidate> =
-        snapshots.iter().map(|snapshot| candidate(snapshot, marks.get(&snapshot.id))).collect();
+        snapshots.iter().map(|snapshot| candidate(snapshot, some_readable, marks.get(&snapshot.id))).collect();
     candidates.sort_by_key(|candidate| (candidate.sequence, candidate.id));
     let verdicts = decide(&candidates, retention.policy.as_ref(), &zone, now);
     let planned = candidates.into_iter().zip(verdicts).map(|(candidate, verdict)| Planned {
@@ -183,8 +185,9 @@ pub fn zone(name: &str) -> Result<TimeZone, PruneError> {
     TimeZone::get(name).map_err(|_| PruneError::NoZone(name.to_owned()))
 }
 
-fn candidate(snapshot: &Snapshot, mark: Option<&Mark>) -> Candidate {
-    let extent = match (snapshot.partial, snapshot.complete) {
+fn candidate(snapshot: &Snapshot, some_readable: bool, mark: Option<&Mark>) -> Candidate {
+    let whole = snapshot.complete && (snapshot.has_key || !some_readable);
+    let extent = match (snapshot.partial, whole) {
         (true, _) => Extent::Partial,
         (false, true) => Extent::Whole,
         (false, false) => Extent::Incomplete,

@@ -255,7 +255,7 @@ proptest! {
     #[test]
     fn what_must_never_go_stays(history in history(), policy in policy()) {
         let kept = kept(&history, &policy);
-        let newest = |fits: &dyn Fn(&&Candidate) -> bool| history.iter().filter(fits).next_back();
+        let newest = |fits: &dyn Fn(&&Candidate) -> bool| history.iter().rfind(fits);
         let whole = newest(&|s| s.extent == Extent::Whole);
         let verified = newest(&|s| s.extent == Extent::Whole && s.verified_at.is_some());
         let pinned = history.iter().filter(|s| s.pinned);

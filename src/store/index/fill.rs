@@ -7,8 +7,8 @@ use sqlx::{Sqlite, Transaction};
 use super::axon::{self, AxonPeer};
 use super::snapshots::Standing;
 use super::{
-    Collection, Index, IndexError, Marked, NewCollection, Peer, chunks, collections, marks, peers, retention, runs,
-    snapshots, standbys, succession,
+    Collection, Index, IndexError, Marked, NewCollection, Peer, Removed, chunks, collections, marks, peers, prune,
+    retention, runs, snapshots, standbys, succession,
 };
 use crate::domain::id::ChunkId;
 use crate::domain::manifest::SignedManifest;
@@ -43,6 +43,11 @@ impl Contents {
     /// Adds what the ledger knows of a snapshot.
     pub(in crate::store) async fn add_mark(&mut self, marked: &Marked) -> Result<(), IndexError> {
         marks::put(&mut self.tx, &marked.snapshot, &marked.mark).await
+    }
+
+    /// Adds a snapshot that was removed, from the ledger.
+    pub(in crate::store) async fn add_removed(&mut self, removed: &Removed) -> Result<(), IndexError> {
+        prune::insert_removed(&mut self.tx, removed).await
     }
 
     /// Adds a peer from the ledger.

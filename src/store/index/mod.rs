@@ -49,6 +49,7 @@ pub(super) use marks::Marked;
 pub use peers::{Compared, Granted, Peer};
 pub use proofs::{Proof, ProofOf};
 pub use prune::Amount;
+pub(super) use prune::Removed;
 pub use retention::Retention;
 pub use runs::{Cause, Counts, Ended, Run, RunResult, SlotState};
 pub use scrub::{Due, Finding, ScrubState};
@@ -314,7 +315,10 @@ impl Index {
         let statements = succession::all(connection).await?.into_iter().map(|statement| statement.signed).collect();
         let axon_peers = axon::all_peers(connection).await?;
         let marks = marks::all(connection).await?;
-        let ledger = Ledger::new(feed, collections, peers, statements).with_axon_peers(axon_peers).with_marks(marks);
+        let removed = prune::all_removed(connection).await?;
+        let ledger = Ledger::new(feed, collections, peers, statements)
+            .with_axon_peers(axon_peers)
+            .with_snapshots(marks, removed);
         tokio::task::spawn_blocking(move || file.save(&ledger))
             .await
             .expect("writing the ledger does not panic")

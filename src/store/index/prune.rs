@@ -14,10 +14,21 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use sqlx::{Row, Sqlite, SqliteConnection, Transaction};
 
-use super::{BATCH, Index, IndexError, chunks, feed, id, marks, nanos, to_json};
-use crate::domain::id::{ChunkId, CollectionId, ManifestId};
+use super::{BATCH, Index, IndexError, chunks, feed, id, marks, moment, nanos, to_json};
+use crate::domain::id::{ChunkId, CollectionId, InstanceId, ManifestId};
+
+/// A snapshot that was removed here: it is not fetched again from those who still have it, whatever becomes of the index.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(in crate::store) struct Removed {
+    pub(in crate::store) snapshot: ManifestId,
+    collection: CollectionId,
+    maker: InstanceId,
+    sequence: u64,
+    created_at: Timestamp,
+}
 
 /// That nobody names a row of `chunk`.
 macro_rules! nobody_names {
@@ -33,7 +44,7 @@ macro_rules! nobody_names {
 }
 
 /// Chunks or files and their bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Amount {
     /// How many.
     pub chunks: u64,
@@ -100,11 +111,10 @@ impl Index {
     pub async fn note_unnamed(&self, now: Timestamp) -> Result<(), IndexError> {
         let mut tx = self.begin().await?;
         forget_missing(&mut tx).await?;
-        sqlx::query(concat!(
-            "DELETE FROM unnamed_chunk WHERE chunk_no NOT IN (SELECT no FROM chunk WHERE ",
-            nobody_names!("chunk"),
-            ")"
-        ))
+        sqlx::query(
+            "DELETE FROM unnamed_chunk WHERE EXISTS (SELECT 1 FROM segment_chunk named WHERE named.chunk_no = unnamed_chunk.chunk_no)
+               OR EXISTS (SELECT 1 FROM chunk JOIN axon_item_chunk item ON item.chunk = chunk.id WHERE chunk.no = unnamed_chunk.chunk_no)",
+        )
         .execute(&mut *tx)
         .await?;
         sqlx::query(concat!(
@@ -309,6 +319,42 @@ impl Sweep {
             .await?;
         Ok(self.tx.commit().await?)
     }
+}
+
+/// All snapshots that were removed; not partial ones, whose place another one took.
+pub(super) async fn all_removed(connection: &mut SqliteConnection) -> Result<Vec<Removed>, IndexError> {
+    let rows = sqlx::query(
+        "SELECT snapshot.id, collection.id AS collection, maker, sequence, created_at FROM snapshot
+         JOIN collection ON collection.no = collection_no WHERE deleted = 1 AND partial = 0 ORDER BY snapshot.no",
+    )
+    .fetch_all(connection)
+    .await?;
+    let read = |row| {
+        Ok(Removed {
+            snapshot: id(row, "id", ManifestId::from_slice)?,
+            collection: id(row, "collection", CollectionId::from_slice)?,
+            maker: id(row, "maker", InstanceId::from_slice)?,
+            sequence: row.try_get::<i64, _>("sequence")?.unsigned_abs(),
+            created_at: moment(row, "created_at")?,
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Adds a row for a snapshot that was removed before the index was made anew.
+pub(super) async fn insert_removed(connection: &mut SqliteConnection, removed: &Removed) -> Result<(), IndexError> {
+    sqlx::query(
+        "INSERT INTO snapshot (id, collection_no, maker, sequence, created_at, partial, chunks, chunk_bytes, has_key, complete, deleted)
+         SELECT ?1, no, ?3, ?4, ?5, 0, 0, 0, 0, 0, 1 FROM collection WHERE id = ?2 ON CONFLICT DO NOTHING",
+    )
+    .bind(removed.snapshot.as_bytes().to_vec())
+    .bind(removed.collection.as_bytes().to_vec())
+    .bind(removed.maker.as_bytes().to_vec())
+    .bind(removed.sequence as i64)
+    .bind(nanos(removed.created_at))
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Takes chunks of these rows off the mark: they are named now.
