@@ -6,18 +6,40 @@ use anyhow::bail;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::backup::create::{Created, create};
+use crate::backup::create::{Created, Extras, create_with};
 use crate::backup::select;
+use crate::domain::manifest::CaptureMode;
 use crate::monitor::{Monitor, Problem};
+use crate::source::LeftOut;
 use crate::store::Store;
 use crate::store::index::{Collection, CollectionKind};
 use crate::worker::axon;
 
 use super::admin::AdminClient;
-use super::args::BackupArgs;
+use super::args::{BackupArgs, CaptureArg};
 use super::context::Context;
 use super::output::{Outcome, bytes, count, took};
 use super::progress::Progress;
+
+/// So many things that were left out are told one by one, with `--json`.
+const LISTED: usize = 1000;
+/// And to people.
+const TOLD: usize = 20;
+
+/// What was asked for beside the collections.
+struct Options {
+    capture: Option<CaptureMode>,
+    accept_shrink: bool,
+}
+
+fn options(args: &BackupArgs, _collections: &[Collection]) -> anyhow::Result<Options> {
+    let capture = args.capture.map(|capture| match capture {
+        CaptureArg::Stopped => CaptureMode::Stopped,
+        CaptureArg::Paused => CaptureMode::Paused,
+        CaptureArg::FilesystemSnapshot => CaptureMode::FilesystemSnapshot,
+    });
+    Ok(Options { capture, accept_shrink: args.accept_shrink })
+}
 
 /// Makes a snapshot of every collection, or of those named.
 pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome> {
@@ -26,14 +48,15 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
     let cancel = context.cancellation();
     let progress = context.progress();
     let mut documents = Vec::new();
-    let mut partial = false;
+    let (mut partial, mut unsound) = (false, false);
+    let options = options(&args, &collections)?;
     let mut failed = 0;
     for collection in &collections {
         if cancel.is_cancelled() {
             break;
         }
         let before = progress.notices().len();
-        let created = match make(&store, collection, progress.clone(), &cancel, context).await {
+        let created = match make(&store, collection, &options, progress.clone(), &cancel, context).await {
             Ok(Some(created)) => created,
             Ok(None) => {
                 progress.suspend(|| {
@@ -61,15 +84,17 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
             say(collection, &created, context);
         });
         partial |= created.partial;
+        unsound |= !created.capture.is_sound();
         documents.push(json!({
             "collection": collection.name, "id": created.id, "sequence": created.sequence,
-            "partial": created.partial, "beside": created.beside, "statistics": created.statistics, "seconds": created.took.as_secs_f64(),
+            "partial": created.partial, "beside": created.beside, "statistics": created.statistics,
+            "capture": created.capture, "left_out": created.left_out.iter().take(LISTED).map(left_out_document).collect::<Vec<_>>(), "seconds": created.took.as_secs_f64(),
         }));
     }
     progress.finish();
     let problems = progress.problems();
     context.output.document("backup", documents, &problems);
-    if partial {
+    if partial || unsound {
         context.output.outcome(&problems);
         return Ok(Outcome::NotEverything);
     }
@@ -80,6 +105,7 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
 async fn make(
     store: &Store,
     collection: &Collection,
+    options: &Options,
     progress: Arc<Progress>,
     cancel: &CancellationToken,
     context: &Context,
@@ -88,7 +114,8 @@ async fn make(
     if is_axon {
         return Ok(axon::snapshot(store, collection, &*context.clock, progress, cancel).await?);
     }
-    Ok(Some(create(store, collection, &*context.clock, progress, cancel).await?))
+    let extras = Extras { capture: options.capture, accept_shrink: options.accept_shrink, ..Extras::default() };
+    Ok(Some(create_with(store, collection, extras, &*context.clock, progress, cancel).await?))
 }
 
 async fn wanted(store: &Store, names: &[String]) -> anyhow::Result<Vec<Collection>> {
@@ -122,10 +149,48 @@ fn say(collection: &Collection, created: &Created, context: &Context) {
         count(s.new_chunks, "chunk"),
         took(created.took),
     ));
+    let capture = &created.capture;
+    let passes = if capture.passes > 1 { format!(", gone through {} times", capture.passes) } else { String::new() };
+    if let Some(preset) = &capture.preset {
+        context.output.line(format!("  by {preset}, {}{passes}", capture.mode.word()));
+    }
+    for left_out in created.left_out.iter().take(TOLD) {
+        let what = format!("{} in {}", bytes(left_out.bytes), count(left_out.files, "file"));
+        context.output.line(format!("  left out: {} ({what}), by {}", left_out.path, left_out.pattern));
+    }
+    if let Some(rest) = created.left_out.get(TOLD..).filter(|rest| !rest.is_empty()) {
+        let (files, size) = rest.iter().fold((0, 0), |(files, size), one| (files + one.files, size + one.bytes));
+        let what = format!("{} in {}", bytes(size), count(files, "file"));
+        context
+            .output
+            .line(format!("  left out: {} more ({what}); --json names them", count(rest.len() as u64, "thing")));
+    }
+    for reason in &capture.inconsistent {
+        context.output.warning(format!("inconsistent: {reason}"));
+    }
+    for what in &capture.shrunk {
+        context.output.warning(format!("shrunk: {what}"));
+    }
+    if !capture.inconsistent.is_empty() {
+        context.output.warning(
+            "The snapshot is kept and marked inconsistent; earlier ones are what they were. 'bulbil check' shows all of it.",
+        );
+    }
+    if !capture.shrunk.is_empty() {
+        context.output.warning(
+            "The snapshot is kept and marked as shrunk. Look whether data was lost; if all is well, say 'bulbil backup --accept-shrink'.",
+        );
+    }
     if created.beside {
         context.output.remark("  another instance took the collection over meanwhile: it is kept, beside the line");
     }
     if created.partial {
         context.output.remark("  the next backup goes on from here");
     }
+}
+
+fn left_out_document(left_out: &LeftOut) -> serde_json::Value {
+    json!({
+        "path": left_out.path.to_string(), "pattern": left_out.pattern, "files": left_out.files, "bytes": left_out.bytes,
+    })
 }

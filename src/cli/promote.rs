@@ -117,6 +117,7 @@ fn settings(store: &Store, open: &OpenSnapshot, data: &Path) -> anyhow::Result<C
     let roots = roots.iter().map(|root| Ok(Root { name: root.name.clone(), path: path(&root.name)? }));
     let roots = roots.collect::<anyhow::Result<Vec<_>>>()?;
     Ok(CollectionSettings {
+        application: None,
         roots,
         excludes: excludes.clone(),
         level: LEVEL,
@@ -128,6 +129,7 @@ fn settings(store: &Store, open: &OpenSnapshot, data: &Path) -> anyhow::Result<C
 /// Goes on with what the snapshots hold.
 fn axon_settings(open: &OpenSnapshot) -> CollectionSettings {
     CollectionSettings {
+        application: None,
         roots: Vec::new(),
         excludes: Vec::new(),
         level: LEVEL,

@@ -12,6 +12,7 @@ mod ledger;
 mod lock;
 mod marker;
 mod onion;
+mod presets;
 mod rebuild;
 mod secrets;
 
@@ -40,6 +41,7 @@ pub use lock::{BackupLock, ServerInfo, ServerLock, StandbyLock, TorLock};
 pub use manifests::{ManifestFileError, ManifestFiles};
 pub use marker::Away;
 pub use onion::OnionName;
+pub use presets::PresetsError;
 pub use rebuild::RebuildReport;
 pub use secrets::{ChunkSecret, open_chunk_secret, seal_chunk_secret};
 pub use tree::{TreeError, TreeReader};

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 
 use crate::domain::envelope::SnapshotKey;
 use crate::domain::id::{ChunkId, ManifestId};
-use crate::domain::manifest::{self, Manifest, PrivatePart, RootRecord, SegmentSummary, SignedManifest, Statistics};
+use crate::domain::manifest::{
+    self, Capture, Manifest, PrivatePart, RootRecord, SegmentSummary, SignedManifest, Statistics,
+};
 use crate::domain::segment::{self, Segment, SegmentEntry};
 use crate::store::index::{Collection, CollectionSettings, NewChunk, NewSnapshot};
 use crate::store::{ChunkStore, ChunkStoreError, IndexError, Store, entropy};
@@ -47,6 +49,8 @@ pub struct Committer {
     supersedes: Option<ManifestId>,
     shared: SharedChunks,
     beside: bool,
+    /// How the next snapshot that is committed was taken.
+    pub capture: Option<Capture>,
 }
 
 impl Committer {
@@ -72,6 +76,7 @@ impl Committer {
             supersedes,
             shared: SharedChunks::new(),
             beside: false,
+            capture: None,
         }
     }
 
@@ -141,6 +146,7 @@ impl Committer {
             new_chunks,
             shared: &self.shared,
             supersedes: self.supersedes,
+            capture: self.capture.as_ref(),
         };
         let committed = store.index.commit_snapshot(new).await;
         if matches!(committed, Err(IndexError::Foreign { .. })) {
@@ -168,6 +174,7 @@ impl Committer {
             excludes: self.settings.excludes.clone(),
             statistics,
             padding: self.settings.padding,
+            capture: self.capture.clone(),
             tree: data_encoding::BASE64.encode(&gathered.root),
         }
     }

@@ -14,16 +14,20 @@
 
 mod bins;
 mod commit;
+mod counting; // problems are counted, and held back while it may be gone through again
 pub mod cut;
 mod dedup;
 mod flow;
+mod hooks; // commands before and after
 mod pack;
 mod plan;
 mod read;
+mod review; // whether what was read fits together, and is not much less than before
 mod tree;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,26 +41,37 @@ use crate::domain::crypto::hash::FragmentKey;
 use crate::domain::crypto::keywrap::KeyError;
 use crate::domain::crypto::recovery::RecoveryError;
 use crate::domain::id::{ChunkId, InstanceId, ManifestId};
-use crate::domain::manifest::{ManifestError, Statistics};
+use crate::domain::manifest::{Capture, CaptureMode, ManifestError, Statistics};
 use crate::domain::metadata::entry::{Entry, FileEntry};
 use crate::domain::metadata::path::TreePath;
+use crate::domain::preset::Preset;
 use crate::monitor::{Counter, Monitor, Problem};
-use crate::source::{Document, ExcludeError, Excludes, Root, WalkError, WalkOptions, walk};
+use crate::source::command::CommandError;
+use crate::source::{Document, ExcludeError, Excludes, LeftOut, Root, WalkError, WalkOptions, walk};
 use crate::store::index::{Collection, CollectionKind, CollectionSettings, Snapshot};
 use crate::store::{
-    ChunkStoreError, IndexError, ManifestFileError, Store, StoreError, TreeError, TreeReader, open_chunk_secret,
+    ChunkStoreError, IndexError, ManifestFileError, PresetsError, Store, StoreError, TreeError, TreeReader,
+    open_chunk_secret,
 };
 
+use super::check::CheckError;
 use super::open::{OpenSnapshot, OpenSnapshotError};
 use bins::{Bins, SealError, SealerContext};
 pub use commit::SharedChunks;
 use commit::{Committer, Gathered};
+use counting::{CountingMonitor, Holding};
 use cut::Gear;
 use dedup::Fragments;
-use pack::Packer;
+use hooks::Hooking;
+use pack::{Packed, Packer};
 use plan::{Earlier, Planner};
 use read::ReaderContext;
+use review::{Review, Reviewer};
 
+/// How often the folders are gone through at most, until what was read fits together.
+const PASSES: u32 = 5;
+/// How long to wait before the second pass; longer before each one after it.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Batches that the planner may be ahead of the readers.
 const BATCHES_AHEAD: usize = 24;
 
@@ -120,6 +135,29 @@ pub enum CreateError {
     /// A root's name is none.
     #[error("the root {0:?} has a name that cannot stand in a snapshot: add the collection again")]
     BadRoot(String),
+    /// The preset of the collection cannot be used.
+    #[error(transparent)]
+    Preset(#[from] PresetsError),
+    /// What was read cannot be checked.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// A hook did not do what it should.
+    #[error("no snapshot was made, because the command before it failed ({command}): {cause}")]
+    Hook {
+        /// What was run.
+        command: String,
+        /// What happened.
+        cause: CommandError,
+    },
+    /// The folder for a hook's files cannot be made.
+    #[error("cannot make the folder {} for what the hook writes", path.display())]
+    HookFolder {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: std::io::Error,
+    },
     /// It was cancelled before anything was reached.
     #[error("cancelled before anything was backed up")]
     Cancelled,
@@ -141,6 +179,10 @@ pub struct Created {
     pub beside: bool,
     /// Counts and sizes.
     pub statistics: Statistics,
+    /// How it was taken, and what is wrong with it.
+    pub capture: Capture,
+    /// What the preset's patterns and the collection's left out; only where there is a preset.
+    pub left_out: Vec<LeftOut>,
     /// How long it took.
     pub took: Duration,
 }
@@ -153,6 +195,10 @@ pub struct Extras {
     /// Chunks that were sealed elsewhere and may be in other collections, too, with their sizes. They are here; the documents say
     /// what they are.
     pub shared: SharedChunks,
+    /// What keeps the data still, if somebody says so.
+    pub capture: Option<CaptureMode>,
+    /// That there is less than before is as it should be.
+    pub accept_shrink: bool,
 }
 
 /// Makes a snapshot of `collection`.
@@ -185,7 +231,7 @@ pub async fn create_with(
     cancel: &CancellationToken,
 ) -> Result<Created, CreateError> {
     let started = Instant::now();
-    let settings = collection.settings.clone().ok_or_else(|| CreateError::NotOurs(collection.name.clone()))?;
+    let mut settings = collection.settings.clone().ok_or_else(|| CreateError::NotOurs(collection.name.clone()))?;
     if collection.origin != store.keys.instance() {
         return Err(CreateError::LedBy { name: collection.name.clone(), leader: collection.origin });
     }
@@ -193,14 +239,41 @@ pub async fn create_with(
     if settings.kind == CollectionKind::Axon && extras.documents.is_empty() {
         return Err(CreateError::Nothing(collection.name.clone()));
     }
+    let preset = settings.application.as_ref().map(|application| store.preset(&application.preset)).transpose()?;
+    if let Some(preset) = &preset {
+        let own = std::mem::replace(&mut settings.excludes, preset.patterns());
+        settings.excludes.extend(own);
+    }
     let _lock = store.lock_backup()?;
+    let hooks = Hooking::new(store, collection, &settings, preset.as_ref(), cancel)?;
+    hooks.before().await?;
+    let created = passes(store, collection, settings, preset, &hooks, extras, clock, &monitor, cancel, started).await;
+    hooks.after(&*monitor).await;
+    created
+}
+
+/// Goes through the folders until what was read fits together, and commits.
+#[expect(clippy::too_many_arguments, reason = "it is the rest of one function")]
+async fn passes(
+    store: &Store,
+    collection: &Collection,
+    settings: CollectionSettings,
+    preset: Option<Preset>,
+    hooks: &Hooking,
+    extras: Extras,
+    clock: &dyn Clock,
+    monitor: &Arc<dyn Monitor>,
+    cancel: &CancellationToken,
+    started: Instant,
+) -> Result<Created, CreateError> {
     let created_at = clock.now();
     let snapshots = store.index.snapshots(Some(&collection.id)).await?;
     let line: Vec<Snapshot> = snapshots.iter().filter(|snapshot| !snapshot.beside).cloned().collect();
-    let earlier = earlier_snapshots(store, &line);
-    let secrets = store.index.chunk_secrets(&collection.id).await?;
-    let sparse = store.index.sparse_chunks(&collection.id).await?;
-    let lost = lost_chunks(store, collection, &secrets).await?;
+    let mut earlier = Arc::new(earlier_snapshots(store, &line));
+    let reviewer = match preset {
+        Some(preset) => Some(Arc::new(Reviewer::new(store, collection, preset, &line, extras.accept_shrink).await?)),
+        None => None,
+    };
 
     // What others made beside the line does not say how ours are numbered; nor what somebody makes with a key that was replaced.
     let counts = |snapshot: &&Snapshot| !snapshot.beside || snapshot.instance == store.keys.instance();
@@ -220,31 +293,82 @@ pub async fn create_with(
     .with_shared(extras.shared);
     let mut documents = extras.documents;
     documents.sort_by(|a, b| a.path.cmp(&b.path));
-    let run = Run {
-        store: store.clone(),
-        collection: collection.clone(),
-        settings,
-        monitor,
-        cancel: cancel.clone(),
-        runtime: tokio::runtime::Handle::current(),
-        avoid: sparse.iter().copied().chain(lost).collect(),
-    };
-    let (mut committer, gathered) = tokio::task::spawn_blocking(move || {
-        let gathered = run.gather(&earlier, secrets, documents, &mut committer)?;
-        Ok::<_, CreateError>((committer, gathered))
-    })
-    .await
-    .map_err(|_| CreateError::Died)??;
-    let partial = cancel.is_cancelled();
-    if partial && gathered.packed.files + gathered.packed.directories == 0 {
-        return Err(CreateError::Cancelled);
+
+    let mut before = Packed::default();
+    let mut stored_before = (0, 0);
+    let mut last_pass: Option<Vec<u8>> = None;
+    let mut number = 1;
+    loop {
+        let secrets = store.index.chunk_secrets(&collection.id).await?;
+        let sparse = store.index.sparse_chunks(&collection.id).await?;
+        let lost = lost_chunks(store, collection, &secrets).await?;
+        let held = Arc::new(Holding::new(monitor.clone(), reviewer.is_some()));
+        let run = Run {
+            store: store.clone(),
+            collection: collection.clone(),
+            settings: settings.clone(),
+            monitor: held.clone(),
+            cancel: cancel.clone(),
+            runtime: tokio::runtime::Handle::current(),
+            avoid: sparse.iter().copied().chain(lost).collect(),
+            preset: reviewer.as_ref().map(|reviewer| reviewer.preset.clone()),
+            hook_folder: hooks.folder().map(std::path::Path::to_owned),
+            left_out: Mutex::default(),
+        };
+        let (opened, again, of_run) = (earlier.clone(), reviewer.clone(), documents.clone());
+        let pass = tokio::task::spawn_blocking(move || {
+            let gathered = run.gather(&opened, secrets, of_run, &mut committer)?;
+            let review = match &again {
+                Some(reviewer) if !run.cancel.is_cancelled() => reviewer.review(&gathered, &run.cancel)?,
+                _ => Review::default(),
+            };
+            let left_out = run.left_out.into_inner().expect("no holder of this lock can panic");
+            Ok::<_, CreateError>((committer, gathered, review, left_out))
+        });
+        let (returned, mut gathered, review, left_out) = pass.await.map_err(|_| CreateError::Died)??;
+        committer = returned;
+        let cancelled = cancel.is_cancelled();
+        if cancelled && gathered.packed.files + gathered.packed.directories == 0 {
+            return Err(CreateError::Cancelled);
+        }
+        // What is wrong and stays as it is will not get better.
+        let stands = last_pass.as_ref() == Some(&gathered.root);
+        if review.is_unsettled(gathered.problems) && !cancelled && !stands && number < PASSES {
+            before.add_work_of(&gathered.packed);
+            let (_, statistics) = committer.commit(&gathered, true).await?;
+            stored_before.0 += statistics.new_chunks;
+            stored_before.1 += statistics.new_bytes;
+            let newest = store.index.latest(&collection.id, true).await?;
+            let newest =
+                newest.filter(|snapshot| snapshot.partial).map(|snapshot| OpenSnapshot::open(store, &snapshot.id));
+            earlier = Arc::new(newest.and_then(Result::ok).into_iter().chain(earlier_whole(store, &line)).collect());
+            last_pass = Some(gathered.root);
+            tokio::time::sleep(PAUSE * number).await;
+            number += 1;
+            continue;
+        }
+        held.release();
+        gathered.packed.add_work_of(&before);
+        let moving = gathered.problems > 0 || (!review.inconsistent.is_empty() && !stands);
+        let mode = extras.capture.unwrap_or(if moving { CaptureMode::BestEffort } else { CaptureMode::StableRead });
+        let capture = Capture {
+            mode,
+            preset: reviewer.as_ref().map(|reviewer| reviewer.preset.label()),
+            passes: number,
+            inconsistent: review.inconsistent,
+            shrunk: review.shrunk,
+        };
+        committer.capture = Some(capture.clone());
+        let (signed, mut statistics) = committer.commit(&gathered, cancelled).await?;
+        if gathered.sparse != sparse {
+            store.index.set_sparse_chunks(&collection.id, &gathered.sparse).await?;
+        }
+        statistics.new_chunks += stored_before.0;
+        statistics.new_bytes += stored_before.1;
+        let (sequence, beside) = (signed.manifest.sequence, committer.beside());
+        let (id, took) = (signed.id, started.elapsed());
+        return Ok(Created { id, sequence, partial: cancelled, beside, statistics, capture, left_out, took });
     }
-    let (signed, statistics) = committer.commit(&gathered, partial).await?;
-    if gathered.sparse != sparse {
-        store.index.set_sparse_chunks(&collection.id, &gathered.sparse).await?;
-    }
-    let (sequence, beside) = (signed.manifest.sequence, committer.beside());
-    Ok(Created { id: signed.id, sequence, partial, beside, statistics, took: started.elapsed() })
 }
 
 /// Chunks that the index or the disk says are gone: nothing new may lean on them.
@@ -272,6 +396,12 @@ async fn lost_chunks(
         lost.extend(new);
     }
     Ok(lost)
+}
+
+/// The newest complete snapshot, opened.
+fn earlier_whole(store: &Store, snapshots: &[Snapshot]) -> Option<OpenSnapshot> {
+    let whole = snapshots.iter().filter(|snapshot| !snapshot.partial).max_by_key(|snapshot| snapshot.sequence);
+    whole.and_then(|snapshot| OpenSnapshot::open(store, &snapshot.id).ok())
 }
 
 /// The newest complete snapshot, and a partial one that came after it: the first that is returned is the parent.
@@ -302,6 +432,12 @@ struct Run {
     /// Chunks to lean on no more: those that were lost, and those of which little is alive. What is in them is stored anew, so
     /// that the latter die with the last old snapshot.
     avoid: HashSet<ChunkId>,
+    /// What is known of the application.
+    preset: Option<Preset>,
+    /// Where a hook has put copies.
+    hook_folder: Option<PathBuf>,
+    /// What the patterns left out.
+    left_out: Mutex<Vec<LeftOut>>,
 }
 
 impl Run {
@@ -376,6 +512,8 @@ impl Run {
         let options = WalkOptions {
             excludes: Excludes::new(&self.settings.excludes)?,
             never: vec![self.store.home.identity()?],
+            skip_caches: self.preset.as_ref().is_some_and(|preset| preset.skip_caches),
+            tell_left_out: self.preset.is_some(),
             ..WalkOptions::default()
         };
         let earlier = earlier
@@ -415,6 +553,7 @@ impl Run {
             return Err(error.into());
         }
         planner.documents(documents);
+        *self.left_out.lock().expect("no holder of this lock can panic") = planner.take_left_out();
         planner.finish();
         Ok(())
     }
@@ -438,45 +577,6 @@ impl Run {
         let open = earlier.first().expect("pages come from an earlier snapshot");
         let reader = readers.entry(open.signed.id).or_insert_with(|| open.tree(&*self.store.chunks));
         Ok(reader.extents(file)?)
-    }
-}
-
-/// Passes everything on and counts the problems.
-struct CountingMonitor<'a> {
-    inner: &'a dyn Monitor,
-    problems: std::sync::atomic::AtomicU64,
-}
-
-impl<'a> CountingMonitor<'a> {
-    fn new(inner: &'a dyn Monitor) -> Self {
-        Self { inner, problems: std::sync::atomic::AtomicU64::new(0) }
-    }
-
-    fn problems(&self) -> u64 {
-        self.problems.load(std::sync::atomic::Ordering::Relaxed)
-    }
-}
-
-impl Monitor for CountingMonitor<'_> {
-    fn task(&self, name: &str, counter: Counter, total: Option<u64>) {
-        self.inner.task(name, counter, total);
-    }
-
-    fn add(&self, counter: Counter, n: u64) {
-        self.inner.add(counter, n);
-    }
-
-    fn take_back(&self, counter: Counter, n: u64) {
-        self.inner.take_back(counter, n);
-    }
-
-    fn notice(&self, text: &str) {
-        self.inner.notice(text);
-    }
-
-    fn problem(&self, problem: Problem) {
-        self.problems.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.inner.problem(problem);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::domain::id::ChunkId;
 use crate::domain::metadata::entry::{Attributes, Entry, EntryKind, Extent, FileContent, FileTime};
 use crate::domain::metadata::path::TreePath;
 use crate::monitor::Monitor;
-use crate::source::{DirHandle, Document, Found, FoundKind, WalkEvent, document};
+use crate::source::{DirHandle, Document, Found, FoundKind, LeftOut, WalkEvent, document};
 
 use super::CreateError;
 use super::flow::{Batch, Block, Draft, DraftKind, Step};
@@ -79,6 +79,7 @@ pub struct Planner<'a> {
     order: Sender<Receiver<Block>>,
     steps: Vec<Step>,
     bytes: u64,
+    left_out: Vec<LeftOut>,
 }
 
 impl<'a> Planner<'a> {
@@ -90,7 +91,17 @@ impl<'a> Planner<'a> {
         batches: Sender<Batch>,
         order: Sender<Receiver<Block>>,
     ) -> Self {
-        Self { earlier, avoid, links: HashMap::new(), monitor, batches, order, steps: Vec::new(), bytes: 0 }
+        Self {
+            earlier,
+            avoid,
+            links: HashMap::new(),
+            monitor,
+            batches,
+            order,
+            steps: Vec::new(),
+            bytes: 0,
+            left_out: Vec::new(),
+        }
     }
 
     /// Plans one root's walk; false if the packer does not listen any more.
@@ -105,6 +116,7 @@ impl<'a> Planner<'a> {
                     }
                 }
                 WalkEvent::Problem(problem) => self.monitor.problem(problem),
+                WalkEvent::LeftOut(left_out) => self.left_out.push(left_out),
                 WalkEvent::Skipped(skipped) => {
                     self.monitor.notice(&format!("{}: {}", skipped.path, skipped.reason));
                 }
@@ -136,6 +148,11 @@ impl<'a> Planner<'a> {
             }
         }
         true
+    }
+
+    /// What the patterns left out so far.
+    pub fn take_left_out(&mut self) -> Vec<LeftOut> {
+        std::mem::take(&mut self.left_out)
     }
 
     /// Sends off the last batch.

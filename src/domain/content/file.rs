@@ -106,7 +106,10 @@ impl Checker {
                 self.seen.ids.entry(of.clone()).or_default().insert(stem.to_owned());
             }
         }
-        let wanted = file.hasher.is_some() || self.is_required(&path) || self.may_be_unlisted(&path);
+        let wanted = file.hasher.is_some()
+            || self.rules.places.is_match(&path)
+            || self.is_required(&path)
+            || self.may_be_unlisted(&path);
         if wanted {
             let sha256 = file.hasher.map(|hasher| hasher.finalize().into());
             self.seen.files.insert(path, SeenFile { size: file.size, lines, sha256, unreadable: false });

@@ -153,6 +153,18 @@ impl Checker {
         r.json.is_match(path) || r.jsonl.is_match(path) || r.places.is_match(path)
     }
 
+    /// Whether the file at `path` is a document, or holds documents.
+    pub fn wants_documents(&self, path: &str) -> bool {
+        self.rules.json.is_match(path) || self.rules.jsonl.is_match(path)
+    }
+
+    /// A file of this length is there; its content is not looked at.
+    pub fn passed_over(&mut self, path: &str, size: u64) {
+        self.parent_has_something(path);
+        self.report.files += 1;
+        self.end(FileCheck::new(path, size, false, false, false));
+    }
+
     /// A folder is there.
     pub fn folder(&mut self, path: &str) {
         self.parent_has_something(path);

@@ -5,6 +5,7 @@
 //! manifest or a chunk here has made its file durable before (R8).
 
 pub mod axon;
+mod captures; // how snapshots were taken
 mod chunks;
 mod collections;
 mod dump;
@@ -33,7 +34,7 @@ use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
-pub use collections::{Collection, CollectionKind, CollectionSettings, NewCollection, Root};
+pub use collections::{Application, Collection, CollectionKind, CollectionSettings, NewCollection, Root};
 pub use feed::{FeedChange, FeedRow};
 pub(super) use fill::Contents;
 pub use given::{GivenChunk, GivenSnapshot};
