@@ -269,6 +269,21 @@ pub struct CollectionSetArgs {
     /// Which application's data it is: 'bulbil preset list', or 'none'
     #[arg(long, value_name = "NAME")]
     pub preset: Option<String>,
+    /// A command to run before each backup, instead of the preset's; if it fails, there is no backup
+    #[arg(long, value_name = "COMMAND")]
+    pub hook_before: Option<String>,
+    /// A command to run after each backup, also if it failed
+    #[arg(long, value_name = "COMMAND")]
+    pub hook_after: Option<String>,
+    /// How long each may take [default: 600]
+    #[arg(long, value_name = "SECONDS")]
+    pub hook_timeout: Option<u64>,
+    /// Run nothing before and after backups
+    #[arg(long, conflicts_with_all = ["hook_before", "hook_after", "hook_timeout"])]
+    pub no_hooks: bool,
+    /// Back to the preset's commands
+    #[arg(long, conflicts_with_all = ["hook_before", "hook_after", "hook_timeout", "no_hooks"])]
+    pub preset_hooks: bool,
     /// What is left out from now on; replaces all earlier patterns
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Option<Vec<String>>,

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
+use jiff::Timestamp;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::backup::create::{Created, Extras, create_with};
+use crate::backup::create::{CommandSource, Created, Extras, create_with};
 use crate::backup::select;
+use crate::clock::Clock;
 use crate::domain::manifest::CaptureMode;
+use crate::domain::metadata::path::TreePath;
+use crate::domain::preset::Preset;
 use crate::monitor::{Monitor, Problem};
 use crate::source::LeftOut;
 use crate::store::Store;
@@ -30,15 +34,28 @@ const TOLD: usize = 20;
 struct Options {
     capture: Option<CaptureMode>,
     accept_shrink: bool,
+    commands: Vec<CommandSource>,
 }
 
-fn options(args: &BackupArgs, _collections: &[Collection]) -> anyhow::Result<Options> {
+fn options(args: &BackupArgs, collections: &[Collection], now: Timestamp) -> anyhow::Result<Options> {
     let capture = args.capture.map(|capture| match capture {
         CaptureArg::Stopped => CaptureMode::Stopped,
         CaptureArg::Paused => CaptureMode::Paused,
         CaptureArg::FilesystemSnapshot => CaptureMode::FilesystemSnapshot,
     });
-    Ok(Options { capture, accept_shrink: args.accept_shrink })
+    let mut commands = Vec::new();
+    if let (Some(command), Some(name)) = (&args.from_command, &args.name) {
+        let [collection] = collections else { bail!("name one collection to put the command's output into") };
+        let path = TreePath::new(name.clone().into_bytes()).ok().filter(|path| path.parent().is_none());
+        let path =
+            path.with_context(|| format!("{name:?} is no name for a file: it has to be one name, without '/'"))?;
+        let mut roots = collection.settings.iter().flat_map(|settings| &settings.roots);
+        if roots.any(|root| root.name == *name) {
+            bail!("the collection has a folder {name:?} already: call the command's output something else");
+        }
+        commands.push(CommandSource { path, command: command.clone(), changed_at: now });
+    }
+    Ok(Options { capture, accept_shrink: args.accept_shrink, commands })
 }
 
 /// Makes a snapshot of every collection, or of those named.
@@ -49,7 +66,7 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
     let progress = context.progress();
     let mut documents = Vec::new();
     let (mut partial, mut unsound) = (false, false);
-    let options = options(&args, &collections)?;
+    let options = options(&args, &collections, context.clock.now())?;
     let mut failed = 0;
     for collection in &collections {
         if cancel.is_cancelled() {
@@ -77,11 +94,13 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
             Err(error) => return Err(error),
         };
         AdminClient::feed_changed(&store).await;
+        let application = collection.settings.as_ref().and_then(|settings| settings.application.as_ref());
+        let preset = application.and_then(|application| store.preset(&application.preset).ok());
         progress.suspend(|| {
             for notice in &progress.notices()[before..] {
                 context.output.remark(format!("note: {notice}"));
             }
-            say(collection, &created, context);
+            say(collection, &created, preset.as_ref(), context);
         });
         partial |= created.partial;
         unsound |= !created.capture.is_sound();
@@ -114,7 +133,9 @@ async fn make(
     if is_axon {
         return Ok(axon::snapshot(store, collection, &*context.clock, progress, cancel).await?);
     }
-    let extras = Extras { capture: options.capture, accept_shrink: options.accept_shrink, ..Extras::default() };
+    let Options { capture, accept_shrink, commands } = options;
+    let extras =
+        Extras { capture: *capture, accept_shrink: *accept_shrink, commands: commands.clone(), ..Extras::default() };
     Ok(Some(create_with(store, collection, extras, &*context.clock, progress, cancel).await?))
 }
 
@@ -134,7 +155,7 @@ async fn wanted(store: &Store, names: &[String]) -> anyhow::Result<Vec<Collectio
     Ok(collections)
 }
 
-fn say(collection: &Collection, created: &Created, context: &Context) {
+fn say(collection: &Collection, created: &Created, preset: Option<&Preset>, context: &Context) {
     let s = &created.statistics;
     let what = if created.partial { "interrupted, partial snapshot" } else { "snapshot" };
     context.output.line(format!("{}@{}  {what} {}", collection.name, created.sequence, created.id.short()));
@@ -154,9 +175,16 @@ fn say(collection: &Collection, created: &Created, context: &Context) {
     if let Some(preset) = &capture.preset {
         context.output.line(format!("  by {preset}, {}{passes}", capture.mode.word()));
     }
+    let patterns = preset.map(Preset::patterns).unwrap_or_default();
+    let why = |pattern: &str| match preset.and_then(|preset| preset.why(pattern)) {
+        Some(why) => why.to_owned(),
+        None if patterns.iter().any(|other| other == pattern) => "no part of the application's data".to_owned(),
+        None => format!("by {pattern}"),
+    };
     for left_out in created.left_out.iter().take(TOLD) {
         let what = format!("{} in {}", bytes(left_out.bytes), count(left_out.files, "file"));
-        context.output.line(format!("  left out: {} ({what}), by {}", left_out.path, left_out.pattern));
+        let why = why(&left_out.pattern);
+        context.output.line(format!("  left out: {} ({what}): {why}", left_out.path));
     }
     if let Some(rest) = created.left_out.get(TOLD..).filter(|rest| !rest.is_empty()) {
         let (files, size) = rest.iter().fold((0, 0), |(files, size), one| (files + one.files, size + one.bytes));

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use zeroize::Zeroizing;
 
-use crate::backup::check::{Depth, live, stored};
+use crate::backup::check::{Databases, Depth, live, stored};
 use crate::backup::open::OpenSnapshot;
 use crate::backup::select;
 use crate::domain::content::{Level, Report, Secrets};
@@ -33,7 +33,9 @@ pub async fn run(args: CheckArgs, context: &Context) -> anyhow::Result<Outcome> 
             let report = tokio::task::spawn_blocking(move || {
                 let open = OpenSnapshot::open(&store, &snapshot.id)?;
                 let tree = (open.collection(), &open.root);
-                anyhow::Ok(stored(&store.chunks, tree, &preset, secrets, Depth::Everything, &*monitor, &cancel)?)
+                let databases = Databases::new(&store, &preset)?;
+                let depth = (Depth::Everything, Some(&databases));
+                anyhow::Ok(stored(&store.chunks, tree, &preset, secrets, depth, &*monitor, &cancel)?)
             });
             (report.await??, of)
         }

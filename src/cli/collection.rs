@@ -10,6 +10,7 @@ use crate::backup::select;
 use crate::domain::chunk::Padding;
 use crate::domain::id::CollectionId;
 use crate::domain::peer::is_plain_name;
+use crate::domain::preset::Hooks;
 use crate::source::Excludes;
 use crate::store::index::{Application, Collection, CollectionKind, CollectionSettings, NewCollection, Root};
 use crate::store::{Store, entropy};
@@ -163,6 +164,21 @@ async fn set(args: CollectionSetArgs, store: &Store, context: &Context) -> anyho
             settings.application = Some(Application { preset, hooks });
         }
     }
+    let (before, after, timeout_secs) = (args.hook_before, args.hook_after, args.hook_timeout);
+    if args.preset_hooks || args.no_hooks || before.is_some() || after.is_some() || timeout_secs.is_some() {
+        let application = settings.application.as_mut();
+        let application = application.context("hooks belong to a preset: say --preset generic, too")?;
+        let known = application.hooks.take().unwrap_or_default();
+        application.hooks = match (args.preset_hooks, args.no_hooks) {
+            (true, _) => None,
+            (_, true) => Some(Hooks::default()),
+            _ => Some(Hooks {
+                before: before.or(known.before),
+                after: after.or(known.after),
+                timeout_secs: timeout_secs.or(known.timeout_secs),
+            }),
+        };
+    }
     settings.level = args.compression.unwrap_or(settings.level);
     store.index.update_settings(&collection.id, &settings).await?;
     let collection = Collection { settings: Some(settings), ..collection };
@@ -177,6 +193,7 @@ fn document(collection: &Collection) -> serde_json::Value {
             "roots": settings.roots.iter().map(|root| json!({ "name": root.name, "path": root.path })).collect::<Vec<_>>(),
             "excludes": settings.excludes, "compression": settings.level, "padding": settings.padding,
             "preset": settings.application.as_ref().map(|application| &application.preset),
+            "hooks": settings.application.as_ref().and_then(|application| application.hooks.as_ref()),
         })
     });
     json!({ "id": collection.id, "name": collection.name, "origin": collection.origin, "settings": settings })

@@ -74,6 +74,11 @@ pub struct Found {
 }
 
 impl Found {
+    /// Another file in its place, `name` in another directory.
+    pub fn standing_in(self, name: &[u8], stat: Stat) -> Self {
+        Self { kind: FoundKind::File, stat, root_name: Some(name.into()), ..self }
+    }
+
     /// Its name in the directory that comes with it: what to open.
     pub fn name(&self) -> &[u8] {
         self.root_name.as_deref().unwrap_or_else(|| self.path.name())

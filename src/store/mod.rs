@@ -17,6 +17,7 @@ mod rebuild;
 mod secrets;
 
 pub mod axon; // what is known of an Axon BBS
+pub mod live; // a copy of a database that is in use
 pub mod foreign; // a database of another program
 pub mod chunks; // immutable objects named by their hash
 pub mod index; // what is where: SQLite

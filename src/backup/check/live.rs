@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::databases::Databases;
 use super::{CheckError, within_root};
 use crate::domain::content::{Checker, Level, Report, Secrets};
 use crate::domain::metadata::path::TreePath;
@@ -40,6 +41,7 @@ pub fn live(
     let mut checker = Checker::new(preset, secrets)?;
     let mut patterns = preset.patterns();
     patterns.extend(settings.excludes.iter().cloned());
+    let databases = Databases::new(store, preset)?;
     let options = WalkOptions {
         excludes: Excludes::new(&patterns)?,
         never: store.home.identity().into_iter().collect(),
@@ -51,7 +53,14 @@ pub fn live(
         let root = Root { name: root.name.clone(), tree, path: root.path.clone() };
         for event in walk(&root, &options, cancel)? {
             match event {
-                WalkEvent::Found(found, dir) => look(&mut checker, &found, &dir, monitor),
+                WalkEvent::Found(found, dir) => {
+                    look(&mut checker, &found, &dir, monitor);
+                    if let Some(path) =
+                        within_root(&found.path).filter(|path| found.kind == FoundKind::File && databases.wants(path))
+                    {
+                        databases.live(&mut checker, &path, &root.path.join(&path));
+                    }
+                }
                 WalkEvent::Problem(problem) => {
                     let path = problem.subject.split_once('/').map_or("", |(_, path)| path).to_owned();
                     checker.unreadable(&path, &problem.message);

@@ -1,5 +1,6 @@
 //! Checking the content of a collection by its preset's rules: as it is in its folders now, or as a snapshot has it.
 
+mod databases; // SQLite
 mod live; // the folders
 mod stored; // a snapshot, streamed out of the store
 
@@ -8,6 +9,7 @@ use crate::domain::preset::PresetError;
 use crate::source::{ExcludeError, WalkError};
 use crate::store::TreeError;
 
+pub use databases::Databases;
 pub use live::live;
 pub use stored::{Depth, stored};
 
@@ -23,6 +25,15 @@ pub enum CheckError {
     /// A pattern of what to leave out is none.
     #[error(transparent)]
     Exclude(#[from] ExcludeError),
+    /// There is no place to lay a database out.
+    #[error("cannot make the folder {} to look at databases in", path.display())]
+    Scratch {
+        /// Where.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        cause: std::io::Error,
+    },
     /// The snapshot's tree is not whole.
     #[error(transparent)]
     Tree(#[from] TreeError),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::databases::Databases;
 use super::{CheckError, within_root};
 use crate::backup::content::ContentReader;
 use crate::domain::content::{Checker, Level, Report, Secrets};
@@ -33,7 +34,7 @@ pub fn stored(
     (collection, root): (CollectionId, &Node),
     preset: &Preset,
     secrets: Secrets,
-    depth: Depth,
+    (depth, databases): (Depth, Option<&Databases>),
     monitor: &dyn Monitor,
     cancel: &CancellationToken,
 ) -> Result<Report, CheckError> {
@@ -49,7 +50,12 @@ pub fn stored(
         monitor.add(Counter::Entries, 1);
         match &entry.kind {
             EntryKind::Directory => checker.folder(&path),
-            EntryKind::File(file) => look(&mut checker, &mut reader, &path, file, depth, monitor),
+            EntryKind::File(file) => {
+                look(&mut checker, &mut reader, &path, file, depth, monitor);
+                if let Some(databases) = databases.filter(|databases| databases.wants(&path)) {
+                    databases.stored(&mut checker, &mut reader, &path, file);
+                }
+            }
             EntryKind::HardLink { to } => match linked(tree(), to)? {
                 Some(file) => look(&mut checker, &mut reader, &path, &file, depth, monitor),
                 None => checker.unreadable(&path, "the file of which it is another name is not in the snapshot"),

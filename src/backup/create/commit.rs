@@ -51,6 +51,8 @@ pub struct Committer {
     beside: bool,
     /// How the next snapshot that is committed was taken.
     pub capture: Option<Capture>,
+    /// Chunks that earlier passes made, and of which the index knows nothing yet.
+    kept: Vec<NewChunk>,
 }
 
 impl Committer {
@@ -77,12 +79,23 @@ impl Committer {
             shared: SharedChunks::new(),
             beside: false,
             capture: None,
+            kept: Vec::new(),
         }
     }
 
     /// Names these chunks in each snapshot, too.
     pub fn with_shared(self, shared: SharedChunks) -> Self {
         Self { shared, ..self }
+    }
+
+    /// Keeps the chunks of a pass that is not committed: the next one leans on them.
+    pub fn keep(&mut self, gathered: &mut Gathered) {
+        self.kept.extend(gathered.new_chunks.drain(gathered.committed..));
+    }
+
+    /// The chunks of passes that were not committed.
+    pub fn kept(&self) -> impl Iterator<Item = &NewChunk> {
+        self.kept.iter()
     }
 
     /// Whether somebody had taken over when the last snapshot was committed: it stands beside the line.
@@ -110,7 +123,7 @@ impl Committer {
         }
         store.chunks.sync()?;
 
-        let statistics = statistics(gathered);
+        let statistics = statistics(gathered, &self.kept);
         let key = SnapshotKey::random(&mut entropy());
         let mut manifest = Manifest {
             format: manifest::FORMAT.to_owned(),
@@ -139,11 +152,12 @@ impl Committer {
             key.wrap_for_recovery(&mut entropy(), &signed.id, &store.keys.recovery)?,
         ];
         store.manifests.save(&signed, &envelopes)?;
-        let new_chunks = &gathered.new_chunks[gathered.committed..];
+        let mut new_chunks = gathered.new_chunks[gathered.committed..].to_vec();
+        new_chunks.extend(self.kept.iter().cloned());
         let new = NewSnapshot {
             signed: &signed,
             segments: &segments,
-            new_chunks,
+            new_chunks: &new_chunks,
             shared: &self.shared,
             supersedes: self.supersedes,
             capture: self.capture.as_ref(),
@@ -154,6 +168,7 @@ impl Committer {
             store.manifests.remove(&signed.id)?;
         }
         self.beside = committed?;
+        self.kept.clear();
         if let Some(old) = self.supersedes.take() {
             store.manifests.remove(&old)?;
         }
@@ -209,7 +224,8 @@ fn list_segments(
     Ok(segment::cut(list))
 }
 
-fn statistics(gathered: &Gathered) -> Statistics {
+fn statistics(gathered: &Gathered, kept: &[NewChunk]) -> Statistics {
+    let new = || gathered.new_chunks.iter().chain(kept);
     let packed = &gathered.packed;
     Statistics {
         files: packed.files,
@@ -218,8 +234,8 @@ fn statistics(gathered: &Gathered) -> Statistics {
         bytes: packed.bytes,
         files_read: packed.files_read,
         bytes_read: packed.bytes_read,
-        new_chunks: gathered.new_chunks.len() as u64,
-        new_bytes: gathered.new_chunks.iter().map(|chunk| u64::from(chunk.size_bytes)).sum(),
+        new_chunks: new().count() as u64,
+        new_bytes: new().map(|chunk| u64::from(chunk.size_bytes)).sum(),
         problems: gathered.problems,
     }
 }

@@ -83,11 +83,12 @@ impl Reviewer {
         let root = Node::parse(&gathered.root).expect("it was just made");
         let tree = (self.collection, &root);
         let (secrets, tally) = (Secrets::new(), Tally::default());
-        let report = match check::stored(&self.chunks, tree, &self.preset, secrets, Depth::Documents, &tally, cancel) {
-            // It is cancelled: the snapshot will be a partial one.
-            Err(check::CheckError::Cancelled) => return Ok(Review::default()),
-            report => report?,
-        };
+        let report =
+            match check::stored(&self.chunks, tree, &self.preset, secrets, (Depth::Documents, None), &tally, cancel) {
+                // It is cancelled: the snapshot will be a partial one.
+                Err(check::CheckError::Cancelled) => return Ok(Review::default()),
+                report => report?,
+            };
         Ok(Review { inconsistent: report.reasons(REASONS), shrunk: self.shrunk(gathered, &root)? })
     }
 

@@ -53,10 +53,14 @@ impl Checker {
         let Some(place) = entry.places.iter().find(|place| self.seen.files.contains_key(&place.path)) else {
             let near =
                 |path: &str| path.rsplit_once('/').is_some_and(|(folder, _)| self.seen.folders.contains_key(folder));
-            let likely = entry.places.iter().find(|place| near(&place.path)).or(entry.places.last());
+            let likely = entry.places.iter().find(|place| near(&place.path)).or(entry.places.first());
             match likely.map(|place| place.path.clone()) {
                 Some(path) => {
-                    let message = format!("it is missing; {index}:{} names it", entry.line);
+                    let others = entry.places.iter().map(|place| place.path.as_str()).filter(|other| *other != path);
+                    let others: Vec<&str> = others.collect();
+                    let too =
+                        if others.is_empty() { String::new() } else { format!(", and so is {}", others.join(", ")) };
+                    let message = format!("it is missing{too}; {index}:{} names it", entry.line);
                     self.tell(Level::Error, "missing", &path, None, message);
                 }
                 None => {
