@@ -26,3 +26,102 @@ fn row_2_what_somebody_says_of_the_capture_is_written_down() {
     assert_eq!(made[0]["capture"]["mode"], "stopped");
     assert_eq!(world.json(0, &["snapshots"])[0]["capture"]["mode"], "stopped");
 }
+
+#[test]
+fn row_2_a_hook_that_fails_or_takes_too_long_fails_the_backup_and_the_one_after_runs() {
+    let world = World::with("app17");
+    let after = world.path("after");
+    let run_after = format!("touch {}", after.display());
+    world.good(&["collection", "set", "tales", "--hook-before", "echo no room; exit 4", "--hook-after", &run_after]);
+    let made = world.run(&["backup"]);
+    assert_eq!(made.status.code(), Some(1), "{}", said(&made));
+    assert!(said(&made).contains("exit code 4 and said: no room"), "{}", said(&made));
+    assert!(after.exists() && world.json(0, &["snapshots"]).as_array().unwrap().is_empty());
+    world.good(&["collection", "set", "tales", "--hook-before", "sleep 600", "--hook-timeout", "1"]);
+    let made = world.run(&["backup"]);
+    assert!(made.status.code() == Some(1) && said(&made).contains("longer than 1 s"), "{}", said(&made));
+    // The one before sees the folder; what the one after does not manage is a problem, and the snapshot is there.
+    let before = "test -d \"$BULBIL_HOOK_DIR\" && test -f \"$BULBIL_FOLDER/data/chats/index.jsonl\"";
+    world.good(&["collection", "set", "tales", "--hook-before", before, "--hook-after", "exit 5"]);
+    let made = world.run(&["backup"]);
+    assert!(made.status.code() == Some(2) && said(&made).contains("exit code 5"), "{}", said(&made));
+    assert_eq!(world.json(0, &["snapshots"]).as_array().unwrap().len(), 1);
+    world.good(&["collection", "set", "tales", "--no-hooks"]);
+    world.good(&["backup"]);
+}
+
+#[test]
+fn row_2_what_a_hook_copied_is_taken_instead_of_the_live_database() {
+    let world = World::new();
+    let app = world.path("quilltap");
+    super::write(&app.join("data/quilltap.db"), "live, encrypted, changing");
+    super::write(&app.join("data/quilltap.db-wal"), "log");
+    super::write(&app.join("data/quilltap.dbkey"), "{}");
+    super::write(&app.join("files/a.png"), "picture");
+    super::write(&app.join("logs/x.log"), "log");
+    let added = world.run(&["collection", "add", "tales", "--preset", "quilltap", app.to_str().unwrap()]);
+    assert!(said(&added).contains("quilltap-4"), "{}", said(&added));
+    // Without Quilltap's own command there is no backup.
+    assert_eq!(world.run(&["backup"]).status.code(), Some(1));
+    let hook = "printf 'a consistent copy' > \"$BULBIL_HOOK_DIR/quilltap.db\"";
+    world.good(&["collection", "set", "tales", "--hook-before", hook]);
+    world.good(&["backup"]);
+    let out = world.path("out");
+    world.good(&["restore", "tales", "--target", out.to_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(out.join("data/quilltap.db")).unwrap(), "a consistent copy");
+    assert!(out.join("files/a.png").exists());
+    for gone in ["data/quilltap.db-wal", "data/quilltap.dbkey", "logs"] {
+        assert!(!out.join(gone).exists(), "{gone}");
+    }
+}
+
+#[test]
+fn row_5_output_of_a_command_is_backed_up_and_a_cut_one_makes_no_snapshot() {
+    let world = World::with("app17");
+    let dump = "i=0; while [ $i -lt 20000 ]; do echo \"INSERT INTO t VALUES ($i);\"; i=$((i+1)); done";
+    world.good(&["backup", "tales", "--from-command", dump, "--name", "dump.sql"]);
+    let out = world.path("out");
+    world.good(&["restore", "tales", "--target", out.to_str().unwrap()]);
+    let restored = std::fs::read_to_string(out.join("dump.sql")).unwrap();
+    assert!(restored.lines().count() == 20_000 && restored.ends_with("(19999);\n"));
+    assert!(out.join("quilltap/data/chats/index.jsonl").exists());
+    for cut in ["echo half; exit 1", "echo half; kill -9 $$", "/no/such/program"] {
+        let made = world.run(&["backup", "tales", "--from-command", cut, "--name", "dump.sql"]);
+        assert_eq!(made.status.code(), Some(1), "{cut}: {}", said(&made));
+        assert!(said(&made).contains("no snapshot was made"), "{}", said(&made));
+    }
+    assert_eq!(world.json(0, &["snapshots"]).as_array().unwrap().len(), 1);
+    let made = world.run(&["backup", "tales", "--from-command", "true", "--name", "a/b"]);
+    assert!(made.status.code() == Some(1) && said(&made).contains("one name"), "{}", said(&made));
+}
+
+#[test]
+fn row_2_beside_a_writer_a_snapshot_fits_together_or_says_that_it_does_not() {
+    let world = World::with("guide");
+    let app = world.app();
+    let churn = std::thread::spawn(move || super::generator(&app, &["--churn", "8", "--rate", "20"]));
+    let mut settled = 0;
+    let mut made = 0;
+    while !churn.is_finished() {
+        let output = world.run(&["backup"]);
+        made += 1;
+        let report = world.run(&["check", "tales", "--snapshot", "latest"]);
+        match output.status.code() {
+            // Nothing wrong that was not said.
+            Some(0) => {
+                settled += 1;
+                assert_eq!(report.status.code(), Some(0), "{}\n{}", said(&output), said(&report));
+            }
+            Some(2) => assert!(
+                said(&output).contains("inconsistent: ") || said(&output).contains("problem"),
+                "{}",
+                said(&output)
+            ),
+            other => panic!("{other:?}: {}", said(&output)),
+        }
+    }
+    churn.join().unwrap();
+    assert!(made > 0 && settled > 0, "{settled} of {made} snapshots fitted together");
+    // It stands still now.
+    world.good(&["backup"]);
+}
