@@ -37,6 +37,9 @@ pub struct Gathered {
 /// Chunks of a collection that it shares with others, and their sizes: they are here, and the snapshot names them.
 pub type SharedChunks = Vec<(ChunkId, u32)>;
 
+/// Where the output of a command was: nowhere. The command itself may hold secrets.
+const OUTPUT: &str = "(output of a command)";
+
 /// Commits the snapshots of one run: checkpoints, then the whole.
 pub struct Committer {
     store: Store,
@@ -51,6 +54,8 @@ pub struct Committer {
     beside: bool,
     /// How the next snapshot that is committed was taken.
     pub capture: Option<Capture>,
+    /// Names of files that commands wrote: they stand beside the roots.
+    pub outputs: Vec<String>,
     /// Chunks that earlier passes made, and of which the index knows nothing yet.
     kept: Vec<NewChunk>,
 }
@@ -79,6 +84,7 @@ impl Committer {
             shared: SharedChunks::new(),
             beside: false,
             capture: None,
+            outputs: Vec::new(),
             kept: Vec::new(),
         }
     }
@@ -182,10 +188,13 @@ impl Committer {
             name: root.name.clone(),
             path: root.path.to_string_lossy().into_owned(),
         };
+        let output = |name: &String| RootRecord { name: name.clone(), path: OUTPUT.to_owned() };
+        let mut roots: Vec<RootRecord> = self.settings.roots.iter().map(root).collect();
+        roots.extend(self.outputs.iter().map(output));
         PrivatePart {
             name: self.collection.name.clone(),
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            roots: self.settings.roots.iter().map(root).collect(),
+            roots,
             excludes: self.settings.excludes.clone(),
             statistics,
             padding: self.settings.padding,

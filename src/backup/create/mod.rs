@@ -198,6 +198,7 @@ async fn passes(
         superseded(&line, &store.keys.instance()),
     )
     .with_shared(extras.shared);
+    committer.outputs = extras.commands.iter().map(|command| command.path.to_string()).collect();
     let mut documents = extras.documents;
     documents.sort_by(|a, b| a.path.cmp(&b.path));
 

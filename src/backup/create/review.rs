@@ -14,7 +14,7 @@ use crate::backup::open::OpenSnapshot;
 use crate::domain::content::Secrets;
 use crate::domain::id::{CollectionId, ManifestId};
 use crate::domain::manifest::Capture;
-use crate::domain::metadata::entry::{EntryKind, FileEntry};
+use crate::domain::metadata::entry::{Entry, EntryKind, FileEntry};
 use crate::domain::metadata::node::Node;
 use crate::domain::preset::{Preset, globs};
 use crate::monitor::Tally;
@@ -34,12 +34,14 @@ pub struct Review {
     pub inconsistent: Vec<String>,
     /// What is much less than before.
     pub shrunk: Vec<String>,
+    /// A file with lines is gone that was there before: it may be about to come back.
+    pub vanished: bool,
 }
 
 impl Review {
     /// Whether another look may find it better. `problems`: how many files could not be read in peace.
     pub fn is_unsettled(&self, problems: u64) -> bool {
-        problems > 0 || !self.inconsistent.is_empty() || !self.shrunk.is_empty()
+        problems > 0 || self.vanished || !self.inconsistent.is_empty() || !self.shrunk.is_empty()
     }
 }
 
@@ -50,6 +52,7 @@ pub struct Reviewer {
     chunks: Arc<dyn ChunkStore>,
     collection: CollectionId,
     shrinking: GlobSet,
+    lines: GlobSet,
     base: Option<OpenSnapshot>,
 }
 
@@ -72,7 +75,8 @@ impl Reviewer {
         // One that cannot be opened is none to compare with.
         let base = base.and_then(|snapshot| OpenSnapshot::open(store, &snapshot.id).ok());
         let shrinking = globs(&preset.shrink.files).expect("a preset's patterns were checked");
-        Ok(Self { preset, chunks: store.chunks.clone(), collection: collection.id, shrinking, base })
+        let lines = globs(&preset.checks.jsonl).expect("a preset's patterns were checked");
+        Ok(Self { preset, chunks: store.chunks.clone(), collection: collection.id, shrinking, lines, base })
     }
 
     /// Looks at what was gathered. Blocks.
@@ -89,11 +93,13 @@ impl Reviewer {
                 Err(check::CheckError::Cancelled) => return Ok(Review::default()),
                 report => report?,
             };
-        Ok(Review { inconsistent: report.reasons(REASONS), shrunk: self.shrunk(gathered, &root)? })
+        let (shrunk, vanished) = self.shrunk(gathered, &root)?;
+        Ok(Review { inconsistent: report.reasons(REASONS), shrunk, vanished })
     }
 
-    fn shrunk(&self, gathered: &Gathered, root: &Node) -> Result<Vec<String>, CreateError> {
-        let Some(base) = &self.base else { return Ok(Vec::new()) };
+    /// What is much less than before, and whether a file with lines is gone.
+    fn shrunk(&self, gathered: &Gathered, root: &Node) -> Result<(Vec<String>, bool), CreateError> {
+        let Some(base) = &self.base else { return Ok((Vec::new(), false)) };
         let percent = u64::from(self.preset.shrink.percent);
         let fell = |now: u64, then: u64| now.saturating_mul(100) < then.saturating_mul(percent);
         let sequence = base.signed.manifest.sequence;
@@ -105,10 +111,15 @@ impl Reviewer {
         if then.bytes >= FROM_BYTES && fell(gathered.packed.bytes, then.bytes) {
             shrunk.push(format!("{} bytes, and {} in snapshot {sequence}", gathered.packed.bytes, then.bytes));
         }
+        let (mut vanished, mut last) = (false, None);
+        let gone = |old: &Entry| check::within_root(&old.path).is_some_and(|path| self.lines.is_match(path));
         let mut before = base.tree(self.chunks.as_ref()).peekable();
         for entry in TreeReader::new(self.chunks.as_ref(), self.collection, root.clone()) {
             let entry = entry?;
-            while before.next_if(|old| old.as_ref().is_ok_and(|old| old.path < entry.path)).is_some() {}
+            while let Some(Ok(old)) = before.next_if(|old| old.as_ref().is_ok_and(|old| old.path < entry.path)) {
+                vanished |= last.as_ref() != Some(&old.path) && gone(&old);
+            }
+            last = Some(entry.path.clone());
             let EntryKind::File(now) = &entry.kind else { continue };
             let Some(Ok(old)) = before.peek().filter(|old| old.as_ref().is_ok_and(|old| old.path == entry.path)) else {
                 continue;
@@ -120,18 +131,18 @@ impl Reviewer {
             if then.size < self.preset.shrink.from_bytes || !fell(now.size, then.size) {
                 continue;
             }
-            let lines = (self.lines(root, now), self.lines(&base.root, then));
+            let lines = (self.count(root, now), self.count(&base.root, then));
             shrunk.push(match lines {
                 (Some(now), Some(then)) => format!("{path}: {now} lines, and {then} in snapshot {sequence}"),
                 _ => format!("{path}: {} bytes, and {} in snapshot {sequence}", now.size, then.size),
             });
         }
         shrunk.truncate(REASONS);
-        Ok(shrunk)
+        Ok((shrunk, vanished))
     }
 
     /// How many lines a file has; none if it cannot be read.
-    fn lines(&self, root: &Node, file: &FileEntry) -> Option<u64> {
+    fn count(&self, root: &Node, file: &FileEntry) -> Option<u64> {
         let mut lines = 0;
         let mut reader = ContentReader::new(&self.chunks, self.collection, root);
         let read = reader.read(file, &mut |bytes| lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64);
