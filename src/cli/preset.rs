@@ -105,6 +105,13 @@ pub fn say_parts(preset: &Preset, collection: &Collection, context: &Context) {
             let layout = part.layout.as_ref().map(|layout| format!(", layout {layout}")).unwrap_or_default();
             context.output.line(format!("    {}: {}{layout}", part.path, part.what));
         }
+        for link in &parts.links {
+            context.output.warning(format!(
+                "warning: {link} in {} is a link, or behind one: the backup holds the link, and not what is behind it. Mount the folder there \
+                 instead of linking it (mount --bind)",
+                root.path.display()
+            ));
+        }
         for (what, places) in &parts.no_one_of {
             context.output.warning(format!("warning: {}", no_one_of(&root.path, what, places)));
         }

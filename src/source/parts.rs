@@ -11,6 +11,8 @@ pub struct Parts {
     pub found: Vec<Part>,
     /// Those that have to be there, and are not.
     pub missing: Vec<Part>,
+    /// Those that are links, or behind one: a backup holds the link, and not what is behind it.
+    pub links: Vec<String>,
     /// Groups of which no part is there: what is in them, and where each part would be.
     pub no_one_of: Vec<(String, Vec<String>)>,
 }
@@ -21,6 +23,9 @@ pub fn parts(preset: &Preset, folder: &Path) -> Parts {
     for part in &preset.parts {
         if exists(folder, &part.path) {
             parts.found.push(part.clone());
+            if is_behind_link(folder, &part.path) {
+                parts.links.push(part.path.clone());
+            }
         } else if part.required {
             parts.missing.push(part.clone());
         }
@@ -33,6 +38,15 @@ pub fn parts(preset: &Preset, folder: &Path) -> Parts {
     }
     parts.no_one_of.retain(|(group, _)| !parts.found.iter().any(|part| part.one_of.as_ref() == Some(group)));
     parts
+}
+
+/// Whether one of the names below `folder` is a link.
+fn is_behind_link(folder: &Path, path: &str) -> bool {
+    let mut at = folder.to_owned();
+    path.split('/').any(|name| {
+        at.push(name);
+        at.is_symlink()
+    })
 }
 
 /// Whether something is at `pattern`, relative to `folder`; `*` in a name stands for anything.

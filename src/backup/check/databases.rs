@@ -32,6 +32,7 @@ impl Databases {
         // Two checks at a time do not meet.
         let folder = store.home.root().join(format!("check-{}", std::process::id()));
         if !wanted.is_empty() {
+            clear(store.home.root());
             let _ = std::fs::remove_dir_all(&folder);
             let made = std::fs::DirBuilder::new().mode(0o700).create(&folder);
             made.map_err(|cause| CheckError::Scratch { path: folder.clone(), cause })?;
@@ -88,6 +89,18 @@ impl Databases {
         }
         for end in ["", "-wal", "-shm", "-journal"] {
             let _ = std::fs::remove_file(format!("{}{end}", copy.display()));
+        }
+    }
+}
+
+/// Removes what processes left that are no more.
+fn clear(home: &Path) {
+    let Ok(entries) = std::fs::read_dir(home) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix("check-"));
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
         }
     }
 }

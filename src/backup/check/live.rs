@@ -1,6 +1,6 @@
 //! The folders of a collection, as they are now.
 //!
-//! A file that changes while it is read is read again, as a backup does: up to [`HELD`] it is read as a whole before the rules see it.
+//! A file that changes while it is read is read again, as a backup does: up to 32 MiB it is read as a whole before the rules see it.
 
 use std::sync::Arc;
 use std::time::Duration;

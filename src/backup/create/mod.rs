@@ -59,7 +59,7 @@ use run::{EarlierTree, Run};
 /// How often the folders are gone through at most, until what was read fits together.
 const PASSES: u32 = 5;
 /// How long to wait before the second pass; longer before each one after it.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(250);
 /// A snapshot that was made.
 #[derive(Debug)]
 pub struct Created {

@@ -15,6 +15,7 @@ mod sealed; // fields that a secret opens
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use globset::GlobSet;
+use zeroize::Zeroizing;
 
 pub use file::FileCheck;
 pub use finding::{Finding, Level, Report};
@@ -24,8 +25,31 @@ use super::preset::{FieldPath, Preset, PresetError, SealedAs, Template, globs};
 /// So many findings of one kind are told one by one.
 const TOLD: usize = 50;
 
-/// A secret with its name, for opening sealed fields.
-pub type Secrets = BTreeMap<String, zeroize::Zeroizing<String>>;
+/// Secrets by their names, for opening sealed fields. They are in no Debug output.
+#[derive(Default)]
+pub struct Secrets(BTreeMap<String, Zeroizing<String>>);
+
+impl Secrets {
+    /// None.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one.
+    pub fn insert(&mut self, name: String, secret: Zeroizing<String>) {
+        self.0.insert(name, secret);
+    }
+
+    fn get(&self, name: &str) -> Option<&Zeroizing<String>> {
+        self.0.get(name)
+    }
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 /// Checks the files of one folder, or of one snapshot.
 #[derive(Debug)]
@@ -171,7 +195,7 @@ impl Checker {
         self.seen.folders.entry(path.to_owned()).or_default();
     }
 
-    /// A file is there; what is pushed into the answer is its content, and [`Self::file`] ends it.
+    /// A file is there; what is pushed into the answer is its content, and [`Self::end`] ends it.
     pub fn begin(&mut self, path: &str, size: u64) -> FileCheck {
         self.parent_has_something(path);
         self.report.files += 1;

@@ -3,7 +3,6 @@
 //! AES-256-GCM with an IV of 16 bytes, for which the counter begins with a hash of the IV (NIST SP 800-38D §7.1); the usual libraries take
 //! 12 bytes only. Only the tag is computed: the plain text is nobody's business.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 
 use aws_lc_rs::cipher::{AES_256, EncryptingKey, UnboundCipherKey};
@@ -37,18 +36,27 @@ impl Fields {
 
 /// Keys that were derived: that takes a tenth of a second each.
 #[derive(Default)]
-pub struct Keys(HashMap<(String, String), Zeroizing<[u8; 32]>>);
+pub struct Keys(Vec<Derived>);
+
+struct Derived {
+    password: String,
+    secret: Zeroizing<String>,
+    key: Zeroizing<[u8; 32]>,
+}
 
 impl Keys {
     /// Whether the field opens.
     pub fn opens(&mut self, cipher: SealedAs, fields: &Fields, password: &str, secret: &str) -> bool {
         let SealedAs::Aes256GcmPbkdf2 = cipher;
-        let key = self.0.entry((password.to_owned(), secret.to_owned())).or_insert_with(|| {
+        let known = self.0.iter().position(|known| known.password == password && *known.secret == secret);
+        let at = known.unwrap_or_else(|| {
             let mut key = Zeroizing::new([0; 32]);
             pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ROUNDS, secret.as_bytes(), password.as_bytes(), &mut *key);
-            key
+            self.0.push(Derived { password: password.to_owned(), secret: Zeroizing::new(secret.to_owned()), key });
+            self.0.len() - 1
         });
-        tag(key, fields).is_some_and(|tag| aws_lc_rs::constant_time::verify_slices_are_equal(&tag, &fields.tag).is_ok())
+        tag(&self.0[at].key, fields)
+            .is_some_and(|tag| aws_lc_rs::constant_time::verify_slices_are_equal(&tag, &fields.tag).is_ok())
     }
 }
 

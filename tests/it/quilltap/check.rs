@@ -122,16 +122,27 @@ fn assert_finding(kind: &str, path: &str, has_line: bool, report: &serde_json::V
 
 #[test]
 fn row_19_damage_in_the_folder_is_told_with_file_and_line_and_nothing_private() {
-    for (kind, line) in [("bad-jsonl", 4), ("invalid-utf8", 1), ("truncated-json", 0)] {
+    for (kind, line) in [("bad-jsonl", Some(5)), ("invalid-utf8", Some(1)), ("truncated-json", None)] {
         let world = World::with("guide");
         let path = world.corrupt(kind);
         let output = world.run(&["check", "tales"]);
         assert_eq!(output.status.code(), Some(2));
         let said = said(&output);
-        let wanted = if line > 0 { format!("error: {path}:") } else { format!("error: {path}:") };
+        let wanted = line.map_or(format!("error: {path}:"), |line| format!("error: {path}:{line}: "));
         assert!(said.contains(&wanted), "{kind}: {said}");
         assert!(!said.contains("ciphertext") && !said.contains("\"content\""), "{said}");
     }
+}
+
+#[test]
+fn row_1_a_part_that_is_a_link_is_said_and_its_absence_in_the_snapshot_too() {
+    let world = World::new();
+    world.make("app17");
+    fs::rename(world.app().join("data"), world.path("data")).unwrap();
+    std::os::unix::fs::symlink(world.path("data"), world.app().join("data")).unwrap();
+    let added = world.run(&["collection", "add", "tales", "--preset", "quilltap", world.app().to_str().unwrap()]);
+    assert!(said(&added).contains("warning: data in ") && said(&added).contains("is a link"), "{}", said(&added));
+    assert_eq!(world.run(&["backup"]).status.code(), Some(2));
 }
 
 #[test]

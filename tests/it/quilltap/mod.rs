@@ -9,6 +9,7 @@ mod taking; // rows 2, 5: how it is taken
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -21,10 +22,16 @@ pub struct World {
 }
 
 impl World {
-    /// With a fresh home, and no folder yet.
+    /// With a home of its own, a copy of one that was made once, and no folder yet.
     pub fn new() -> Self {
+        static HOME: LazyLock<TempDir> = LazyLock::new(|| {
+            let dir = tempfile::tempdir().unwrap();
+            support::init(&dir.path().join("home"), "alpha");
+            dir
+        });
         let world = Self { dir: tempfile::tempdir().unwrap() };
-        support::init(&world.home(), "alpha");
+        let copied = Command::new("cp").arg("-a").arg(HOME.path().join("home")).arg(world.home()).status().unwrap();
+        assert!(copied.success());
         world
     }
 

@@ -125,3 +125,30 @@ fn row_2_beside_a_writer_a_snapshot_fits_together_or_says_that_it_does_not() {
     // It stands still now.
     world.good(&["backup"]);
 }
+
+#[test]
+fn row_2_a_line_that_is_being_written_is_read_again_until_it_is_whole() {
+    let world = World::with("app17");
+    let made = super::generator(&world.app(), &["--check"]);
+    assert_eq!(made["layout"], "app17");
+    let chats = std::fs::read_dir(world.app().join("data/chats")).unwrap().map(|entry| entry.unwrap().path());
+    let chat = chats
+        .filter(|path| path.extension().is_some_and(|end| end == "jsonl"))
+        .max_by_key(|path| (path.file_name() != Some("index.jsonl".as_ref()), std::fs::metadata(path).unwrap().len()));
+    let (chat, flag) = (chat.unwrap(), world.path("flag"));
+    // It runs before the folder in each pass: the first time it leaves half a line, the second time it ends it.
+    let command = format!(
+        "if test -e {flag}; then printf '\"}}\\n' >> {chat}; else printf '{{\"type\":\"' >> {chat}; touch {flag}; fi; echo done",
+        flag = flag.display(),
+        chat = chat.display()
+    );
+    let made = world.json(0, &["backup", "tales", "--from-command", &command, "--name", "dump"]);
+    assert_eq!(made[0]["capture"]["passes"], 2, "{made}");
+    assert_eq!(made[0]["capture"]["mode"], "stable-read");
+    assert_eq!(made[0]["sequence"], 1);
+    let out = world.path("out");
+    world.good(&["restore", "tales", "--target", out.to_str().unwrap()]);
+    let restored = out.join("quilltap").join(chat.strip_prefix(world.app()).unwrap());
+    assert!(std::fs::read_to_string(restored).unwrap().ends_with("{\"type\":\"\"}\n"));
+    world.good(&["verify", "--data"]);
+}
