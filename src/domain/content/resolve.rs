@@ -98,9 +98,14 @@ impl Checker {
     fn resolve_references(&mut self) {
         let references = std::mem::take(&mut self.seen.references);
         self.report.references = references.len() as u64;
+        let mut told = HashSet::new();
         for seen in references {
             let rule = &self.rules.references[seen.rule];
             if self.seen.ids.get(&rule.to).is_some_and(|ids| ids.contains(&seen.value)) {
+                continue;
+            }
+            // A document may name the same thing many times.
+            if !told.insert((seen.rule, seen.path.clone(), seen.line, seen.value.clone())) {
                 continue;
             }
             let (to, level) = (&rule.to, if rule.soft { Level::Warning } else { Level::Error });
