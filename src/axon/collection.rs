@@ -54,6 +54,7 @@ pub async fn named_collection(store: &Store, name: &str) -> Result<Option<Collec
 
 async fn make(store: &Store, id: CollectionId, name: String) -> Result<Collection, IndexError> {
     let settings = CollectionSettings {
+        application: None,
         roots: Vec::new(),
         excludes: Vec::new(),
         level: 3,

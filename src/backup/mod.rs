@@ -1,6 +1,8 @@
 //! Making, reading and checking snapshots.
 
 pub mod cache; // opened chunks, shared by threads
+pub mod check; // what must hold of the content, in a folder or in a snapshot
+pub mod content; // one file of a snapshot, piece by piece
 pub mod create; // walk → read → cut → look up → gather → seal → store → commit
 pub mod documents; // the documents of a snapshot, in memory
 pub mod layout; // a snapshot as a folder that is replaced as a whole

@@ -68,6 +68,14 @@ pub enum Command {
     /// Say what is backed up
     #[command(subcommand)]
     Collection(CollectionCommand),
+    /// Show what is known of applications: which of their files are data, and what must hold of them
+    #[command(subcommand)]
+    Preset(PresetCommand),
+    /// Check the content of a collection by its preset's rules: in its folders, or in a snapshot
+    #[command(
+        after_help = "Exit code 2: something is wrong, with path and line.\n\nExample:\n  bulbil check tales\n  bulbil check tales --snapshot latest\n  bulbil check tales --secrets /srv/quilltap/.env"
+    )]
+    Check(CheckArgs),
     /// Make a snapshot of every collection, or of those named
     #[command(
         after_help = "Example:\n  bulbil backup\n  bulbil backup notes\n  bulbil backup notes --tag before-upgrade --pin"
@@ -237,6 +245,9 @@ pub struct CollectionAddArgs {
     /// The folders, or single files
     #[arg(required = true)]
     pub roots: Vec<PathBuf>,
+    /// Which application's data it is: 'bulbil preset list'. Then one folder is named, the application's
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
     /// What is left out, as in .gitignore; may be given several times
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
@@ -248,11 +259,61 @@ pub struct CollectionAddArgs {
     pub padding: bool,
 }
 
+/// `bulbil preset …`
+#[derive(Debug, Subcommand)]
+pub enum PresetCommand {
+    /// List presets
+    List,
+    /// Show a preset as it is written; copy it to HOME/presets/NAME.toml to change it
+    Show(PresetShowArgs),
+}
+
+/// `bulbil preset show`
+#[derive(Debug, Args)]
+pub struct PresetShowArgs {
+    /// Which one
+    pub name: String,
+}
+
+/// `bulbil check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Which collection
+    pub collection: String,
+    /// Which snapshot, as a number, an id or 'latest' [default: the folders as they are now]
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub snapshot: Option<String>,
+    /// By the rules of this preset [default: the collection's, or 'generic']
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
+    /// A file with NAME=value lines that hold the secrets for sealed fields: every one of these must open then
+    #[arg(long, value_name = "FILE")]
+    pub secrets: Option<PathBuf>,
+}
+
 /// `bulbil collection set`
 #[derive(Debug, Args)]
 pub struct CollectionSetArgs {
     /// Which collection
     pub name: String,
+    /// Which application's data it is: 'bulbil preset list', or 'none'
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
+    /// A command to run before each backup, instead of the preset's; if it fails, there is no backup
+    #[arg(long, value_name = "COMMAND")]
+    pub hook_before: Option<String>,
+    /// A command to run after each backup, also if it failed
+    #[arg(long, value_name = "COMMAND")]
+    pub hook_after: Option<String>,
+    /// How long each may take [default: 600]
+    #[arg(long, value_name = "SECONDS")]
+    pub hook_timeout: Option<u64>,
+    /// Run nothing before and after backups
+    #[arg(long, conflicts_with_all = ["hook_before", "hook_after", "hook_timeout"])]
+    pub no_hooks: bool,
+    /// Back to the preset's commands
+    #[arg(long, conflicts_with_all = ["hook_before", "hook_after", "hook_timeout", "no_hooks"])]
+    pub preset_hooks: bool,
     /// What is left out from now on; replaces all earlier patterns
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Option<Vec<String>>,
@@ -266,12 +327,35 @@ pub struct CollectionSetArgs {
 pub struct BackupArgs {
     /// Which collections [default: all]
     pub collections: Vec<String>,
+    /// Say what keeps the data still meanwhile; it is written into the snapshot
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub capture: Option<CaptureArg>,
+    /// That there is much less than before is as it should be
+    #[arg(long)]
+    pub accept_shrink: bool,
+    /// Back up what this command writes to its standard output, too; if it fails, no snapshot is made
+    #[arg(long, value_name = "COMMAND", requires = "name")]
+    pub from_command: Option<String>,
+    /// What the file with the command's output is called in the snapshot
+    #[arg(long, value_name = "FILE", requires = "from_command")]
+    pub name: Option<String>,
     /// A name for the snapshot, by which it is found again; may be given several times
     #[arg(long, value_name = "TAG")]
     pub tag: Vec<Tag>,
     /// Keep the snapshot whatever the policy says
     #[arg(long)]
     pub pin: bool,
+}
+
+/// What keeps the data still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CaptureArg {
+    /// The application does not run.
+    Stopped,
+    /// It runs and writes nothing.
+    Paused,
+    /// The folder is a snapshot of the file system.
+    FilesystemSnapshot,
 }
 
 /// `bulbil snapshots`

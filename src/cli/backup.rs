@@ -2,23 +2,62 @@
 
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
+use jiff::Timestamp;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::backup::create::Created;
+use crate::backup::create::{CommandSource, Created, Extras};
 use crate::backup::select;
+use crate::clock::Clock;
 use crate::domain::id::ManifestId;
+use crate::domain::manifest::CaptureMode;
+use crate::domain::metadata::path::TreePath;
+use crate::domain::preset::Preset;
 use crate::monitor::{Monitor, Problem};
+use crate::source::LeftOut;
 use crate::store::Store;
 use crate::store::index::{Cause, Collection, Mark};
 use crate::worker::runs::Recorder;
 
 use super::admin::AdminClient;
-use super::args::BackupArgs;
+use super::args::{BackupArgs, CaptureArg};
 use super::context::Context;
 use super::output::{Outcome, bytes, count, took};
 use super::progress::Progress;
+
+/// So many things that were left out are told one by one, with `--json`.
+const LISTED: usize = 1000;
+/// And to people.
+const TOLD: usize = 20;
+
+/// What was asked for beside the collections.
+struct Options {
+    capture: Option<CaptureMode>,
+    accept_shrink: bool,
+    commands: Vec<CommandSource>,
+}
+
+fn options(args: &BackupArgs, collections: &[Collection], now: Timestamp) -> anyhow::Result<Options> {
+    let capture = args.capture.map(|capture| match capture {
+        CaptureArg::Stopped => CaptureMode::Stopped,
+        CaptureArg::Paused => CaptureMode::Paused,
+        CaptureArg::FilesystemSnapshot => CaptureMode::FilesystemSnapshot,
+    });
+    let mut commands = Vec::new();
+    if let (Some(command), Some(name)) = (&args.from_command, &args.name) {
+        let [collection] = collections else { bail!("name one collection to put the command's output into") };
+        let path = TreePath::new(name.clone().into_bytes()).ok().filter(|path| path.parent().is_none());
+        let path =
+            path.with_context(|| format!("{name:?} is no name for a file: it has to be one name, without '/'"))?;
+        let mut roots = collection.settings.iter().flat_map(|settings| &settings.roots);
+        if roots.any(|root| root.name == *name) {
+            bail!("the collection has a folder {name:?} already: call the command's output something else");
+        }
+        commands.push(CommandSource { path, command: command.clone(), changed_at: now });
+    }
+    Ok(Options { capture, accept_shrink: args.accept_shrink, commands })
+}
 
 /// Makes a snapshot of every collection, or of those named.
 pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome> {
@@ -27,14 +66,15 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
     let cancel = context.cancellation();
     let progress = context.progress();
     let mut documents = Vec::new();
-    let mut partial = false;
+    let (mut partial, mut unsound) = (false, false);
+    let options = options(&args, &collections, context.clock.now())?;
     let mut failed = 0;
     for collection in &collections {
         if cancel.is_cancelled() {
             break;
         }
         let before = progress.notices().len();
-        let created = match make(&store, collection, progress.clone(), &cancel, context).await {
+        let created = match make(&store, collection, &options, progress.clone(), &cancel, context).await {
             Ok(Some(created)) => created,
             Ok(None) => {
                 // It is that one which is to be found again.
@@ -60,23 +100,27 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
         };
         mark(&store, &created.id, &args).await?;
         AdminClient::feed_changed(&store).await;
+        let application = collection.settings.as_ref().and_then(|settings| settings.application.as_ref());
+        let preset = application.and_then(|application| store.preset(&application.preset).ok());
         progress.suspend(|| {
             for notice in &progress.notices()[before..] {
                 context.output.remark(format!("note: {notice}"));
             }
-            say(collection, &created, context);
+            say(collection, &created, preset.as_ref(), context);
         });
         partial |= created.partial;
+        unsound |= !created.capture.is_sound();
         documents.push(json!({
             "collection": collection.name, "id": created.id, "sequence": created.sequence,
-            "partial": created.partial, "beside": created.beside, "statistics": created.statistics, "seconds": created.took.as_secs_f64(),
+            "partial": created.partial, "beside": created.beside, "statistics": created.statistics,
+            "capture": created.capture, "left_out": created.left_out.iter().take(LISTED).map(left_out_document).collect::<Vec<_>>(), "seconds": created.took.as_secs_f64(),
             "pinned": args.pin, "tags": args.tag,
         }));
     }
     progress.finish();
     let problems = progress.problems();
     context.output.document("backup", documents, &problems);
-    if partial {
+    if partial || unsound {
         context.output.outcome(&problems);
         return Ok(Outcome::NotEverything);
     }
@@ -99,12 +143,16 @@ async fn mark(store: &Store, snapshot: &ManifestId, args: &BackupArgs) -> anyhow
 async fn make(
     store: &Store,
     collection: &Collection,
+    options: &Options,
     progress: Arc<Progress>,
     cancel: &CancellationToken,
     context: &Context,
 ) -> anyhow::Result<Option<Created>> {
+    let Options { capture, accept_shrink, commands } = options;
+    let extras =
+        Extras { capture: *capture, accept_shrink: *accept_shrink, commands: commands.clone(), ..Extras::default() };
     let recorder = Recorder { store, cause: Cause::Command, clock: &*context.clock, cancel };
-    Ok(recorder.back_up(collection, progress).await?)
+    Ok(recorder.back_up(collection, extras, progress).await?)
 }
 
 async fn wanted(store: &Store, names: &[String]) -> anyhow::Result<Vec<Collection>> {
@@ -123,7 +171,7 @@ async fn wanted(store: &Store, names: &[String]) -> anyhow::Result<Vec<Collectio
     Ok(collections)
 }
 
-fn say(collection: &Collection, created: &Created, context: &Context) {
+fn say(collection: &Collection, created: &Created, preset: Option<&Preset>, context: &Context) {
     let s = &created.statistics;
     let what = if created.partial { "interrupted, partial snapshot" } else { "snapshot" };
     context.output.line(format!("{}@{}  {what} {}", collection.name, created.sequence, created.id.short()));
@@ -138,10 +186,55 @@ fn say(collection: &Collection, created: &Created, context: &Context) {
         count(s.new_chunks, "chunk"),
         took(created.took),
     ));
+    let capture = &created.capture;
+    let passes = if capture.passes > 1 { format!(", gone through {} times", capture.passes) } else { String::new() };
+    if let Some(preset) = &capture.preset {
+        context.output.line(format!("  by {preset}, {}{passes}", capture.mode.word()));
+    }
+    let patterns = preset.map(Preset::patterns).unwrap_or_default();
+    let why = |pattern: &str| match preset.and_then(|preset| preset.why(pattern)) {
+        Some(why) => why.to_owned(),
+        None if patterns.iter().any(|other| other == pattern) => "no part of the application's data".to_owned(),
+        None => format!("by {pattern}"),
+    };
+    for left_out in created.left_out.iter().take(TOLD) {
+        let what = format!("{} in {}", bytes(left_out.bytes), count(left_out.files, "file"));
+        let why = why(&left_out.pattern);
+        context.output.line(format!("  left out: {} ({what}): {why}", left_out.path));
+    }
+    if let Some(rest) = created.left_out.get(TOLD..).filter(|rest| !rest.is_empty()) {
+        let (files, size) = rest.iter().fold((0, 0), |(files, size), one| (files + one.files, size + one.bytes));
+        let what = format!("{} in {}", bytes(size), count(files, "file"));
+        context
+            .output
+            .line(format!("  left out: {} more ({what}); --json names them", count(rest.len() as u64, "thing")));
+    }
+    for reason in &capture.inconsistent {
+        context.output.warning(format!("inconsistent: {reason}"));
+    }
+    for what in &capture.shrunk {
+        context.output.warning(format!("shrunk: {what}"));
+    }
+    if !capture.inconsistent.is_empty() {
+        context.output.warning(
+            "The snapshot is kept and marked inconsistent; earlier ones are what they were. 'bulbil check' shows all of it.",
+        );
+    }
+    if !capture.shrunk.is_empty() {
+        context.output.warning(
+            "The snapshot is kept and marked as shrunk. Look whether data was lost; if all is well, say 'bulbil backup --accept-shrink'.",
+        );
+    }
     if created.beside {
         context.output.remark("  another instance took the collection over meanwhile: it is kept, beside the line");
     }
     if created.partial {
         context.output.remark("  the next backup goes on from here");
     }
+}
+
+fn left_out_document(left_out: &LeftOut) -> serde_json::Value {
+    json!({
+        "path": left_out.path.to_string(), "pattern": left_out.pattern, "files": left_out.files, "bytes": left_out.bytes,
+    })
 }

@@ -10,13 +10,15 @@ use crate::backup::select;
 use crate::domain::chunk::Padding;
 use crate::domain::id::CollectionId;
 use crate::domain::peer::is_plain_name;
+use crate::domain::preset::Hooks;
 use crate::source::Excludes;
-use crate::store::index::{Collection, CollectionKind, CollectionSettings, NewCollection, Root};
+use crate::store::index::{Application, Collection, CollectionKind, CollectionSettings, NewCollection, Root};
 use crate::store::{Store, entropy};
 
 use super::args::{CollectionAddArgs, CollectionCommand, CollectionSetArgs};
 use super::context::Context;
 use super::output::Outcome;
+use super::preset;
 use super::remote::leader;
 
 /// Adds, lists or changes collections.
@@ -36,6 +38,7 @@ async fn add(args: CollectionAddArgs, store: &Store, context: &Context) -> anyho
         args.name
     );
     Excludes::new(&args.exclude)?;
+    let preset = args.preset.as_deref().map(|name| preset::choose(store, name, &args.roots)).transpose()?;
     let roots = roots(&args.roots)?;
     let home = store.home.root().canonicalize()?;
     if let Some(root) = roots.iter().find(|root| root.path.starts_with(&home)) {
@@ -47,6 +50,7 @@ async fn add(args: CollectionAddArgs, store: &Store, context: &Context) -> anyho
         level: args.compression,
         padding: if args.padding { Padding::Padme } else { Padding::None },
         kind: CollectionKind::Directory,
+        application: preset.as_ref().map(|preset| Application { preset: preset.name.clone(), hooks: None }),
     };
     let id = CollectionId::random(&mut entropy());
     let collection = {
@@ -56,6 +60,9 @@ async fn add(args: CollectionAddArgs, store: &Store, context: &Context) -> anyho
     context.output.line(format!("added collection {}", collection.name));
     for root in &collection.settings.as_ref().expect("it is our own").roots {
         context.output.line(format!("  {}", root.path.display()));
+    }
+    if let Some(preset) = &preset {
+        preset::say_parts(preset, &collection, context);
     }
     context.output.document("collection add", document(&collection), &[]);
     Ok(Outcome::Done)
@@ -124,6 +131,9 @@ async fn list(store: &Store, context: &Context) -> anyhow::Result<Outcome> {
                 for root in &settings.roots {
                     context.output.line(format!("  {}", root.path.display()));
                 }
+                if let Some(application) = &settings.application {
+                    context.output.line(format!("  by the preset {}", application.preset));
+                }
                 for pattern in &settings.excludes {
                     context.output.line(format!("  without {pattern}"));
                 }
@@ -144,6 +154,31 @@ async fn set(args: CollectionSetArgs, store: &Store, context: &Context) -> anyho
         Excludes::new(&excludes)?;
         settings.excludes = excludes;
     }
+    match args.preset.as_deref() {
+        None => {}
+        Some("none") => settings.application = None,
+        Some(name) => {
+            let folders: Vec<PathBuf> = settings.roots.iter().map(|root| root.path.clone()).collect();
+            let preset = preset::choose(store, name, &folders)?.name;
+            let hooks = settings.application.take().and_then(|application| application.hooks);
+            settings.application = Some(Application { preset, hooks });
+        }
+    }
+    let (before, after, timeout_secs) = (args.hook_before, args.hook_after, args.hook_timeout);
+    if args.preset_hooks || args.no_hooks || before.is_some() || after.is_some() || timeout_secs.is_some() {
+        let application = settings.application.as_mut();
+        let application = application.context("hooks belong to a preset: say --preset generic, too")?;
+        let known = application.hooks.take().unwrap_or_default();
+        application.hooks = match (args.preset_hooks, args.no_hooks) {
+            (true, _) => None,
+            (_, true) => Some(Hooks::default()),
+            _ => Some(Hooks {
+                before: before.or(known.before),
+                after: after.or(known.after),
+                timeout_secs: timeout_secs.or(known.timeout_secs),
+            }),
+        };
+    }
     settings.level = args.compression.unwrap_or(settings.level);
     store.index.update_settings(&collection.id, &settings).await?;
     let collection = Collection { settings: Some(settings), ..collection };
@@ -157,6 +192,8 @@ fn document(collection: &Collection) -> serde_json::Value {
         json!({
             "roots": settings.roots.iter().map(|root| json!({ "name": root.name, "path": root.path })).collect::<Vec<_>>(),
             "excludes": settings.excludes, "compression": settings.level, "padding": settings.padding,
+            "preset": settings.application.as_ref().map(|application| &application.preset),
+            "hooks": settings.application.as_ref().and_then(|application| application.hooks.as_ref()),
         })
     });
     json!({ "id": collection.id, "name": collection.name, "origin": collection.origin, "settings": settings })

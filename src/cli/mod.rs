@@ -7,6 +7,7 @@ mod admin; // talking to the server that runs here
 mod args; // what may be typed
 mod axon; // an Axon BBS
 mod backup;
+mod check;
 mod clone;
 mod collection;
 mod context; // the home, the store, the clock: what every command needs
@@ -25,6 +26,7 @@ mod onion;
 mod openapi;
 mod output; // text or JSON
 mod peer;
+mod preset; // what is known of applications
 mod promote;
 mod progress; // the bar on a terminal
 mod prove;
@@ -85,6 +87,8 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
     match command {
         Command::Init(args) => init::run(args, context).await,
         Command::Collection(command) => collection::run(command, context).await,
+        Command::Preset(command) => preset::run(command, context).await,
+        Command::Check(args) => check::run(args, context).await,
         Command::Backup(args) => backup::run(args, context).await,
         Command::Snapshots(args) => snapshots::run(args, context).await,
         Command::Snapshot(command) => snapshot::run(command, context).await,

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::domain::manifest::PrivatePart;
 use crate::domain::metadata::entry::EntryKind;
 use crate::replicate::succession::promote;
-use crate::store::index::{CollectionKind, CollectionSettings, Root, Snapshot};
+use crate::store::index::{Application, CollectionKind, CollectionSettings, Root, Snapshot};
 use crate::store::{ChunkStore, Store};
 
 use super::args::PromoteArgs;
@@ -116,18 +116,30 @@ fn settings(store: &Store, open: &OpenSnapshot, data: &Path) -> anyhow::Result<C
     };
     let roots = roots.iter().map(|root| Ok(Root { name: root.name.clone(), path: path(&root.name)? }));
     let roots = roots.collect::<anyhow::Result<Vec<_>>>()?;
+    let (application, excludes) = application(store, open, excludes);
     Ok(CollectionSettings {
+        application,
         roots,
-        excludes: excludes.clone(),
+        excludes,
         level: LEVEL,
         padding: *padding,
         kind: CollectionKind::Directory,
     })
 }
 
+/// The preset by which its snapshots were made, if it is known here, and what was left out beside that.
+fn application(store: &Store, open: &OpenSnapshot, excludes: &[String]) -> (Option<Application>, Vec<String>) {
+    let label = open.private.capture.as_ref().and_then(|capture| capture.preset.as_deref());
+    let name = label.map(|label| label.split_once('/').map_or(label, |(name, _)| name));
+    let Some(preset) = name.and_then(|name| store.preset(name).ok()) else { return (None, excludes.to_vec()) };
+    let own = excludes.strip_prefix(preset.patterns().as_slice()).unwrap_or(excludes).to_vec();
+    (Some(Application { preset: preset.name, hooks: None }), own)
+}
+
 /// Goes on with what the snapshots hold.
 fn axon_settings(open: &OpenSnapshot) -> CollectionSettings {
     CollectionSettings {
+        application: None,
         roots: Vec::new(),
         excludes: Vec::new(),
         level: LEVEL,

@@ -25,6 +25,7 @@ pub async fn run(args: SnapshotsArgs, context: &Context) -> anyhow::Result<Outco
     let mut documents = Vec::new();
     let mut rows = Vec::new();
     for collection in &wanted {
+        let captures = store.index.captures(&collection.id).await?;
         for snapshot in store.index.snapshots(Some(&collection.id)).await? {
             let statistics = OpenSnapshot::open(&store, &snapshot.id).ok().map(|open| open.private.statistics);
             let mark = marks.get(&snapshot.id).cloned().unwrap_or_default();
@@ -45,6 +46,13 @@ pub async fn run(args: SnapshotsArgs, context: &Context) -> anyhow::Result<Outco
             if !snapshot.has_key {
                 remarks.push("no key");
             }
+            let capture = captures.iter().find(|(id, _)| *id == snapshot.id).map(|(_, capture)| capture);
+            if capture.is_some_and(|capture| !capture.inconsistent.is_empty()) {
+                remarks.push("inconsistent");
+            }
+            if capture.is_some_and(|capture| !capture.shrunk.is_empty()) {
+                remarks.push("shrunk");
+            }
             let (files, size) = match &statistics {
                 Some(s) => (number(s.files), bytes(s.bytes)),
                 None => ("?".to_owned(), "?".to_owned()),
@@ -62,7 +70,7 @@ pub async fn run(args: SnapshotsArgs, context: &Context) -> anyhow::Result<Outco
                 "collection": collection.name, "sequence": snapshot.sequence, "id": snapshot.id,
                 "instance": snapshot.instance, "beside": snapshot.beside, "created_at": snapshot.created_at, "partial": snapshot.partial,
                 "complete": snapshot.complete, "has_key": snapshot.has_key, "chunks": snapshot.chunks,
-                "chunk_bytes": snapshot.chunk_bytes, "statistics": statistics,
+                "chunk_bytes": snapshot.chunk_bytes, "statistics": statistics, "capture": capture,
                 "pinned": mark.pinned, "tags": mark.tags, "flagged": mark.flagged, "verified_at": mark.verified_at,
             }));
         }

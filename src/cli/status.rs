@@ -62,6 +62,7 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
     let lost_manifests = if away.is_none() { store.lost_manifests().await? } else { Vec::new() };
     scrub::lost_manifests(&lost_manifests).into_iter().for_each(|line| out.line(format!("  manifests    {line}")));
     let mut collections = Vec::new();
+    let mut unsound = false;
     for collection in store.index.collections().await? {
         let snapshots = store.index.snapshots(Some(&collection.id)).await?;
         let newest = snapshots.iter().filter(|s| s.complete && !s.partial).max_by_key(|s| s.created_at);
@@ -84,6 +85,14 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
         if let Some(line) = super::schedule::in_words(&store, &collection, now).await? {
             out.line(format!("  {line}"));
         }
+        let captures = store.index.captures(&collection.id).await?;
+        let capture =
+            newest.and_then(|newest| captures.iter().find(|(id, _)| *id == newest.id)).map(|(_, capture)| capture);
+        if let Some(capture) = capture {
+            unsound |= !capture.is_sound();
+            capture.shrunk.iter().for_each(|what| out.line(format!("  shrunk: {what}")));
+            capture.inconsistent.iter().take(3).for_each(|what| out.line(format!("  inconsistent: {what}")));
+        }
         let axon = match collection.settings.as_ref().map(|settings| settings.kind) {
             Some(CollectionKind::Axon) => Some(store.index.axon_counts(&collection.id).await?),
             _ => None,
@@ -104,7 +113,7 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
         collections.push(json!({
             "name": collection.name, "id": collection.id, "origin": collection.origin, "snapshots": snapshots.len(),
             "newest": newest.map(|s| json!({ "id": s.id, "sequence": s.sequence, "created_at": s.created_at })),
-            "missing_bytes": missing,
+            "missing_bytes": missing, "capture": capture,
             "axon": axon.map(|(items, incomplete)| json!({ "items": items, "incomplete": incomplete })),
             "proved_copies": led_here.then(|| copies.iter().filter(|copy| copy.is_proved(now)).count()),
             "copies": copies.iter().map(|copy| copy_document(copy, now)).collect::<Vec<_>>(),
@@ -148,7 +157,7 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
         "scrub": scrub::document(&scrubbed, &lost_manifests),
     });
     out.document("status", document, &[]);
-    Ok(if alerts.is_empty() { Outcome::Done } else { Outcome::NotEverything })
+    Ok(if alerts.is_empty() && !unsound { Outcome::Done } else { Outcome::NotEverything })
 }
 
 /// How many copies there are, in one line, and what is wrong with others.

@@ -97,8 +97,71 @@ pub struct PrivatePart {
     /// Padding of its chunks.
     #[serde(default)]
     pub padding: Padding,
+    /// How it was taken. Snapshots of before do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<Capture>,
     /// The encoded root node of the metadata tree, standard base64.
     pub tree: String,
+}
+
+/// How a snapshot was taken, and what was found wrong with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capture {
+    /// What kept the data still.
+    pub mode: CaptureMode,
+    /// The preset by whose rules: `quilltap/1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+    /// How often the folders were gone through until what was read fitted together.
+    #[serde(default)]
+    pub passes: u32,
+    /// What does not hold of the content, one sentence each, the first few. Empty: it fits together, as far as the rules say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inconsistent: Vec<String>,
+    /// What is much less than in the snapshot that it was compared with, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shrunk: Vec<String>,
+}
+
+impl Capture {
+    /// Whether nothing is wrong with it.
+    pub fn is_sound(&self) -> bool {
+        self.inconsistent.is_empty() && self.shrunk.is_empty()
+    }
+}
+
+/// What kept the data still while it was read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CaptureMode {
+    /// The application did not run; somebody said so.
+    Stopped,
+    /// It ran and wrote nothing; somebody said so.
+    Paused,
+    /// A snapshot of the file system was read; somebody said so.
+    FilesystemSnapshot,
+    /// Each file was read while it did not change, and all of them fit together as far as the rules say.
+    StableRead,
+    /// Some file changed each time it was read, or what was read did not fit together.
+    #[default]
+    BestEffort,
+    /// Something that this program does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl CaptureMode {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            CaptureMode::Stopped => "stopped",
+            CaptureMode::Paused => "paused",
+            CaptureMode::FilesystemSnapshot => "filesystem-snapshot",
+            CaptureMode::StableRead => "stable-read",
+            CaptureMode::BestEffort => "best-effort",
+            CaptureMode::Unknown => "unknown",
+        }
+    }
 }
 
 /// A root as it was when the snapshot was made.
@@ -358,6 +421,7 @@ mod tests {
         let identity = IdentityKey::random(&mut rng);
         let key = SnapshotKey::random(&mut rng);
         let private = PrivatePart {
+            capture: None,
             name: "notes".into(),
             host: "alpha".into(),
             roots: vec![],

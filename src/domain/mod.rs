@@ -5,6 +5,7 @@
 pub mod alert; // what an admin is told of, unasked
 pub mod axon; // what Axon BBS instances say and keep: keys, manifests, payloads, signed headers, backups
 pub mod chunk; // sealed bytes that hold fragments
+pub mod content; // what must hold of an application's files
 pub mod crypto; // hash, aead, kdf, keywrap, sign, secret
 pub mod envelope; // a snapshot key wrapped for one recipient
 pub mod feed; // what changed, in order
@@ -17,6 +18,7 @@ pub mod manifest; // the document that describes a snapshot
 pub mod metadata; // the sealed tree of files
 pub mod onion; // onion addresses
 pub mod peer; // addresses, trust, rights
+pub mod preset; // what is known of an application
 pub mod proof; // that somebody keeps a snapshot
 pub mod reconcile; // which snapshots the other side has
 pub mod retention; // which snapshots stay and which go

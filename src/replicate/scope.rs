@@ -66,6 +66,7 @@ mod tests {
 
     fn collection(n: u8, origin: InstanceId, own: bool) -> Collection {
         let settings = own.then(|| CollectionSettings {
+            application: None,
             roots: vec![Root { name: "secret-root".to_owned(), path: "/secret/path".into() }],
             excludes: vec!["*.tmp".to_owned()],
             level: 3,

@@ -23,6 +23,7 @@ pub struct ExcludeError {
 pub struct Excludes {
     globs: GlobSet,
     rules: Vec<Rule>,
+    texts: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +40,7 @@ impl Excludes {
     pub fn new<S: AsRef<str>>(patterns: &[S]) -> Result<Self, ExcludeError> {
         let mut globs = GlobSetBuilder::new();
         let mut rules = Vec::new();
+        let mut texts = Vec::new();
         for pattern in patterns.iter().map(AsRef::as_ref) {
             let refuse = |reason: String| ExcludeError { pattern: pattern.to_owned(), reason };
             let text = without_blanks_at_the_end(pattern);
@@ -58,12 +60,13 @@ impl Excludes {
             let glob = GlobBuilder::new(&glob).literal_separator(true).backslash_escape(true).build();
             globs.add(glob.map_err(|error| refuse(error.kind().to_string()))?);
             rules.push(Rule { takes_back, only_directories });
+            texts.push(pattern.to_owned());
         }
         let globs = globs.build().map_err(|error| ExcludeError {
             pattern: error.glob().unwrap_or_default().to_owned(),
             reason: error.kind().to_string(),
         })?;
-        Ok(Self { globs, rules })
+        Ok(Self { globs, rules, texts })
     }
 
     /// Whether nothing is left out.
@@ -73,12 +76,17 @@ impl Excludes {
 
     /// Whether the entry at `path`, relative to the root, is left out.
     pub fn leaves_out(&self, path: &[u8], is_directory: bool) -> bool {
+        self.left_out_by(path, is_directory).is_some()
+    }
+
+    /// The pattern that leaves the entry at `path` out, as it was given.
+    pub fn left_out_by(&self, path: &[u8], is_directory: bool) -> Option<&str> {
         if self.is_empty() {
-            return false;
+            return None;
         }
         let fits = self.globs.matches_candidate(&Candidate::from_bytes(path));
         let last = fits.into_iter().filter(|at| is_directory || !self.rules[*at].only_directories).max();
-        last.is_some_and(|at| !self.rules[at].takes_back)
+        last.filter(|at| !self.rules[*at].takes_back).map(|at| self.texts[at].as_str())
     }
 }
 

@@ -24,6 +24,8 @@ const CACHE_TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 pub(super) struct Listing {
     pub dir: Arc<DirHandle>,
     pub items: Vec<Item>,
+    /// What the patterns leave out, and whether each is a directory.
+    pub left_out: Vec<(Vec<u8>, bool)>,
     names: Vec<u8>,
     /// Up to which item subdirectories were queued to be listed ahead.
     pub queued: usize,
@@ -62,7 +64,8 @@ pub(super) fn list(
     skip_caches: bool,
 ) -> io::Result<Listing> {
     let (dir, fd) = parent.open_child(name)?;
-    let mut listing = Listing { dir, items: Vec::new(), names: Vec::new(), queued: 0, is_cache: false };
+    let mut listing =
+        Listing { dir, items: Vec::new(), left_out: Vec::new(), names: Vec::new(), queued: 0, is_cache: false };
     // Excludes are relative to the root.
     let mut relative = path.as_bytes()[root.as_bytes().len()..].to_vec();
     if relative.first() == Some(&b'/') {
@@ -95,7 +98,7 @@ pub(super) fn list(
         listing.names.extend_from_slice(name);
     }
 
-    let Listing { items, names, .. } = &mut listing;
+    let Listing { items, names, left_out, .. } = &mut listing;
     for (item, file_type) in items.iter_mut().zip(types) {
         let name = &names[item.name_at..item.name_at + item.name_len];
         let mut is_left_out = |is_directory| {
@@ -105,11 +108,13 @@ pub(super) fn list(
         };
         let known = !excludes.is_empty() && file_type != FileType::Unknown;
         if known && is_left_out(file_type == FileType::Directory) {
+            left_out.push((name.to_vec(), file_type == FileType::Directory));
             continue;
         }
         item.what =
             statat(&*fd, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT).map(|stat| from_system(&stat));
         if !known && !excludes.is_empty() && is_left_out(item.is_directory()) {
+            left_out.push((name.to_vec(), item.is_directory()));
             item.what = Err(Errno::NOENT);
         }
     }

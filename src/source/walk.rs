@@ -56,6 +56,8 @@ pub struct WalkOptions {
     /// How many threads list directories ahead. 0: none; the walk then happens in the consumer's thread, which is the
     /// fastest for a warm cache and few cores. Threads pay where the disk or the network makes one wait.
     pub threads: usize,
+    /// Whether what the patterns leave out is told, with what is in it. That costs a look at everything in it.
+    pub tell_left_out: bool,
 }
 
 /// Something below a root, or the root itself.
@@ -72,6 +74,11 @@ pub struct Found {
 }
 
 impl Found {
+    /// Another file in its place, `name` in another directory.
+    pub fn standing_in(self, name: &[u8], stat: Stat) -> Self {
+        Self { kind: FoundKind::File, stat, root_name: Some(name.into()), ..self }
+    }
+
     /// Its name in the directory that comes with it: what to open.
     pub fn name(&self) -> &[u8] {
         self.root_name.as_deref().unwrap_or_else(|| self.path.name())
@@ -85,8 +92,23 @@ pub enum WalkEvent {
     Found(Found, Arc<DirHandle>),
     /// Something that could not be looked at.
     Problem(Problem),
-    /// A directory that was left out on purpose, worth a notice. What the patterns leave out is not told.
+    /// A directory that was left out on purpose, worth a notice.
     Skipped(Skipped),
+    /// Something that a pattern leaves out; only if it was asked for.
+    LeftOut(LeftOut),
+}
+
+/// Something that a pattern leaves out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Where.
+    pub path: TreePath,
+    /// By which pattern.
+    pub pattern: String,
+    /// How many files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// A directory whose content was left out on purpose.
@@ -263,6 +285,13 @@ impl Walk {
             }
             Ok(mut listing) => {
                 self.shared.offer(&path, &mut listing, MAX_OFFERED);
+                if self.shared.options.tell_left_out {
+                    let told = listing
+                        .left_out
+                        .iter()
+                        .filter_map(|(name, is_directory)| self.shared.left_out(&path, &listing, name, *is_directory));
+                    self.next.extend(told.map(WalkEvent::LeftOut));
+                }
                 self.stack.push((path, listing, 0));
             }
             Err(error) => match ReadError::from(error) {
@@ -359,6 +388,36 @@ impl Shared {
         list(parent, name, path, &self.root, &self.options.excludes, self.options.skip_caches)
     }
 
+    /// What is in something that a pattern leaves out.
+    fn left_out(&self, parent: &TreePath, listing: &Listing, name: &[u8], is_directory: bool) -> Option<LeftOut> {
+        let path = parent.child(name).ok()?;
+        let below = path.as_bytes()[self.root.as_bytes().len()..].strip_prefix(b"/")?;
+        let pattern = self.options.excludes.left_out_by(below, is_directory)?.to_owned();
+        let mut left_out = LeftOut { path, pattern, files: 0, bytes: 0 };
+        let mut folders = vec![(listing.dir.clone(), name.to_vec())];
+        if !is_directory {
+            let fd = listing.dir.fd().ok()?;
+            let (kind, stat) = from_system(&statat(&*fd, name, AtFlags::SYMLINK_NOFOLLOW).ok()?);
+            (left_out.files, left_out.bytes) = (1, if kind == FoundKind::File { stat.size } else { 0 });
+            folders.clear();
+        }
+        while let Some((dir, name)) = folders.pop() {
+            // What cannot be looked at counts as nothing: it is left out anyway.
+            let Ok(listing) = list(&dir, &name, &self.root, &self.root, &Excludes::default(), false) else { continue };
+            for (at, item) in listing.items.iter().enumerate() {
+                match item.what {
+                    Ok((FoundKind::Directory, _)) => folders.push((listing.dir.clone(), listing.name(at).to_vec())),
+                    Ok((kind, stat)) => {
+                        left_out.files += 1;
+                        left_out.bytes += if kind == FoundKind::File { stat.size } else { 0 };
+                    }
+                    Err(_) => {}
+                }
+            }
+        }
+        Some(left_out)
+    }
+
     /// Offers the next subdirectories of a directory to the threads.
     fn offer(&self, path: &TreePath, listing: &mut Listing, how_many: usize) {
         if self.options.threads == 0 {
@@ -453,6 +512,9 @@ mod tests {
                 WalkEvent::Found(entry, _) => found.push(entry.path),
                 WalkEvent::Problem(problem) => rest.push(format!("{}: {}", problem.subject, problem.message)),
                 WalkEvent::Skipped(skipped) => rest.push(format!("{}: {}", skipped.path, skipped.reason)),
+                WalkEvent::LeftOut(out) => {
+                    rest.push(format!("{}: by {}, {} of {} B", out.path, out.pattern, out.files, out.bytes))
+                }
             }
         }
         (found, rest)
@@ -597,6 +659,7 @@ mod tests {
                 skip_caches: true,
                 one_file_system: true,
                 threads,
+                tell_left_out: false,
             };
             let (found, rest) = run(temp.path(), &options);
             let expected = ["r", "r/fake", "r/fake/CACHEDIR.TAG", "r/fake/x", "r/sub", "r/sub/cache", "r/tagged"];

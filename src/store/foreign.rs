@@ -23,9 +23,9 @@ const READ_VERSION: usize = 19;
 /// What stands beside a database.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 /// How long another connection may hold its lock.
-const WAIT: Duration = Duration::from_secs(10);
+pub(super) const WAIT: Duration = Duration::from_secs(10);
 /// How often files are copied that change meanwhile.
-const COPIES: usize = 5;
+pub(super) const COPIES: usize = 5;
 
 /// One value of a row.
 #[derive(Debug, Clone, PartialEq)]
@@ -359,20 +359,20 @@ fn clear(all: &Path) {
 }
 
 /// What would be different if a file had been written.
-fn seen(path: &Path) -> Vec<Option<(u64, Option<std::time::SystemTime>)>> {
+pub(super) fn seen(path: &Path) -> Vec<Option<(u64, Option<std::time::SystemTime>)>> {
     let look = |path: PathBuf| std::fs::metadata(path).ok().map(|found| (found.len(), found.modified().ok()));
     std::iter::once(path.to_owned()).chain(["-wal", "-journal"].map(|end| beside(path, end))).map(look).collect()
 }
 
 /// Where a file is, links followed.
-fn real(path: &Path) -> Result<PathBuf, ForeignError> {
+pub(super) fn real(path: &Path) -> Result<PathBuf, ForeignError> {
     std::fs::canonicalize(path).map_err(|cause| match cause.kind() {
         std::io::ErrorKind::NotFound => ForeignError::Missing(path.to_owned()),
         _ => ForeignError::Io { path: path.to_owned(), cause },
     })
 }
 
-fn beside(path: &Path, end: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
     debug_assert!(BESIDE.contains(&end));
     let mut name = path.as_os_str().to_owned();
     name.push(end);
@@ -380,7 +380,7 @@ fn beside(path: &Path, end: &str) -> PathBuf {
 }
 
 /// The first bytes of a database.
-fn head(path: &Path) -> Result<[u8; 100], ForeignError> {
+pub(super) fn head(path: &Path) -> Result<[u8; 100], ForeignError> {
     use std::io::Read;
     let mut file = std::fs::File::open(path).map_err(|cause| match cause.kind() {
         std::io::ErrorKind::NotFound => ForeignError::Missing(path.to_owned()),
@@ -394,7 +394,7 @@ fn head(path: &Path) -> Result<[u8; 100], ForeignError> {
 }
 
 /// Whether SQLite reads it without making a file beside it.
-fn can_be_read_in_place(path: &Path) -> Result<bool, ForeignError> {
+pub(super) fn can_be_read_in_place(path: &Path) -> Result<bool, ForeignError> {
     let has_log = head(path)?[READ_VERSION] == 2;
     let has = |end| beside(path, end).exists();
     Ok(if has_log { has("-shm") && has("-wal") } else { !has("-wal") && !has("-shm") })
@@ -482,7 +482,7 @@ fn quoted(name: &str) -> String {
 }
 
 /// What an error of SQLite means.
-fn told(what: &'static str, path: &Path, cause: sqlx::Error) -> ForeignError {
+pub(super) fn told(what: &'static str, path: &Path, cause: sqlx::Error) -> ForeignError {
     let path = path.to_owned();
     let code = cause.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
     match code.map(|code| code & 0xff) {

@@ -12,11 +12,13 @@ mod ledger;
 mod lock;
 mod marker;
 mod onion;
+mod presets;
 mod rebuild;
 mod secrets;
 mod sweep;
 
 pub mod axon; // what is known of an Axon BBS
+pub mod live; // a copy of a database that is in use
 pub mod foreign; // a database of another program
 pub mod chunks; // immutable objects named by their hash
 pub mod index; // what is where: SQLite
@@ -41,6 +43,7 @@ pub use lock::{BackupLock, ChunkHold, PruneLock, ServerInfo, ServerLock, Standby
 pub use manifests::{ManifestFileError, ManifestFiles};
 pub use marker::Away;
 pub use onion::OnionName;
+pub use presets::PresetsError;
 pub use rebuild::RebuildReport;
 pub use secrets::{ChunkSecret, open_chunk_secret, seal_chunk_secret};
 pub use sweep::{SweepError, Swept};

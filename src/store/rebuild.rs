@@ -131,7 +131,9 @@ async fn fill(
     let mut own = Vec::new();
     for (signed, envelopes) in loaded {
         let key = vault_key(keys, &signed, &envelopes);
-        if let Err(error) = add_snapshot(&mut contents, &signed, key.as_ref(), chunks.as_ref(), &present, report).await
+        let ours = keys.is_ours(&signed.manifest.instance);
+        if let Err(error) =
+            add_snapshot(&mut contents, &signed, key.as_ref(), ours, chunks.as_ref(), &present, report).await
         {
             report.problems.push(format!("manifest {} was left out: {error}", signed.id));
             continue;
@@ -173,12 +175,15 @@ async fn add_snapshot(
     contents: &mut Contents,
     signed: &SignedManifest,
     key: Option<&SnapshotKey>,
+    ours: bool,
     chunks: &dyn ChunkStore,
     present: &HashMap<ChunkId, u64>,
     report: &mut RebuildReport,
 ) -> Result<(), StoreError> {
-    let name = || key.and_then(|key| signed.manifest.open_private(key).ok()).map(|private| private.name);
-    if contents.add_snapshot(signed, key.is_some(), name).await? {
+    let private = key.and_then(|key| signed.manifest.open_private(key).ok());
+    let name = || private.as_ref().map(|private| private.name.clone());
+    let capture = private.as_ref().filter(|_| ours).and_then(|private| private.capture.as_ref());
+    if contents.add_snapshot(signed, key.is_some(), name, capture).await? {
         report.collections += 1;
     }
     for summary in &signed.manifest.segments {

@@ -51,6 +51,7 @@ impl TestStore {
             name: name.into(),
             origin: self.store.keys.instance(),
             settings: Some(CollectionSettings {
+                application: None,
                 roots: vec![Root { name: "data".into(), path: Path::new("/srv/100%/d").into() }],
                 excludes: vec!["*.tmp".into()],
                 level: 3,
@@ -67,6 +68,7 @@ impl TestStore {
         made.write(&self.store);
         self.store.manifests.save(&made.signed, &made.envelopes).unwrap();
         let new = NewSnapshot {
+            capture: None,
             signed: &made.signed,
             segments: &made.segments,
             new_chunks: &made.new_chunks,
@@ -167,6 +169,7 @@ impl<'a> MakeSnapshot<'a> {
         made.root = if children.is_empty() { Node::Leaf(vec![]) } else { Node::Inner { level: 1, children } };
         made.segments = listed.chunks(3).map(|entries| Segment::new(entries.to_vec())).collect();
         let private = PrivatePart {
+            capture: None,
             name: "secret-name".into(),
             host: "alpha".into(),
             roots: vec![],

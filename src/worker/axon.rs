@@ -107,7 +107,7 @@ pub async fn snapshot(
         // A chunk that two items have is listed once, where it stood first: lists stay as they are when something is added.
         let mut seen = HashSet::new();
         shared.retain(|(id, _)| seen.insert(*id));
-        Ok::<_, AxonError>(Extras { documents: record::to_documents(&items, records), shared })
+        Ok::<_, AxonError>(Extras { documents: record::to_documents(&items, records), shared, ..Extras::default() })
     };
     let mut extras = tokio::task::spawn_blocking(gather).await.map_err(|_| AxonError::Died)??;
     let ids: Vec<ChunkId> = extras.shared.iter().map(|(id, _)| *id).collect();

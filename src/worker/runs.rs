@@ -12,10 +12,11 @@ use rustix::process::{Pid, test_kill_process};
 use tokio_util::sync::CancellationToken;
 
 use super::axon::{self, AxonError};
-use crate::backup::create::{CreateError, Created, create};
+use crate::backup::create::{CreateError, Created, Extras, create_with};
 use crate::backup::prune::{self, PruneError, Pruned};
 use crate::backup::verify::{VerifyError, VerifyOptions, VerifyReport, verify};
 use crate::clock::Clock;
+use crate::domain::manifest::Capture;
 use crate::domain::schedule::Work;
 use crate::monitor::{Counter, Monitor, Problem, with_causes};
 use crate::store::index::{Cause, Collection, CollectionKind, Counts, Ended, RunResult};
@@ -78,12 +79,13 @@ impl Recorder<'_> {
     pub async fn back_up(
         &self,
         collection: &Collection,
+        extras: Extras,
         monitor: Arc<dyn Monitor>,
     ) -> Result<Option<Created>, RunError> {
         drop(self.store.lock_backup()?);
         let monitor = Arc::new(Listening::new(monitor));
         let no = self.begin(collection, Work::Backup).await?;
-        let made = self.made(collection, Arc::clone(&monitor)).await;
+        let made = self.made(collection, extras, Arc::clone(&monitor)).await;
         if let Err(error) = &made
             && error.is_busy()
         {
@@ -110,15 +112,24 @@ impl Recorder<'_> {
         made
     }
 
-    async fn made(&self, collection: &Collection, monitor: Arc<Listening>) -> Result<Option<Created>, RunError> {
+    async fn made(
+        &self,
+        collection: &Collection,
+        extras: Extras,
+        monitor: Arc<Listening>,
+    ) -> Result<Option<Created>, RunError> {
         let is_axon = collection.settings.as_ref().is_some_and(|settings| settings.kind == CollectionKind::Axon);
         let created = match is_axon {
             true => axon::snapshot(self.store, collection, self.clock, monitor.clone(), self.cancel).await?,
-            false => Some(create(self.store, collection, self.clock, monitor.clone(), self.cancel).await?),
+            false => Some(create_with(self.store, collection, extras, self.clock, monitor.clone(), self.cancel).await?),
         };
         if let Some(created) = &created
-            && !created.partial
+            && let Some(why) = suspicion(&created.capture)
         {
+            // It stays, and so does the one before it, until somebody has looked.
+            self.store.index.mark(&created.id, |mark| mark.flagged = Some(why)).await?;
+        }
+        if let Some(created) = created.as_ref().filter(|created| !created.partial && created.capture.is_sound()) {
             let options = VerifyOptions {
                 collections: vec![collection.id],
                 snapshot: Some(created.id),
@@ -198,6 +209,12 @@ impl Recorder<'_> {
         };
         Ended { at: self.clock.now(), result, message, snapshot: None, counts: Counts::default() }
     }
+}
+
+/// Why a snapshot may lack something that the one before has.
+fn suspicion(capture: &Capture) -> Option<String> {
+    let shrunk = capture.shrunk.first().map(|what| format!("it shrank: {what}"));
+    shrunk.or_else(|| capture.inconsistent.first().map(|what| format!("it is inconsistent: {what}")))
 }
 
 /// Closes the records of runs whose process ended without doing so: it was killed.

@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::runs::{Recorder, RunError, close_dead, is_alive};
+use crate::backup::create::Extras;
 use crate::backup::prune::{self, PruneError};
 use crate::clock::Clock;
 use crate::domain::schedule::{Scheduled, Work};
@@ -168,7 +169,7 @@ impl Scheduler {
         let recorder = Recorder { store: &self.store, cause, clock: &*self.clock, cancel };
         let monitor = Arc::clone(&self.monitor);
         let came: Result<(), RunError> = match work {
-            Work::Backup => recorder.back_up(collection, monitor).await.map(drop),
+            Work::Backup => recorder.back_up(collection, Extras::default(), monitor).await.map(drop),
             Work::Verify => recorder.verify(collection, false, monitor).await.map(drop),
             Work::VerifyData => recorder.verify(collection, true, monitor).await.map(drop),
             Work::Prune => recorder.prune(collection, monitor).await.map(drop),

@@ -55,7 +55,8 @@ async fn a_snapshot_that_nobody_would_take_is_not_made() {
     let first = a.backup(&notes).await;
     let last = changed(&a, &first, |manifest| manifest.sequence = i64::MAX as u64);
     a.store.manifests.save(&last, &[]).unwrap();
-    let new = NewSnapshot { signed: &last, segments: &[], new_chunks: &[], shared: &[], supersedes: None };
+    let new =
+        NewSnapshot { signed: &last, segments: &[], new_chunks: &[], shared: &[], supersedes: None, capture: None };
     a.store.index.commit_snapshot(new).await.unwrap();
     let files = a.store.manifests.list().unwrap();
     a.put("notes/one", 1, 200_000);

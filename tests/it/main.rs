@@ -13,6 +13,7 @@ mod limits;
 mod link;
 mod proofs;
 mod push;
+mod quilltap;
 mod reconcile;
 mod replicate;
 mod retention;

@@ -165,6 +165,7 @@ impl Instance {
         let path = self.dir.path().join(name);
         std::fs::create_dir(&path).unwrap();
         let settings = CollectionSettings {
+            application: None,
             roots: vec![Root { name: name.into(), path }],
             excludes: vec![],
             level: 3,
@@ -823,8 +824,14 @@ async fn crafted(a: &Instance, collection: CollectionId, listed: u32, more: u64)
     let signed = manifest.sign(&a.store.keys.identity);
     a.store.manifests.save(&signed, &[]).unwrap();
     let new_chunks = [NewChunk { id: chunk, size_bytes: 1000, sealed: vec![] }];
-    let new =
-        NewSnapshot { signed: &signed, segments: &[segment], new_chunks: &new_chunks, shared: &[], supersedes: None };
+    let new = NewSnapshot {
+        signed: &signed,
+        segments: &[segment],
+        new_chunks: &new_chunks,
+        shared: &[],
+        supersedes: None,
+        capture: None,
+    };
     a.store.index.commit_snapshot(new).await.unwrap();
     signed.id
 }

@@ -26,7 +26,14 @@ use crate::replicate::{Instance, never, noise};
 /// A collection without folders.
 async fn axon(instance: &Instance) -> Collection {
     let kind = CollectionKind::Axon;
-    let settings = CollectionSettings { roots: vec![], excludes: vec![], level: 3, padding: Default::default(), kind };
+    let settings = CollectionSettings {
+        application: None,
+        roots: vec![],
+        excludes: vec![],
+        level: 3,
+        padding: Default::default(),
+        kind,
+    };
     let (id, origin) = (CollectionId::random(&mut entropy()), instance.store.keys.instance());
     let new = NewCollection { id, name: "axon".to_owned(), origin, settings: Some(settings) };
     instance.store.index.add_collection(&new).await.unwrap()
@@ -45,7 +52,7 @@ async fn snapshot(instance: &Instance, collection: &Collection, documents: Vec<D
         instance.store.chunks.write(&ChunkId::of(&bytes), &bytes).unwrap();
         shared.push((ChunkId::of(&bytes), 200_000));
     }
-    let extras = Extras { documents, shared };
+    let extras = Extras { documents, shared, ..Extras::default() };
     let tally = Arc::new(Tally::default());
     create_with(&instance.store, collection, extras, &*instance.clock, tally, &never()).await.unwrap().id
 }
@@ -109,7 +116,7 @@ async fn a_second_snapshot_stores_only_the_documents_that_changed() {
     snapshot(&a, &collection, documents("one")).await;
     a.clock.set("2026-11-22T10:05:00Z".parse().unwrap());
     let tally = Arc::new(Tally::default());
-    let extras = Extras { documents: documents("two"), shared: vec![] };
+    let extras = Extras { documents: documents("two"), ..Extras::default() };
     let made = create_with(&a.store, &collection, extras, &*a.clock, tally, &never()).await.unwrap();
     assert_eq!(made.statistics.files, 301);
     assert!(made.statistics.new_bytes < 3_000, "{:?}", made.statistics);
@@ -201,7 +208,7 @@ async fn r7_nothing_is_added_before_the_snapshots_were_read_and_nothing_that_cam
     let (clock, tally) = (FixedClock::new("2026-11-22T11:00:00Z".parse().unwrap()), Arc::new(Tally::default()));
     bulbil::worker::axon::snapshot(&rebuilt, &again, &clock, tally.clone(), &never()).await.unwrap().unwrap();
     assert!(!bulbil::worker::axon::refresh(&rebuilt, &again).await.unwrap());
-    let extras = Extras { documents: to_documents(&[], records("actions/3.json").records), shared: vec![] };
+    let extras = Extras { documents: to_documents(&[], records("actions/3.json").records), ..Extras::default() };
     create_with(&rebuilt, &again, extras, &clock, tally, &never()).await.unwrap();
     assert!(bulbil::worker::axon::refresh(&rebuilt, &again).await.unwrap());
     assert_eq!(shelf.records("").await.unwrap().len(), 1);

@@ -72,6 +72,7 @@ fn folder(instance: &Instance, seed: u64) -> CollectionSettings {
     std::fs::create_dir_all(&path).unwrap();
     instance.put("laid-out/two", seed, 100_000);
     CollectionSettings {
+        application: None,
         roots: vec![Root { name: "notes".into(), path }],
         excludes: vec![],
         level: 3,

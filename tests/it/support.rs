@@ -39,8 +39,14 @@ pub async fn collection(store: &Store, name: &str, roots: &[&Path]) -> Collectio
         .iter()
         .map(|path| Root { name: path.file_name().unwrap().to_str().unwrap().to_owned(), path: path.to_path_buf() })
         .collect();
-    let settings =
-        CollectionSettings { roots, excludes: vec![], level: 3, padding: Default::default(), kind: Default::default() };
+    let settings = CollectionSettings {
+        application: None,
+        roots,
+        excludes: vec![],
+        level: 3,
+        padding: Default::default(),
+        kind: Default::default(),
+    };
     let id = CollectionId::random(&mut entropy());
     let new = NewCollection { id, name: name.to_owned(), origin: store.keys.instance(), settings: Some(settings) };
     store.index.add_collection(&new).await.unwrap()

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 
 use crate::domain::envelope::SnapshotKey;
 use crate::domain::id::{ChunkId, ManifestId};
-use crate::domain::manifest::{self, Manifest, PrivatePart, RootRecord, SegmentSummary, SignedManifest, Statistics};
+use crate::domain::manifest::{
+    self, Capture, Manifest, PrivatePart, RootRecord, SegmentSummary, SignedManifest, Statistics,
+};
 use crate::domain::segment::{self, Segment, SegmentEntry};
 use crate::store::index::{Collection, CollectionSettings, NewChunk, NewSnapshot};
 use crate::store::{ChunkStore, ChunkStoreError, IndexError, Store, entropy};
@@ -35,6 +37,9 @@ pub struct Gathered {
 /// Chunks of a collection that it shares with others, and their sizes: they are here, and the snapshot names them.
 pub type SharedChunks = Vec<(ChunkId, u32)>;
 
+/// Where the output of a command was: nowhere. The command itself may hold secrets.
+const OUTPUT: &str = "(output of a command)";
+
 /// Commits the snapshots of one run: checkpoints, then the whole.
 pub struct Committer {
     store: Store,
@@ -47,6 +52,12 @@ pub struct Committer {
     supersedes: Option<ManifestId>,
     shared: SharedChunks,
     beside: bool,
+    /// How the next snapshot that is committed was taken.
+    pub capture: Option<Capture>,
+    /// Names of files that commands wrote: they stand beside the roots.
+    pub outputs: Vec<String>,
+    /// Chunks that earlier passes made, and of which the index knows nothing yet.
+    kept: Vec<NewChunk>,
 }
 
 impl Committer {
@@ -72,12 +83,25 @@ impl Committer {
             supersedes,
             shared: SharedChunks::new(),
             beside: false,
+            capture: None,
+            outputs: Vec::new(),
+            kept: Vec::new(),
         }
     }
 
     /// Names these chunks in each snapshot, too.
     pub fn with_shared(self, shared: SharedChunks) -> Self {
         Self { shared, ..self }
+    }
+
+    /// Keeps the chunks of a pass that is not committed: the next one leans on them.
+    pub fn keep(&mut self, gathered: &mut Gathered) {
+        self.kept.extend(gathered.new_chunks.drain(gathered.committed..));
+    }
+
+    /// The chunks of passes that were not committed.
+    pub fn kept(&self) -> impl Iterator<Item = &NewChunk> {
+        self.kept.iter()
     }
 
     /// Whether somebody had taken over when the last snapshot was committed: it stands beside the line.
@@ -105,7 +129,7 @@ impl Committer {
         }
         store.chunks.sync()?;
 
-        let statistics = statistics(gathered);
+        let statistics = statistics(gathered, &self.kept);
         let key = SnapshotKey::random(&mut entropy());
         let mut manifest = Manifest {
             format: manifest::FORMAT.to_owned(),
@@ -134,13 +158,15 @@ impl Committer {
             key.wrap_for_recovery(&mut entropy(), &signed.id, &store.keys.recovery)?,
         ];
         store.manifests.save(&signed, &envelopes)?;
-        let new_chunks = &gathered.new_chunks[gathered.committed..];
+        let mut new_chunks = gathered.new_chunks[gathered.committed..].to_vec();
+        new_chunks.extend(self.kept.iter().cloned());
         let new = NewSnapshot {
             signed: &signed,
             segments: &segments,
-            new_chunks,
+            new_chunks: &new_chunks,
             shared: &self.shared,
             supersedes: self.supersedes,
+            capture: self.capture.as_ref(),
         };
         let committed = store.index.commit_snapshot(new).await;
         if matches!(committed, Err(IndexError::Foreign { .. })) {
@@ -148,6 +174,7 @@ impl Committer {
             store.manifests.remove(&signed.id)?;
         }
         self.beside = committed?;
+        self.kept.clear();
         if let Some(old) = self.supersedes.take() {
             store.manifests.remove(&old)?;
         }
@@ -161,13 +188,17 @@ impl Committer {
             name: root.name.clone(),
             path: root.path.to_string_lossy().into_owned(),
         };
+        let output = |name: &String| RootRecord { name: name.clone(), path: OUTPUT.to_owned() };
+        let mut roots: Vec<RootRecord> = self.settings.roots.iter().map(root).collect();
+        roots.extend(self.outputs.iter().map(output));
         PrivatePart {
             name: self.collection.name.clone(),
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            roots: self.settings.roots.iter().map(root).collect(),
+            roots,
             excludes: self.settings.excludes.clone(),
             statistics,
             padding: self.settings.padding,
+            capture: self.capture.clone(),
             tree: data_encoding::BASE64.encode(&gathered.root),
         }
     }
@@ -202,7 +233,8 @@ fn list_segments(
     Ok(segment::cut(list))
 }
 
-fn statistics(gathered: &Gathered) -> Statistics {
+fn statistics(gathered: &Gathered, kept: &[NewChunk]) -> Statistics {
+    let new = || gathered.new_chunks.iter().chain(kept);
     let packed = &gathered.packed;
     Statistics {
         files: packed.files,
@@ -211,8 +243,8 @@ fn statistics(gathered: &Gathered) -> Statistics {
         bytes: packed.bytes,
         files_read: packed.files_read,
         bytes_read: packed.bytes_read,
-        new_chunks: gathered.new_chunks.len() as u64,
-        new_bytes: gathered.new_chunks.iter().map(|chunk| u64::from(chunk.size_bytes)).sum(),
+        new_chunks: new().count() as u64,
+        new_bytes: new().map(|chunk| u64::from(chunk.size_bytes)).sum(),
         problems: gathered.problems,
     }
 }

@@ -7,7 +7,9 @@ use crossbeam_channel::Sender;
 use crate::domain::crypto::hash::{FileHash, FragmentHash};
 use crate::domain::metadata::entry::{Attributes, EntryKind};
 use crate::domain::metadata::path::TreePath;
-use crate::source::{DirHandle, Document, Found};
+use crate::source::{DirHandle, Document, Found, Stat};
+
+use super::CommandSource;
 
 /// Consecutive entries for one reader.
 pub struct Batch {
@@ -27,9 +29,13 @@ pub enum Step {
         found: Found,
         /// The folder it is in.
         dir: Arc<DirHandle>,
+        /// It stands in for a file with these attributes.
+        like: Option<Stat>,
     },
     /// A file whose content is here already.
     Made(Document),
+    /// A file that a command writes.
+    Output(CommandSource),
 }
 
 /// An entry whose content's place is not known yet.

@@ -14,120 +14,53 @@
 
 mod bins;
 mod commit;
+mod counting; // problems are counted, and held back while it may be gone through again
 pub mod cut;
 mod dedup;
+mod error;
 mod flow;
+mod hooks; // commands before and after
 mod pack;
 mod plan;
 mod read;
+mod run; // one pass over the folders
+mod review; // whether what was read fits together, and is not much less than before
+mod stand_in; // copies that stand in for files that are never still
 mod tree;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
-use std::thread;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{bounded, unbounded};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::domain::chunk::ChunkRef;
-use crate::domain::crypto::hash::FragmentKey;
-use crate::domain::crypto::keywrap::KeyError;
-use crate::domain::crypto::recovery::RecoveryError;
 use crate::domain::id::{ChunkId, InstanceId, ManifestId};
-use crate::domain::manifest::{ManifestError, Statistics};
-use crate::domain::metadata::entry::{Entry, FileEntry};
+use crate::domain::manifest::{Capture, CaptureMode, Statistics};
+use crate::domain::metadata::node::Node;
 use crate::domain::metadata::path::TreePath;
-use crate::monitor::{Counter, Monitor, Problem};
-use crate::source::{Document, ExcludeError, Excludes, Root, WalkError, WalkOptions, walk};
+use crate::domain::preset::Preset;
+use crate::monitor::Monitor;
+use crate::source::{Document, LeftOut};
 use crate::store::index::{Collection, CollectionKind, CollectionSettings, Snapshot};
-use crate::store::{
-    ChunkStoreError, IndexError, ManifestFileError, Store, StoreError, TreeError, TreeReader, open_chunk_secret,
-};
+use crate::store::{ChunkStoreError, Store};
 
-use super::open::{OpenSnapshot, OpenSnapshotError};
-use bins::{Bins, SealError, SealerContext};
+use super::open::OpenSnapshot;
+use bins::SealError;
+use commit::Committer;
 pub use commit::SharedChunks;
-use commit::{Committer, Gathered};
-use cut::Gear;
-use dedup::Fragments;
-use pack::Packer;
-use plan::{Earlier, Planner};
-use read::ReaderContext;
+use counting::Holding;
+pub use error::CreateError;
+use hooks::Hooking;
+use pack::Packed;
+use review::{Review, Reviewer};
+use run::{EarlierTree, Run};
 
-/// Batches that the planner may be ahead of the readers.
-const BATCHES_AHEAD: usize = 24;
-
-/// Why no snapshot was made.
-#[derive(Debug, thiserror::Error)]
-pub enum CreateError {
-    /// The collection is somebody else's.
-    #[error("collection {0:?} belongs to another instance: it can be mirrored and restored here, but not backed up")]
-    NotOurs(String),
-    /// It has no folders, and nothing was given to be put into the snapshot.
-    #[error("collection {0:?} is of an Axon BBS and has no folders; nothing is known of it that could be backed up")]
-    Nothing(String),
-    /// Another instance has taken it over.
-    #[error(
-        "collection {name:?} is led by instance {} now, which has taken it over: no snapshots of it are made here any more. What this one has stays, and can be restored; let the other one appoint this one ('bulbil peer appoint') to take it back with 'bulbil promote'", leader.short()
-    )]
-    LedBy {
-        /// Which collection.
-        name: String,
-        /// Who leads it.
-        leader: InstanceId,
-    },
-    /// A root cannot be walked.
-    #[error(transparent)]
-    Walk(#[from] WalkError),
-    /// A pattern of what to leave out is none.
-    #[error(transparent)]
-    Exclude(#[from] ExcludeError),
-    /// A chunk cannot be made or stored.
-    #[error(transparent)]
-    Seal(#[from] SealError),
-    /// The repository cannot be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The index cannot be used.
-    #[error(transparent)]
-    Index(#[from] IndexError),
-    /// Chunks cannot be made durable or read.
-    #[error(transparent)]
-    Chunks(#[from] ChunkStoreError),
-    /// The manifest cannot be written.
-    #[error(transparent)]
-    Manifest(#[from] ManifestFileError),
-    /// Nobody would take the manifest.
-    #[error(
-        "the snapshot would be of no use to anybody, so it was not made; its folders can be added as a new collection"
-    )]
-    Unfit(#[source] ManifestError),
-    /// An earlier snapshot cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenSnapshotError),
-    /// The tree of an earlier snapshot cannot be read.
-    #[error(transparent)]
-    Tree(#[from] TreeError),
-    /// Our own key is unusable.
-    #[error("the snapshot's key cannot be wrapped for this instance's own key")]
-    OwnKey(#[from] KeyError),
-    /// The recovery key is unusable.
-    #[error("the snapshot's key cannot be wrapped for the recovery key")]
-    RecoveryKey(#[from] RecoveryError),
-    /// A root's name is none.
-    #[error("the root {0:?} has a name that cannot stand in a snapshot: add the collection again")]
-    BadRoot(String),
-    /// It was cancelled before anything was reached.
-    #[error("cancelled before anything was backed up")]
-    Cancelled,
-    /// A thread died.
-    #[error("a part of the backup died unexpectedly; nothing was changed. This is a bug in bulbil")]
-    Died,
-}
-
+/// How often the folders are gone through at most, until what was read fits together.
+const PASSES: u32 = 5;
+/// How long to wait before the second pass; longer before each one after it.
+const PAUSE: Duration = Duration::from_millis(250);
 /// A snapshot that was made.
 #[derive(Debug)]
 pub struct Created {
@@ -141,6 +74,10 @@ pub struct Created {
     pub beside: bool,
     /// Counts and sizes.
     pub statistics: Statistics,
+    /// How it was taken, and what is wrong with it.
+    pub capture: Capture,
+    /// What the preset's patterns and the collection's left out; only where there is a preset.
+    pub left_out: Vec<LeftOut>,
     /// How long it took.
     pub took: Duration,
 }
@@ -153,6 +90,23 @@ pub struct Extras {
     /// Chunks that were sealed elsewhere and may be in other collections, too, with their sizes. They are here; the documents say
     /// what they are.
     pub shared: SharedChunks,
+    /// What keeps the data still, if somebody says so.
+    pub capture: Option<CaptureMode>,
+    /// That there is less than before is as it should be.
+    pub accept_shrink: bool,
+    /// Commands whose output is backed up beside the folders.
+    pub commands: Vec<CommandSource>,
+}
+
+/// A command whose output is backed up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandSource {
+    /// Where its output is in the snapshot's tree: one name, which no root has.
+    pub path: TreePath,
+    /// What runs, with `sh -c`.
+    pub command: String,
+    /// When: the file's time.
+    pub changed_at: Timestamp,
 }
 
 /// Makes a snapshot of `collection`.
@@ -185,7 +139,7 @@ pub async fn create_with(
     cancel: &CancellationToken,
 ) -> Result<Created, CreateError> {
     let started = Instant::now();
-    let settings = collection.settings.clone().ok_or_else(|| CreateError::NotOurs(collection.name.clone()))?;
+    let mut settings = collection.settings.clone().ok_or_else(|| CreateError::NotOurs(collection.name.clone()))?;
     if collection.origin != store.keys.instance() {
         return Err(CreateError::LedBy { name: collection.name.clone(), leader: collection.origin });
     }
@@ -193,14 +147,41 @@ pub async fn create_with(
     if settings.kind == CollectionKind::Axon && extras.documents.is_empty() {
         return Err(CreateError::Nothing(collection.name.clone()));
     }
+    let preset = settings.application.as_ref().map(|application| store.preset(&application.preset)).transpose()?;
+    if let Some(preset) = &preset {
+        let own = std::mem::replace(&mut settings.excludes, preset.patterns());
+        settings.excludes.extend(own);
+    }
     let _lock = store.lock_backup()?;
+    let hooks = Hooking::new(store, collection, &settings, preset.as_ref(), cancel)?;
+    hooks.before().await?;
+    let created = passes(store, collection, settings, preset, &hooks, extras, clock, &monitor, cancel, started).await;
+    hooks.after(&*monitor).await;
+    created
+}
+
+/// Goes through the folders until what was read fits together, and commits.
+#[expect(clippy::too_many_arguments, reason = "it is the rest of one function")]
+async fn passes(
+    store: &Store,
+    collection: &Collection,
+    settings: CollectionSettings,
+    preset: Option<Preset>,
+    hooks: &Hooking,
+    extras: Extras,
+    clock: &dyn Clock,
+    monitor: &Arc<dyn Monitor>,
+    cancel: &CancellationToken,
+    started: Instant,
+) -> Result<Created, CreateError> {
     let created_at = clock.now();
     let snapshots = store.index.snapshots(Some(&collection.id)).await?;
     let line: Vec<Snapshot> = snapshots.iter().filter(|snapshot| !snapshot.beside).cloned().collect();
-    let earlier = earlier_snapshots(store, &line);
-    let secrets = store.index.chunk_secrets(&collection.id).await?;
-    let sparse = store.index.sparse_chunks(&collection.id).await?;
-    let lost = lost_chunks(store, collection, &secrets).await?;
+    let opened = earlier_snapshots(store, &line);
+    let reviewer = match preset {
+        Some(preset) => Some(Arc::new(Reviewer::new(store, collection, preset, &line, extras.accept_shrink).await?)),
+        None => None,
+    };
 
     // What others made beside the line does not say how ours are numbered; nor what somebody makes with a key that was replaced.
     let counts = |snapshot: &&Snapshot| !snapshot.beside || snapshot.instance == store.keys.instance();
@@ -213,41 +194,91 @@ pub async fn create_with(
         collection.clone(),
         settings.clone(),
         created_at,
-        earlier.first().map(|open| &open.signed),
+        opened.first().map(|open| &open.signed),
         last_sequence,
         superseded(&line, &store.keys.instance()),
     )
     .with_shared(extras.shared);
+    committer.outputs = extras.commands.iter().map(|command| command.path.to_string()).collect();
     let mut documents = extras.documents;
     documents.sort_by(|a, b| a.path.cmp(&b.path));
-    let run = Run {
-        store: store.clone(),
-        collection: collection.clone(),
-        settings,
-        monitor,
-        cancel: cancel.clone(),
-        runtime: tokio::runtime::Handle::current(),
-        avoid: sparse.iter().copied().chain(lost).collect(),
-    };
-    let (mut committer, gathered) = tokio::task::spawn_blocking(move || {
-        let gathered = run.gather(&earlier, secrets, documents, &mut committer)?;
-        Ok::<_, CreateError>((committer, gathered))
-    })
-    .await
-    .map_err(|_| CreateError::Died)??;
-    let partial = cancel.is_cancelled();
-    if partial && gathered.packed.files + gathered.packed.directories == 0 {
-        return Err(CreateError::Cancelled);
+
+    let mut before = Packed::default();
+    let mut earlier: Arc<Vec<EarlierTree>> = Arc::new(opened.iter().map(tree_of).collect());
+    let mut last_pass: Option<Vec<u8>> = None;
+    let mut number = 1;
+    loop {
+        let begun_at = clock.now();
+        let mut secrets = store.index.chunk_secrets(&collection.id).await?;
+        secrets.extend(committer.kept().map(|chunk| (chunk.id, chunk.sealed.clone())));
+        let sparse = store.index.sparse_chunks(&collection.id).await?;
+        let lost = lost_chunks(store, collection, &secrets).await?;
+        let held = Arc::new(Holding::new(monitor.clone(), reviewer.is_some()));
+        let run = Run {
+            store: store.clone(),
+            collection: collection.clone(),
+            settings: settings.clone(),
+            monitor: held.clone(),
+            cancel: cancel.clone(),
+            runtime: tokio::runtime::Handle::current(),
+            avoid: sparse.iter().copied().chain(lost).collect(),
+            preset: reviewer.as_ref().map(|reviewer| reviewer.preset.clone()),
+            hook_folder: hooks.folder().map(std::path::Path::to_owned),
+            commands: extras.commands.clone(),
+            left_out: Mutex::default(),
+        };
+        let (opened, again, of_run) = (earlier.clone(), reviewer.clone(), documents.clone());
+        let pass = tokio::task::spawn_blocking(move || {
+            let gathered = run.gather(&opened, secrets, of_run, &mut committer)?;
+            let review = match &again {
+                Some(reviewer) if !run.cancel.is_cancelled() => reviewer.review(&gathered, &run.cancel)?,
+                _ => Review::default(),
+            };
+            let left_out = run.left_out.into_inner().expect("no holder of this lock can panic");
+            Ok::<_, CreateError>((committer, gathered, review, left_out))
+        });
+        let (returned, mut gathered, review, left_out) = pass.await.map_err(|_| CreateError::Died)??;
+        committer = returned;
+        let cancelled = cancel.is_cancelled();
+        if cancelled && gathered.packed.files + gathered.packed.directories == 0 {
+            return Err(CreateError::Cancelled);
+        }
+        // What is wrong and stays as it is will not get better.
+        let stands = last_pass.as_ref() == Some(&gathered.root);
+        if review.is_unsettled(gathered.problems) && !cancelled && !stands && number < PASSES {
+            before.add_work_of(&gathered.packed);
+            committer.keep(&mut gathered);
+            let root = Node::parse(&gathered.root).expect("it was just made");
+            let whole = earlier_snapshots(store, &line).into_iter().map(|open| tree_of(&open));
+            earlier = Arc::new(std::iter::once(EarlierTree { root, created_at: begun_at }).chain(whole).collect());
+            last_pass = Some(gathered.root);
+            tokio::time::sleep(PAUSE * number).await;
+            number += 1;
+            continue;
+        }
+        held.release();
+        gathered.packed.add_work_of(&before);
+        let moving = gathered.problems > 0 || (!review.inconsistent.is_empty() && !stands);
+        let mode = extras.capture.unwrap_or(if moving { CaptureMode::BestEffort } else { CaptureMode::StableRead });
+        let capture = Capture {
+            mode,
+            preset: reviewer.as_ref().map(|reviewer| reviewer.preset.label()),
+            passes: number,
+            inconsistent: review.inconsistent,
+            shrunk: review.shrunk,
+        };
+        committer.capture = Some(capture.clone());
+        let (signed, statistics) = committer.commit(&gathered, cancelled).await?;
+        // Those that were avoided stay so as long as they are there: with the next snapshot that found something in one, it would live on.
+        let avoided: BTreeSet<ChunkId> = sparse.iter().chain(&gathered.sparse).copied().collect();
+        if avoided.len() != sparse.len() {
+            let avoided: Vec<ChunkId> = avoided.into_iter().collect();
+            store.index.set_sparse_chunks(&collection.id, &avoided).await?;
+        }
+        let (sequence, beside) = (signed.manifest.sequence, committer.beside());
+        let (id, took) = (signed.id, started.elapsed());
+        return Ok(Created { id, sequence, partial: cancelled, beside, statistics, capture, left_out, took });
     }
-    let (signed, statistics) = committer.commit(&gathered, partial).await?;
-    // Those that were avoided stay so as long as they are there: with the next snapshot that found something in one, it would live on.
-    let avoided: BTreeSet<ChunkId> = sparse.iter().chain(&gathered.sparse).copied().collect();
-    if avoided.len() != sparse.len() {
-        let avoided: Vec<ChunkId> = avoided.into_iter().collect();
-        store.index.set_sparse_chunks(&collection.id, &avoided).await?;
-    }
-    let (sequence, beside) = (signed.manifest.sequence, committer.beside());
-    Ok(Created { id: signed.id, sequence, partial, beside, statistics, took: started.elapsed() })
 }
 
 /// Chunks that the index or the disk says are gone: nothing new may lean on them.
@@ -277,6 +308,10 @@ async fn lost_chunks(
     Ok(lost)
 }
 
+fn tree_of(open: &OpenSnapshot) -> EarlierTree {
+    EarlierTree { root: open.root.clone(), created_at: open.signed.manifest.created_at }
+}
+
 /// The newest complete snapshot, and a partial one that came after it: the first that is returned is the parent.
 fn earlier_snapshots(store: &Store, snapshots: &[Snapshot]) -> Vec<OpenSnapshot> {
     let newest = |partial: bool| snapshots.iter().filter(|s| s.partial == partial).max_by_key(|s| s.sequence);
@@ -291,196 +326,6 @@ fn earlier_snapshots(store: &Store, snapshots: &[Snapshot]) -> Vec<OpenSnapshot>
 fn superseded(snapshots: &[Snapshot], here: &InstanceId) -> Option<ManifestId> {
     let newest = snapshots.iter().max_by_key(|snapshot| snapshot.sequence);
     newest.filter(|newest| newest.partial && newest.instance == *here).map(|newest| newest.id)
-}
-
-/// One run, on its own threads.
-struct Run {
-    store: Store,
-    collection: Collection,
-    settings: CollectionSettings,
-    monitor: Arc<dyn Monitor>,
-    cancel: CancellationToken,
-    /// For committing a checkpoint from the packer's thread.
-    runtime: tokio::runtime::Handle,
-    /// Chunks to lean on no more: those that were lost, and those of which little is alive. What is in them is stored anew, so
-    /// that the latter die with the last old snapshot.
-    avoid: HashSet<ChunkId>,
-}
-
-impl Run {
-    fn gather(
-        &self,
-        earlier: &[OpenSnapshot],
-        secrets: Vec<(ChunkId, Vec<u8>)>,
-        documents: Vec<Document>,
-        committer: &mut Committer,
-    ) -> Result<Gathered, CreateError> {
-        let master = &self.store.keys.master;
-        let derive = |purpose: &str| master.derive(purpose, self.collection.id.as_bytes());
-        let names = FragmentKey::new(derive("fragments"));
-        let node_names = FragmentKey::new(derive("nodes"));
-        let gear = Gear::new(u64::from_le_bytes(derive("cut").expose()[..8].try_into().expect("eight of 32 bytes")));
-        let counting = CountingMonitor::new(&*self.monitor);
-        self.monitor.task(&format!("backing up {}", self.collection.name), Counter::BytesDone, None);
-
-        let cores = thread::available_parallelism().map_or(2, usize::from);
-        let (batch_in, batch_out) = bounded(BATCHES_AHEAD);
-        let (order_in, order_out) = bounded(BATCHES_AHEAD);
-        let (job_in, job_out) = bounded(cores);
-        let (done_in, done_out) = unbounded();
-        let reading = ReaderContext { names: &names, gear: &gear, monitor: &counting };
-        let sealing = SealerContext {
-            collection: self.collection.id,
-            level: self.settings.level,
-            padding: self.settings.padding,
-            master,
-            chunks: &*self.store.chunks,
-            monitor: &counting,
-        };
-
-        thread::scope(|scope| {
-            for _ in 0..cores {
-                let (batches, jobs, done) = (batch_out.clone(), job_out.clone(), done_in.clone());
-                let (reading, sealing) = (&reading, &sealing);
-                scope.spawn(move || read::run(reading, &batches));
-                scope.spawn(move || bins::run_sealer(sealing, &jobs, &done));
-            }
-            drop((batch_out, job_out, done_in));
-            let planner = scope.spawn(|| self.plan(earlier, documents, &counting, batch_in, order_in));
-            let packer = scope.spawn(|| {
-                let fragments = self.fragments(secrets)?;
-                let mut pages: HashMap<ManifestId, TreeReader<'_>> = HashMap::new();
-                let resolve = Box::new(|file: &FileEntry| self.resolve_pages(earlier, &mut pages, file));
-                let mut packer = Packer::new(Bins::new(job_in, done_out), &node_names, fragments, resolve, &counting);
-                let mut checkpoint = |packer: &mut Packer<'_>| {
-                    let gathered = packer.gathered(counting.problems())?;
-                    self.runtime.block_on(committer.commit(&gathered, true)).map(|_| ())
-                };
-                packer.run(&order_out, &mut checkpoint)?;
-                packer.gathered(counting.problems())
-            });
-            // An error in the packer is the cause; the planner then only finds that nobody listens.
-            let packed = packer.join().map_err(|_| CreateError::Died)?;
-            let planned = planner.join().map_err(|_| CreateError::Died)?;
-            let gathered = packed?;
-            planned?;
-            Ok(gathered)
-        })
-    }
-
-    fn plan(
-        &self,
-        earlier: &[OpenSnapshot],
-        documents: Vec<Document>,
-        monitor: &dyn Monitor,
-        batches: crossbeam_channel::Sender<flow::Batch>,
-        order: crossbeam_channel::Sender<crossbeam_channel::Receiver<flow::Block>>,
-    ) -> Result<(), CreateError> {
-        let options = WalkOptions {
-            excludes: Excludes::new(&self.settings.excludes)?,
-            never: vec![self.store.home.identity()?],
-            ..WalkOptions::default()
-        };
-        let earlier = earlier
-            .iter()
-            .map(|open| {
-                let entries = open.tree(&*self.store.chunks).map(|entry| entry.map_err(CreateError::from));
-                let entries: Box<dyn Iterator<Item = Result<Entry, CreateError>> + Send> = Box::new(entries);
-                Earlier::new(entries, open.signed.manifest.created_at)
-            })
-            .collect();
-        let mut planner = Planner::new(earlier, &self.avoid, monitor, batches, order);
-        let mut roots = Vec::with_capacity(self.settings.roots.len());
-        for root in &self.settings.roots {
-            let tree =
-                TreePath::new(root.name.clone().into_bytes()).map_err(|_| CreateError::BadRoot(root.name.clone()))?;
-            roots.push(Root { name: root.name.clone(), tree, path: root.path.clone() });
-        }
-        roots.sort_by(|a, b| a.tree.cmp(&b.tree));
-        let mut unreachable = None;
-        let mut reached = 0;
-        for root in &roots {
-            let walk = match walk(root, &options, &self.cancel) {
-                Ok(walk) => walk,
-                // One root that is gone does not keep the others from being backed up.
-                Err(error) => {
-                    monitor.problem(Problem { subject: root.name.clone(), message: error.to_string() });
-                    unreachable.get_or_insert(error);
-                    continue;
-                }
-            };
-            reached += 1;
-            if !planner.run(walk) || self.cancel.is_cancelled() {
-                break;
-            }
-        }
-        if let (0, Some(error)) = (reached, unreachable) {
-            return Err(error.into());
-        }
-        planner.documents(documents);
-        planner.finish();
-        Ok(())
-    }
-
-    /// What is stored already. Chunks of earlier runs whose secrets do not open are as if they were not there.
-    fn fragments(&self, secrets: Vec<(ChunkId, Vec<u8>)>) -> Result<Fragments, CreateError> {
-        let mut fragments = Fragments::default();
-        for (id, sealed) in secrets.into_iter().filter(|(id, _)| !self.avoid.contains(id)) {
-            let Ok(secret) = open_chunk_secret(&self.store.keys.master, &id, &sealed) else { continue };
-            fragments.add_known(Arc::new(ChunkRef { id, key: secret.key }), secret.fragments.into_iter());
-        }
-        Ok(fragments)
-    }
-
-    fn resolve_pages<'a>(
-        &'a self,
-        earlier: &[OpenSnapshot],
-        readers: &mut HashMap<ManifestId, TreeReader<'a>>,
-        file: &FileEntry,
-    ) -> Result<Vec<crate::domain::metadata::entry::Extent>, CreateError> {
-        let open = earlier.first().expect("pages come from an earlier snapshot");
-        let reader = readers.entry(open.signed.id).or_insert_with(|| open.tree(&*self.store.chunks));
-        Ok(reader.extents(file)?)
-    }
-}
-
-/// Passes everything on and counts the problems.
-struct CountingMonitor<'a> {
-    inner: &'a dyn Monitor,
-    problems: std::sync::atomic::AtomicU64,
-}
-
-impl<'a> CountingMonitor<'a> {
-    fn new(inner: &'a dyn Monitor) -> Self {
-        Self { inner, problems: std::sync::atomic::AtomicU64::new(0) }
-    }
-
-    fn problems(&self) -> u64 {
-        self.problems.load(std::sync::atomic::Ordering::Relaxed)
-    }
-}
-
-impl Monitor for CountingMonitor<'_> {
-    fn task(&self, name: &str, counter: Counter, total: Option<u64>) {
-        self.inner.task(name, counter, total);
-    }
-
-    fn add(&self, counter: Counter, n: u64) {
-        self.inner.add(counter, n);
-    }
-
-    fn take_back(&self, counter: Counter, n: u64) {
-        self.inner.take_back(counter, n);
-    }
-
-    fn notice(&self, text: &str) {
-        self.inner.notice(text);
-    }
-
-    fn problem(&self, problem: Problem) {
-        self.problems.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.inner.problem(problem);
-    }
 }
 
 /// When a snapshot was begun, for messages.

@@ -43,6 +43,14 @@ pub struct Packed {
     pub bytes_read: u64,
 }
 
+impl Packed {
+    /// Adds what was read in another pass.
+    pub fn add_work_of(&mut self, other: &Packed) {
+        self.files_read += other.files_read;
+        self.bytes_read += other.bytes_read;
+    }
+}
+
 /// The packer's state.
 pub struct Packer<'a> {
     /// The bins.

@@ -11,10 +11,11 @@ use crate::domain::id::ChunkId;
 use crate::domain::metadata::entry::{Attributes, Entry, EntryKind, Extent, FileContent, FileTime};
 use crate::domain::metadata::path::TreePath;
 use crate::monitor::Monitor;
-use crate::source::{DirHandle, Document, Found, FoundKind, WalkEvent, document};
+use crate::source::{DirHandle, Document, Found, FoundKind, LeftOut, WalkEvent, document};
 
-use super::CreateError;
 use super::flow::{Batch, Block, Draft, DraftKind, Step};
+use super::stand_in::{StandIn, StandIns};
+use super::{CommandSource, CreateError};
 
 /// A batch is sent off at this many entries …
 const BATCH_ENTRIES: usize = 128;
@@ -73,12 +74,14 @@ impl<'a> Earlier<'a> {
 pub struct Planner<'a> {
     earlier: Vec<Earlier<'a>>,
     avoid: &'a HashSet<ChunkId>,
+    stand_ins: Option<StandIns>,
     links: HashMap<(u64, u64), TreePath>,
     monitor: &'a dyn Monitor,
     batches: Sender<Batch>,
     order: Sender<Receiver<Block>>,
     steps: Vec<Step>,
     bytes: u64,
+    left_out: Vec<LeftOut>,
 }
 
 impl<'a> Planner<'a> {
@@ -86,11 +89,23 @@ impl<'a> Planner<'a> {
     pub fn new(
         earlier: Vec<Earlier<'a>>,
         avoid: &'a HashSet<ChunkId>,
+        stand_ins: Option<StandIns>,
         monitor: &'a dyn Monitor,
         batches: Sender<Batch>,
         order: Sender<Receiver<Block>>,
     ) -> Self {
-        Self { earlier, avoid, links: HashMap::new(), monitor, batches, order, steps: Vec::new(), bytes: 0 }
+        Self {
+            earlier,
+            avoid,
+            stand_ins,
+            links: HashMap::new(),
+            monitor,
+            batches,
+            order,
+            steps: Vec::new(),
+            bytes: 0,
+            left_out: Vec::new(),
+        }
     }
 
     /// Plans one root's walk; false if the packer does not listen any more.
@@ -98,13 +113,14 @@ impl<'a> Planner<'a> {
         for event in walk {
             match event {
                 WalkEvent::Found(found, dir) => {
-                    let step = self.step(found, dir);
+                    let Some(step) = self.step(found, dir) else { continue };
                     self.steps.push(step);
                     if (self.steps.len() >= BATCH_ENTRIES || self.bytes >= BATCH_BYTES) && !self.flush() {
                         return false;
                     }
                 }
                 WalkEvent::Problem(problem) => self.monitor.problem(problem),
+                WalkEvent::LeftOut(left_out) => self.left_out.push(left_out),
                 WalkEvent::Skipped(skipped) => {
                     self.monitor.notice(&format!("{}: {}", skipped.path, skipped.reason));
                 }
@@ -138,6 +154,11 @@ impl<'a> Planner<'a> {
         true
     }
 
+    /// What the patterns left out so far.
+    pub fn take_left_out(&mut self) -> Vec<LeftOut> {
+        std::mem::take(&mut self.left_out)
+    }
+
     /// Sends off the last batch.
     pub fn finish(mut self) -> bool {
         self.flush()
@@ -153,7 +174,33 @@ impl<'a> Planner<'a> {
         self.order.send(blocks).is_ok() && self.batches.send(batch).is_ok()
     }
 
-    fn step(&mut self, found: Found, dir: Arc<DirHandle>) -> Step {
+    /// Plans a command's output.
+    pub fn command(&mut self, command: CommandSource) {
+        self.steps.push(Step::Output(command));
+    }
+
+    /// What to do with what was found; nothing if a copy of another file holds it.
+    fn step(&mut self, found: Found, dir: Arc<DirHandle>) -> Option<Step> {
+        if found.kind == FoundKind::File
+            && let Some(stand_ins) = &mut self.stand_ins
+        {
+            match stand_ins.for_file(&found, self.monitor) {
+                StandIn::None => {}
+                StandIn::HeldBy(left_out) => {
+                    self.left_out.push(left_out);
+                    return None;
+                }
+                StandIn::Copy { name, stat, dir } => {
+                    self.bytes += stat.size;
+                    let like = Some(found.stat);
+                    return Some(Step::Visit { found: found.standing_in(&name, stat), dir, like });
+                }
+            }
+        }
+        Some(self.plain_step(found, dir))
+    }
+
+    fn plain_step(&mut self, found: Found, dir: Arc<DirHandle>) -> Step {
         if found.kind == FoundKind::File && found.stat.nlink > 1 {
             let key = (found.stat.dev, found.stat.inode);
             if let Some(to) = self.links.get(&key) {
@@ -173,7 +220,7 @@ impl<'a> Planner<'a> {
         if found.kind == FoundKind::File {
             self.bytes += found.stat.size;
         }
-        Step::Visit { found, dir }
+        Step::Visit { found, dir, like: None }
     }
 }
 

@@ -1,17 +1,20 @@
 //! Readers: open, read, cut, hash. Several run at once; each works off batches and answers in order.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, Sender};
+use tokio_util::sync::CancellationToken;
 
 use crate::domain::crypto::hash::{FileHash, FileHasher, FragmentKey};
 use crate::domain::metadata::entry::{EntryKind, Xattr};
 use crate::monitor::{Counter, Monitor, Problem};
+use crate::source::command::{CommandError, Output};
 use crate::source::read::{self, OpenFile, ReadError, Stretch};
-use crate::source::{DirHandle, Document, Found, FoundKind};
+use crate::source::{DirHandle, Document, Found, FoundKind, Stat};
 
 use super::cut::{Cutter, Gear, is_compressible};
 use super::flow::{Batch, Block, Draft, DraftKind, Piece, Step};
+use super::{CommandSource, CreateError};
 
 /// A block is sent on when it holds this many bytes.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -28,6 +31,10 @@ pub struct ReaderContext<'a> {
     pub gear: &'a Gear,
     /// Hears of problems.
     pub monitor: &'a dyn Monitor,
+    /// Stops commands.
+    pub cancel: &'a CancellationToken,
+    /// Why nothing may be committed.
+    pub failed: &'a Mutex<Option<CreateError>>,
 }
 
 /// Works off batches until there are no more, or nobody wants the results.
@@ -67,16 +74,17 @@ impl Reader<'_, '_> {
 
     /// Does one step; false if nobody wants the results any more.
     fn step(&mut self, step: Step) -> bool {
-        let (found, dir) = match step {
+        let (found, dir, like) = match step {
             Step::Ready(draft) => {
                 self.piece(Piece::Entry(draft));
                 return true;
             }
-            Step::Visit { found, dir } => (found, dir),
+            Step::Visit { found, dir, like } => (found, dir, like),
             Step::Made(document) => return self.made(document),
+            Step::Output(command) => return self.output(command),
         };
         let done = match found.kind {
-            FoundKind::File => self.file(&found, &dir),
+            FoundKind::File => self.file(&found, &dir, like.as_ref()),
             _ => self.describe(&found, &dir),
         };
         done.unwrap_or_else(|error| {
@@ -106,6 +114,53 @@ impl Reader<'_, '_> {
         true
     }
 
+    /// Cuts what a command writes; false if nobody wants the results any more. If it fails, nothing is committed.
+    fn output(&mut self, source: CommandSource) -> bool {
+        match self.cut_output(&source) {
+            Ok(wanted) => wanted,
+            Err(cause) => {
+                let CommandSource { path, command, .. } = source;
+                let mut failed = self.context.failed.lock().expect("no holder of this lock can panic");
+                failed.get_or_insert(CreateError::Command { path, command, cause });
+                drop(failed);
+                self.piece(Piece::Nothing);
+                true
+            }
+        }
+    }
+
+    fn cut_output(&mut self, source: &CommandSource) -> Result<bool, CommandError> {
+        let mut output = Output::start(&source.command, &[], self.context.cancel)?;
+        let mut content = Content::new(0, false);
+        let cutter = Cutter::new(self.context.gear, 0);
+        let (mut buffer, mut at, mut ended) = (Vec::new(), 0, false);
+        loop {
+            if !ended && buffer.len() - at < cutter.longest() {
+                buffer.drain(..at);
+                at = 0;
+                let (before, want) = (buffer.len(), 2 * cutter.longest());
+                buffer.resize(before + want, 0);
+                let filled = output.fill(&mut buffer[before..])?;
+                buffer.truncate(before + filled);
+                ended = filled < want;
+            }
+            if at == buffer.len() {
+                break;
+            }
+            let cut = cutter.next(&buffer[at..]);
+            self.fragment(&buffer[at..at + cut], &mut content);
+            at += cut;
+            if self.block.data.len() >= BLOCK_BYTES && !self.flush() {
+                return Ok(false);
+            }
+        }
+        output.finish()?;
+        let file = Document { path: source.path.clone(), bytes: Vec::new(), changed_at: source.changed_at };
+        let kind = DraftKind::Read { size: content.size, hash: content.hash(), changed_while_read: false };
+        self.piece(Piece::Entry(Draft { attributes: file.attributes(), path: file.path, kind }));
+        Ok(true)
+    }
+
     /// Extended attributes, unless they are beyond all measure: a node must hold them.
     fn bounded(&self, found: &Found, xattrs: Vec<Xattr>) -> Vec<Xattr> {
         if xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() <= MAX_XATTR_BYTES {
@@ -130,7 +185,7 @@ impl Reader<'_, '_> {
         Ok(true)
     }
 
-    fn file(&mut self, found: &Found, dir: &Arc<DirHandle>) -> Result<bool, ReadError> {
+    fn file(&mut self, found: &Found, dir: &Arc<DirHandle>, like: Option<&Stat>) -> Result<bool, ReadError> {
         let mut expected = found.stat;
         for attempt in 1..=ATTEMPTS {
             let mut file = match OpenFile::open(dir, found.name(), &expected) {
@@ -161,7 +216,7 @@ impl Reader<'_, '_> {
                     "it changed each time it was read; what was read last is kept and marked".to_owned(),
                 );
             }
-            let attributes = stat.attributes(self.bounded(found, file.xattrs()?));
+            let attributes = like.unwrap_or(&stat).attributes(self.bounded(found, file.xattrs()?));
             let kind = DraftKind::Read { size: content.size, hash: content.hash(), changed_while_read: changed };
             self.piece(Piece::Entry(Draft { path: found.path.clone(), attributes, kind }));
             return Ok(true);

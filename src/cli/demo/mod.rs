@@ -304,6 +304,7 @@ async fn home(folder: &Path, name: &str) -> anyhow::Result<Store> {
 
 async fn collection(store: &Store, data: &Path) -> anyhow::Result<Collection> {
     let settings = CollectionSettings {
+        application: None,
         roots: vec![Root { name: COLLECTION.to_owned(), path: data.to_owned() }],
         excludes: Vec::new(),
         level: 3,

@@ -14,6 +14,7 @@ use super::{Index, IndexError, Peer, id, json, to_json};
 use crate::domain::chunk::Padding;
 use crate::domain::id::{CollectionId, InstanceId};
 use crate::domain::peer::is_plain_name;
+use crate::domain::preset::Hooks;
 use crate::domain::schedule::Upkeep;
 use crate::domain::succession::Reign;
 
@@ -88,6 +89,19 @@ pub struct CollectionSettings {
     /// What kind of content it is.
     #[serde(default, skip_serializing_if = "CollectionKind::is_directory")]
     pub kind: CollectionKind,
+    /// Which application's data it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application: Option<Application>,
+}
+
+/// What is known of the application whose data a collection holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Application {
+    /// The name of its preset.
+    pub preset: String,
+    /// Commands before and after a backup, instead of the preset's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<Hooks>,
 }
 
 /// What a collection holds.

@@ -19,6 +19,8 @@ impl Index {
                || ' ' || chunks || ' ' || chunk_bytes || ' ' || coalesce(hex(parent), '-') || ' ' || has_key || ' ' || complete
                || ' ' || hex(maker) || ' ' || beside
                FROM snapshot s JOIN collection c ON c.no = s.collection_no WHERE deleted = 0
+             UNION ALL SELECT 'capture ' || hex(s.id) || ' ' || capture
+               FROM snapshot_capture k JOIN snapshot s ON s.no = k.snapshot_no WHERE deleted = 0
              UNION ALL SELECT 'segment ' || hex(o.id) || ' ' || o.size || ' ' || o.state || ' ' || hex(c.id)
                FROM chunk o JOIN collection c ON c.no = o.collection_no WHERE kind = 1
              UNION ALL SELECT 'chunk ' || hex(o.id) || ' ' || o.size || ' ' || o.state || ' '

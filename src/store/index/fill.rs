@@ -7,11 +7,11 @@ use sqlx::{Sqlite, Transaction};
 use super::axon::{self, AxonPeer};
 use super::snapshots::Standing;
 use super::{
-    Collection, Index, IndexError, Marked, NewCollection, Peer, Removed, chunks, collections, marks, peers, prune,
-    retention, runs, snapshots, standbys, succession,
+    Collection, Index, IndexError, Marked, NewCollection, Peer, Removed, captures, chunks, collections, marks, peers,
+    prune, retention, runs, snapshots, standbys, succession,
 };
 use crate::domain::id::ChunkId;
-use crate::domain::manifest::SignedManifest;
+use crate::domain::manifest::{Capture, SignedManifest};
 use crate::domain::peer::is_plain_name;
 use crate::domain::segment::Segment;
 use crate::domain::succession::Verified;
@@ -72,6 +72,7 @@ impl Contents {
         signed: &SignedManifest,
         has_key: bool,
         name: impl FnOnce() -> Option<String>,
+        capture: Option<&Capture>,
     ) -> Result<bool, IndexError> {
         let manifest = &signed.manifest;
         let known = collections::by_id(&mut self.tx, &manifest.collection).await?;
@@ -89,6 +90,9 @@ impl Contents {
         let standing = Standing { has_key, beside };
         if let Some(no) = snapshots::insert(&mut self.tx, collection.no, signed, standing).await? {
             snapshots::name_segments(&mut self.tx, no, collection.no, manifest).await?;
+            if let Some(capture) = capture {
+                captures::insert(&mut self.tx, no, capture).await?;
+            }
             self.snapshots.push(no);
         }
         Ok(new)

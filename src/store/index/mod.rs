@@ -6,6 +6,7 @@
 
 mod alerts;
 pub mod axon;
+mod captures; // how snapshots were taken
 mod chunks;
 mod collections;
 mod dump;
@@ -39,7 +40,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 pub use alerts::KnownAlert;
-pub use collections::{Collection, CollectionKind, CollectionSettings, NewCollection, Root};
+pub use collections::{Application, Collection, CollectionKind, CollectionSettings, NewCollection, Root};
 pub use feed::{FeedChange, FeedRow};
 pub(super) use fill::Contents;
 pub use given::{GivenChunk, GivenSnapshot};

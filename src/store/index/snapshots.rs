@@ -5,10 +5,10 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::collections::{self, NewCollection};
-use super::{Index, IndexError, chunks, feed, id, marks, moment, nanos, peers, succession, to_json};
+use super::{Index, IndexError, captures, chunks, feed, id, marks, moment, nanos, peers, succession, to_json};
 use crate::domain::feed::Cursor;
 use crate::domain::id::{ChunkId, CollectionId, InstanceId, ManifestId};
-use crate::domain::manifest::{Manifest, SignedManifest};
+use crate::domain::manifest::{Capture, Manifest, SignedManifest};
 use crate::domain::segment::Segment;
 
 /// A snapshot.
@@ -64,6 +64,8 @@ pub struct NewSnapshot<'a> {
     pub shared: &'a [(ChunkId, u32)],
     /// An earlier, partial snapshot that this one makes needless.
     pub supersedes: Option<ManifestId>,
+    /// How it was taken.
+    pub capture: Option<&'a Capture>,
 }
 
 impl Index {
@@ -94,6 +96,9 @@ impl Index {
             return Ok(beside);
         };
         name_segments(&mut tx, no, collection.no, manifest).await?;
+        if let Some(capture) = new.capture {
+            captures::insert(&mut tx, no, capture).await?;
+        }
         for segment in new.segments {
             chunks::fill_segment(&mut tx, segment).await?;
         }

@@ -109,8 +109,14 @@ async fn a_snapshot_that_names_what_is_not_here_is_not_recorded() {
     let notes = test.collection("notes").await;
     let keys = &test.store.keys;
     let made = MakeSnapshot::new(notes.id, 1, &[("r/a", b"one")]).make(&keys.identity, Some(keys), keys.instance());
-    let new =
-        NewSnapshot { signed: &made.signed, segments: &made.segments, new_chunks: &[], shared: &[], supersedes: None };
+    let new = NewSnapshot {
+        signed: &made.signed,
+        segments: &made.segments,
+        new_chunks: &[],
+        shared: &[],
+        supersedes: None,
+        capture: None,
+    };
     let refused = test.store.index.commit_snapshot(new).await;
     assert!(matches!(refused, Err(IndexError::ChunkNotHere { .. })), "{refused:?}");
     assert_eq!(test.store.index.snapshots(None).await.unwrap(), []);
@@ -121,7 +127,14 @@ async fn a_snapshot_that_names_what_is_not_here_is_not_recorded() {
     test.store.index.commit_snapshot(new).await.unwrap();
     test.store.index.commit_snapshot(new).await.unwrap();
     let fork = MakeSnapshot::new(notes.id, 1, &[]).make(&keys.identity, Some(keys), keys.instance());
-    let new = NewSnapshot { signed: &fork.signed, segments: &[], new_chunks: &[], shared: &[], supersedes: None };
+    let new = NewSnapshot {
+        signed: &fork.signed,
+        segments: &[],
+        new_chunks: &[],
+        shared: &[],
+        supersedes: None,
+        capture: None,
+    };
     assert!(matches!(test.store.index.commit_snapshot(new).await, Err(IndexError::Fork { .. })));
 }
 

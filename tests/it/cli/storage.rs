@@ -12,7 +12,8 @@ fn a_folder_without_its_disk_is_named_and_not_written_into_until_its_loss_is_acc
         fails(&home, command, &["chunks is not the folder", "Is its disk mounted?", "scrub --accept-loss"]);
     }
     assert!(crate::support::expect(2, &home, &["status"]).contains("Is its disk mounted?"));
-    let status: serde_json::Value = serde_json::from_str(&crate::support::expect(2, &home, &["--json", "status"])).unwrap();
+    let status: serde_json::Value =
+        serde_json::from_str(&crate::support::expect(2, &home, &["--json", "status"])).unwrap();
     assert!(status["result"]["storage_problem"].as_str().unwrap().contains("chunks"));
     assert_eq!(status["result"]["alerts"][0]["kind"], "away");
     assert_eq!(fs::read_dir(home.join("chunks")).unwrap().count(), 0);

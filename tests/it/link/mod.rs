@@ -171,8 +171,14 @@ pub async fn fill(a: &Instance, collection: &CollectionId, snapshots: u64, sizes
         a.store.manifests.save(&signed, &[]).unwrap();
         let chunks = if sequence == 1 { &new_chunks[..] } else { &[] };
         let segments = [segment.clone()];
-        let new =
-            NewSnapshot { signed: &signed, segments: &segments, new_chunks: chunks, shared: &[], supersedes: None };
+        let new = NewSnapshot {
+            signed: &signed,
+            segments: &segments,
+            new_chunks: chunks,
+            shared: &[],
+            supersedes: None,
+            capture: None,
+        };
         a.store.index.commit_snapshot(new).await.unwrap();
     }
 }

@@ -1,0 +1,109 @@
+//! `bulbil check`
+
+use anyhow::Context as _;
+use zeroize::Zeroizing;
+
+use crate::backup::check::{Databases, Depth, live, stored};
+use crate::backup::open::OpenSnapshot;
+use crate::backup::select;
+use crate::domain::content::{Level, Report, Secrets};
+use crate::monitor::Counter;
+
+use super::args::CheckArgs;
+use super::context::Context;
+use super::output::{Outcome, count, took};
+
+/// Checks the content of a collection by the rules of its preset.
+pub async fn run(args: CheckArgs, context: &Context) -> anyhow::Result<Outcome> {
+    let started = std::time::Instant::now();
+    let store = context.store().await?;
+    let collection = select::collection(&store, &args.collection).await?;
+    let of_collection = collection.settings.as_ref().and_then(|settings| settings.application.as_ref());
+    let name = args.preset.as_deref().or(of_collection.map(|application| application.preset.as_str()));
+    let preset = store.preset(name.unwrap_or("generic"))?;
+    let secrets = args.secrets.as_deref().map(read_secrets).transpose()?.unwrap_or_default();
+    let (progress, cancel) = (context.progress(), context.cancellation());
+    crate::monitor::Monitor::task(&*progress, &format!("checking {}", collection.name), Counter::BytesDone, None);
+    let monitor = progress.clone();
+    let (report, of): (Report, String) = match &args.snapshot {
+        Some(which) => {
+            let text = if which.contains('@') { which.clone() } else { format!("{}@{which}", collection.name) };
+            let snapshot = select::snapshot(&store, &text).await?;
+            let of = format!("{}@{}", collection.name, snapshot.sequence);
+            let report = tokio::task::spawn_blocking(move || {
+                let open = OpenSnapshot::open(&store, &snapshot.id)?;
+                let tree = (open.collection(), &open.root);
+                let databases = Databases::new(&store, &preset)?;
+                let depth = (Depth::Everything, Some(&databases));
+                anyhow::Ok(stored(&store.chunks, tree, &preset, secrets, depth, &*monitor, &cancel)?)
+            });
+            (report.await??, of)
+        }
+        None => {
+            let settings = collection.settings.clone().with_context(|| {
+                format!(
+                    "collection {:?} has no folders here: say which snapshot to check (--snapshot latest)",
+                    args.collection
+                )
+            })?;
+            let report =
+                tokio::task::spawn_blocking(move || live(&store, &settings, &preset, secrets, &*monitor, &cancel));
+            (report.await??, format!("{} as it is now", collection.name))
+        }
+    };
+    progress.finish();
+    say(&report, &of, started.elapsed(), context);
+    context.output.document("check", &report, &[]);
+    Ok(if report.errors > 0 { Outcome::NotEverything } else { Outcome::Done })
+}
+
+fn say(report: &Report, of: &str, elapsed: std::time::Duration, context: &Context) {
+    let out = &context.output;
+    for finding in &report.findings {
+        let word = if finding.level == Level::Error { "error" } else { "warning" };
+        out.line(format!("{word}: {}", finding.in_words()));
+    }
+    let untold = report.errors + report.warnings - report.findings.len() as u64;
+    if untold > 0 {
+        out.line(format!("and {untold} more of the same kinds"));
+    }
+    out.line(format!(
+        "{of}, by {}: {}, {}, {}, {} compared with their hashes; {}",
+        report.preset,
+        count(report.files, "file"),
+        count(report.records, "record"),
+        count(report.references, "reference"),
+        count(report.hashed, "file"),
+        took(elapsed),
+    ));
+    if report.sealed > 0 {
+        out.line(match report.secret_given {
+            true => format!("{} of {} open", report.opened, count(report.sealed, "sealed field")),
+            false => format!(
+                "{} were not opened: --secrets FILE gives what opens them",
+                count(report.sealed, "sealed field")
+            ),
+        });
+    }
+    out.line(match (report.errors, report.warnings) {
+        (0, 0) => "everything holds".to_owned(),
+        (0, warnings) => format!("everything holds; {}", count(warnings, "warning")),
+        (errors, warnings) => format!("{}, {}", count(errors, "error"), count(warnings, "warning")),
+    });
+}
+
+/// Reads `NAME=value` lines, as in an `.env` file.
+pub fn read_secrets(path: &std::path::Path) -> anyhow::Result<Secrets> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read the secrets in {}", path.display()))?;
+    let text = Zeroizing::new(text);
+    let mut secrets = Secrets::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        let Some((name, value)) = line.split_once('=') else { continue };
+        let value = value.trim();
+        let quoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
+        secrets.insert(name.trim().to_owned(), Zeroizing::new(quoted.unwrap_or(value).to_owned()));
+    }
+    Ok(secrets)
+}

@@ -1,0 +1,46 @@
+//! Row 25a: a chat that is well-formed and has lost most of its lines.
+
+use super::{World, said};
+use crate::support;
+
+#[test]
+fn row_25a_a_chat_that_lost_most_of_its_lines_is_an_alarm_and_stays_one() {
+    let world = World::with("app17");
+    world.good(&["backup"]);
+    assert_eq!(world.run(&["status"]).status.code(), Some(0));
+    let path = world.corrupt("shrunk-chat");
+    // It is valid: only the comparison shows it.
+    assert_eq!(world.json(0, &["check", "tales"])["errors"], 0);
+    for number in 2..4 {
+        let made = world.run(&["backup"]);
+        assert_eq!(made.status.code(), Some(2), "{}", said(&made));
+        assert!(said(&made).contains(&format!("shrunk: {path}: 100 lines, and ")), "{}", said(&made));
+        assert!(said(&made).contains("in snapshot 1"), "backup {number} compares with the last that was whole");
+    }
+    let status = world.run(&["status"]);
+    assert_eq!(status.status.code(), Some(2));
+    assert!(said(&status).contains(&format!("shrunk: {path}")), "{}", said(&status));
+    // The index can be lost.
+    world.good(&["rebuild"]);
+    assert_eq!(world.run(&["status"]).status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&world.run(&["snapshots"]).stdout).contains("shrunk"));
+    world.good(&["backup", "--accept-shrink"]);
+    world.good(&["backup"]);
+    assert_eq!(world.run(&["status"]).status.code(), Some(0));
+}
+
+#[test]
+fn row_25a_fewer_files_are_an_alarm_and_growth_is_none() {
+    let world = World::with("app17");
+    world.good(&["backup"]);
+    super::generator(&world.app(), &["--mutate", "2"]);
+    world.good(&["backup"]);
+    // Pictures and their index are gone together; nothing refers to them any more.
+    for folder in ["data/imports", "data/memories", "data/vector-indices", "data/personas"] {
+        let _ = std::fs::remove_dir_all(world.app().join(folder));
+    }
+    let made = world.run(&["backup"]);
+    assert_eq!(made.status.code(), Some(2), "{}", said(&made));
+    assert!(said(&made).contains("shrunk: ") && said(&made).contains(" files, and "), "{}", said(&made));
+    support::expect(2, &world.home(), &["status"]);
+}
