@@ -21,4 +21,5 @@ pub mod reconcile; // which snapshots the other side has
 pub mod scrub; // when what is stored is read again, and how fast
 pub mod segment; // plain lists of chunks
 pub mod succession; // who leads a collection, and who took over from whom
+pub mod text; // names that others gave, as they are shown
 pub mod wire; // signed requests, frames of a chunk stream
