@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 mod network; // other instances: serve, invite, clone, peer, sync, fetch
+mod portable; // export, import, have
 mod standby; // mirror, standby
 
 pub use network::*;
+pub use portable::*;
 pub use standby::*;
 
 /// Back up an application's data, serve it to the instances you trust, clone it, mirror it, take over.
@@ -63,7 +65,7 @@ pub enum Command {
     #[command(subcommand)]
     Collection(CollectionCommand),
     /// Make a snapshot of every collection, or of those named
-    #[command(after_help = "Example:\n  bulbil backup\n  bulbil backup notes")]
+    #[command(after_help = "Example:\n  bulbil backup\n  bulbil backup notes\n  bulbil backup --output /media/usb")]
     Backup(BackupArgs),
     /// List snapshots
     #[command(after_help = "Example:\n  bulbil snapshots notes")]
@@ -84,6 +86,19 @@ pub enum Command {
         after_help = "Example:\n  bulbil rescue /mnt/old-disk/bulbil --recovery-key-file key.txt\n  bulbil rescue /mnt/old-disk/bulbil notes --recovery-key-file key.txt --target ./out"
     )]
     Rescue(RescueArgs),
+    /// Write snapshots into a folder that can be carried: a portable backup
+    #[command(
+        after_help = "What is sealed stays sealed. A second export into the same folder adds only what is new.\n\nExample:\n  bulbil export --output /media/usb\n  bulbil export --output /media/usb notes --for nas\n  bulbil export --output /media/usb --since-have nas.have"
+    )]
+    Export(ExportArgs),
+    /// Take snapshots from a portable backup
+    #[command(
+        after_help = "Example:\n  bulbil import /media/usb\n  bulbil import /media/usb notes --rekey --recovery-key-file key.txt"
+    )]
+    Import(ImportArgs),
+    /// Write down what this instance holds, so that an export for it can leave that out
+    #[command(after_help = "Example:\n  bulbil have --output nas.have")]
+    Have(HaveArgs),
     /// Check that everything is there and is what it was
     #[command(after_help = "Example:\n  bulbil verify\n  bulbil verify --data")]
     Verify(VerifyArgs),
@@ -236,6 +251,9 @@ pub struct CollectionSetArgs {
 pub struct BackupArgs {
     /// Which collections [default: all]
     pub collections: Vec<String>,
+    /// Then export them into this folder, as 'bulbil export --output' does
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
 }
 
 /// `bulbil snapshots`

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backup::create::{Created, create};
 use crate::backup::select;
 use crate::monitor::{Monitor, Problem};
+use crate::portable::export::ExportOptions;
 use crate::store::Store;
 use crate::store::index::{Collection, CollectionKind};
 use crate::worker::axon;
@@ -65,6 +66,12 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
             "collection": collection.name, "id": created.id, "sequence": created.sequence,
             "partial": created.partial, "beside": created.beside, "statistics": created.statistics, "seconds": created.took.as_secs_f64(),
         }));
+    }
+    if let Some(output) = args.output.as_deref().filter(|_| !cancel.is_cancelled()) {
+        let ids = collections.iter().map(|collection| collection.id).collect();
+        let options = ExportOptions { collections: ids, ..ExportOptions::default() };
+        let exported = super::export::into(&store, output, &options, &progress, &cancel, context).await?;
+        progress.suspend(|| super::export::say(&exported, context));
     }
     progress.finish();
     let problems = progress.problems();

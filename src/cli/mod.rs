@@ -14,7 +14,10 @@ mod demo;
 mod dialling; // how peers are reached
 mod diff;
 mod doctor;
+mod export;
 mod fetch;
+mod have;
+mod import;
 mod init;
 mod inspect;
 mod invite;
@@ -85,6 +88,9 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Diff(args) => diff::run(args, context).await,
         Command::Rescue(args) => rescue::run(args, context).await,
         Command::Restore(args) => restore::run(args, context).await,
+        Command::Export(args) => export::run(args, context).await,
+        Command::Import(args) => import::run(args, context).await,
+        Command::Have(args) => have::run(args, context).await,
         Command::Verify(args) => verify::run(args, context).await,
         Command::Scrub(args) => scrub::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,
