@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use crate::support::{BULBIL, assert_same_tree, expect, init, noise};
 
 /// Starts a command and kills it as soon as `reached` says so; false if it ended before.
-fn kill_when(home: &Path, args: &[&str], mut reached: impl FnMut() -> bool) -> bool {
+pub fn kill_when(home: &Path, args: &[&str], mut reached: impl FnMut() -> bool) -> bool {
     let mut child: Child = Command::new(BULBIL)
         .arg("--home")
         .arg(home)
@@ -30,7 +30,7 @@ fn kill_when(home: &Path, args: &[&str], mut reached: impl FnMut() -> bool) -> b
 }
 
 /// Files below a folder, temporary ones included.
-fn files(dir: &Path) -> usize {
+pub fn files(dir: &Path) -> usize {
     let Ok(entries) = fs::read_dir(dir) else { return 0 };
     entries.flatten().map(|e| if e.file_type().is_ok_and(|t| t.is_dir()) { files(&e.path()) } else { 1 }).sum()
 }
