@@ -264,36 +264,31 @@ impl Work<'_> {
             Err(IndexError::Fork { .. } | IndexError::ChunkElsewhere { .. } | IndexError::Contradiction { .. }) => {
                 self.one_by_one(&signed).await
             }
-            noted => noted.map_err(ImportError::from),
+            noted => noted.map(|new| (new, HashSet::new())).map_err(ImportError::from),
         };
         // What the index does not name leaves no file behind.
-        let kept: HashSet<ManifestId> = noted.iter().flatten().copied().collect();
+        let kept: HashSet<ManifestId> = noted.iter().flat_map(|(new, _)| new).copied().collect();
         let mut stray = Vec::new();
         for id in written {
             if !kept.contains(&id) && self.store.index.snapshot(&id).await?.is_none() {
                 stray.push(id);
             }
         }
-        for signed in signed.iter().filter(|signed| stray.contains(&signed.id)) {
-            tracing::debug!(manifest.id = %signed.id, "a manifest was not kept");
-        }
         let files = self.store.manifests.clone();
         blocking(move || stray.iter().try_for_each(|id| files.remove(id))).await?;
-        let noted = noted?;
-        for signed in signed.iter().filter(|signed| !kept.contains(&signed.id)) {
+        let (noted, told) = noted?;
+        for signed in signed.iter().filter(|signed| !kept.contains(&signed.id) && !told.contains(&signed.id)) {
             if self.store.index.snapshot(&signed.id).await?.is_none() {
-                self.left_out(
-                    &signed.id,
-                    "it was not taken: see above, or its maker has no business in its collection",
-                );
+                self.left_out(&signed.id, "whoever made it has no business in its collection");
             }
         }
         Ok(noted)
     }
 
-    /// What one manifest does is no reason to leave out the others.
-    async fn one_by_one(&self, all: &[SignedManifest]) -> Result<Vec<ManifestId>, ImportError> {
-        let mut noted = Vec::new();
+    /// What one manifest does is no reason to leave out the others. Answers those that are new, and those of which was told why they are
+    /// left out.
+    async fn one_by_one(&self, all: &[SignedManifest]) -> Result<(Vec<ManifestId>, HashSet<ManifestId>), ImportError> {
+        let (mut noted, mut told) = (Vec::new(), HashSet::new());
         for signed in all {
             match self.store.index.note_manifests(std::slice::from_ref(signed)).await {
                 Ok(new) => noted.extend(new),
@@ -301,11 +296,14 @@ impl Work<'_> {
                     error @ (IndexError::Fork { .. }
                     | IndexError::ChunkElsewhere { .. }
                     | IndexError::Contradiction { .. }),
-                ) => self.left_out(&signed.id, &error.to_string()),
+                ) => {
+                    self.left_out(&signed.id, &error.to_string());
+                    told.insert(signed.id);
+                }
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(noted)
+        Ok((noted, told))
     }
 
     fn left_out(&self, id: &ManifestId, why: &str) {

@@ -52,6 +52,18 @@ fn whole(folder: &Path) -> usize {
     number
 }
 
+/// Whether a file is called like this, `?` standing for any character and a leading `*` for any beginning.
+fn has(dir: &Path, pattern: &str) -> bool {
+    let fits = |name: &str| match pattern.strip_prefix('*') {
+        Some(end) => name.ends_with(end),
+        None => name.len() == pattern.len() && name.chars().zip(pattern.chars()).all(|(a, b)| b == '?' || a == b),
+    };
+    fs::read_dir(dir).into_iter().flatten().flatten().any(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => entry.file_name() != "chunks" && has(&entry.path(), pattern),
+        _ => fits(&entry.file_name().to_string_lossy()),
+    })
+}
+
 #[test]
 fn r8_killed_anywhere_in_an_export_nothing_is_named_that_is_not_there_and_the_next_one_goes_on() {
     let dir = tempfile::tempdir().unwrap();
@@ -78,6 +90,18 @@ fn r8_killed_anywhere_in_an_export_nothing_is_named_that_is_not_there_and_the_ne
         }
     }
     assert!(kills >= 4, "only {kills} kills hit");
+    // As soon as something has the name of a manifest, or a document names it, all of it is there.
+    for (n, named) in
+        ["*.sidecar.json", "????????????????????????????????????????????????????????????????.json", "metadata.json"]
+            .into_iter()
+            .cycle()
+            .take(9)
+            .enumerate()
+    {
+        let fresh = dir.path().join(format!("fresh-{n}"));
+        kill_when(&home, &["export", "-q", "--output", fresh.to_str().unwrap()], || has(&fresh, named));
+        fs::read_dir(&fresh).unwrap().flatten().for_each(|folder| assert!(whole(&folder.path()) <= 3));
+    }
     expect(0, &home, &["export", "--output", usb.to_str().unwrap()]);
     let folder = fs::read_dir(&usb).unwrap().next().unwrap().unwrap().path();
     assert_eq!(whole(&folder), 3);

@@ -167,3 +167,27 @@ fn a_clone_takes_chunks_from_a_folder_and_the_rest_over_the_network() {
     assert_eq!(tree(&place.path("out")), tree(&place.data()));
     drop(served);
 }
+
+#[test]
+fn a_portable_backup_of_every_version_is_read() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/portable");
+    let versions: Vec<_> = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(versions, ["1"]);
+    let (dir, golden) = (tempfile::tempdir().unwrap(), data.join("1"));
+    let (home, out) = (dir.path().join("home"), dir.path().join("out"));
+    init(&home, "reader");
+    let key = golden.join("recovery-key.txt");
+    let imported = json(&home, &["import", text(&golden), "--rekey", "--recovery-key-file", text(&key)]);
+    assert_eq!(
+        (&imported["new_snapshots"], &imported["keys"], &imported["incomplete"]),
+        (&2.into(), &2.into(), &0.into())
+    );
+    good(&home, &["restore", "notes", "--target", text(&out)]);
+    assert_eq!(tree(&out), tree(&golden.join("content")));
+    // With the have-file of the instance that holds it all, nothing is left to export.
+    fails(
+        &home,
+        &["export", "--output", text(&dir.path().join("none")), "--since-have", text(&golden.join("have.bin"))],
+        &["nothing to export"],
+    );
+}
