@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+mod audit; // the audit log
 mod network; // other instances: serve, invite, clone, peer, sync, fetch
 mod portable; // export, import, have
 mod standby; // mirror, standby
 
+pub use audit::*;
 pub use network::*;
 pub use portable::*;
 pub use standby::*;
@@ -99,6 +101,11 @@ pub enum Command {
     /// Write down what this instance holds, so that an export for it can leave that out
     #[command(after_help = "Example:\n  bulbil have --output nas.have")]
     Have(HaveArgs),
+    /// Show who did what here, and how it ended
+    #[command(
+        after_help = "Example:\n  bulbil audit --limit 20\n  bulbil audit verify    # was an entry changed or cut out?"
+    )]
+    Audit(AuditArgs),
     /// Check that everything is there and is what it was
     #[command(after_help = "Example:\n  bulbil verify\n  bulbil verify --data")]
     Verify(VerifyArgs),

@@ -48,12 +48,18 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
                 if failed == collections.len() {
                     return Err(error);
                 }
+                context.note(format!("{}: failed: {error}", collection.name));
                 let message = format!("no snapshot was made: {error}");
                 progress.problem(Problem { subject: collection.name.clone(), message });
                 continue;
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                context.note(collection.name.clone());
+                return Err(error);
+            }
         };
+        let partial_word = if created.partial { " (partial)" } else { "" };
+        context.note(format!("{}@{} {}{partial_word}", collection.name, created.sequence, created.id.short()));
         AdminClient::feed_changed(&store).await;
         progress.suspend(|| {
             for notice in &progress.notices()[before..] {

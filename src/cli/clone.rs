@@ -52,6 +52,7 @@ pub async fn run(args: CloneArgs, context: &Context) -> anyhow::Result<Outcome> 
         None => error,
     })?;
     let granted = peer.granted.as_ref().map_or_else(|| "not known".to_owned(), granted_in_words);
+    context.note(format!("{} {}", peer.name, peer.id.short()));
     out.line(format!("joined {}  {}", peer.name, words(&peer.id)));
     out.line(format!("  it lets us have: {granted}"));
     let mut document = json!({ "init": made, "peer": super::remote::document(&peer) });

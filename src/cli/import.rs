@@ -15,7 +15,7 @@ use super::remote::words;
 pub async fn run(args: ImportArgs, context: &Context) -> anyhow::Result<Outcome> {
     let store = context.store().await?;
     let recovery = match args.rekey {
-        true => Some(Arc::new(super::rescue::recovery_key(args.recovery_key_file.as_deref())?)),
+        true => Some(Arc::new(super::rescue::recovery_key(args.recovery_key_file.as_deref(), context)?)),
         false => None,
     };
     let options = ImportOptions { collections: args.collections, skip_chunks: args.skip_chunks, recovery };

@@ -12,13 +12,14 @@ use crate::backup::restore::{Overwrite, RestoreOptions, refuse_homes, restore};
 use crate::domain::crypto::recovery::RecoveryKey;
 
 use super::args::RescueArgs;
+use super::audit::UsedKey;
 use super::context::Context;
 use super::ls::tree_path;
 use super::output::{Outcome, bytes, count, number};
 
 /// Lists or restores what the recovery key opens.
 pub async fn run(args: RescueArgs, context: &Context) -> anyhow::Result<Outcome> {
-    let key = recovery_key(args.recovery_key_file.as_deref())?;
+    let key = recovery_key(args.recovery_key_file.as_deref(), context)?;
     let progress = context.progress();
     let rescue = Rescue::open(&args.dir, &key, &*progress)?;
     let out = &context.output;
@@ -73,7 +74,8 @@ pub async fn run(args: RescueArgs, context: &Context) -> anyhow::Result<Outcome>
 }
 
 /// The recovery key from its file, or typed.
-pub(super) fn recovery_key(file: Option<&Path>) -> anyhow::Result<RecoveryKey> {
+pub(super) fn recovery_key(file: Option<&Path>, context: &Context) -> anyhow::Result<RecoveryKey> {
+    context.use_key(UsedKey::Recovery);
     let text = match file {
         Some(file) => zeroize::Zeroizing::new(
             std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?,

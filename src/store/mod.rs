@@ -15,6 +15,7 @@ mod onion;
 mod rebuild;
 mod secrets;
 
+pub mod audit; // who did what
 pub mod axon; // what is known of an Axon BBS
 pub mod foreign; // a database of another program
 pub mod incoming; // what comes from elsewhere is checked

@@ -4,6 +4,7 @@
 //! beginning, so that it never fails halfway for want of it; every commit is durable (`synchronous=FULL`). Whoever names a
 //! manifest or a chunk here has made its file durable before (R8).
 
+mod audit;
 pub mod axon;
 mod chunks;
 mod collections;
