@@ -360,3 +360,34 @@ async fn r12_for_a_peer_goes_what_it_may_see_and_a_mirror_gets_no_key() {
     assert!(export(&a.store, dir.path(), &options, a.clock.now(), tally.clone(), &never()).await.is_err());
     assert!(tally.problems()[0].message.contains("peer beta may not have it"), "{:?}", tally.problems());
 }
+
+#[test]
+fn r8_killed_anywhere_in_an_import_what_the_index_names_is_there_and_the_next_one_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = |name: &str| dir.path().join(name);
+    let (a, b, source, usb, key) = (place("a"), place("b"), place("source"), place("usb"), place("key"));
+    fs::create_dir(&source).unwrap();
+    fs::write(&key, init(&a, "alpha")).unwrap();
+    expect(0, &a, &["collection", "add", "notes", source.to_str().unwrap()]);
+    for round in 0..2 {
+        for n in 0..60 {
+            fs::write(source.join(format!("{n}")), noise(100 * round + n, 400_000)).unwrap();
+        }
+        expect(0, &a, &["backup", "-q"]);
+    }
+    expect(0, &a, &["export", "-q", "--output", usb.to_str().unwrap()]);
+    init(&b, "beta");
+    let args = ["import", "-q", usb.to_str().unwrap(), "--rekey", "--recovery-key-file", key.to_str().unwrap()];
+    let (mut kills, mut last) = (0, 0);
+    for after in [0, 1, 2, 4, 9, 14, 18, 22] {
+        kills += usize::from(kill_when(&b, &args, || files(&b.join("chunks")) >= after.max(last + 1)));
+        last = files(&b.join("chunks"));
+        // What is missing is no fault; what is said to be here has to be.
+        expect(0, &b, &["verify", "--data"]);
+    }
+    assert!(kills >= 3, "only {kills} kills hit");
+    expect(0, &b, &args);
+    expect(0, &b, &["verify", "--data"]);
+    expect(0, &b, &["restore", "notes", "--target", dir.path().join("out").to_str().unwrap()]);
+    crate::support::assert_same_tree(&source, &dir.path().join("out"));
+}
