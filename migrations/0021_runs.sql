@@ -18,3 +18,6 @@ CREATE TABLE run (
     counts     TEXT                 -- JSON: what it read and stored
 ) STRICT;
 CREATE INDEX run_of_collection ON run (collection, work, slot);
+
+-- When its structure was last found whole: manifest, lists, tree, and that every chunk is here. verified_at is when every byte was read.
+ALTER TABLE snapshot_mark ADD COLUMN whole_at INTEGER;

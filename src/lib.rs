@@ -14,6 +14,7 @@ pub mod store; // the repository: index, chunk files, manifests, keys, lock
 pub mod transport; // Dial and Listen: direct, memory
 
 pub mod backup; // create, restore, verify, rebuild, rescue
+pub mod portable; // export into a folder, import from one
 pub mod replicate; // serve (what a peer may see), pull, rekey, pair
 pub mod axon; // an Axon BBS as peer and as folder
 

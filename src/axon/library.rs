@@ -20,6 +20,7 @@ use crate::domain::axon::manifest::Manifest;
 use crate::domain::axon::uuid::Uuid;
 use crate::domain::crypto::secret::Secret;
 use crate::domain::id::ContentHash;
+use crate::domain::text::shown;
 use crate::store::IndexError;
 use crate::store::axon::{AxonShelf, Item, Record};
 
@@ -73,17 +74,6 @@ pub struct NoApplet {
     pub name: String,
     /// What there is.
     pub there: String,
-}
-
-/// A name that somebody gave, to be shown: what would move a terminal's cursor, or turn the direction of what follows, is replaced.
-pub fn shown(name: &str) -> String {
-    name.chars().map(|c| if is_unseen(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
-
-/// Whether a character is not seen itself, and may change how others are.
-pub(in crate::axon) fn is_unseen(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 impl Applet {

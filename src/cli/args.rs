@@ -7,12 +7,16 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::domain::retention::Tag;
 
+mod audit; // the audit log
 mod network; // other instances: serve, invite, clone, peer, sync, fetch
+mod portable; // export, import, have
 mod schedule; // schedule, runs
 mod retention; // retention, prune, usage, snapshot
 mod standby; // mirror, standby
 
+pub use audit::*;
 pub use network::*;
+pub use portable::*;
 pub use retention::*;
 pub use schedule::*;
 pub use standby::*;
@@ -78,7 +82,7 @@ pub enum Command {
     Check(CheckArgs),
     /// Make a snapshot of every collection, or of those named
     #[command(
-        after_help = "Example:\n  bulbil backup\n  bulbil backup notes\n  bulbil backup notes --tag before-upgrade --pin"
+        after_help = "Example:\n  bulbil backup\n  bulbil backup notes\n  bulbil backup notes --tag before-upgrade --pin\n  bulbil backup --output /media/usb"
     )]
     Backup(BackupArgs),
     /// List snapshots
@@ -122,6 +126,24 @@ pub enum Command {
         after_help = "Example:\n  bulbil rescue /mnt/old-disk/bulbil --recovery-key-file key.txt\n  bulbil rescue /mnt/old-disk/bulbil notes --recovery-key-file key.txt --target ./out"
     )]
     Rescue(RescueArgs),
+    /// Write snapshots into a folder that can be carried: a portable backup
+    #[command(
+        after_help = "What is sealed stays sealed. A second export into the same folder adds only what is new.\n\nExample:\n  bulbil export --output /media/usb\n  bulbil export --output /media/usb notes --for nas\n  bulbil export --output /media/usb --since-have nas.have"
+    )]
+    Export(ExportArgs),
+    /// Take snapshots from a portable backup
+    #[command(
+        after_help = "Example:\n  bulbil import /media/usb\n  bulbil import /media/usb notes --rekey --recovery-key-file key.txt"
+    )]
+    Import(ImportArgs),
+    /// Write down what this instance holds, so that an export for it can leave that out
+    #[command(after_help = "Example:\n  bulbil have --output nas.have")]
+    Have(HaveArgs),
+    /// Show who did what here, and how it ended
+    #[command(
+        after_help = "Example:\n  bulbil audit --limit 20\n  bulbil audit verify    # was an entry changed or cut out?"
+    )]
+    Audit(AuditArgs),
     /// Check that everything is there and is what it was
     #[command(after_help = "Example:\n  bulbil verify\n  bulbil verify --data")]
     Verify(VerifyArgs),
@@ -345,6 +367,9 @@ pub struct BackupArgs {
     /// Keep the snapshot whatever the policy says
     #[arg(long)]
     pub pin: bool,
+    /// Then export them into this folder, as 'bulbil export --output' does
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
 }
 
 /// What keeps the data still.

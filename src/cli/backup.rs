@@ -15,6 +15,7 @@ use crate::domain::manifest::CaptureMode;
 use crate::domain::metadata::path::TreePath;
 use crate::domain::preset::Preset;
 use crate::monitor::{Monitor, Problem};
+use crate::portable::export::ExportOptions;
 use crate::source::LeftOut;
 use crate::store::Store;
 use crate::store::index::{Cause, Collection, Mark};
@@ -92,13 +93,19 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
                 if failed == collections.len() {
                     return Err(error);
                 }
+                context.note(format!("{}: failed: {error}", collection.name));
                 let message = format!("no snapshot was made: {error}");
                 progress.problem(Problem { subject: collection.name.clone(), message });
                 continue;
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                context.note(collection.name.clone());
+                return Err(error);
+            }
         };
         mark(&store, &created.id, &args).await?;
+        let partial_word = if created.partial { " (partial)" } else { "" };
+        context.note(format!("{}@{} {}{partial_word}", collection.name, created.sequence, created.id.short()));
         AdminClient::feed_changed(&store).await;
         let application = collection.settings.as_ref().and_then(|settings| settings.application.as_ref());
         let preset = application.and_then(|application| store.preset(&application.preset).ok());
@@ -116,6 +123,12 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
             "capture": created.capture, "left_out": created.left_out.iter().take(LISTED).map(left_out_document).collect::<Vec<_>>(), "seconds": created.took.as_secs_f64(),
             "pinned": args.pin, "tags": args.tag,
         }));
+    }
+    if let Some(output) = args.output.as_deref().filter(|_| !cancel.is_cancelled()) {
+        let ids = collections.iter().map(|collection| collection.id).collect();
+        let options = ExportOptions { collections: ids, ..ExportOptions::default() };
+        let exported = super::export::into(&store, output, &options, &progress, &cancel, context).await?;
+        progress.suspend(|| super::export::say(&exported, context));
     }
     progress.finish();
     let problems = progress.problems();

@@ -12,9 +12,10 @@ use crate::domain::id::CollectionId;
 use crate::domain::invite::Invite;
 use crate::domain::peer::{Role, Trust, is_plain_name};
 use crate::domain::wire::messages::ConfigAnswer;
+use crate::portable::fill_from;
 use crate::replicate::call::{CallError, PeerCaller};
 use crate::replicate::pair::{JoinError, free_name, join};
-use crate::replicate::pull::Puller;
+use crate::replicate::pull::{Puller, SyncReport};
 use crate::store::index::Peer;
 use crate::store::{CreateOptions, Store, StoreError};
 
@@ -51,6 +52,7 @@ pub async fn run(args: CloneArgs, context: &Context) -> anyhow::Result<Outcome> 
         None => error,
     })?;
     let granted = peer.granted.as_ref().map_or_else(|| "not known".to_owned(), granted_in_words);
+    context.note(format!("{} {}", peer.name, peer.id.short()));
     out.line(format!("joined {}  {}", peer.name, words(&peer.id)));
     out.line(format!("  it lets us have: {granted}"));
     let mut document = json!({ "init": made, "peer": super::remote::document(&peer) });
@@ -70,7 +72,23 @@ pub async fn run(args: CloneArgs, context: &Context) -> anyhow::Result<Outcome> 
     if let Some(rate) = args.line.limit_rate {
         puller = puller.with_rate(rate);
     }
-    let synced = puller.sync(&peer, std::time::Duration::ZERO, &cancel).await?;
+    let mut first = SyncReport::default();
+    if let Some(dir) = &args.backup_dir {
+        // Who may have what, and under which keys, the peer says; chunks prove themselves, whoever brings them.
+        first = puller.read_feed(&peer, std::time::Duration::ZERO, &cancel).await?;
+        let filled = fill_from(&store, dir, progress.clone(), &cancel).await?;
+        progress.suspend(|| {
+            out.line(format!("from {}: {} in {}", dir.display(), bytes(filled.bytes), count(filled.chunks, "chunk")))
+        });
+        document["backup_dir"] = json!(filled);
+    }
+    let then = puller.sync(&peer, std::time::Duration::ZERO, &cancel).await?;
+    let synced = SyncReport {
+        new_snapshots: [first.new_snapshots, then.new_snapshots].concat(),
+        keys: first.keys + then.keys,
+        requests: first.requests + then.requests,
+        ..then
+    };
     for collection in configured.iter().flat_map(|config| &config.collections) {
         if let Some(name) = collection.name.as_deref().filter(|name| is_plain_name(name))
             && store.index.collection(&collection.id).await?.is_some()

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use crate::replicate::succession::renew_appointments;
 use crate::store::{Passphrase, Store};
 
 use super::args::Global;
+use super::audit::UsedKey;
 use super::output::Output;
 use super::progress::Progress;
 
@@ -30,6 +31,8 @@ pub struct Context {
     tor_config: Option<PathBuf>,
     socks: Option<SocketAddr>,
     verbose: u8,
+    used_keys: Mutex<Vec<UsedKey>>,
+    noted: Mutex<Vec<String>>,
 }
 
 impl Context {
@@ -43,6 +46,8 @@ impl Context {
             tor_config: global.tor_config.clone(),
             socks: global.socks,
             verbose: global.verbose,
+            used_keys: Mutex::default(),
+            noted: Mutex::default(),
         }
     }
 
@@ -91,18 +96,43 @@ impl Context {
         Ok(store)
     }
 
+    /// Remembers that a key was used, for the audit log; once for each.
+    pub fn use_key(&self, key: UsedKey) {
+        let mut used = self.used_keys.lock().expect("no holder of this lock can panic");
+        if !used.contains(&key) {
+            used.push(key);
+        }
+    }
+
+    /// Keys that were used.
+    pub fn used_keys(&self) -> Vec<UsedKey> {
+        self.used_keys.lock().expect("no holder of this lock can panic").clone()
+    }
+
+    /// Remembers to what something was done, for the audit log.
+    pub fn note(&self, subject: String) {
+        self.noted.lock().expect("no holder of this lock can panic").push(subject);
+    }
+
+    /// To what something was done.
+    pub fn noted(&self) -> Vec<String> {
+        self.noted.lock().expect("no holder of this lock can panic").clone()
+    }
+
     /// The passphrase, if the home needs one: from the file, or typed on a terminal.
     ///
     /// # Errors
     /// If the file cannot be read, or there is no terminal to ask on.
     pub fn passphrase(&self) -> anyhow::Result<Option<Passphrase>> {
-        if let Some(given) = self.passphrase_from_file()? {
-            return Ok(Some(given));
+        let needed = Store::needs_passphrase(&self.home).unwrap_or(false);
+        let given = match self.passphrase_from_file()? {
+            None if needed && std::io::stdin().is_terminal() => Some(ask("passphrase: ")?),
+            given => given,
+        };
+        if needed && given.is_some() {
+            self.use_key(UsedKey::Passphrase);
         }
-        if Store::needs_passphrase(&self.home).unwrap_or(false) && std::io::stdin().is_terminal() {
-            return ask("passphrase: ").map(Some);
-        }
-        Ok(None)
+        Ok(given)
     }
 
     /// The passphrase from `--passphrase-file`.

@@ -37,6 +37,7 @@ pub async fn run(args: InviteArgs, context: &Context) -> anyhow::Result<Outcome>
     let words = rights_in_words(&store, &rights).await?;
     let invite = pair::invite(&store, address.clone(), rights, expires_at).await?;
     let (line, id) = (invite.to_text(), invite.id);
+    context.note(format!("{}: {words}", id.short()));
     let out = &context.output;
     out.remark(format!("An invite to have {words}. Good once, until {expires_at:.0}."));
     if store.running_server().is_none() {

@@ -5,6 +5,7 @@
 
 mod admin; // talking to the server that runs here
 mod args; // what may be typed
+mod audit; // who did what
 mod axon; // an Axon BBS
 mod backup;
 mod check;
@@ -15,7 +16,10 @@ mod demo;
 mod dialling; // how peers are reached
 mod diff;
 mod doctor;
+mod export;
 mod fetch;
+mod have;
+mod import;
 mod init;
 mod inspect;
 mod invite;
@@ -74,13 +78,24 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return context.output.failure(&anyhow::Error::new(error).context("cannot start the runtime")),
     };
-    let result = runtime.block_on(run(cli.command, &context));
+    let result = runtime.block_on(recorded(cli.command, &context));
     runtime.shutdown_background();
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::NotEverything) => ExitCode::from(2),
         Err(error) => context.output.failure(&error),
     }
+}
+
+/// Runs a command, and leaves in the audit log what became of it.
+async fn recorded(command: Command, context: &Context) -> anyhow::Result<Outcome> {
+    let about = audit::about(&command);
+    if matches!(command, Command::Serve(_)) {
+        audit::begun("serve", context).await;
+    }
+    let result = run(command, context).await;
+    audit::note(about, &result, context).await;
+    result
 }
 
 async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
@@ -101,6 +116,10 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Diff(args) => diff::run(args, context).await,
         Command::Rescue(args) => rescue::run(args, context).await,
         Command::Restore(args) => restore::run(args, context).await,
+        Command::Export(args) => export::run(args, context).await,
+        Command::Import(args) => import::run(args, context).await,
+        Command::Have(args) => have::run(args, context).await,
+        Command::Audit(args) => audit::run(args, context).await,
         Command::Verify(args) => verify::run(args, context).await,
         Command::Scrub(args) => scrub::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,

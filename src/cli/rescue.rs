@@ -1,6 +1,7 @@
 //! `bulbil rescue`
 
 use std::io::BufRead;
+use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::json;
@@ -11,13 +12,14 @@ use crate::backup::restore::{Overwrite, RestoreOptions, refuse_homes, restore};
 use crate::domain::crypto::recovery::RecoveryKey;
 
 use super::args::RescueArgs;
+use super::audit::UsedKey;
 use super::context::Context;
 use super::ls::tree_path;
 use super::output::{Outcome, bytes, count, number};
 
 /// Lists or restores what the recovery key opens.
 pub async fn run(args: RescueArgs, context: &Context) -> anyhow::Result<Outcome> {
-    let key = recovery_key(&args)?;
+    let key = recovery_key(args.recovery_key_file.as_deref(), context)?;
     let progress = context.progress();
     let rescue = Rescue::open(&args.dir, &key, &*progress)?;
     let out = &context.output;
@@ -72,8 +74,9 @@ pub async fn run(args: RescueArgs, context: &Context) -> anyhow::Result<Outcome>
 }
 
 /// The recovery key from its file, or typed.
-fn recovery_key(args: &RescueArgs) -> anyhow::Result<RecoveryKey> {
-    let text = match &args.recovery_key_file {
+pub(super) fn recovery_key(file: Option<&Path>, context: &Context) -> anyhow::Result<RecoveryKey> {
+    context.use_key(UsedKey::Recovery);
+    let text = match file {
         Some(file) => zeroize::Zeroizing::new(
             std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?,
         ),

@@ -37,6 +37,7 @@ pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome
     let (progress, cancel) = (context.progress(), context.cancellation());
     let (chunks, target, monitor) = (store.chunks.clone(), args.target.clone(), progress.clone());
     let name = format!("{}@{}", open.private.name, snapshot.sequence);
+    context.note(format!("{name} {}", snapshot.id.short()));
     let stats =
         tokio::task::spawn_blocking(move || restore(&chunks, &open, &target, &options, &*monitor, &cancel)).await??;
     progress.finish();

@@ -18,6 +18,7 @@ pub async fn run(args: VerifyArgs, context: &Context) -> anyhow::Result<Outcome>
     }
     let progress = context.progress();
     let report = verify(&store, &options, progress.clone(), &context.cancellation()).await?;
+    store.index.note_damaged(&report.affected).await?;
     store.index.note_verified(&report.verified, context.clock.now()).await?;
     progress.finish();
     let problems = progress.problems();

@@ -3,6 +3,7 @@
 //! Nothing in here awaits, opens a file, reads the clock or draws randomness: `now` and `rng` are arguments.
 
 pub mod alert; // what an admin is told of, unasked
+pub mod audit; // who did what: lines that hold each other's hashes
 pub mod axon; // what Axon BBS instances say and keep: keys, manifests, payloads, signed headers, backups
 pub mod chunk; // sealed bytes that hold fragments
 pub mod content; // what must hold of an application's files
@@ -26,4 +27,5 @@ pub mod schedule; // when work is done by itself
 pub mod scrub; // when what is stored is read again, and how fast
 pub mod segment; // plain lists of chunks
 pub mod succession; // who leads a collection, and who took over from whom
+pub mod text; // names that others gave, as they are shown
 pub mod wire; // signed requests, frames of a chunk stream

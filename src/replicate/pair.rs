@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 
 use super::call::{CallError, Callee, PeerCaller};
 use super::serve::{Serve, ServeError};
+use crate::domain::audit::{Ending, Event, Who};
 use crate::domain::crypto::discovery::{DiscoveryKey, DiscoveryRecipient};
 use crate::domain::id::{InstanceId, InviteId};
 use crate::domain::identity::Identity;
@@ -180,6 +181,16 @@ impl Pairing {
                 let trust = Trust::Trusted(rights.clone());
                 self.save(request, identity, known, trust, discovery, now).await?;
                 tracing::info!(invite.id = %shown.id, peer.id = %joiner, "a peer was let in by invite");
+                let event = Event {
+                    who: Who::Peer { instance: joiner },
+                    what: "pair".to_owned(),
+                    subjects: vec![identity.name.clone()],
+                    ending: Ending::Done,
+                    why: None,
+                };
+                if let Err(error) = store.record(&event, now).await {
+                    tracing::error!(%error, "the audit log was not written");
+                }
                 rights
             }
         };

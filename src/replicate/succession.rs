@@ -336,10 +336,7 @@ pub async fn hear(
 
 /// Whether a renewal of this instance's own key was made by somebody else, who has had the key.
 pub fn is_false(store: &Store, verified: &Verified) -> bool {
-    let renews = matches!(verified.statement, Statement::Renewal { .. });
-    let false_one = renews
-        && store.keys.is_ours(&verified.statement.signer())
-        && !store.keys.renewals.iter().any(|own| own.id == verified.id);
+    let false_one = store.keys.disown(verified);
     if false_one {
         tracing::error!(
             "somebody who has had this instance's key says that it goes on under another one: that is not believed here. Tell the admins of its peers; they can revoke that instance"

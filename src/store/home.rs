@@ -120,6 +120,11 @@ impl Home {
         self.root.join("keys")
     }
 
+    /// The audit log.
+    pub fn audit(&self) -> PathBuf {
+        self.root.join("audit.jsonl")
+    }
+
     /// The index.
     pub fn index(&self) -> PathBuf {
         self.root.join("index.db")

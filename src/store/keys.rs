@@ -106,6 +106,13 @@ impl Keys {
         std::iter::once(self.instance()).chain(former)
     }
 
+    /// Whether a statement renews a key of this instance and was not made here: somebody else has had that key.
+    pub fn disown(&self, verified: &Verified) -> bool {
+        matches!(verified.statement, Statement::Renewal { .. })
+            && self.is_ours(&verified.statement.signer())
+            && !self.renewals.iter().any(|own| own.id == verified.id)
+    }
+
     /// How this instance shows itself.
     pub fn identity_document(&self) -> SignedIdentity {
         let identity = Identity {

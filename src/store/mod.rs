@@ -17,9 +17,12 @@ mod rebuild;
 mod secrets;
 mod sweep;
 
+pub mod audit; // who did what
 pub mod axon; // what is known of an Axon BBS
 pub mod live; // a copy of a database that is in use
 pub mod foreign; // a database of another program
+pub mod incoming; // what comes from elsewhere is checked
+pub mod dir; // a folder that others may have made, by its handle
 pub mod chunks; // immutable objects named by their hash
 pub mod index; // what is where: SQLite
 pub mod manifests; // manifest files and their sidecars

@@ -137,7 +137,8 @@ impl Recorder<'_> {
             };
             let report = verify(self.store, &options, monitor, self.cancel).await?;
             if report.affected.is_empty() && report.missing.is_empty() {
-                self.store.index.note_verified(&[created.id], self.clock.now()).await?;
+                let now = self.clock.now();
+                self.store.index.mark(&created.id, |mark| mark.whole_at = Some(now)).await?;
             }
         }
         Ok(created)
@@ -159,6 +160,7 @@ impl Recorder<'_> {
         let verified = verify(self.store, &options, monitor.clone(), self.cancel).await.map_err(RunError::from);
         if let Ok(report) = &verified {
             self.store.index.note_damaged(&report.affected).await?;
+            self.store.index.note_verified(&report.verified, self.clock.now()).await?;
         }
         let mut ended = self.ended(&verified, &monitor);
         if let Ok(report) = &verified {

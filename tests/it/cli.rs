@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
 
+mod audit; // who did what
+mod portable; // folders that are carried
 mod proofs; // copies elsewhere
 mod storage; // a disk that is not there
 mod succession; // heirs and keys

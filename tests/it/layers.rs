@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["domain", "clock", "monitor"],
     &["source", "store", "transport"],
-    &["backup", "replicate", "axon"],
+    &["backup", "portable", "replicate", "axon"],
     &["worker"],
     &["http"],
     &["config"],

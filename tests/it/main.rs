@@ -11,6 +11,7 @@ mod kill;
 mod layers;
 mod limits;
 mod link;
+mod portable;
 mod proofs;
 mod push;
 mod quilltap;

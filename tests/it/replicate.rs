@@ -96,9 +96,14 @@ pub type Edit = Arc<dyn Fn(&mut serde_json::Value) + Send + Sync>;
 
 impl Instance {
     pub async fn new(net: &MemoryNet, name: &str, port: u16) -> Self {
+        Self::with_key(net, name, port, 0).await
+    }
+
+    /// With the first or the second envelope key.
+    pub async fn with_key(net: &MemoryNet, name: &str, port: u16, key: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = CreateOptions { name: name.into(), passphrase: None };
-        let made = Store::create_with(&dir.path().join("home"), options, Some(envelope_key(0))).await;
+        let made = Store::create_with(&dir.path().join("home"), options, Some(envelope_key(key))).await;
         Self::around(net, dir, made.unwrap().0, port)
     }
 

@@ -8,7 +8,6 @@ use zeroize::Zeroizing;
 use super::names::Names;
 use super::{ExtractError, Layout, write};
 use crate::axon::check::{Fault, read_into};
-use crate::axon::folder::dir::{Access, Dir, DirError};
 use crate::domain::axon::backup::DataRow;
 use crate::domain::axon::export::{Row, USER};
 use crate::domain::axon::json::{Object, Text, Value};
@@ -19,6 +18,7 @@ use crate::domain::axon::payload::{Message, Payload};
 use crate::domain::id::ContentHash;
 use crate::monitor::Counter;
 use crate::store::axon::Item;
+use crate::store::dir::{Access, Dir, DirError};
 
 /// Larger items are written as they are, in bytes of ciphertext.
 const MAX_OPENED: u64 = if cfg!(test) { 1 << 20 } else { 256 << 20 };

@@ -22,13 +22,13 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::folder::dir::{Access, Dir, DirError};
 use super::folder::stage::Stage;
 use super::library::{Applet, Library, NoApplet};
 use crate::domain::axon::backup;
 use crate::domain::axon::json::{Object, Value};
 use crate::domain::axon::moment;
 use crate::monitor::{Counter, Monitor, Problem};
+use crate::store::dir::{Access, Dir, DirError};
 use crate::store::{ChunkStoreError, Store};
 
 /// What is laid out, and where.

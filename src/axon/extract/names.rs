@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::axon::library::is_unseen;
+use crate::domain::text::is_unseen;
 
 /// Longest name, in bytes. What makes a name single is added to it.
 const MAX_LEN: usize = 200;

@@ -1,9 +1,9 @@
 //! The JSON files of a backup folder: bounded as they are and as they will be written, their rows each by itself.
 
-use super::dir::Dir;
 use super::read::AppletFault;
 use crate::domain::axon::backup;
 use crate::domain::axon::kept::{Fields, Kept};
+use crate::store::dir::Dir;
 
 /// Longest of the JSON files, in bytes. What is read becomes a document of a snapshot, and those are bounded.
 const MAX_JSON: usize = 32 << 20;

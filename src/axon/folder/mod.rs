@@ -4,7 +4,6 @@
 //! and each applet stands by itself: what is wrong with one is said of it, and the others go on. Nothing counts as content
 //! before its hash was compared.
 
-pub mod dir; // a folder by its handle
 mod document; // its JSON files
 pub mod read; // what is in one
 pub mod restore; // from one onto the shelf

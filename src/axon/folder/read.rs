@@ -9,9 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::dir::{Dir, DirError};
 use super::document::{RowFaults, document, optional, rows_of};
-use crate::axon::library::{Applet, NoApplet, shown};
+use crate::axon::library::{Applet, NoApplet};
 use crate::domain::axon::backup::{
     self, APPLET_DATA, BACKUP_MANIFEST, BackupManifest, CHUNKS, DATA_CHUNKS, DataRow, HIGH_SCORES, HighScore, METADATA,
     Metadata, SHARED_STATE, SharedState,
@@ -20,6 +19,8 @@ use crate::domain::axon::kept::{DocumentError, Kept};
 use crate::domain::axon::manifest::Manifest;
 use crate::domain::chunk::MAX_STORED;
 use crate::domain::id::ChunkId;
+use crate::domain::text::shown;
+use crate::store::dir::{Dir, DirError};
 
 /// Longest manifest, in bytes: that of an item of some 15 GB.
 const MAX_MANIFEST: usize = 4 << 20;

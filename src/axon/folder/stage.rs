@@ -3,8 +3,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::dir::{Access, Dir, DirError};
 use crate::monitor::Monitor;
+use crate::store::dir::{Access, Dir, DirError};
 
 /// What such a folder is called until then.
 const UNFINISHED: &str = ".bulbil-unfinished-";

@@ -13,7 +13,6 @@ use jiff::civil::DateTime;
 use jiff::{Span, Timestamp};
 use tokio_util::sync::CancellationToken;
 
-use super::dir::{Access, Dir, DirError};
 use super::stage::Stage;
 use crate::axon::check::chunk;
 use crate::axon::library::{Applet, Library, NoApplet, with_code, with_data};
@@ -24,6 +23,7 @@ use crate::domain::axon::kept::Kept;
 use crate::domain::axon::key::{KeyError, Wrapper};
 use crate::domain::axon::manifest::Manifest;
 use crate::monitor::{Counter, Monitor, Problem};
+use crate::store::dir::{Access, Dir, DirError};
 use crate::store::{ChunkStoreError, Store};
 
 /// So many backups are made in one place in as many seconds, at most.

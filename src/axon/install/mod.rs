@@ -73,7 +73,7 @@ pub enum InstallError {
     Key(#[from] crate::domain::axon::key::KeyError),
     /// A folder of it.
     #[error(transparent)]
-    Dir(#[from] super::folder::dir::DirError),
+    Dir(#[from] crate::store::dir::DirError),
     /// It runs.
     #[error(
         "the Axon BBS is running: process {pid} ({name}) has its database open. Stop it, and try again; --force tries it all the same"

@@ -10,7 +10,6 @@ use super::returning::{Piece, Returning};
 use super::schema::Schema;
 use super::{InstallError, Place};
 use crate::axon::check::chunk;
-use crate::axon::folder::dir::{Access, Dir, DirError};
 use crate::axon::folder::read::FolderItem;
 use crate::axon::folder::take::MAX_LOOKED_INTO;
 use crate::axon::library::Applet;
@@ -25,6 +24,7 @@ use crate::domain::chunk::MAX_STORED;
 use crate::domain::crypto::secret::Secret;
 use crate::domain::id::{ChunkId, ContentHash};
 use crate::store::Store;
+use crate::store::dir::{Access, Dir, DirError};
 
 /// Longest manifest that a BBS keeps beside chunks, in bytes.
 const MAX_KEPT: usize = 4 << 20;

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 
 use super::schema::{RowOf, Schema, uuid};
-use crate::axon::library::{Applet, shown};
+use crate::axon::library::Applet;
 use crate::axon::pull::metadata;
 use crate::domain::axon::action::Action;
 use crate::domain::axon::backup::{DataRow, HighScore, SharedState};
@@ -26,6 +26,7 @@ use crate::domain::axon::manifest::{ContentType, Manifest};
 use crate::domain::axon::moment;
 use crate::domain::axon::uuid::Uuid;
 use crate::domain::id::ContentHash;
+use crate::domain::text::shown;
 use crate::store::axon::Record;
 use crate::store::foreign::{Cell, Column, Table};
 

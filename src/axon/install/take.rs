@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::records::{self, Named, TABLES, Unread};
 use super::{InstallError, Installation};
-use crate::axon::folder::dir::Dir;
 use crate::axon::folder::read::FolderItem;
 use crate::axon::folder::{Keys, Refused, Taking};
 use crate::axon::instance::AxonInstance;
@@ -26,6 +25,7 @@ use crate::domain::axon::private::PrivateKey;
 use crate::domain::id::ContentHash;
 use crate::monitor::{Counter, Monitor, Problem};
 use crate::store::axon::{AxonShelf, Change, Item, Record};
+use crate::store::dir::Dir;
 use crate::store::index::Collection;
 use crate::store::{ChunkStoreError, Store};
 

@@ -165,6 +165,9 @@ pub struct CloneArgs {
     /// Join only; fetch nothing
     #[arg(long)]
     pub skip_collections: bool,
+    /// Take chunks from this portable backup, and only the rest over the network
+    #[arg(long, value_name = "DIR", conflicts_with = "skip_collections")]
+    pub backup_dir: Option<PathBuf>,
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,

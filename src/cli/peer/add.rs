@@ -56,6 +56,7 @@ pub async fn add(args: PeerAddArgs, store: &Store, context: &Context) -> anyhow:
     };
     store.index.save_peer(&peer).await?;
     let out = &context.output;
+    context.note(format!("{} {}", peer.name, peer.id.short()));
     out.line(format!("peer {}  {}  {}", peer.name, peer.id.short(), peer.trust.word()));
     out.line("");
     out.line(format!("  its fingerprint   {}", words(&peer.id)));

@@ -45,7 +45,9 @@ pub async fn trust(args: PeerTrustArgs, store: &Store, context: &Context) -> any
     store.index.save_peer(&trusted).await?;
     let out = &context.output;
     out.line(format!("peer {} is trusted", trusted.name));
-    out.line(format!("  may have here  {}", rights_in_words(store, &rights).await?));
+    let rights = rights_in_words(store, &rights).await?;
+    context.note(format!("{} {}: {rights}", trusted.name, trusted.id.short()));
+    out.line(format!("  may have here  {rights}"));
     out.line(format!("  pulled from    {}", if follow { "yes: 'bulbil sync' asks it now" } else { "no" }));
     out.document("peer trust", document(&trusted), &[]);
     Ok(Outcome::Done)

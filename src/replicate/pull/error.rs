@@ -7,6 +7,7 @@ use crate::domain::id::{ChunkId, ManifestId};
 use crate::domain::identity::IdentityError;
 use crate::domain::manifest::ManifestError;
 use crate::replicate::call::CallError;
+pub use crate::store::incoming::Wrong;
 use crate::store::{Away, ChunkStoreError, IndexError, ManifestFileError, StoreError};
 
 /// A peer that is busy is asked again after this time.
@@ -69,28 +70,6 @@ pub enum Lie {
     /// A chunk that nobody wanted.
     #[error("it sent chunk {}, which was not asked for", .0.short())]
     NotAskedFor(ChunkId),
-}
-
-/// What is wrong with a chunk or segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Wrong {
-    /// Other bytes than its name promises.
-    #[error("its bytes are not those that its name promises")]
-    Bytes,
-    /// Another length than the snapshot's list says.
-    #[error("it is {got} bytes long, and its snapshot says {expected}")]
-    Length {
-        /// What the list says.
-        expected: u32,
-        /// What came.
-        got: usize,
-    },
-    /// The bytes are no list of chunks.
-    #[error("it should be a list of chunks, and is none")]
-    NotASegment,
-    /// The list does not fit the manifest that names it.
-    #[error("its list of chunks contradicts the manifest that names it")]
-    Contradiction,
 }
 
 /// Why pulling came to nothing. What was brought here until then stays, and is not fetched again.

@@ -6,30 +6,18 @@ use std::time::Duration;
 use super::holes::{self, When};
 use super::line::Line;
 use super::{Lie, PullError, Puller, succession};
-use crate::domain::envelope::{Envelope, HPKE_X25519};
 use crate::domain::feed::{Change, Cursor, MAX_CHANGES, Page};
 use crate::domain::id::ManifestId;
-use crate::domain::manifest::{ManifestSignature, SignedManifest};
+use crate::domain::manifest::SignedManifest;
 use crate::store::blocking;
+use crate::store::incoming::{Incoming, save_new};
 use crate::store::{IndexError, ManifestFiles};
 
 /// So many pages are read in one go.
 const MAX_PAGES: usize = 1000;
-/// So many envelopes for recovery keys are taken with a manifest.
-const MAX_RECOVERY: usize = 8;
-/// Longest text of such an envelope.
-const MAX_ENVELOPE_TEXT: usize = 4096;
-
 pub(super) struct News {
     pub(super) new: Vec<ManifestId>,
     pub(super) caught_up: bool,
-}
-
-struct Incoming {
-    id: ManifestId,
-    manifest: String,
-    signature: ManifestSignature,
-    envelopes: Vec<Envelope>,
 }
 
 pub(super) async fn pull(puller: &Puller, line: &Line, mut wait: Duration) -> Result<News, PullError> {
@@ -86,7 +74,7 @@ pub(super) async fn apply(
         // Tombstones delete nothing here: own retention decides.
         let Change::Manifest { id, manifest, signature, envelopes } = change else { continue };
         if index.snapshot(&id).await?.is_none() {
-            incoming.push(Incoming { id, manifest, signature, envelopes });
+            incoming.push(Incoming { id, bytes: manifest.into_bytes(), signature, envelopes });
         }
     }
     if incoming.is_empty() {
@@ -120,14 +108,6 @@ pub(super) async fn apply(
     })
 }
 
-/// Of what came with a manifest, the envelopes for recovery keys; a few, and short ones.
-pub(super) fn recovery_only(mut envelopes: Vec<Envelope>) -> Vec<Envelope> {
-    let fits = |e: &Envelope| e.wrapped.len() + e.recipient.len() <= MAX_ENVELOPE_TEXT;
-    envelopes.retain(|envelope| envelope.algorithm == HPKE_X25519 && fits(envelope));
-    envelopes.truncate(MAX_RECOVERY);
-    envelopes
-}
-
 enum SaveError {
     Lie(Box<Lie>),
     File(crate::store::ManifestFileError),
@@ -139,14 +119,10 @@ fn verify_and_save(
     incoming: Vec<Incoming>,
 ) -> Result<(Vec<SignedManifest>, Vec<ManifestId>), SaveError> {
     let mut verified = Vec::with_capacity(incoming.len());
-    for Incoming { id, manifest, signature, envelopes } in incoming {
-        let signed = SignedManifest::verify(id, manifest.into_bytes(), signature)
-            .map_err(|cause| SaveError::Lie(Box::new(Lie::Manifest { id, cause })))?;
-        verified.push((signed, recovery_only(envelopes)));
+    for incoming in incoming {
+        let id = incoming.id;
+        verified.push(incoming.verify().map_err(|cause| SaveError::Lie(Box::new(Lie::Manifest { id, cause })))?);
     }
-    let new: Vec<&(SignedManifest, Vec<Envelope>)> =
-        verified.iter().filter(|(signed, _)| files.load(&signed.id).is_err()).collect();
-    files.save_all(new.iter().copied()).map_err(SaveError::File)?;
-    let written = new.into_iter().map(|(signed, _)| signed.id).collect();
+    let written = save_new(files, &verified).map_err(SaveError::File)?;
     Ok((verified.into_iter().map(|(signed, _)| signed).collect(), written))
 }

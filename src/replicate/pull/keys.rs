@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use super::error::KeyTrouble;
 use super::line::Line;
 use super::{PullError, Puller};
-use crate::domain::envelope::{Envelope, HPKE_X25519, RSA_OAEP_256};
+use crate::domain::envelope::{Envelope, RSA_OAEP_256};
 use crate::domain::id::{CollectionId, ManifestId};
 use crate::domain::wire::messages::{EnvelopeAnswer, MAX_IDS};
 use crate::store::blocking;
-use crate::store::{IndexError, Store, entropy};
+use crate::store::incoming::readers_envelopes;
+use crate::store::{IndexError, Store};
 
 /// Fewer than this are not worth another thread: opening one takes about a millisecond.
 const SLICE: usize = 64;
@@ -125,17 +126,13 @@ fn open(store: &Store, id: ManifestId, envelope: Envelope) -> Result<(Opened, Ve
     if envelope.algorithm != RSA_OAEP_256 || envelope.recipient != ours {
         return Err(KeyTrouble::OtherKey(id));
     }
-    let (signed, mut kept) = store.manifests.load(&id).map_err(|error| fatal(error.into()))?;
+    let (signed, kept) = store.manifests.load(&id).map_err(|error| fatal(error.into()))?;
     let manifest = &signed.manifest;
     let key = envelope.open_with(&id, &manifest.commitment, &store.keys.envelope);
     let key = key.map_err(|cause| KeyTrouble::Envelope { id, cause })?;
     let private = manifest.open_private(&key).map_err(|cause| KeyTrouble::Manifest { id, cause })?;
-    let recovery = key.wrap_for_recovery(&mut entropy(), &id, &store.keys.recovery);
-    let recovery = recovery.map_err(|error| fatal(error.into()))?;
-    kept.retain(|other| other.algorithm == HPKE_X25519 && other.recipient != recovery.recipient);
-    let vault = key.wrap_for_vault(&mut entropy(), &id, &store.keys.master);
-    let mut envelopes = vec![vault, envelope, recovery];
-    envelopes.append(&mut kept);
+    let envelopes = readers_envelopes(&store.keys, &id, &key, Some(envelope), kept);
+    let envelopes = envelopes.map_err(|error| fatal(error.into()))?;
     let opened = Opened { id, collection: manifest.collection, sequence: manifest.sequence, name: private.name };
     Ok((opened, envelopes))
 }

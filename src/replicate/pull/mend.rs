@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 
-use super::feed::recovery_only;
 use super::line::Line;
 use super::{Lie, PullError, Puller, keys};
 use crate::domain::envelope::{Envelope, HPKE_X25519, SnapshotKey, VAULT};
@@ -15,6 +14,7 @@ use crate::domain::manifest::SignedManifest;
 use crate::domain::reconcile::{Salt, SaltedId};
 use crate::domain::wire::messages::MAX_IDS;
 use crate::store::blocking;
+use crate::store::incoming::recovery_only;
 use crate::store::manifests::{Looked, Part};
 use crate::store::{ManifestFileError, Store, entropy};
 

@@ -19,6 +19,7 @@ use crate::domain::segment::Segment;
 use crate::domain::wire::frame::Event;
 use crate::replicate::call::{ChunkStream, Read};
 use crate::store::blocking;
+use crate::store::incoming::check_object;
 use crate::store::{ChunkStore, ChunkStoreError, IndexError, Store};
 
 /// A chunk or segment that is to be brought here.
@@ -317,23 +318,7 @@ fn keep(store: &Store, wanted: &Wanted, bytes: &[u8]) -> Result<Result<Option<Se
 
 /// Whether bytes are what is wanted; of a segment, what it says.
 fn check(wanted: &Wanted, bytes: &[u8]) -> Result<Option<Segment>, Wrong> {
-    if ChunkId::of(bytes) != wanted.id {
-        return Err(Wrong::Bytes);
-    }
-    let length = || Wrong::Length { expected: wanted.size_bytes, got: bytes.len() };
-    let Some(summaries) = &wanted.segment else {
-        return if bytes.len() == wanted.size_bytes as usize { Ok(None) } else { Err(length()) };
-    };
-    let segment = Segment::parse(bytes).map_err(|_| Wrong::NotASegment)?;
-    // The name says what the list is. A manifest that says something else of it is wrong, and another one may be right.
-    if summaries.contains(&SegmentSummary::from(&segment)) {
-        return Ok(Some(segment));
-    }
-    match summaries.is_empty() {
-        true if bytes.len() == wanted.size_bytes as usize => Ok(Some(segment)),
-        true => Err(length()),
-        false => Err(Wrong::Contradiction),
-    }
+    check_object(&wanted.id, wanted.size_bytes, wanted.segment.as_deref(), bytes)
 }
 
 /// What became of objects that may be here already.

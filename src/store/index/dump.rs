@@ -38,7 +38,7 @@ impl Index {
                FROM peer
              UNION ALL SELECT 'line ' || hex(c.id) || ' ' || reigns FROM collection_line JOIN collection c ON c.no = collection_no
              UNION ALL SELECT 'mark ' || hex(snapshot) || ' ' || pinned || ' ' || tags || ' ' || coalesce(flagged, '-')
-               || ' ' || coalesce(verified_at, '-') FROM snapshot_mark
+               || ' ' || coalesce(verified_at, '-') || ' ' || coalesce(whole_at, '-') FROM snapshot_mark
              UNION ALL SELECT 'statement ' || hex(id) || ' ' || text FROM statement
              ORDER BY 1",
         )

@@ -70,6 +70,27 @@ impl Index {
         rows.iter().map(|row| id(row, "id", ChunkId::from_slice)).collect()
     }
 
+    /// Those of these chunks and segments that are known and not here, with their sizes.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn missing_among(&self, ids: &[ChunkId]) -> Result<Vec<(ChunkId, u32)>, IndexError> {
+        let mut missing = Vec::new();
+        for batch in ids.chunks(1000) {
+            let rows = sqlx::query(
+                "SELECT chunk.id, chunk.size FROM json_each(?1) wanted JOIN chunk ON chunk.id = unhex(wanted.value)
+                 WHERE chunk.state = 0",
+            )
+            .bind(to_json(&batch))
+            .fetch_all(&self.pool)
+            .await?;
+            for row in &rows {
+                missing.push(read_sized(row)?);
+            }
+        }
+        Ok(missing)
+    }
+
     /// Chunks that segments list and that are not here, with their sizes.
     ///
     /// # Errors

@@ -24,6 +24,9 @@ pub struct Mark {
     /// Why it is suspected to lack something that the one before has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flagged: Option<String>,
+    /// When it was last found whole: its manifest, lists and tree, and that every chunk is here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole_at: Option<Timestamp>,
     /// When all of it was last found to be as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_at: Option<Timestamp>,
@@ -67,7 +70,7 @@ impl Index {
         Ok(mark)
     }
 
-    /// Remembers that these snapshots were found to be as they were. Those that are gone are passed over.
+    /// Remembers that these snapshots were found to be as they were: every byte was read. Those that are gone are passed over.
     ///
     /// # Errors
     /// [`IndexError`].
@@ -98,7 +101,7 @@ impl Index {
         }
         let mut tx = self.begin().await?;
         sqlx::query(
-            "UPDATE snapshot_mark SET verified_at = NULL WHERE snapshot IN (SELECT unhex(value) FROM json_each(?1))",
+            "UPDATE snapshot_mark SET verified_at = NULL, whole_at = NULL WHERE snapshot IN (SELECT unhex(value) FROM json_each(?1))",
         )
         .bind(to_json(&snapshots))
         .execute(&mut *tx)
@@ -130,14 +133,15 @@ pub(super) async fn put(
         return forget(connection, snapshot).await;
     }
     sqlx::query(
-        "INSERT INTO snapshot_mark (snapshot, pinned, tags, flagged, verified_at) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (snapshot) DO UPDATE SET pinned = ?2, tags = ?3, flagged = ?4, verified_at = ?5",
+        "INSERT INTO snapshot_mark (snapshot, pinned, tags, flagged, verified_at, whole_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (snapshot) DO UPDATE SET pinned = ?2, tags = ?3, flagged = ?4, verified_at = ?5, whole_at = ?6",
     )
     .bind(snapshot.as_bytes().to_vec())
     .bind(mark.pinned)
     .bind(to_json(&mark.tags))
     .bind(mark.flagged.clone())
     .bind(mark.verified_at.map(nanos))
+    .bind(mark.whole_at.map(nanos))
     .execute(connection)
     .await?;
     Ok(())
@@ -158,6 +162,7 @@ fn read(row: &sqlx::sqlite::SqliteRow) -> Result<Marked, IndexError> {
         pinned: row.try_get("pinned")?,
         tags: json(&tags)?,
         flagged: row.try_get("flagged")?,
+        whole_at: optional_moment(row, "whole_at")?,
         verified_at: optional_moment(row, "verified_at")?,
     };
     Ok(Marked { snapshot: id(row, "snapshot", ManifestId::from_slice)?, mark })

@@ -5,6 +5,7 @@
 //! manifest or a chunk here has made its file durable before (R8).
 
 mod alerts;
+mod audit;
 pub mod axon;
 mod captures; // how snapshots were taken
 mod chunks;

@@ -249,7 +249,7 @@ impl Index {
         let row = sqlx::query(
             "SELECT s.id, s.created_at FROM snapshot s JOIN collection c ON c.no = s.collection_no
              JOIN snapshot_mark m ON m.snapshot = s.id
-             WHERE c.id = ?1 AND m.verified_at NOT NULL AND s.deleted = 0 AND s.partial = 0 AND s.complete = 1
+             WHERE c.id = ?1 AND coalesce(m.whole_at, m.verified_at) NOT NULL AND s.deleted = 0 AND s.partial = 0 AND s.complete = 1
              ORDER BY s.created_at DESC LIMIT 1",
         )
         .bind(collection.as_bytes().to_vec())

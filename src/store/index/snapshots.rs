@@ -132,40 +132,38 @@ impl Index {
     ) -> Result<Vec<ManifestId>, IndexError> {
         let mut tx = self.begin().await?;
         peers::set_cursor(&mut tx, peer, cursor).await?;
-        let mut new = Vec::new();
-        let mut numbers = Vec::new();
-        let mut new_collection = false;
-        for signed in manifests {
-            let manifest = &signed.manifest;
-            let collection = match collections::by_id(&mut tx, &manifest.collection).await? {
-                Some(known) => known,
-                None => {
-                    new_collection = true;
-                    let name = collections::free_name(&mut tx, &manifest.collection.short()).await?;
-                    let (id, origin) = (manifest.collection, manifest.instance);
-                    succession::begin(&mut tx, NewCollection { id, name, origin, settings: None }).await?
-                }
-            };
-            let beside = match succession::place(&mut tx, &collection, signed).await {
-                Err(error @ IndexError::Foreign { .. }) => {
-                    tracing::warn!(peer.id = %peer, %error, "a snapshot was passed over");
-                    continue;
-                }
-                placed => placed?,
-            };
-            let standing = Standing { has_key: false, beside };
-            let Some(no) = insert(&mut tx, collection.no, signed, standing).await? else { continue };
-            name_segments(&mut tx, no, collection.no, manifest).await?;
-            new.push(signed.id);
-            numbers.push(no);
-        }
-        settle(&mut tx, &numbers).await?;
+        let (new, new_collection) = note(&mut tx, manifests).await?;
         if new_collection {
             self.commit_with_ledger(tx).await?
         } else {
             tx.commit().await?
         }
         Ok(new)
+    }
+
+    /// Records manifests that came otherwise than by a feed; answers those that are new here. For the rest see
+    /// [`note_page`](Self::note_page).
+    ///
+    /// # Errors
+    /// [`IndexError::Fork`], [`IndexError::ChunkElsewhere`], [`IndexError::Contradiction`]: then nothing of it is recorded.
+    pub async fn note_manifests(&self, manifests: &[SignedManifest]) -> Result<Vec<ManifestId>, IndexError> {
+        let mut tx = self.begin().await?;
+        let (new, new_collection) = note(&mut tx, manifests).await?;
+        if new_collection {
+            self.commit_with_ledger(tx).await?
+        } else {
+            tx.commit().await?
+        }
+        Ok(new)
+    }
+
+    /// Whether a snapshot was known here and was deleted.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn was_deleted(&self, id: &ManifestId) -> Result<bool, IndexError> {
+        let found = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM snapshot WHERE id = ?1 AND deleted = 1)");
+        Ok(found.bind(id.as_bytes().to_vec()).fetch_one(&self.pool).await?)
     }
 
     /// Snapshots by collection and number: all, or those of one collection.
@@ -285,6 +283,41 @@ impl Index {
         .await?;
         rows.iter().map(|row| id(row, "id", ManifestId::from_slice)).collect()
     }
+}
+
+/// Adds manifests; answers those that are new, and whether a collection is. One of somebody who has no business in its collection
+/// is passed over.
+async fn note(
+    connection: &mut SqliteConnection,
+    manifests: &[SignedManifest],
+) -> Result<(Vec<ManifestId>, bool), IndexError> {
+    let (mut new, mut numbers, mut new_collection) = (Vec::new(), Vec::new(), false);
+    for signed in manifests {
+        let manifest = &signed.manifest;
+        let collection = match collections::by_id(connection, &manifest.collection).await? {
+            Some(known) => known,
+            None => {
+                new_collection = true;
+                let name = collections::free_name(connection, &manifest.collection.short()).await?;
+                let (id, origin) = (manifest.collection, manifest.instance);
+                succession::begin(connection, NewCollection { id, name, origin, settings: None }).await?
+            }
+        };
+        let beside = match succession::place(connection, &collection, signed).await {
+            Err(error @ IndexError::Foreign { .. }) => {
+                tracing::warn!(%error, "a snapshot was passed over");
+                continue;
+            }
+            placed => placed?,
+        };
+        let standing = Standing { has_key: false, beside };
+        let Some(no) = insert(connection, collection.no, signed, standing).await? else { continue };
+        name_segments(connection, no, collection.no, manifest).await?;
+        new.push(signed.id);
+        numbers.push(no);
+    }
+    settle(connection, &numbers).await?;
+    Ok((new, new_collection))
 }
 
 /// What a manifest does not say of its snapshot.

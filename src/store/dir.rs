@@ -10,7 +10,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::axon::library::shown;
+use crate::domain::text::shown;
 
 /// Folders with more entries are none of ours.
 const MAX_NAMES: usize = 1 << 20;
@@ -265,6 +265,48 @@ impl Dir {
             errno => io("rename to", path.clone(), errno),
         })?;
         fsync(&self.fd).map_err(|errno| io("make durable", path, errno))
+    }
+
+    /// Puts an entry in the place of another one, or of none. Durable after [`Self::sync_all`].
+    ///
+    /// # Errors
+    /// [`DirError`].
+    pub fn replace(&self, from: &str, to: &str) -> Result<(), DirError> {
+        let (path, _) = (self.at(to)?, self.at(from)?);
+        rustix::fs::renameat(&self.fd, from, &self.fd, to).map_err(|errno| io("rename to", path, errno))
+    }
+
+    /// Writes a file in the place of an earlier one, or of none: a kill leaves the one or the other. Durable on return.
+    ///
+    /// # Errors
+    /// [`DirError`].
+    pub fn save(&self, name: &str, bytes: &[u8], access: Access) -> Result<(), DirError> {
+        let part = format!("{name}.part");
+        let failed = |what, path: PathBuf| move |cause| DirError::Io { what, path, cause };
+        self.remove(&part)?;
+        let mut file = self.create(&part, access)?;
+        file.write_all(bytes).map_err(failed("write", self.path.join(name)))?;
+        file.sync_all().map_err(failed("make durable", self.path.join(name)))?;
+        self.replace(&part, name)?;
+        fsync(&self.fd).map_err(|errno| io("make durable", self.path.join(name), errno))
+    }
+
+    /// The length of a file in it, `None` if there is none of this name.
+    ///
+    /// # Errors
+    /// [`DirError::Link`], [`DirError::Kind`] if something else has the name.
+    pub fn size(&self, name: &str) -> Result<Option<u64>, DirError> {
+        let path = self.at(name)?;
+        let stat = match statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(io("look at", path, errno)),
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok(Some(u64::try_from(stat.st_size).unwrap_or(0))),
+            FileType::Symlink => Err(DirError::Link(path)),
+            _ => Err(DirError::Kind { path, wanted: "file" }),
+        }
     }
 
     /// Holds the folder as ours until it is closed; answers whether it was free.

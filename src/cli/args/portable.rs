@@ -1,0 +1,53 @@
+//! Portable backups: export, import, have.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// `bulbil export`
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Where to: a portable backup that is gone on with, or a folder in which the newest one is, or a new one is made
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Which collections [default: all]
+    pub collections: Vec<String>,
+    /// Only this snapshot: NAME, NAME@latest, NAME@NUMBER or an id; may be given several times
+    #[arg(long, value_name = "SNAPSHOT", conflicts_with = "collections")]
+    pub snapshot: Vec<String>,
+    /// Leave out what the receiver has: a file that 'bulbil have' wrote there
+    #[arg(long, value_name = "FILE")]
+    pub since_have: Option<PathBuf>,
+    /// Let this trusted peer read it, too: what it may see, under its key
+    #[arg(long = "for", value_name = "PEER")]
+    pub recipient: Option<String>,
+    /// Begin a new folder, though there is one to go on with
+    #[arg(long)]
+    pub new: bool,
+}
+
+/// `bulbil import`
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// A portable backup, or a folder with some
+    pub dir: PathBuf,
+    /// Which collections: names, or beginnings of ids [default: all]
+    pub collections: Vec<String>,
+    /// Manifests and keys only
+    #[arg(long)]
+    pub skip_chunks: bool,
+    /// Open what our own key does not open with a recovery key, and keep it for this instance
+    #[arg(long)]
+    pub rekey: bool,
+    /// A file with that recovery key [default: ask for it]
+    #[arg(long, value_name = "FILE", requires = "rekey")]
+    pub recovery_key_file: Option<PathBuf>,
+}
+
+/// `bulbil have`
+#[derive(Debug, Args)]
+pub struct HaveArgs {
+    /// The file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+}

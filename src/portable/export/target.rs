@@ -1,0 +1,104 @@
+//! The folder that is written: found, made, gone on with.
+
+use std::path::Path;
+
+use jiff::{Span, Timestamp};
+
+use super::ExportError;
+use crate::portable::document::{BACKUP_MANIFEST, BackupManifest, FORMAT, PREFIX};
+use crate::portable::folder::read_json;
+use crate::store::Store;
+use crate::store::dir::{Access, Dir, DirError};
+
+/// So many folders are begun in one place in as many seconds, at most.
+const MAX_TRIES: i64 = 60;
+
+/// The folder, held until it is dropped.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) dir: Dir,
+    pub(super) document: BackupManifest,
+    pub(super) continued: bool,
+}
+
+impl Target {
+    /// Finds the folder to go on with, or begins one. A new one has its first document at once, which names nothing yet: so a killed
+    /// export is found again.
+    pub(super) fn open(
+        output: &Path,
+        store: &Store,
+        delta: bool,
+        new_folder: bool,
+        now: Timestamp,
+    ) -> Result<Self, ExportError> {
+        let made = std::fs::create_dir_all(output);
+        made.map_err(|cause| DirError::Io { what: "make", path: output.to_owned(), cause })?;
+        let output_dir = Dir::open(output)?;
+        if output_dir.has(BACKUP_MANIFEST)? {
+            let document = read(&output_dir)?;
+            if !store.keys.is_ours(&document.instance) {
+                return Err(ExportError::Others(output.to_owned()));
+            }
+            return Self::hold(output_dir, document, true);
+        }
+        let called = output.canonicalize().ok().and_then(|path| path.file_name()?.to_str().map(str::to_owned));
+        if called.is_some_and(|name| name.starts_with(PREFIX)) && output_dir.names()?.is_empty() {
+            return Self::begin(output_dir, store, delta, now);
+        }
+        if !new_folder && let Some((dir, document)) = newest(&output_dir, store, delta)? {
+            return Self::hold(dir, document, true);
+        }
+        for second in 0..MAX_TRIES {
+            let at = now.saturating_add(Span::new().seconds(second)).unwrap_or(now);
+            let name = format!("{PREFIX}{}", at.strftime("%Y%m%dT%H%M%SZ"));
+            match output_dir.make(&name, Access::Usual) {
+                Err(DirError::Exists(_)) => {}
+                made => return Self::begin(made?, store, delta, now),
+            }
+        }
+        Err(DirError::Exists(output.to_owned()).into())
+    }
+
+    fn begin(dir: Dir, store: &Store, delta: bool, now: Timestamp) -> Result<Self, ExportError> {
+        let document = BackupManifest {
+            format: FORMAT.to_owned(),
+            instance: store.keys.instance(),
+            created_at: now,
+            updated_at: now,
+            delta,
+            collections: Vec::new(),
+            chunks: 0,
+            chunk_bytes: 0,
+        };
+        let target = Self::hold(dir, document, false)?;
+        target.save()?;
+        Ok(target)
+    }
+
+    fn hold(dir: Dir, document: BackupManifest, continued: bool) -> Result<Self, ExportError> {
+        if dir.hold()? { Ok(Self { dir, document, continued }) } else { Err(ExportError::Busy(dir.path().to_owned())) }
+    }
+
+    /// Writes the first document.
+    pub(super) fn save(&self) -> Result<(), DirError> {
+        self.dir.save(BACKUP_MANIFEST, &super::write::pretty(&self.document), Access::Usual)
+    }
+}
+
+fn read(dir: &Dir) -> Result<BackupManifest, ExportError> {
+    let document = read_json::<BackupManifest>(dir, BACKUP_MANIFEST, FORMAT);
+    let document = document.ok().filter(|document| document.format == FORMAT);
+    document.ok_or_else(|| ExportError::Damaged(dir.path().to_owned()))
+}
+
+/// The newest folder of this instance and of this kind. Others, and damaged ones, are left alone.
+fn newest(output: &Dir, store: &Store, delta: bool) -> Result<Option<(Dir, BackupManifest)>, DirError> {
+    for name in output.names()?.into_iter().rev().filter(|name| name.starts_with(PREFIX)) {
+        let Ok(dir) = output.enter(&name) else { continue };
+        let ours = read(&dir).ok().filter(|found| found.delta == delta && store.keys.is_ours(&found.instance));
+        if let Some(document) = ours {
+            return Ok(Some((dir, document)));
+        }
+    }
+    Ok(None)
+}
