@@ -11,13 +11,13 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::records::{self, Named, TABLES, Unread};
-use super::{InstallError, Installation};
+use super::{Belongs, InstallError, Installation};
 use crate::axon::folder::dir::Dir;
 use crate::axon::folder::read::FolderItem;
 use crate::axon::folder::{Keys, Refused, Taking};
 use crate::axon::instance::AxonInstance;
 use crate::axon::library::{
-    APPLETS, Applet, Library, action_record, applet_records, config_record, source_record, with_code, with_data,
+    APPLETS, Applet, Library, action_record, applet_records, config_record, installation_record, with_code, with_data,
 };
 use crate::axon::pull::{filter, finer, same_but_envelopes};
 use crate::domain::axon::kept::Kept;
@@ -29,8 +29,6 @@ use crate::store::axon::{AxonShelf, Change, Item, Record};
 use crate::store::index::Collection;
 use crate::store::{ChunkStoreError, Store};
 
-/// What the configuration's origin is called.
-const SOURCE: &str = "(installation on this machine)";
 /// Items that are made durable at once.
 const BATCH: usize = 64;
 /// Items that are named one by one when they are not whole.
@@ -44,6 +42,8 @@ pub struct TakeOver<'a> {
     pub collection: &'a Collection,
     /// This instance: gets an envelope of everything that opens.
     pub instance: &'a AxonInstance,
+    /// The collection becomes this one's, whose ever its rows were.
+    pub take_place: bool,
     /// When it is.
     pub now: Timestamp,
     /// Where progress goes, and what could not be taken.
@@ -96,9 +96,14 @@ impl TakeOver<'_> {
     /// Takes everything over.
     ///
     /// # Errors
-    /// [`InstallError`].
+    /// [`InstallError`]; [`InstallError::OfAnother`] before anything is changed.
     pub async fn run(&self, from: &Installation, cancel: &CancellationToken) -> Result<TakeReport, InstallError> {
         let shelf = self.store.axon(self.collection.id);
+        if !self.take_place
+            && let Belongs::AnothersWhich(whose) = Belongs::find(self.store, &shelf, from.key.public()).await?
+        {
+            return Err(InstallError::OfAnother { collection: self.collection.name.clone(), whose });
+        }
         let (mut report, mut unread) = (TakeReport::default(), Vec::new());
         let named = records::items(&from.schema, &mut unread);
         for kind in named.values().flat_map(|named| &named.kinds) {
@@ -202,7 +207,7 @@ impl TakeOver<'_> {
         let mut by_model: BTreeMap<String, Vec<_>> = BTreeMap::new();
         kept.into_iter().for_each(|row| by_model.entry(row.model.clone()).or_default().push(row));
         wanted.extend(by_model.iter().filter_map(|(model, rows)| config_record(model, rows, self.now)));
-        wanted.push(source_record(Some(SOURCE), self.now));
+        wanted.push(installation_record(from.key.public(), self.now));
         for table in &from.schema.tables {
             report.tables.insert(table.name.clone(), table.rows.len() as u64);
         }

@@ -12,7 +12,7 @@ use super::super::context::Context;
 use super::super::output::{bytes, count};
 use super::super::progress::Progress;
 use super::common::{instance, snapshot};
-use crate::axon::install::{Installation, Options, Place, TakeOver, TakeReport};
+use crate::axon::install::{InstallError, Installation, Options, Place, TakeOver, TakeReport};
 use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::index::Collection;
@@ -61,9 +61,11 @@ impl InstallArgs {
 ///
 /// # Errors
 /// If it cannot be read; what cannot be taken is a problem of `progress`.
+#[expect(clippy::too_many_arguments, reason = "all that a run is told, once")]
 pub async fn take_over(
     dir: &Path,
     args: &InstallArgs,
+    take_place: bool,
     collection: &Collection,
     store: &Store,
     progress: &Arc<Progress>,
@@ -75,8 +77,18 @@ pub async fn take_over(
     let installation = Installation::open(store, place).await?;
     let no_table_of = installation.missing().iter().map(ToString::to_string).collect();
     let instance = instance(store).await?;
-    let work = TakeOver { store, collection, instance: &instance, now: context.clock.now(), monitor: &**progress };
+    let work = TakeOver {
+        store,
+        collection,
+        instance: &instance,
+        take_place,
+        now: context.clock.now(),
+        monitor: &**progress,
+    };
     let taken = work.run(&installation, cancel).await;
+    if let Err(error @ InstallError::OfAnother { .. }) = taken {
+        return Err(error.into());
+    }
     // What came is kept in a snapshot, also if it was stopped.
     let made = snapshot(store, collection, progress.clone(), cancel, context).await;
     Ok((TakeReport { database, no_table_of, ..taken? }, made?))
