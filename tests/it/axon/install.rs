@@ -24,7 +24,7 @@ impl World {
         world
     }
 
-    fn install(&self, bbs: &str, out: &str) {
+    pub(super) fn install(&self, bbs: &str, out: &str) {
         run_peer(&["install", self.text(bbs).as_str(), self.text(out).as_str()]);
     }
 
@@ -141,7 +141,7 @@ impl Drop for Running {
     }
 }
 
-fn run_peer(args: &[&str]) -> String {
+pub(super) fn run_peer(args: &[&str]) -> String {
     let output = peer().args(args).output().unwrap();
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()

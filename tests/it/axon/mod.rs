@@ -1,5 +1,6 @@
 //! Bulbil beside a peer that plays a live Axon BBS (`tests/axon/`, Python, code of its own).
 
+mod apart;
 mod extract;
 mod folder;
 mod home;
