@@ -369,7 +369,7 @@ impl FolderItem {
     }
 
     /// The folder with its chunks.
-    fn folder(&self) -> Result<Dir, DirError> {
+    pub(super) fn folder(&self) -> Result<Dir, DirError> {
         let (first, rest) = self.place.split_first().expect("chunks are in an applet's folder");
         rest.iter().try_fold(self.root.enter(first)?, |dir, name| dir.enter(name))
     }

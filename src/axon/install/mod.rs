@@ -7,6 +7,7 @@
 //! Non-goals: its media folder (avatars), and its program. The BBS's private key is used to open envelopes, and kept nowhere.
 
 mod belongs; // which BBS a collection is of
+mod look; // at its chunks, once they are here
 mod place; // where an installation has its things
 mod placing; // chunks of applets that go back
 mod put; // applets back into a stopped one

@@ -34,6 +34,8 @@ pub struct PutBack<'a> {
     pub monitor: &'a dyn Monitor,
     /// Do not look for programs that have the database open.
     pub force: bool,
+    /// A key was given beside those of this instance and of the BBS.
+    pub key_given: bool,
     /// Ids of applets that are this BBS's, as far as that is known: of several of one name these go back.
     pub own: BTreeSet<Uuid>,
 }
@@ -84,9 +86,6 @@ impl PutBack<'_> {
             // Nothing was changed: nobody needs the copy.
             other => {
                 let let_go = change.abandon().await;
-                if let Err(error) = std::fs::remove_file(&copy) {
-                    tracing::warn!(%error, copy = %copy.display(), "the copy of the database, which nobody needs, could not be removed");
-                }
                 let report = other?;
                 let_go?;
                 Ok(report)
@@ -104,9 +103,10 @@ impl PutBack<'_> {
         let schema = Schema { tables: change.tables(&records::is_kept).await? };
         let mut report = PutReport::default();
         let wanted = self.not_there(applets, &schema, &mut report);
-        let (store, key_of) = (self.store.clone(), key);
+        let (store, key_of, key_given) = (self.store.clone(), key, self.key_given);
         let work = move || {
             let mut placing = Placing::new(&store, &place, &schema, &key_of)?;
+            placing.key_given = key_given;
             let ready: Result<Vec<Ready>, InstallError> =
                 wanted.into_iter().filter_map(|applet| placing.ready(applet).transpose()).collect();
             Ok::<_, InstallError>((ready?, placing.told, placing.refused, placing.chunks, schema))

@@ -57,6 +57,15 @@ impl InstallArgs {
     }
 }
 
+/// What an admin says of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct How {
+    /// The collection becomes this BBS's, whose ever its rows were.
+    pub take_place: bool,
+    /// Its chunks are all read.
+    pub verify: bool,
+}
+
 /// Takes everything of an installation over, and makes a snapshot if anything is new.
 ///
 /// # Errors
@@ -65,7 +74,7 @@ impl InstallArgs {
 pub async fn take_over(
     dir: &Path,
     args: &InstallArgs,
-    take_place: bool,
+    how: How,
     collection: &Collection,
     store: &Store,
     progress: &Arc<Progress>,
@@ -81,7 +90,8 @@ pub async fn take_over(
         store,
         collection,
         instance: &instance,
-        take_place,
+        take_place: how.take_place,
+        verify: how.verify,
         now: context.clock.now(),
         monitor: &**progress,
     };
@@ -126,6 +136,12 @@ pub fn in_words(report: &TakeReport, made: Option<u64>, collection: &str) -> Vec
     if !report.not_there.is_empty() {
         lines.push(format!("known here, and not at the BBS any more; kept: {}", report.not_there.join(", ")));
     }
+    if !report.amiss.is_empty() {
+        lines.push(format!(
+            "{} whole here, and missing or damaged in the BBS's own folder",
+            count(report.amiss.len() as u64, "item")
+        ));
+    }
     match made {
         Some(sequence) => lines.push(format!("snapshot {collection}@{sequence}")),
         None => lines.push("nothing new since the last snapshot".to_owned()),
@@ -136,7 +152,7 @@ pub fn in_words(report: &TakeReport, made: Option<u64>, collection: &str) -> Vec
 /// As JSON.
 pub fn document(report: &TakeReport, made: Option<u64>) -> Value {
     json!({
-        "database": report.database, "no_table_of": report.no_table_of, "not_there": report.not_there, "items": report.items, "new_items": report.new_items, "incomplete": report.incomplete, "chunks": report.chunks,
+        "database": report.database, "no_table_of": report.no_table_of, "not_there": report.not_there, "items": report.items, "new_items": report.new_items, "incomplete": report.incomplete, "amiss_there": report.amiss, "chunks": report.chunks,
         "bytes": report.bytes, "tables": report.tables, "applets": report.applets, "data": report.data,
         "scores": report.scores, "shared_states": report.states, "changed_records": report.changed, "snapshot": made,
     })

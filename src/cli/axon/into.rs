@@ -70,7 +70,14 @@ pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow:
         let known = rooms_by_applet.remove(it.applet.metadata.id.as_str()).unwrap_or_default();
         it.states = returning::states_of(it, known, args.dir.is_some(), &*progress);
     }
-    let work = PutBack { store, now: context.clock.now(), monitor: &*progress, force: args.force, own: its_applets };
+    let work = PutBack {
+        store,
+        now: context.clock.now(),
+        monitor: &*progress,
+        force: args.force,
+        key_given: args.key.is_some(),
+        own: its_applets,
+    };
     let put = work.run(installation, applets).await;
     progress.finish();
     let mut put = put?;
