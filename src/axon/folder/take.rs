@@ -105,7 +105,16 @@ impl Taking<'_> {
             let (manifest, key) = (ours.clone(), known.key.as_ref().map(copy));
             let item = with_kind(known, kind, self.now);
             let amiss = if self.skip_chunks { None } else { from.amiss_when_read() };
-            return Ok(Taken { manifest, item, key, whole: true, copied: (0, 0), faults, amiss, envelopes: Vec::new() });
+            return Ok(Taken {
+                manifest,
+                item,
+                key,
+                whole: true,
+                copied: (0, 0),
+                faults,
+                amiss,
+                envelopes: Vec::new(),
+            });
         }
         let mut envelopes = Vec::new();
         let (key, by_own) = match self.unwrap(&manifest, &mut envelopes) {

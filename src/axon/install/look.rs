@@ -71,3 +71,55 @@ impl Look {
         amiss
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::axon::testing::{sealed, write_chunks};
+    use crate::domain::axon::manifest::ContentType;
+
+    #[test]
+    fn a_file_that_did_not_change_is_read_again_only_where_that_is_said_and_its_size_counts_always() {
+        let temp = tempfile::tempdir().unwrap();
+        let (content, manifest) = sealed(b"content", true);
+        let hash = manifest.content_hash();
+        let folder = temp.path().join(hash.to_string());
+        write_chunks(&folder, &content.chunks);
+        let root = Arc::new(Dir::open(temp.path()).unwrap());
+        let sizes = content.chunks.iter().map(|chunk| chunk.len() as u32);
+        let item = Item {
+            content_hash: hash,
+            kinds: [ContentType::File].into(),
+            manifest: manifest.to_value().to_line(),
+            key: None,
+            complete: true,
+            changed_at: Timestamp::UNIX_EPOCH,
+            chunks: manifest.chunk_hashes().iter().copied().zip(sizes).collect(),
+        };
+        let named = Named { manifests: vec![manifest], kinds: [ContentType::File].into() };
+        let looked = |amiss: &[ContentHash]| {
+            let at: Timestamp = "2100-01-01T00:00:00Z".parse().unwrap();
+            let amiss = amiss.iter().copied().collect();
+            (Some(Looked { folder: "here".to_owned(), at, amiss }), at)
+        };
+        let look = |amiss: &[ContentHash], folder: &str| {
+            let (last, at) = looked(amiss);
+            Look::since(last, folder, at).at(&root, &named, &item)
+        };
+        assert_eq!(Look::at_everything().at(&root, &named, &item), None);
+        let file = folder.join("0.chunk");
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[0] ^= 1;
+        std::fs::write(&file, &bytes).unwrap();
+        // As if nothing had been written since.
+        assert_eq!(look(&[], "here"), None);
+        assert!(Look::at_everything().at(&root, &named, &item).unwrap().damaged);
+        assert!(look(&[hash], "here").is_some() && look(&[], "elsewhere").is_some());
+        let (last, at) = looked(&[]);
+        assert!(Look::since(last, "here", at.checked_sub(LAG).unwrap()).at(&root, &named, &item).is_some());
+        std::fs::write(&file, &bytes[1..]).unwrap();
+        assert!(look(&[], "here").is_some(), "its size is another one");
+        std::fs::remove_file(&file).unwrap();
+        assert!(look(&[], "here").is_some_and(|amiss| !amiss.damaged));
+    }
+}

@@ -108,10 +108,6 @@ fn database(root: &Path, options: &Options, env: &str) -> Result<PathBuf, PlaceE
     if let Some(named) = &options.database {
         return Ok(named.clone());
     }
-    // Behind a name that is looked for there may be anything.
-    if let Some(other) = DATABASES.iter().map(|name| root.join(name)).find(|path| is_no_file(path)) {
-        return Err(PlaceError::NoFile(other));
-    }
     if let Some((name, said)) = DATABASE_NAMES.iter().find_map(|name| Some((*name, value(env, name)?))) {
         // What it says counts: another file may lie about that was the database once.
         let path = said.strip_prefix("sqlite://").map_or(said.as_str(), |rest| rest.strip_prefix('/').unwrap_or(rest));
@@ -120,6 +116,10 @@ fn database(root: &Path, options: &Options, env: &str) -> Result<PathBuf, PlaceE
             true => Ok(path),
             false => Err(PlaceError::NamedDatabase { root: root.to_owned(), name }),
         };
+    }
+    // Behind a name that is looked for there may be anything.
+    if let Some(other) = DATABASES.iter().map(|name| root.join(name)).find(|path| is_no_file(path)) {
+        return Err(PlaceError::NoFile(other));
     }
     let usual = DATABASES.iter().map(|name| root.join(name));
     let mut found: Vec<PathBuf> = usual.filter(|path| is_database(path)).collect();
@@ -150,7 +150,8 @@ fn is_database(path: &Path) -> bool {
     use std::io::Read;
     let mut head = [0; 16];
     !is_no_file(path)
-        && std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok() && &head == b"SQLite format 3\0"
+        && std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok()
+        && &head == b"SQLite format 3\0"
 }
 
 fn secrets(root: &Path, options: &Options, env: &str) -> Result<Vec<(PathBuf, Zeroizing<String>)>, PlaceError> {

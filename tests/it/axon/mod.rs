@@ -7,6 +7,7 @@ mod home;
 mod install;
 mod into;
 mod pull;
+mod rot;
 mod serve;
 mod steps;
 
