@@ -91,6 +91,8 @@ pub struct Checked {
     pub chunks: usize,
     /// Chunks that are here.
     pub here: usize,
+    /// Their bytes.
+    pub bytes: u64,
     /// Why the plaintext does not verify; nothing if it does.
     pub fault: Option<String>,
 }
@@ -103,11 +105,14 @@ pub struct Checked {
 pub fn check(store: &Store, item: &Item) -> Result<Checked, ChunkStoreError> {
     let chunks = item.chunks.len();
     let here = |item: &Item| {
-        let mut here = 0;
+        let (mut here, mut bytes) = (0, 0);
         for (id, _) in &item.chunks {
-            here += usize::from(store.chunks.size(id)?.is_some());
+            if let Some(size) = store.chunks.size(id)? {
+                here += 1;
+                bytes += size;
+            }
         }
-        Ok::<_, ChunkStoreError>(here)
+        Ok::<_, ChunkStoreError>((here, bytes))
     };
     let fault = match (&item.key, Manifest::parse(item.manifest.as_bytes())) {
         (_, Err(cause)) => Some(cause.to_string()),
@@ -120,5 +125,6 @@ pub fn check(store: &Store, item: &Item) -> Result<Checked, ChunkStoreError> {
             Err(Fault::Died) => Some("a part of the work died unexpectedly".to_owned()),
         },
     };
-    Ok(Checked { chunks, here: here(item)?, fault })
+    let (here, bytes) = here(item)?;
+    Ok(Checked { chunks, here, bytes, fault })
 }

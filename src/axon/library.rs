@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! applets/<uuid>/metadata.json, applet_data.json, high_scores.json, shared_state.json   as in a backup folder
-//! pulled/config.json                        whose rows those below config/ are
+//! pulled/config.json                        whose rows those below config/ are: {"peer": name}, of an installation its "key", too
 //! config/<model>.json                       rows of the exported configuration, raw UTF-8, one array on one line
 //! actions/<id>.json                         federated actions, as they came; kept, never obeyed
 //! ```
@@ -16,6 +16,7 @@ use crate::domain::axon::backup::{self, DataRow, HighScore, Metadata, SharedStat
 use crate::domain::axon::export::{self, Row};
 use crate::domain::axon::json::{Object, ShapeError, Value};
 use crate::domain::axon::kept::{DocumentError, Fields, Kept};
+use crate::domain::axon::key::PublicKey;
 use crate::domain::axon::manifest::Manifest;
 use crate::domain::axon::uuid::Uuid;
 use crate::domain::crypto::secret::Secret;
@@ -31,8 +32,10 @@ pub const CONFIG: &str = "config/";
 /// Records of actions.
 pub const ACTIONS: &str = "actions/";
 
-/// Names the peer whose configuration is kept.
+/// Names whose configuration is kept: a peer's, or with its key that of an installation on the same machine.
 pub const SOURCE: &str = "pulled/config.json";
+/// What an installation is called there.
+pub const INSTALLATION: &str = "(installation on this machine)";
 
 /// Why what is known cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -82,11 +85,11 @@ impl Applet {
         shown(&self.metadata.name.to_string_lossy())
     }
 
-    /// Whether an admin means this applet: by its name, or by that of its folder in a backup, where `_` may be read as space.
+    /// Whether an admin means this applet: by its name, by that of its folder in a backup, where `_` may be read as space, or by its id.
     pub fn is_called(&self, name: &str) -> bool {
         let own = self.metadata.name.to_string_lossy();
         let is_folder = |folder: String| folder == name || folder.replace('_', " ") == name;
-        own == name || backup::applet_folder(&own).is_ok_and(is_folder)
+        own == name || self.metadata.id.as_str() == name || backup::applet_folder(&own).is_ok_and(is_folder)
     }
 }
 
@@ -233,6 +236,21 @@ pub fn action_record(action: &Kept<Action>, changed_at: Timestamp) -> Record {
 pub(in crate::axon) fn source_record(peer: Option<&str>, now: Timestamp) -> Record {
     let value = Value::Object(Object::new().with("peer", peer.map_or(Value::Null, Value::from)));
     Record { path: SOURCE.to_owned(), bytes: value.to_line().into_bytes(), changed_at: now }
+}
+
+/// The record of [`SOURCE`]: the rows of the installation with this key are kept.
+pub(in crate::axon) fn installation_record(key: &PublicKey, now: Timestamp) -> Record {
+    let value = Value::Object(Object::new().with("peer", INSTALLATION).with("key", key.as_str()));
+    Record { path: SOURCE.to_owned(), bytes: value.to_line().into_bytes(), changed_at: now }
+}
+
+/// The key of the installation whose rows are kept; `None` if they are a peer's, or were taken over before keys were noted.
+pub(in crate::axon) fn installation_key(record: &Record) -> Option<PublicKey> {
+    let object = Value::parse(&record.bytes).ok()?.into_object().ok()?;
+    if object.need_str("peer").ok()? != INSTALLATION {
+        return None;
+    }
+    PublicKey::parse(object.need_str("key").ok()?).ok()
 }
 
 /// The peer whose rows a record of [`SOURCE`] says are kept; `None` if nobody's are to be.

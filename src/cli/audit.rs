@@ -69,6 +69,12 @@ pub fn about(command: &Command) -> Option<(&'static str, Vec<String>)> {
             ("export", named.chain(recipient).chain([path(&args.output)]).collect())
         }
         Command::Import(args) => ("import", args.collections.iter().cloned().chain([path(&args.dir)]).collect()),
+        Command::Prune(args) if !args.dry_run => ("prune", args.collections.clone()),
+        Command::Retention(args) if args.collection.is_some() => {
+            ("retention", args.collection.iter().cloned().collect())
+        }
+        Command::Schedule(args) if args.collection.is_some() => ("schedule", args.collection.iter().cloned().collect()),
+        Command::Snapshot(_) => ("snapshot", Vec::new()),
         Command::Scrub(args) if args.accept_loss => ("scrub --accept-loss", Vec::new()),
         Command::Rebuild(_) => ("rebuild", Vec::new()),
         Command::Invite(_) => ("invite", Vec::new()),

@@ -84,6 +84,15 @@ impl Access {
     }
 }
 
+/// What is known of a file without opening it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Its length, in bytes.
+    pub size_bytes: u64,
+    /// When its content or its owner, rights or name changed last, in seconds since 1970.
+    pub changed_at_s: i64,
+}
+
 /// A folder by its handle. Names in it are single names; its path is for messages.
 #[derive(Debug)]
 pub struct Dir {
@@ -188,6 +197,28 @@ impl Dir {
         read.map_err(|cause| DirError::Io { what: "read", path: path.clone(), cause })?;
         // It may have grown meanwhile.
         if bytes.len() > limit_bytes { Err(DirError::TooLong { path, limit_bytes }) } else { Ok(bytes) }
+    }
+
+    /// Looks at a file in it, without opening it.
+    ///
+    /// # Errors
+    /// [`DirError`].
+    #[allow(clippy::unnecessary_cast, reason = "the types of these fields differ between machines")]
+    pub fn stat(&self, name: &str) -> Result<Stat, DirError> {
+        let path = self.at(name)?;
+        let stat = match statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Err(DirError::Missing(path)),
+            Err(errno) => return Err(io("look at", path, errno)),
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok(Stat {
+                size_bytes: stat.st_size as u64,
+                changed_at_s: (stat.st_mtime as i64).max(stat.st_ctime as i64),
+            }),
+            FileType::Symlink => Err(DirError::Link(path)),
+            _ => Err(DirError::Kind { path, wanted: "file" }),
+        }
     }
 
     /// Makes a folder in it, and opens it.

@@ -75,6 +75,9 @@ pub enum ForeignError {
     /// Something else.
     #[error("{} is no SQLite database: it is another kind of file, or it is encrypted", .0.display())]
     NotADatabase(PathBuf),
+    /// A pipe, a folder, a device: nothing that is opened.
+    #[error("{} is no regular file, and is not opened: what belongs there is a database, or what stands beside one", .0.display())]
+    NoFile(PathBuf),
     /// Not whole.
     #[error("the database {} is damaged: put it back from a copy, or let 'sqlite3 FILE .recover' save what is left", path.display())]
     Damaged {
@@ -155,11 +158,13 @@ impl Store {
 pub struct ForeignChange {
     connection: SqliteConnection,
     path: PathBuf,
+    copy: PathBuf,
 }
 
 impl ForeignChange {
-    /// Takes a database for itself, copies it to `copy` (which must not be there; whoever may read the one may read the other), and
-    /// begins the transaction.
+    /// Takes a database for itself, copies it (whoever may read the one may read the other), and begins the transaction. The copy is
+    /// called `copy`, which must not be there, when it is committed; until then it has another name, under which the next one finds and
+    /// removes what a kill left.
     ///
     /// # Errors
     /// [`ForeignError::InUse`], and the others.
@@ -177,15 +182,24 @@ impl ForeignChange {
         for statement in ["PRAGMA locking_mode = EXCLUSIVE", "BEGIN EXCLUSIVE", "COMMIT"] {
             sqlx::query(statement).execute(&mut connection).await.map_err(fail("opened"))?;
         }
-        claim(path, copy).map_err(|cause| ForeignError::Io { path: copy.to_owned(), cause })?;
-        if let Err(error) = copy_and_begin(&mut connection, path, copy).await {
-            // A part of a copy would be taken for a good one.
-            if let Err(error) = std::fs::remove_file(copy) {
-                tracing::warn!(%error, "a copy of a database that is not whole could not be removed");
-            }
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |cause| ForeignError::Io { path, cause }
+        };
+        if copy.exists() {
+            return Err(io(copy)(std::io::ErrorKind::AlreadyExists.into()));
+        }
+        let unfinished = unfinished(path);
+        match std::fs::remove_file(&unfinished) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(io(&unfinished)(cause)),
+            _ => {}
+        }
+        claim(path, &unfinished).map_err(io(&unfinished))?;
+        if let Err(error) = copy_and_begin(&mut connection, path, &unfinished).await {
+            remove_copy(&unfinished);
             return Err(error);
         }
-        Ok(Self { connection, path: path.to_owned() })
+        Ok(Self { connection, path: path.to_owned(), copy: copy.to_owned() })
     }
 
     /// The tables that `wanted` names, with what was inserted.
@@ -248,25 +262,50 @@ impl ForeignChange {
         done.map(|_| ()).map_err(|cause| told("changed", &self.path, cause))
     }
 
-    /// Makes everything durable, and lets the database go.
+    /// Gives the copy its name, makes everything durable, and lets the database go.
     ///
     /// # Errors
     /// [`ForeignError`]; nothing has changed then.
     pub async fn commit(mut self) -> Result<(), ForeignError> {
         let fail = |cause| told("changed", &self.path, cause);
+        let named = std::fs::rename(unfinished(&self.path), &self.copy).and_then(|()| sync(folder_of(&self.copy)));
+        named.map_err(|cause| ForeignError::Io { path: self.copy.clone(), cause })?;
         sqlx::query("COMMIT").execute(&mut self.connection).await.map_err(fail)?;
         self.connection.close().await.map_err(|cause| told("closed", &self.path, cause))
     }
 
-    /// Lets the database go as it was.
+    /// Lets the database go as it was; nobody needs the copy.
     ///
     /// # Errors
     /// [`ForeignError`].
     pub async fn abandon(mut self) -> Result<(), ForeignError> {
         let fail = |cause| told("let go", &self.path, cause);
+        remove_copy(&unfinished(&self.path));
         sqlx::query("ROLLBACK").execute(&mut self.connection).await.map_err(fail)?;
         self.connection.close().await.map_err(|cause| told("let go", &self.path, cause))
     }
+}
+
+/// What the copy of a database is called until its change is committed.
+fn unfinished(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".before_restore_unfinished");
+    PathBuf::from(name)
+}
+
+/// A copy that is not whole, or of a change that was not made, would be taken for a good one.
+fn remove_copy(unfinished: &Path) {
+    if let Err(error) = std::fs::remove_file(unfinished) {
+        tracing::warn!(%error, "a copy of a database that nobody needs could not be removed");
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn sync(path: &Path) -> std::io::Result<()> {
+    std::fs::File::open(path)?.sync_all()
 }
 
 /// Copies a database into an empty file, durably, and begins a transaction.
@@ -274,10 +313,8 @@ async fn copy_and_begin(connection: &mut SqliteConnection, path: &Path, copy: &P
     let fail = |what| move |cause| told(what, path, cause);
     let name = copy.to_string_lossy().into_owned();
     sqlx::query("VACUUM INTO ?").bind(name).execute(&mut *connection).await.map_err(fail("copied"))?;
-    let folder = copy.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    for made in [copy, folder] {
-        let synced = std::fs::File::open(made).and_then(|file| file.sync_all());
-        synced.map_err(|cause| ForeignError::Io { path: made.to_owned(), cause })?;
+    for made in [copy, folder_of(copy)] {
+        sync(made).map_err(|cause| ForeignError::Io { path: made.to_owned(), cause })?;
     }
     for statement in ["PRAGMA synchronous = FULL", "BEGIN IMMEDIATE"] {
         sqlx::query(statement).execute(&mut *connection).await.map_err(fail("changed"))?;
@@ -379,9 +416,21 @@ pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Refuses what would be waited for when it is opened, as the database or beside it.
+fn ensure_files(path: &Path) -> Result<(), ForeignError> {
+    for it in std::iter::once(path.to_owned()).chain(BESIDE.map(|end| beside(path, end))) {
+        // What is not there, or cannot be looked at, is said when it is opened.
+        if std::fs::metadata(&it).is_ok_and(|found| !found.is_file()) {
+            return Err(ForeignError::NoFile(it));
+        }
+    }
+    Ok(())
+}
+
 /// The first bytes of a database.
 pub(super) fn head(path: &Path) -> Result<[u8; 100], ForeignError> {
     use std::io::Read;
+    ensure_files(path)?;
     let mut file = std::fs::File::open(path).map_err(|cause| match cause.kind() {
         std::io::ErrorKind::NotFound => ForeignError::Missing(path.to_owned()),
         _ => ForeignError::Io { path: path.to_owned(), cause },
@@ -526,9 +575,14 @@ mod tests {
             sqlx::query(statement).execute(&mut connection).await.unwrap();
         }
         connection.close().await.unwrap();
-        let change = ForeignChange::begin(&path, &copy).await.unwrap();
-        change.abandon().await.unwrap();
-        assert!(copy.exists());
+        let left = unfinished(&path);
+        // Killed, it leaves its copy, and the next one removes that.
+        drop(ForeignChange::begin(&path, &copy).await.unwrap());
+        assert!(left.exists() && !copy.exists());
+        ForeignChange::begin(&path, &copy).await.unwrap().abandon().await.unwrap();
+        assert!(!left.exists() && !copy.exists());
+        ForeignChange::begin(&path, &copy).await.unwrap().commit().await.unwrap();
+        assert!(!left.exists() && copy.exists());
         // What is there already stays.
         assert!(ForeignChange::begin(&path, &copy).await.is_err() && copy.exists());
         std::fs::remove_file(&copy).unwrap();
@@ -536,6 +590,6 @@ mod tests {
         bytes[4096..].fill(0xff);
         std::fs::write(&path, bytes).unwrap();
         assert!(ForeignChange::begin(&path, &copy).await.is_err());
-        assert!(!copy.exists());
+        assert!(!copy.exists() && !left.exists());
     }
 }

@@ -16,6 +16,7 @@ use crate::backup::create::{CreateError, Created, Extras, create_with};
 use crate::backup::prune::{self, PruneError, Pruned};
 use crate::backup::verify::{VerifyError, VerifyOptions, VerifyReport, verify};
 use crate::clock::Clock;
+use crate::domain::audit::{Ending, Event, Who};
 use crate::domain::manifest::Capture;
 use crate::domain::schedule::Work;
 use crate::monitor::{Counter, Monitor, Problem, with_causes};
@@ -108,7 +109,7 @@ impl Recorder<'_> {
                 ended.message = Some("it was interrupted; the next one goes on from here".to_owned());
             }
         }
-        self.store.index.end_run(no, &ended).await?;
+        self.end(no, collection, Work::Backup, &ended).await?;
         made
     }
 
@@ -167,7 +168,7 @@ impl Recorder<'_> {
             ended.counts.chunks = report.chunks;
             ended.counts.bytes_read = if data { report.chunk_bytes } else { 0 };
         }
-        self.store.index.end_run(no, &ended).await?;
+        self.end(no, collection, if data { Work::VerifyData } else { Work::Verify }, &ended).await?;
         verified
     }
 
@@ -183,7 +184,7 @@ impl Recorder<'_> {
         if let Ok(pruned) = &pruned {
             ended.counts.chunks = pruned.swept.removed.chunks;
         }
-        self.store.index.end_run(no, &ended).await?;
+        self.end(no, collection, Work::Prune, &ended).await?;
         pruned
     }
 
@@ -191,6 +192,27 @@ impl Recorder<'_> {
         let now = self.clock.now();
         let plan = prune::plan(self.store, std::slice::from_ref(collection), None, now).await?;
         Ok(prune::apply(self.store, &plan, prune::GRACE, now, monitor, self.cancel).await?)
+    }
+
+    /// Records how it ended; what nobody typed stands in the audit log, too.
+    async fn end(&self, no: i64, collection: &Collection, work: Work, ended: &Ended) -> Result<(), RunError> {
+        self.store.index.end_run(no, ended).await?;
+        if let Cause::Schedule { .. } = self.cause {
+            let snapshot = ended.snapshot.map(|id| format!("snapshot {}", id.short()));
+            let event = Event {
+                who: Who::Server,
+                what: work.word().to_owned(),
+                subjects: std::iter::once(collection.name.clone()).chain(snapshot).collect(),
+                ending: match ended.result {
+                    RunResult::Done => Ending::Done,
+                    RunResult::Partly => Ending::Partly,
+                    RunResult::Failed | RunResult::Interrupted => Ending::Failed,
+                },
+                why: ended.message.clone(),
+            };
+            self.store.record(&event, ended.at).await?;
+        }
+        Ok(())
     }
 
     async fn begin(&self, collection: &Collection, work: Work) -> Result<i64, RunError> {

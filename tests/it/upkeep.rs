@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use bulbil::clock::{Clock, FixedClock};
 use bulbil::domain::alert::AlertKind;
+use bulbil::domain::audit::Ending;
 use bulbil::domain::schedule::{Scheduled, Upkeep, Work};
 use bulbil::monitor::Tally;
 use bulbil::store::Store;
@@ -132,6 +133,10 @@ async fn row_26_what_fails_is_on_record_as_failed_and_is_tried_again_later() {
     assert_eq!(results, [RunResult::Failed, RunResult::Failed, RunResult::Done]);
     let first = place.runs().await[0].ended.clone().unwrap();
     assert!(first.message.unwrap().contains("notes") && first.snapshot.is_none());
+    let audited = place.store.audit(10).await.unwrap();
+    let endings: Vec<_> = audited.iter().map(|entry| (entry.what.as_str(), entry.ending)).collect();
+    assert_eq!(endings, [("backup", Ending::Failed), ("backup", Ending::Failed), ("backup", Ending::Done)]);
+    assert!(place.store.verify_audit().await.unwrap().broken.is_none());
     assert!(place.wrong().await.is_empty());
 }
 

@@ -2,6 +2,7 @@
 
 use super::read::AppletFault;
 use crate::domain::axon::backup;
+use crate::domain::axon::json::{MAX_DEPTH, ParseError};
 use crate::domain::axon::kept::{Fields, Kept};
 use crate::store::dir::Dir;
 
@@ -24,6 +25,10 @@ pub(super) fn document<T: Fields>(dir: &Dir, file: &'static str) -> Result<Kept<
 fn read_json(dir: &Dir, file: &'static str) -> Result<(Vec<u8>, Written), AppletFault> {
     let bytes = dir.read(file, MAX_JSON)?;
     let written = Written::of(&bytes);
+    // Nested so deep it would be long, too, and the depth is what is wrong with it.
+    if written.depth > MAX_DEPTH {
+        return Err(AppletFault::Document { file, cause: ParseError::TooDeep.into() });
+    }
     if written.len > MAX_JSON {
         return Err(AppletFault::Grows { file });
     }
@@ -36,12 +41,15 @@ struct Written {
     len: usize,
     /// If it is an array, how many values it has; one for an empty one.
     rows: usize,
+    /// Most arrays and objects in each other.
+    depth: usize,
 }
 
 impl Written {
     /// Looks at the text without taking it apart.
     fn of(bytes: &[u8]) -> Self {
         let (mut len, mut rows, mut depth, mut in_text, mut escaped) = (0_usize, 1_usize, 0_usize, false, false);
+        let mut deepest = 0;
         // The word outside of texts that is being read.
         let mut word: &[u8] = &[];
         for (at, byte) in bytes.iter().enumerate() {
@@ -55,6 +63,7 @@ impl Written {
                 (false, b'"') => in_text = true,
                 (false, b'[' | b'{') => {
                     depth += 1;
+                    deepest = deepest.max(depth);
                     len += 1 + 2 * depth;
                 }
                 (false, b']' | b'}') => {
@@ -73,7 +82,7 @@ impl Written {
             // The shortest character that becomes six has two bytes.
             len += if byte.is_ascii() && *byte != 0x7f { 1 } else { 6 };
         }
-        Self { len: len + word_len(word), rows }
+        Self { len: len + word_len(word), rows, depth: deepest }
     }
 }
 

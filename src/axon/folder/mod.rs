@@ -4,7 +4,10 @@
 //! and each applet stands by itself: what is wrong with one is said of it, and the others go on. Nothing counts as content
 //! before its hash was compared.
 
+pub mod amiss; // what is wrong with chunks where they lie
 mod document; // its JSON files
+pub mod inspect; // one against itself
+pub mod left; // what cannot be used as it came
 pub mod read; // what is in one
 pub mod restore; // from one onto the shelf
 pub mod stage; // made under another name until it is whole

@@ -186,7 +186,7 @@ impl BackupFolder {
         Ok(folder)
     }
 
-    /// Reads all applets, or those that `only` names: by folder, by folder with `_` read as space, or by the applet's own name.
+    /// Reads all applets, or those that `only` names: by folder, by folder with `_` read as space, or by the applet's own name or id.
     /// Of two of these with one name or id the first is taken.
     ///
     /// # Errors
@@ -340,7 +340,10 @@ impl Entry {
     }
 
     fn is_called(&self, name: &str) -> bool {
-        let named = || matches!(&self.applet, Ok(it) if it.applet.metadata.name.as_str() == Some(name));
+        let named = || match &self.applet {
+            Ok(it) => it.applet.metadata.name.as_str() == Some(name) || it.applet.metadata.id.as_str() == name,
+            Err(_) => false,
+        };
         self.folder == name || self.folder.replace('_', " ") == name || named()
     }
 }
@@ -367,7 +370,7 @@ impl FolderItem {
     }
 
     /// The folder with its chunks.
-    fn folder(&self) -> Result<Dir, DirError> {
+    pub(super) fn folder(&self) -> Result<Dir, DirError> {
         let (first, rest) = self.place.split_first().expect("chunks are in an applet's folder");
         rest.iter().try_fold(self.root.enter(first)?, |dir, name| dir.enter(name))
     }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+pub use super::left::{Lack, Left, Part};
 use super::read::{AppletFault, BackupFolder, Entry, FolderApplet, FolderError};
 use super::take::{Keys, Look, Refused, Taken, Taking};
 use crate::axon::library::{APPLETS, Applet, Library, LibraryError, applet_records, with_code, with_data};
@@ -41,57 +42,6 @@ pub enum Existing {
     Stays,
     /// The backup's takes its place, with its users' data, scores and state. Earlier snapshots keep what was.
     Replaced,
-}
-
-/// An item that cannot be used as it came: a download may bring its chunks, a BBS its key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Left {
-    /// Of which applet.
-    pub applet: String,
-    /// Which item.
-    pub content_hash: ContentHash,
-    /// What it is to the applet.
-    pub part: Part,
-    /// What it lacks.
-    pub lack: Lack,
-}
-
-/// What an item is to its applet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
-    /// Its code.
-    Code,
-    /// The data of the user with this name.
-    Data(String),
-}
-
-/// What an item lacks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lack {
-    /// Chunks, for this reason.
-    Chunks(String),
-    /// A key that opens it. All its chunks are kept, and can be given back to who has one.
-    Key,
-}
-
-impl std::fmt::Display for Part {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Code => f.write_str("its code"),
-            Self::Data(user) => write!(f, "the data of {user:?}"),
-        }
-    }
-}
-
-impl std::fmt::Display for Lack {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Chunks(why) => f.write_str(why),
-            Self::Key => f.write_str(
-                "kept, but nobody here can open it: the private key of the instance that made the backup does, with --key",
-            ),
-        }
-    }
 }
 
 /// What was restored.
@@ -219,6 +169,8 @@ struct Whole {
     left: Vec<Left>,
     opened: u64,
     copied: (u64, u64),
+    /// A key was given beside this instance's own.
+    key_given: bool,
 }
 
 impl Work<'_> {
@@ -346,8 +298,7 @@ fn everything(taking: &Taking<'_>, it: FolderApplet, known: Vec<Option<Item>>) -
     let FolderApplet { mut applet, code, data, faults } = it;
     let mut known = known.into_iter();
     let faults = faults.iter().map(in_words).collect();
-    let mut whole =
-        Whole { applet: applet.clone(), items: Vec::new(), faults, left: Vec::new(), opened: 0, copied: (0, 0) };
+    let mut whole = Whole::of(applet.clone(), faults, taking);
     if let Some(code) = &code {
         let taken = taking.take(code, ContentType::Applet, known.next().flatten().as_ref())?;
         applet.metadata = with_code(&applet.metadata, &taken.manifest);
@@ -362,6 +313,8 @@ fn everything(taking: &Taking<'_>, it: FolderApplet, known: Vec<Option<Item>>) -
             Ok((Some(why), taken)) => {
                 whole.faults.push(format!("{whose} was left out: {why}"));
                 whole.copied = (whole.copied.0 + taken.copied.0, whole.copied.1 + taken.copied.1);
+                let hash = taken.manifest.content_hash();
+                whole.left.extend(taken.amiss.map(|amiss| left(hash, &whose, Lack::InFolder(amiss))));
             }
             Ok((None, taken)) => {
                 applet.data.push(with_data(&row, &taken.manifest));
@@ -378,13 +331,17 @@ fn everything(taking: &Taking<'_>, it: FolderApplet, known: Vec<Option<Item>>) -
 /// Of an applet that is here: chunks and keys that its items lack.
 fn missing_parts(taking: &Taking<'_>, it: FolderApplet, known: Vec<Option<Item>>) -> Result<Whole, Refused> {
     let faults = it.faults.iter().map(in_words).collect();
-    let mut whole = Whole { applet: it.applet, items: Vec::new(), faults, left: Vec::new(), opened: 0, copied: (0, 0) };
+    let mut whole = Whole::of(it.applet, faults, taking);
     let code = it.code.into_iter().map(|item| (Part::Code, item));
     let whose = |row: &Kept<DataRow>| Part::Data(row.owner_username.to_string_lossy().into_owned());
     let data: Vec<Part> = whole.applet.data.iter().map(whose).collect();
     let items: Vec<_> = code.chain(data.into_iter().zip(it.data)).zip(known).collect();
     for ((part, item), known) in items {
-        let Some(known) = known.filter(|known| !known.complete || known.key.is_none()) else { continue };
+        let Some(known) = known.filter(|known| !known.complete || known.key.is_none()) else {
+            let amiss = if taking.skip_chunks { None } else { item.amiss_when_read() };
+            whole.left.extend(amiss.map(|amiss| left(item.manifest.content_hash(), &part, Lack::InFolder(amiss))));
+            continue;
+        };
         let (kind, had_key) = (known.kinds.first().cloned().unwrap_or(ContentType::Applet), known.key.is_some());
         match taking.take(&item, kind, Some(&known)) {
             Ok(mut taken) => {
@@ -403,17 +360,29 @@ fn missing_parts(taking: &Taking<'_>, it: FolderApplet, known: Vec<Option<Item>>
 }
 
 impl Whole {
+    fn of(applet: Applet, faults: Vec<String>, taking: &Taking<'_>) -> Self {
+        let key_given = taking.keys.private.len() > 1;
+        Self { applet, items: Vec::new(), faults, left: Vec::new(), opened: 0, copied: (0, 0), key_given }
+    }
+
     fn add(&mut self, taken: Taken, part: &Part) {
         self.copied = (self.copied.0 + taken.copied.0, self.copied.1 + taken.copied.1);
         let content_hash = taken.manifest.content_hash();
-        let left = |lack| Left { applet: String::new(), content_hash, part: part.clone(), lack };
+        let mut lacks = Vec::new();
         if taken.key.is_none() {
-            self.left.push(left(Lack::Key));
+            lacks.push(Lack::Key { given: self.key_given });
         }
-        self.left.extend(taken.faults.into_iter().map(Lack::Chunks).map(left));
+        lacks.extend(taken.faults.into_iter().map(Lack::Chunks));
+        lacks.extend(taken.amiss.map(Lack::InFolder));
+        self.left.extend(lacks.into_iter().map(|lack| left(content_hash, part, lack)));
         self.faults.extend(taken.envelopes.into_iter().map(|why| format!("{part}: {why}")));
         self.items.extend(taken.item);
     }
+}
+
+/// Of an applet whose name is said later.
+fn left(content_hash: ContentHash, part: &Part, lack: Lack) -> Left {
+    Left { applet: String::new(), content_hash, part: part.clone(), lack }
 }
 
 /// Why a user's data is not that of this applet, or nobody knows whose it is; nothing if it is, or cannot be opened yet.

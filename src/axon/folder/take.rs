@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::amiss::Amiss;
 use super::read::{ChunkFault, FolderItem};
 use crate::axon::check::{Fault, Whole, chunk, read_into, read_through};
 use crate::axon::pull::fresh;
@@ -41,7 +42,9 @@ pub(in crate::axon) struct Taken {
     /// Chunks that were copied, and their bytes.
     pub copied: (u64, u64),
     /// What is wrong with its chunks.
-    pub faults: Vec<String>,
+    pub faults: Vec<Amiss>,
+    /// What is wrong with them where it came from, although they are here.
+    pub amiss: Option<Amiss>,
     /// Why envelopes for those who open did not open; none if one did.
     pub envelopes: Vec<String>,
 }
@@ -101,15 +104,25 @@ impl Taking<'_> {
             // The plaintext is the same by its hash, and it was verified: what is here stays.
             let (manifest, key) = (ours.clone(), known.key.as_ref().map(copy));
             let item = with_kind(known, kind, self.now);
-            return Ok(Taken { manifest, item, key, whole: true, copied: (0, 0), faults, envelopes: Vec::new() });
+            let amiss = if self.skip_chunks { None } else { from.amiss_when_read() };
+            return Ok(Taken {
+                manifest,
+                item,
+                key,
+                whole: true,
+                copied: (0, 0),
+                faults,
+                amiss,
+                envelopes: Vec::new(),
+            });
         }
         let mut envelopes = Vec::new();
         let (key, by_own) = match self.unwrap(&manifest, &mut envelopes) {
             Some((key, by_own)) => (Some(key), by_own),
             None => (known.filter(|_| same).and_then(|item| item.key.as_ref()).map(copy), false),
         };
-        let mut copied = (0, 0);
-        let mut state = self.chunks(from, &mut copied, &mut faults)?;
+        let (mut copied, mut amiss) = ((0, 0), None);
+        let mut state = self.chunks(from, &mut copied, &mut faults, &mut amiss)?;
         for again in [true, false] {
             if matches!(state, State::Holes) {
                 break;
@@ -120,9 +133,9 @@ impl Taking<'_> {
                     break;
                 }
                 // What is in the store was damaged, and is put aside now; the folder has it.
-                State::Holes if again => state = self.chunks(from, &mut copied, &mut faults)?,
+                State::Holes if again => state = self.chunks(from, &mut copied, &mut faults, &mut amiss)?,
                 State::Holes => {
-                    faults.push("its chunks do not stay on the disk as they were written".to_owned());
+                    faults.push(Amiss::here());
                     state = State::Holes;
                 }
             }
@@ -137,7 +150,7 @@ impl Taking<'_> {
             let (key, whole) = (known.key.as_ref().map(copy), known.complete);
             envelopes.retain(|_| key.is_none());
             let item = with_kind(known, kind, self.now);
-            return Ok(Taken { manifest: ours, item, key, whole, copied, faults, envelopes });
+            return Ok(Taken { manifest: ours, item, key, whole, copied, faults, amiss, envelopes });
         }
         if let Some(key) = &key
             && !by_own
@@ -161,7 +174,7 @@ impl Taking<'_> {
             Some(known) if same && !is_better(&item, known) => with_kind(known, kind, self.now),
             _ => Some(item),
         };
-        Ok(Taken { manifest, item, key, whole, copied, faults, envelopes })
+        Ok(Taken { manifest, item, key, whole, copied, faults, amiss, envelopes })
     }
 
     /// The key, from an envelope for one of those who open, and whether it was this instance's own. `closed`: why others did not open.
@@ -176,44 +189,44 @@ impl Taking<'_> {
         None
     }
 
-    /// Brings what is not here into the store, each chunk compared before. What is whole is still to be read.
-    fn chunks(&self, from: &FolderItem, copied: &mut (u64, u64), faults: &mut Vec<String>) -> Result<State, Refused> {
-        let mut wrong: Vec<ChunkFault> = Vec::new();
-        let mut left = 0;
+    /// Brings what is not here into the store, each chunk compared before; what is here is compared there, too, and stays. What is whole
+    /// is still to be read.
+    fn chunks(
+        &self,
+        from: &FolderItem,
+        copied: &mut (u64, u64),
+        faults: &mut Vec<Amiss>,
+        amiss: &mut Option<Amiss>,
+    ) -> Result<State, Refused> {
+        let (mut wrong, mut there, mut left) = (Vec::new(), Vec::new(), 0);
         for (index, id) in from.manifest.chunk_hashes().iter().enumerate() {
-            if self.store.chunks.size(id).map_err(Refused::Store)?.is_some_and(|size| size > 0) {
-                continue;
-            }
+            let is_here = self.store.chunks.size(id).map_err(Refused::Store)?.is_some_and(|size| size > 0);
             if self.skip_chunks {
-                left += 1;
+                left += usize::from(!is_here);
                 continue;
             }
             match from.chunk(index) {
+                Err(fault) if is_here => there.push(fault),
+                Err(fault) => wrong.push(fault),
+                Ok(_) if is_here => {}
                 Ok(bytes) if bytes.is_empty() => wrong.push(ChunkFault::Wrong(index)),
                 Ok(bytes) => {
                     self.store.chunks.write(id, &bytes).map_err(Refused::Store)?;
                     *copied = (copied.0 + 1, copied.1 + bytes.len() as u64);
                 }
-                Err(fault) => wrong.push(fault),
             }
         }
         let total = from.manifest.chunk_hashes().len();
-        match wrong.len() {
-            0 if left == 0 => return Ok(State::Whole(Whole { sizes: Vec::new(), says: None })),
-            0 => {}
-            n => {
-                let (missing, worse): (Vec<_>, Vec<_>) =
-                    wrong.iter().partition(|fault| matches!(fault, ChunkFault::Missing(_)));
-                if worse.is_empty() {
-                    faults.push(format!("{n} of {total} chunks are missing"));
-                } else {
-                    let named: Vec<String> = worse.iter().take(3).map(ToString::to_string).collect();
-                    let more = if worse.len() > 3 { ", …" } else { "" };
-                    let counted = format!("{n} of {total} chunks cannot be used ({} missing)", missing.len());
-                    faults.push(format!("{counted}: {}{more}", named.join(", ")));
-                }
-            }
+        *amiss = Amiss::of(&there, total);
+        if wrong.is_empty() && left == 0 {
+            return Ok(State::Whole(Whole { sizes: Vec::new(), says: None }));
         }
+        // What is said of some is said of all.
+        if !wrong.is_empty() {
+            wrong.extend(there);
+            *amiss = None;
+        }
+        faults.extend(Amiss::of(&wrong, total));
         Ok(State::Holes)
     }
 

@@ -6,6 +6,8 @@
 //!
 //! Non-goals: its media folder (avatars), and its program. The BBS's private key is used to open envelopes, and kept nowhere.
 
+mod belongs; // which BBS a collection is of
+mod look; // at its chunks, once they are here
 mod place; // where an installation has its things
 mod placing; // chunks of applets that go back
 mod put; // applets back into a stopped one
@@ -20,6 +22,7 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
+pub use belongs::Belongs;
 pub use place::{Options, Place, PlaceError};
 pub use put::{PutBack, PutReport};
 pub use records::{TABLES, Unread, rooms};
@@ -58,6 +61,16 @@ pub enum InstallError {
     WrongSecretKey {
         /// Where it was found.
         looked: String,
+    },
+    /// The collection is not its.
+    #[error(
+        "the collection {collection} has the rows of {whose}, and two are not mixed: give this one a collection of its own with --collection OTHER. If it is the same BBS and got a new key, or takes that one's place, give --take-over. Nothing was changed"
+    )]
+    OfAnother {
+        /// Which collection.
+        collection: String,
+        /// Of whom, in words.
+        whose: String,
     },
     /// The index.
     #[error(transparent)]

@@ -70,6 +70,9 @@ pub enum PlaceError {
     /// No SECRET_KEY.
     #[error("there is no SECRET_KEY in {}: neither .env nor a settings.py has one; name a file that has it with --secret-key-file", .0.display())]
     NoSecretKey(PathBuf),
+    /// A pipe, a folder, a device: nothing that is opened.
+    #[error("{} is no regular file, and is not opened: settings, keys and databases are files", .0.display())]
+    NoFile(PathBuf),
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Io {
@@ -114,6 +117,10 @@ fn database(root: &Path, options: &Options, env: &str) -> Result<PathBuf, PlaceE
             false => Err(PlaceError::NamedDatabase { root: root.to_owned(), name }),
         };
     }
+    // Behind a name that is looked for there may be anything.
+    if let Some(other) = DATABASES.iter().map(|name| root.join(name)).find(|path| is_no_file(path)) {
+        return Err(PlaceError::NoFile(other));
+    }
     let usual = DATABASES.iter().map(|name| root.join(name));
     let mut found: Vec<PathBuf> = usual.filter(|path| is_database(path)).collect();
     if found.is_empty() {
@@ -134,10 +141,17 @@ fn database(root: &Path, options: &Options, env: &str) -> Result<PathBuf, PlaceE
     })
 }
 
+/// Whether something is there, and it would perhaps be waited for when it is opened.
+fn is_no_file(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| !found.is_file())
+}
+
 fn is_database(path: &Path) -> bool {
     use std::io::Read;
     let mut head = [0; 16];
-    std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok() && &head == b"SQLite format 3\0"
+    !is_no_file(path)
+        && std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok()
+        && &head == b"SQLite format 3\0"
 }
 
 fn secrets(root: &Path, options: &Options, env: &str) -> Result<Vec<(PathBuf, Zeroizing<String>)>, PlaceError> {
@@ -171,7 +185,8 @@ fn secrets(root: &Path, options: &Options, env: &str) -> Result<Vec<(PathBuf, Ze
 fn text(path: &Path) -> Result<Option<String>, PlaceError> {
     let io = |cause| PlaceError::Io { path: path.to_owned(), cause };
     match std::fs::metadata(path) {
-        Ok(found) if found.is_file() && found.len() <= MAX_SETTINGS => {}
+        Ok(found) if !found.is_file() => return Err(PlaceError::NoFile(path.to_owned())),
+        Ok(found) if found.len() <= MAX_SETTINGS => {}
         Ok(_) => return Ok(None),
         Err(_) => return Ok(None),
     }

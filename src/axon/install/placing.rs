@@ -46,6 +46,8 @@ pub(super) struct Placing<'a> {
     key: &'a PrivateKey,
     local: Wrapper,
     peers: Vec<Wrapper>,
+    /// Somebody gave one more key.
+    pub(super) key_given: bool,
     /// Longest users' data, in bytes: it is held whole.
     looked_into: usize,
     pub(super) told: Vec<(String, String)>,
@@ -81,6 +83,7 @@ impl<'a> Placing<'a> {
             key,
             local: key.public().wrapper()?,
             peers,
+            key_given: false,
             looked_into: MAX_LOOKED_INTO,
             told: Vec::new(),
             refused: Vec::new(),
@@ -140,7 +143,11 @@ impl<'a> Placing<'a> {
             None => manifest.unwrap_key(self.key).ok(),
         };
         let Some(key) = key else {
-            let why = "nobody here can open it, and the BBS could not either: give the private key of the instance that made it with --key";
+            let why = if self.key_given {
+                "nobody here can open it, and the BBS could not either: nor does the key that was given with --key, because it is not that of the instance that made it"
+            } else {
+                "nobody here can open it, and the BBS could not either: give the private key of the instance that made it with --key"
+            };
             return Ok(Err(why.to_owned()));
         };
         if let Err(why) = self.verify(&manifest, &key, folder.as_ref(), of_data) {

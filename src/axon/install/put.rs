@@ -4,7 +4,7 @@
 //! committed. Killed before the commit, the next one who opens the database finds it as it was; chunks that came before belong to
 //! nothing, and are found there by the next try.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -34,6 +34,10 @@ pub struct PutBack<'a> {
     pub monitor: &'a dyn Monitor,
     /// Do not look for programs that have the database open.
     pub force: bool,
+    /// A key was given beside those of this instance and of the BBS.
+    pub key_given: bool,
+    /// Ids of applets that are this BBS's, as far as that is known: of several of one name these go back.
+    pub own: BTreeSet<Uuid>,
 }
 
 /// What went back.
@@ -82,9 +86,6 @@ impl PutBack<'_> {
             // Nothing was changed: nobody needs the copy.
             other => {
                 let let_go = change.abandon().await;
-                if let Err(error) = std::fs::remove_file(&copy) {
-                    tracing::warn!(%error, copy = %copy.display(), "the copy of the database, which nobody needs, could not be removed");
-                }
                 let report = other?;
                 let_go?;
                 Ok(report)
@@ -102,9 +103,10 @@ impl PutBack<'_> {
         let schema = Schema { tables: change.tables(&records::is_kept).await? };
         let mut report = PutReport::default();
         let wanted = self.not_there(applets, &schema, &mut report);
-        let (store, key_of) = (self.store.clone(), key);
+        let (store, key_of, key_given) = (self.store.clone(), key, self.key_given);
         let work = move || {
             let mut placing = Placing::new(&store, &place, &schema, &key_of)?;
+            placing.key_given = key_given;
             let ready: Result<Vec<Ready>, InstallError> =
                 wanted.into_iter().filter_map(|applet| placing.ready(applet).transpose()).collect();
             Ok::<_, InstallError>((ready?, placing.told, placing.refused, placing.chunks, schema))
@@ -137,21 +139,39 @@ impl PutBack<'_> {
         Ok(report)
     }
 
-    /// Those that are not there by id or name.
+    /// Those that were not there by id or name before this run. Of several of one name the BBS's own one, or none.
     fn not_there(&self, applets: Vec<Returning>, schema: &Schema, report: &mut PutReport) -> Vec<Returning> {
-        let mut ids: BTreeSet<Uuid> = schema.rows("applet").filter_map(|row| row.uuid(&["id"])).collect();
-        let mut names: BTreeSet<String> = schema.rows("applet").filter_map(|row| row.text(&["name"])).collect();
-        let mut wanted = Vec::new();
-        for it in applets {
-            let name = it.applet.metadata.name.to_string_lossy().into_owned();
-            if ids.contains(&it.applet.metadata.id) || names.contains(&name) {
-                report.skipped.push(it.applet.shown());
-            } else {
-                ids.insert(it.applet.metadata.id.clone());
-                names.insert(name);
-                wanted.push(it);
+        let ids: BTreeSet<Uuid> = schema.rows("applet").filter_map(|row| row.uuid(&["id"])).collect();
+        let names: BTreeSet<String> = schema.rows("applet").filter_map(|row| row.text(&["name"])).collect();
+        let name_of = |it: &Returning| it.applet.metadata.name.to_string_lossy().into_owned();
+        let is_there = |it: &Returning| ids.contains(&it.applet.metadata.id) || names.contains(&name_of(it));
+        let (there, mut wanted): (Vec<Returning>, Vec<Returning>) = applets.into_iter().partition(is_there);
+        report.skipped = there.iter().map(|it| it.applet.shown()).collect();
+        let mut by_name: BTreeMap<String, Vec<Uuid>> = BTreeMap::new();
+        wanted.iter().for_each(|it| by_name.entry(name_of(it)).or_default().push(it.applet.metadata.id.clone()));
+        wanted.retain(|it| {
+            let of_name = by_name.get(&name_of(it)).map_or(&[][..], Vec::as_slice);
+            let own: Vec<&Uuid> = of_name.iter().filter(|id| self.own.contains(id)).collect();
+            let (name, id) = (it.applet.shown(), &it.applet.metadata.id);
+            match own.as_slice() {
+                _ if of_name.len() == 1 => true,
+                [one] if *one == id => true,
+                [_] => {
+                    self.monitor.notice(&format!(
+                        "applet {name}: another one of this name, {id}, is not this BBS's and was left out; --applet {id} takes it"
+                    ));
+                    false
+                }
+                _ => {
+                    let message = format!(
+                        "not restored: there are several applets of this name, and it is not known which one is this BBS's; --applet {id} takes this one"
+                    );
+                    self.monitor.problem(Problem { subject: format!("applet {name}"), message });
+                    report.refused.push(name);
+                    false
+                }
             }
-        }
+        });
         wanted
     }
 }

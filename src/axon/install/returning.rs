@@ -1,8 +1,9 @@
 //! What goes back into a BBS: of a backup folder or of the collection, which key opens each item, which room each state belongs to.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::axon::folder::read::{BackupFolder, FolderApplet, FolderError, FolderItem};
+use crate::axon::folder::read::{AppletFault, BackupFolder, FolderApplet, FolderError, FolderItem};
 use crate::axon::library::{Applet, Library, NoApplet};
 use crate::domain::axon::backup::SharedState;
 use crate::domain::axon::manifest::Manifest;
@@ -79,6 +80,14 @@ pub fn of_folder(
     let (mut applets, mut refused) = (Vec::new(), Vec::new());
     let folder = BackupFolder::open(dir)?;
     let entries = folder.applets(only)?;
+    // Of these folders' applets there is a second one of the same name.
+    let doubled: BTreeSet<String> = entries
+        .iter()
+        .filter_map(|entry| match &entry.applet {
+            Err(AppletFault::Twice { what: "name", other }) => Some(other.clone()),
+            _ => None,
+        })
+        .collect();
     for (subject, message) in folder.lost(&entries, only) {
         monitor.problem(Problem { subject, message });
     }
@@ -86,6 +95,15 @@ pub fn of_folder(
         let name = entry.name();
         let subject = format!("applet {name}");
         let FolderApplet { applet, code, data, faults } = match entry.applet {
+            Ok(it) if doubled.contains(&entry.folder) => {
+                let id = &it.applet.metadata.id;
+                let message = format!(
+                    "not restored: there are several applets of this name in the backup; --applet {id} takes this one"
+                );
+                monitor.problem(Problem { subject, message });
+                refused.push(name);
+                continue;
+            }
             Ok(it) => it,
             Err(fault) => {
                 monitor.problem(Problem { subject, message: format!("not restored: {fault}") });

@@ -10,13 +10,15 @@ use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use super::look::Look;
 use super::records::{self, Named, TABLES, Unread};
-use super::{InstallError, Installation};
+use super::{Belongs, InstallError, Installation};
+use crate::axon::folder::amiss::Amiss;
 use crate::axon::folder::read::FolderItem;
 use crate::axon::folder::{Keys, Refused, Taking};
 use crate::axon::instance::AxonInstance;
 use crate::axon::library::{
-    APPLETS, Applet, Library, action_record, applet_records, config_record, source_record, with_code, with_data,
+    APPLETS, Applet, Library, action_record, applet_records, config_record, installation_record, with_code, with_data,
 };
 use crate::axon::pull::{filter, finer, same_but_envelopes};
 use crate::domain::axon::kept::Kept;
@@ -27,10 +29,9 @@ use crate::monitor::{Counter, Monitor, Problem};
 use crate::store::axon::{AxonShelf, Change, Item, Record};
 use crate::store::dir::Dir;
 use crate::store::index::Collection;
+use crate::store::index::axon::Looked;
 use crate::store::{ChunkStoreError, Store};
 
-/// What the configuration's origin is called.
-const SOURCE: &str = "(installation on this machine)";
 /// Items that are made durable at once.
 const BATCH: usize = 64;
 /// Items that are named one by one when they are not whole.
@@ -44,6 +45,10 @@ pub struct TakeOver<'a> {
     pub collection: &'a Collection,
     /// This instance: gets an envelope of everything that opens.
     pub instance: &'a AxonInstance,
+    /// The collection becomes this one's, whose ever its rows were.
+    pub take_place: bool,
+    /// All chunks of the BBS are read, not only those that changed.
+    pub verify: bool,
     /// When it is.
     pub now: Timestamp,
     /// Where progress goes, and what could not be taken.
@@ -65,6 +70,8 @@ pub struct TakeReport {
     pub new_items: u64,
     /// Items that are not whole, or that nobody here can open.
     pub incomplete: Vec<ContentHash>,
+    /// Items that are whole here, and of which the BBS's own files are not.
+    pub amiss: Vec<ContentHash>,
     /// Chunks that were copied.
     pub chunks: u64,
     /// Their bytes.
@@ -90,17 +97,23 @@ struct Batch {
     chunks: u64,
     bytes: u64,
     incomplete: Vec<(ContentHash, String)>,
+    amiss: Vec<(ContentHash, String)>,
 }
 
 impl TakeOver<'_> {
     /// Takes everything over.
     ///
     /// # Errors
-    /// [`InstallError`].
+    /// [`InstallError`]; [`InstallError::OfAnother`] before anything is changed.
     pub async fn run(&self, from: &Installation, cancel: &CancellationToken) -> Result<TakeReport, InstallError> {
         // Chunks are stored before an item names them.
         let _hold = self.store.hold_chunks()?;
         let shelf = self.store.axon(self.collection.id);
+        if !self.take_place
+            && let Belongs::AnothersWhich(whose) = Belongs::find(self.store, &shelf, from.key.public()).await?
+        {
+            return Err(InstallError::OfAnother { collection: self.collection.name.clone(), whose });
+        }
         let (mut report, mut unread) = (TakeReport::default(), Vec::new());
         let named = records::items(&from.schema, &mut unread);
         for kind in named.values().flat_map(|named| &named.kinds) {
@@ -131,6 +144,12 @@ impl TakeOver<'_> {
             opened => opened,
         };
         let root = Arc::new(chunks?);
+        let folder = std::fs::canonicalize(root.path()).unwrap_or_else(|_| root.path().to_owned());
+        let folder = folder.to_string_lossy().into_owned();
+        let look = match self.verify {
+            true => Look::at_everything(),
+            false => Look::since(self.store.index.axon_looked(&self.collection.id).await?, &folder, self.now),
+        };
         self.monitor.task("taking over content", Counter::Entries, Some(named.len() as u64));
         let mut named = named.into_iter().peekable();
         let mut told = 0;
@@ -144,7 +163,8 @@ impl TakeOver<'_> {
             }
             let count = batch.len() as u64;
             let (store, keys, root, now) = (self.store.clone(), keys.clone(), root.clone(), self.now);
-            let work = move || take_batch(&store, &keys, &root, batch, now);
+            let look = look.clone();
+            let work = move || take_batch(&store, &keys, &root, batch, &look, now);
             let done = spawn_blocking(work).await.map_err(|_| InstallError::Died)??;
             report.chunks += done.chunks;
             report.bytes += done.bytes;
@@ -152,8 +172,9 @@ impl TakeOver<'_> {
             if !done.items.is_empty() {
                 shelf.put(&Change { items: done.items, ..Change::default() }).await?;
             }
-            for (hash, message) in done.incomplete {
-                report.incomplete.push(hash);
+            report.incomplete.extend(done.incomplete.iter().map(|(hash, _)| *hash));
+            report.amiss.extend(done.amiss.iter().map(|(hash, _)| *hash));
+            for (hash, message) in done.incomplete.into_iter().chain(done.amiss) {
                 told += 1;
                 if told <= NAMED {
                     self.monitor.problem(Problem { subject: format!("item {}", hash.short()), message });
@@ -165,7 +186,8 @@ impl TakeOver<'_> {
             let message = format!("{} more items are not whole, or do not open", told - NAMED);
             self.monitor.problem(Problem { subject: "items".to_owned(), message });
         }
-        Ok(())
+        let looked = Looked { folder, at: self.now, amiss: report.amiss.iter().copied().collect() };
+        Ok(self.store.index.axon_put_looked(&self.collection.id, &looked).await?)
     }
 
     async fn records(
@@ -204,7 +226,7 @@ impl TakeOver<'_> {
         let mut by_model: BTreeMap<String, Vec<_>> = BTreeMap::new();
         kept.into_iter().for_each(|row| by_model.entry(row.model.clone()).or_default().push(row));
         wanted.extend(by_model.iter().filter_map(|(model, rows)| config_record(model, rows, self.now)));
-        wanted.push(source_record(Some(SOURCE), self.now));
+        wanted.push(installation_record(from.key.public(), self.now));
         for table in &from.schema.tables {
             report.tables.insert(table.name.clone(), table.rows.len() as u64);
         }
@@ -254,6 +276,7 @@ fn take_batch(
     keys: &Keys,
     root: &Arc<Dir>,
     batch: Vec<(Named, Option<Item>)>,
+    look: &Look,
     now: Timestamp,
 ) -> Result<Batch, InstallError> {
     let taking = Taking { store, keys, skip_chunks: false, now };
@@ -265,6 +288,9 @@ fn take_batch(
             && named.kinds.is_subset(&known.kinds)
             && is_here(store, known)?
         {
+            if let Some(amiss) = look.at(root, &named, known) {
+                done.amiss.push((known.content_hash, told(&named, &[there(&amiss)])));
+            }
             continue;
         }
         take_one(&taking, root, named, known, &mut done)?;
@@ -298,7 +324,7 @@ fn take_one(
     // What is to be put on the shelf: never less than what it has, or than what an earlier manifest gave.
     let mut best: Option<Item> = None;
     let kind = named.kinds.first().cloned().expect("an item is named as something");
-    let mut whole = false;
+    let (mut whole, mut amiss) = (false, Vec::new());
     for manifest in &named.manifests {
         let hash = manifest.content_hash();
         let from = FolderItem::new(manifest, Arc::clone(root), vec![hash.to_string()]);
@@ -315,14 +341,19 @@ fn take_one(
         done.bytes += taken.copied.1;
         best = taken.item.or(best);
         whole = taken.faults.is_empty() && taken.key.is_some();
-        why.extend(taken.faults.into_iter().chain(taken.envelopes));
+        why.extend(taken.faults.iter().map(ToString::to_string).chain(taken.envelopes));
         if taken.key.is_none() {
             why.push("kept, but the BBS's own key does not open it: it has no envelope of it".to_owned());
         }
+        amiss.push(taken.amiss);
         if whole {
             break;
         }
         // Another one may be what lies there.
+    }
+    if let (true, Some(Some(amiss))) = (whole, amiss.pop()) {
+        let hash = named.manifests.first().expect("an item is named by a manifest").content_hash();
+        done.amiss.push((hash, told(&named, &[there(&amiss)])));
     }
     if !whole {
         let hash = named.manifests.first().expect("an item is named by a manifest").content_hash();
@@ -333,6 +364,10 @@ fn take_one(
         done.items.push(item);
     }
     Ok(())
+}
+
+fn there(amiss: &Amiss) -> String {
+    format!("in the BBS's own folder {amiss}; here it is whole")
 }
 
 fn told(named: &Named, why: &[String]) -> String {

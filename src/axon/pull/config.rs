@@ -16,7 +16,8 @@ use super::keep::keep;
 use super::merge::fresh;
 use super::{AxonPuller, PullError, address, called};
 use crate::axon::library::{
-    Applet, CONFIG, Library, LibraryError, SOURCE, applet_records, config_record, source_of, source_record,
+    Applet, CONFIG, INSTALLATION, Library, LibraryError, SOURCE, applet_records, config_record, installation_key,
+    source_of, source_record,
 };
 use crate::domain::axon::backup::Metadata;
 use crate::domain::axon::export::{self, APPLET, BOARD, CATEGORY, FILE_TYPE, Row, USER, is_superuser};
@@ -126,8 +127,14 @@ impl AxonPuller {
         if applets {
             self.applets(&rows, &shelf, &mut change, &mut report, now).await?;
         }
-        let source = shelf.records(SOURCE).await?.pop().map(|record| source_of(&record));
+        let source = shelf.records(SOURCE).await?.pop();
+        let of_installation = source.as_ref().and_then(installation_key);
+        let source = source.map(|record| source_of(&record));
         match (kept, source) {
+            // It has the tables of that BBS, too, and they would not fit.
+            (Rows::Claim, _) if of_installation.is_some_and(|key| key != peer.public_key) => {
+                report.of_another_peer = Some(INSTALLATION.to_owned());
+            }
             (Rows::Claim | Rows::Follow, Some(Some(source))) if source == peer.name => {
                 let known = known_rows(&shelf).await?;
                 match keep(known, by_model(rows)) {

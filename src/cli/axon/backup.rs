@@ -11,7 +11,7 @@ use super::super::context::Context;
 use super::super::output::{Outcome, count};
 use super::super::progress::Progress;
 use super::common::{collection_to_fill, existing_collection, instance, peer};
-use super::install::{self, InstallArgs};
+use super::install::{self, How, InstallArgs};
 use crate::axon::folder::write::{BackupOptions, local, write};
 use crate::axon::library::Library;
 use crate::axon::pull::recipients;
@@ -31,13 +31,19 @@ pub struct BackupArgs {
     /// Where it has its things
     #[command(flatten)]
     pub place: InstallArgs,
+    /// The collection is this Axon BBS's from now on, whose ever its rows were: it has a new key, or takes the place of another one
+    #[arg(long, requires = "install")]
+    pub take_over: bool,
+    /// Read all chunks of the Axon BBS and compare them with their hashes, not only those whose files changed since the last time
+    #[arg(long, requires = "install")]
+    pub verify: bool,
     /// This applet only
     #[arg(long, value_name = "NAME")]
     pub applet: Option<String>,
     /// A trusted Axon BBS that is to open users' data, too, because it takes over from the one that made it
     #[arg(long = "for", value_name = "PEER")]
     pub heir: Option<String>,
-    /// The collection to take them from, or, with --install, to take the Axon BBS into
+    /// The collection to take them from, or, with --install, to take the Axon BBS into: each Axon BBS has one of its own
     #[arg(long, value_name = "NAME")]
     pub collection: Option<String>,
 }
@@ -57,7 +63,8 @@ pub async fn run(args: BackupArgs, store: &Store, context: &Context) -> anyhow::
     let mut lines = Vec::new();
     if let Some(dir) = &args.install {
         let collection = collection_to_fill(store, args.collection.as_deref()).await?;
-        let taken = install::take_over(dir, &args.place, &collection, store, &progress, &cancel, context).await;
+        let how = How { take_place: args.take_over, verify: args.verify };
+        let taken = install::take_over(dir, &args.place, how, &collection, store, &progress, &cancel, context).await;
         if taken.is_err() {
             progress.finish();
         }

@@ -55,11 +55,10 @@ pub async fn run(args: CheckArgs, store: &Store, context: &Context) -> anyhow::R
             .await?;
             let checked = checked?;
             let kinds: Vec<&str> = item.kinds.iter().map(ContentType::as_str).collect();
-            let size: u64 = item.chunks.iter().map(|(_, size)| u64::from(*size)).sum();
             out.line(format!("{hash}  {}", kinds.join(", ")));
             applets.iter().for_each(|name| out.line(format!("  applet     {name}")));
             out.line(format!("  collection {}", collection.name));
-            out.line(format!("  chunks     {} of {} here, {}", checked.here, checked.chunks, bytes(size)));
+            out.line(format!("  chunks     {} of {} here, {}", checked.here, checked.chunks, bytes(checked.bytes)));
             let mut envelopes = Vec::new();
             if let Ok(manifest) = Manifest::parse(item.manifest.as_bytes()) {
                 for name in manifest.envelope_names() {
@@ -77,7 +76,7 @@ pub async fn run(args: CheckArgs, store: &Store, context: &Context) -> anyhow::R
             }
             documents.push(json!({
                 "content_hash": hash, "kinds": kinds, "applets": applets, "collection": collection.name, "chunks": checked.chunks,
-                "chunks_here": checked.here, "bytes": size, "envelopes": envelopes, "opens": item.key.is_some(),
+                "chunks_here": checked.here, "bytes": checked.bytes, "envelopes": envelopes, "opens": item.key.is_some(),
                 "verified": checked.fault.is_none(), "fault": checked.fault,
             }));
         }

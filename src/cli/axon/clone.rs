@@ -16,7 +16,7 @@ use super::peer::{WHERE_TO_ENTER, add_at};
 use super::restore::{Whose, from_folder, restored_document, restored_in_words, tell_left};
 use crate::axon::caller::CallError;
 use crate::axon::collection::default_collection;
-use crate::axon::folder::restore::{Left, RestoreOptions};
+use crate::axon::folder::restore::{Lack, Left, RestoreOptions};
 use crate::axon::library::Library;
 use crate::axon::pull::{PullError, Rows, Wanted, rekey};
 use crate::clock::Clock;
@@ -113,7 +113,12 @@ pub async fn run(args: CloneArgs, store: &Store, context: &Context) -> anyhow::R
         let library = Library::load(&store.axon(collection.id)).await?;
         let usable =
             |left: &Left| library.items.get(&left.content_hash).is_some_and(|item| item.complete && item.key.is_some());
-        let left: Vec<Left> = restored.left.iter().filter(|left| !usable(left)).cloned().collect();
+        // A folder that lacks something is usual here; one that is damaged is not.
+        let is_told = |left: &&Left| match &left.lack {
+            Lack::InFolder(_) => left.lack.is_damage(),
+            _ => !usable(left) || left.lack.is_damage(),
+        };
+        let left: Vec<Left> = restored.left.iter().filter(is_told).cloned().collect();
         tell_left(&progress, out, &left);
     }
     progress.finish();

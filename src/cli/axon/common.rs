@@ -12,6 +12,7 @@ use super::super::output::{bytes, count};
 use crate::axon::caller::AxonCaller;
 use crate::axon::collection::{default_collection, named_collection, own_collections};
 use crate::axon::instance::AxonInstance;
+use crate::axon::library::INSTALLATION;
 use crate::axon::pull::{AxonPuller, ConfigReport, DownloadReport, SyncReport};
 use crate::domain::axon::address::AxonAddress;
 use crate::domain::peer::is_plain_name;
@@ -190,6 +191,9 @@ pub fn config_document(report: &ConfigReport) -> Value {
 pub fn config_in_words(report: &ConfigReport) -> String {
     let rows: u64 = report.rows.values().sum();
     let kept = match &report.of_another_peer {
+        Some(other) if other == INSTALLATION => {
+            "not kept: that of the Axon BBS on this machine is (another home can keep this one)".to_owned()
+        }
         Some(other) => format!("not kept: that of {other} is (clone takes this one instead)"),
         None if report.left_out => "left out, as --skip-config says (clone without it takes it)".to_owned(),
         None => format!("{} kept, {} left out", count(rows, "row"), count(report.superusers, "superuser")),

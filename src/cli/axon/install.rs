@@ -12,7 +12,7 @@ use super::super::context::Context;
 use super::super::output::{bytes, count};
 use super::super::progress::Progress;
 use super::common::{instance, snapshot};
-use crate::axon::install::{Installation, Options, Place, TakeOver, TakeReport};
+use crate::axon::install::{InstallError, Installation, Options, Place, TakeOver, TakeReport};
 use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::index::Collection;
@@ -57,13 +57,24 @@ impl InstallArgs {
     }
 }
 
+/// What an admin says of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct How {
+    /// The collection becomes this BBS's, whose ever its rows were.
+    pub take_place: bool,
+    /// Its chunks are all read.
+    pub verify: bool,
+}
+
 /// Takes everything of an installation over, and makes a snapshot if anything is new.
 ///
 /// # Errors
 /// If it cannot be read; what cannot be taken is a problem of `progress`.
+#[expect(clippy::too_many_arguments, reason = "all that a run is told, once")]
 pub async fn take_over(
     dir: &Path,
     args: &InstallArgs,
+    how: How,
     collection: &Collection,
     store: &Store,
     progress: &Arc<Progress>,
@@ -75,8 +86,19 @@ pub async fn take_over(
     let installation = Installation::open(store, place).await?;
     let no_table_of = installation.missing().iter().map(ToString::to_string).collect();
     let instance = instance(store).await?;
-    let work = TakeOver { store, collection, instance: &instance, now: context.clock.now(), monitor: &**progress };
+    let work = TakeOver {
+        store,
+        collection,
+        instance: &instance,
+        take_place: how.take_place,
+        verify: how.verify,
+        now: context.clock.now(),
+        monitor: &**progress,
+    };
     let taken = work.run(&installation, cancel).await;
+    if let Err(error @ InstallError::OfAnother { .. }) = taken {
+        return Err(error.into());
+    }
     // What came is kept in a snapshot, also if it was stopped.
     let made = snapshot(store, collection, progress.clone(), cancel, context).await;
     Ok((TakeReport { database, no_table_of, ..taken? }, made?))
@@ -114,6 +136,12 @@ pub fn in_words(report: &TakeReport, made: Option<u64>, collection: &str) -> Vec
     if !report.not_there.is_empty() {
         lines.push(format!("known here, and not at the BBS any more; kept: {}", report.not_there.join(", ")));
     }
+    if !report.amiss.is_empty() {
+        lines.push(format!(
+            "{} whole here, and missing or damaged in the BBS's own folder",
+            count(report.amiss.len() as u64, "item")
+        ));
+    }
     match made {
         Some(sequence) => lines.push(format!("snapshot {collection}@{sequence}")),
         None => lines.push("nothing new since the last snapshot".to_owned()),
@@ -124,7 +152,7 @@ pub fn in_words(report: &TakeReport, made: Option<u64>, collection: &str) -> Vec
 /// As JSON.
 pub fn document(report: &TakeReport, made: Option<u64>) -> Value {
     json!({
-        "database": report.database, "no_table_of": report.no_table_of, "not_there": report.not_there, "items": report.items, "new_items": report.new_items, "incomplete": report.incomplete, "chunks": report.chunks,
+        "database": report.database, "no_table_of": report.no_table_of, "not_there": report.not_there, "items": report.items, "new_items": report.new_items, "incomplete": report.incomplete, "amiss_there": report.amiss, "chunks": report.chunks,
         "bytes": report.bytes, "tables": report.tables, "applets": report.applets, "data": report.data,
         "scores": report.scores, "shared_states": report.states, "changed_records": report.changed, "snapshot": made,
     })

@@ -1,9 +1,9 @@
 //! `bulbil axon restore --into`: applets back into a stopped Axon BBS on this machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use serde_json::json;
 
 use super::super::context::Context;
@@ -11,7 +11,7 @@ use super::super::output::{Outcome, count};
 use super::common::{existing_collection, instance};
 use super::restore::{RestoreArgs, read_key};
 use crate::axon::collection::{DEFAULT_NAME, own_collections};
-use crate::axon::install::{Installation, Place, PutBack, TABLES, Unread, returning, rooms};
+use crate::axon::install::{Belongs, Installation, Place, PutBack, TABLES, Unread, returning, rooms};
 use crate::axon::library::Library;
 use crate::clock::Clock;
 use crate::domain::axon::private::PrivateKey;
@@ -26,14 +26,24 @@ pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow:
     let progress = context.progress();
     // What is known here may have keys of a backup's items, and the rooms of shared states.
     let mut known = Library::default();
-    let mut rooms_by_applet = BTreeMap::new();
+    let (mut rooms_by_applet, mut its_applets) = (BTreeMap::new(), BTreeSet::new());
     let own = own_collections(store).await?;
     if args.collection.is_none() {
         ensure_unmistaken(&own)?;
     }
     if args.dir.is_none() || args.collection.is_some() || !own.is_empty() {
-        let shelf = store.axon(existing_collection(store, args.collection.as_deref()).await?.id);
+        let collection = existing_collection(store, args.collection.as_deref()).await?;
+        let shelf = store.axon(collection.id);
         known = Library::load(&shelf).await?;
+        let belongs = Belongs::find(store, &shelf, installation.key().public()).await?;
+        if let (Belongs::AnothersWhich(whose), None, None) = (&belongs, &args.dir, &args.collection) {
+            bail!(
+                "the collection {} has the rows of {whose}: name the one that belongs to this BBS with --collection, or, if the applets of that one are to go into this BBS, '--collection {}'. Nothing was changed",
+                collection.name,
+                collection.name
+            );
+        }
+        its_applets = belongs.own_applets(&known);
         let mut unread = Vec::new();
         rooms_by_applet = rooms(&shelf.records(TABLES).await?, &mut unread);
         for Unread { subject, message } in unread {
@@ -60,7 +70,14 @@ pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow:
         let known = rooms_by_applet.remove(it.applet.metadata.id.as_str()).unwrap_or_default();
         it.states = returning::states_of(it, known, args.dir.is_some(), &*progress);
     }
-    let work = PutBack { store, now: context.clock.now(), monitor: &*progress, force: args.force };
+    let work = PutBack {
+        store,
+        now: context.clock.now(),
+        monitor: &*progress,
+        force: args.force,
+        key_given: args.key.is_some(),
+        own: its_applets,
+    };
     let put = work.run(installation, applets).await;
     progress.finish();
     let mut put = put?;

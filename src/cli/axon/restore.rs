@@ -16,6 +16,7 @@ use super::super::progress::Progress;
 use super::common::{collection_to_fill, instance, snapshot};
 use super::install::InstallArgs;
 use crate::axon::folder::Keys;
+use crate::axon::folder::inspect::inspect;
 use crate::axon::folder::read::BackupFolder;
 use crate::axon::folder::restore::{Existing, Lack, Left, Part, Restore, RestoreOptions, RestoreReport};
 use crate::axon::instance::AxonInstance;
@@ -50,6 +51,9 @@ pub struct RestoreArgs {
     /// The collection to take them into; with --into, the one that belongs to that BBS. The one called axon, or the only one, if nothing is said
     #[arg(long, value_name = "NAME")]
     pub collection: Option<String>,
+    /// Take nothing: only say whether the backup is whole, each of its chunks compared with its hash
+    #[arg(long, conflicts_with_all = ["into", "skip_chunks", "replace", "rekey", "key"])]
+    pub dry_run: bool,
     /// Leave the chunks out; 'bulbil axon download' gets them later
     #[arg(long)]
     pub skip_chunks: bool,
@@ -71,6 +75,9 @@ pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow:
     }
     args.place.ensure_used(false, "--into")?;
     let dir = args.dir.context("the backup's folder must be given")?;
+    if args.dry_run {
+        return dry_run(dir, args.applet, context).await;
+    }
     let instance = instance(store).await?;
     let collection = collection_to_fill(store, args.collection.as_deref()).await?;
     let (progress, cancel) = (context.progress(), context.cancellation());
@@ -101,6 +108,39 @@ pub async fn run(args: RestoreArgs, store: &Store, context: &Context) -> anyhow:
     document["collection"] = json!(collection.name);
     document["rekeyed"] = json!(rekeyed.map(|rekeyed| rekeyed.rekeyed));
     document["snapshot"] = json!(made);
+    out.document("axon restore", document, &problems);
+    Ok(out.outcome(&problems))
+}
+
+/// Says whether a backup is whole.
+async fn dry_run(dir: PathBuf, applet: Option<String>, context: &Context) -> anyhow::Result<Outcome> {
+    let (progress, cancel) = (context.progress(), context.cancellation());
+    let monitor = Arc::clone(&progress);
+    let work = move || inspect(&BackupFolder::open(&dir)?, applet.as_deref(), &*monitor, &cancel);
+    let found = tokio::task::spawn_blocking(work).await?;
+    progress.finish();
+    let found = found?;
+    ensure!(!found.cancelled, "stopped before all of the backup was read");
+    let out = &context.output;
+    for (what, names) in [("whole", &found.whole), ("damaged", &found.damaged)] {
+        if !names.is_empty() {
+            out.line(format!("{what}: {}", names.join(", ")));
+        }
+    }
+    out.line(format!(
+        "{} whole, {} damaged; {}, {} of users, {}, {}; nothing was restored",
+        count(found.whole.len() as u64, "applet"),
+        found.damaged.len(),
+        count(found.chunks, "chunk"),
+        count(found.data, "data set"),
+        count(found.scores, "score"),
+        count(found.states, "shared state")
+    ));
+    let problems = progress.problems();
+    let document = json!({
+        "whole": found.whole, "damaged": found.damaged, "chunks": found.chunks, "data": found.data,
+        "scores": found.scores, "shared_states": found.states,
+    });
     out.document("axon restore", document, &problems);
     Ok(out.outcome(&problems))
 }
@@ -159,7 +199,7 @@ pub fn read_key(file: &Path) -> anyhow::Result<PrivateKey> {
 pub fn tell_left(progress: &Progress, out: &Output, all: &[Left]) {
     let mut told: BTreeMap<(&str, String, bool), Vec<&Part>> = BTreeMap::new();
     for left in all {
-        let usual = matches!((&left.part, &left.lack), (Part::Data(_), Lack::Key));
+        let usual = matches!((&left.part, &left.lack), (Part::Data(_), Lack::Key { given: false }));
         told.entry((&left.applet, left.lack.to_string(), usual)).or_default().push(&left.part);
     }
     for ((applet, lack, usual), parts) in told {

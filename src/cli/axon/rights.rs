@@ -40,7 +40,8 @@ pub struct RightsArgs {
     /// No actions of moderators (bans, deletions), which it would obey
     #[arg(long)]
     pub without_actions: bool,
-    /// Only what came from this day or moment on, to the instance that leads the collection: 2026-11-22 or 2026-11-22T10:00:00Z
+    /// Only content that came from this day or moment on, to the instance that leads the collection: 2026-11-22 or 2026-11-22T10:00:00Z.
+    /// Users, boards and categories come whole, whenever they were made, unless --without-config is given
     #[arg(long, value_name = "DATE", value_parser = parse_moment)]
     pub from: Option<Timestamp>,
 }
@@ -126,6 +127,9 @@ pub async fn in_words(store: &Store, rights: &AxonRights) -> anyhow::Result<Stri
     }
     if let Some(from) = rights.from {
         words.push_str(&format!(", from {from} on"));
+        if !rights.without_config {
+            words.push_str("; users, boards and categories whole");
+        }
     }
     Ok(words)
 }

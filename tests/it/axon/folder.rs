@@ -520,12 +520,18 @@ fn what_is_here_is_replaced_only_when_that_is_said() {
         let read = |file: PathBuf| -> Value { serde_json::from_slice(&fs::read(file).unwrap()).unwrap() };
         read(place.back_up(0).join(name).join("metadata.json"))
     };
-    let kept = place.restore(0);
+    // That a chunk is damaged there is said, although what is here does not need it.
+    let kept = place.restore(2);
+    assert!(said(&kept).contains("Wave Player") && said(&kept).contains("not what its hash says"), "{kept}");
     assert_eq!(kept["result"]["skipped"].as_array().unwrap().len(), 3);
     assert_ne!(description("Notes")["description"], "newer");
     let backup = place.backup();
     let replace = ["axon", "restore", backup.to_str().unwrap(), "--key", MAKERS_KEY, "--replace"];
-    let replaced = place.bulbil(0, &replace);
+    let replaced = place.bulbil(2, &replace);
+    assert!(
+        said(&replaced).contains("Wave Player") && said(&replaced).contains("not what its hash says"),
+        "{replaced}"
+    );
     assert_eq!(replaced["result"]["replaced"].as_array().unwrap().len(), 3, "{replaced}");
     assert_eq!(description("Notes")["description"], "newer");
     assert_eq!(description("Tiny_Clock")["id"], "11111111-2222-4333-8444-555555555555");
@@ -543,6 +549,56 @@ fn what_is_here_is_replaced_only_when_that_is_said() {
     });
     let refused = place.bulbil(2, &replace);
     assert_eq!(names(&refused["result"]["refused"]), ["Wave Player".to_owned()].into());
+}
+
+#[test]
+fn a_folder_is_checked_against_itself_and_nothing_is_taken() {
+    let place = Place::new();
+    let backup = place.backup();
+    let check = ["axon", "restore", backup.to_str().unwrap(), "--dry-run"];
+    let checked = place.bulbil(0, &check);
+    assert_eq!(checked["result"]["whole"].as_array().unwrap().len(), 3, "{checked}");
+    assert_eq!(place.bulbil(0, &["collection", "list"])["result"], json!([]), "something was made");
+    place.restore(0);
+    // What is here already hides nothing.
+    flip(&place.backup().join("Notes/data_chunks/bob/0.chunk"));
+    fs::remove_file(place.backup().join("Tiny_Clock/chunks/0.chunk")).unwrap();
+    let checked = place.bulbil(2, &check);
+    assert_eq!(names(&checked["result"]["damaged"]), ["Notes".to_owned(), "Tiny Clock".to_owned()].into());
+    assert!(said(&checked).contains("bob") && said(&checked).contains("chunks are missing"), "{checked}");
+    let again = place.restore(2);
+    assert!(said(&again).contains("bob") && said(&again).contains("chunks are missing"), "{again}");
+}
+
+#[test]
+fn a_key_of_somebody_else_is_said_to_open_nothing() {
+    let place = Place::new();
+    let backup = place.backup();
+    let others = MAKERS_KEY.replace("instance_a", "instance_b");
+    let args = ["axon", "restore", backup.to_str().unwrap(), "--key", &others];
+    for _ in 0..2 {
+        let text = said(&place.bulbil(2, &args));
+        assert!(text.contains("is not that of the instance that made it"), "{text}");
+        assert!(!text.contains("the private key of the instance that made the backup does"), "{text}");
+    }
+}
+
+#[test]
+fn of_an_incomplete_item_it_is_said_how_much_is_here() {
+    let place = Place::new();
+    flip(&place.backup().join("Wave_Player/chunks/0.chunk"));
+    let restored = place.restore(2);
+    let hash = restored["result"]["left"][0]["content_hash"].as_str().unwrap();
+    let item = place.bulbil(2, &["axon", "check", hash])["result"][0].clone();
+    let lens = fs::read_dir(place.backup().join("Wave_Player/chunks")).unwrap().map(|entry| entry.unwrap());
+    let lens = lens.filter(|entry| entry.file_name() != "0.chunk").map(|entry| entry.metadata().unwrap().len());
+    let lens: Vec<u64> = lens.collect();
+    assert!(!lens.is_empty());
+    assert_eq!(
+        (&item["chunks_here"], &item["bytes"]),
+        (&json!(lens.len()), &json!(lens.iter().sum::<u64>())),
+        "{item}"
+    );
 }
 
 #[test]
@@ -777,7 +833,10 @@ fn a_clone_with_a_backup_fetches_only_what_the_backup_has_not() {
     assert_eq!(world.bulbil(0, &["snapshots", "axon"])["result"].as_array().unwrap().len(), 1);
     world.serves(&[]);
     world.asked();
-    let cloned = world.bulbil(0, &["axon", "clone", &world.url, "--yes", "--backup-dir", theirs.to_str().unwrap()]);
+    // That the folder is damaged is said, although the BBS has what it lacks; that a chunk is missing there is what a clone is for.
+    let cloned = world.bulbil(2, &["axon", "clone", &world.url, "--yes", "--backup-dir", theirs.to_str().unwrap()]);
+    assert_eq!(cloned["problems"].as_array().unwrap().len(), 1, "{cloned}");
+    assert!(said(&cloned).contains("not what its hash says"), "{cloned}");
     assert_eq!(cloned["result"]["restored"]["skipped"].as_array().unwrap().len(), 6, "{cloned}");
     let asked = world.asked();
     let of_applets = asked
@@ -787,7 +846,7 @@ fn a_clone_with_a_backup_fetches_only_what_the_backup_has_not() {
     let made = world.bulbil(0, &["axon", "backup", "--output", world.path("out").to_str().unwrap()]);
     assert_eq!(made["result"]["chunks"], chunks.len());
     // Nothing is asked for again, and the folder adds nothing.
-    world.bulbil(0, &["axon", "clone", &world.url, "--yes", "--backup-dir", theirs.to_str().unwrap()]);
+    world.bulbil(2, &["axon", "clone", &world.url, "--yes", "--backup-dir", theirs.to_str().unwrap()]);
     assert_eq!(world.asked().iter().filter(|(path, _)| path.contains("/chunk/")).count(), 0);
 }
 

@@ -1,11 +1,13 @@
 //! Bulbil beside a peer that plays a live Axon BBS (`tests/axon/`, Python, code of its own).
 
+mod apart;
 mod extract;
 mod folder;
 mod home;
 mod install;
 mod into;
 mod pull;
+mod rot;
 mod serve;
 mod steps;
 

@@ -341,6 +341,15 @@ fn r12_who_has_no_rights_sees_nothing_and_headers_count_once() {
     assert!(head.contains("content-type: application/json") && head.contains("content-length:"), "{head}");
     assert_eq!(ask_as(&key, url, "/api/federation/export_config/").2, b"[]");
 
+    // A date limits content; that the configuration comes whole is said.
+    let late = ["peer", "rights", "b", "--all", "--from", "2100-01-01"];
+    assert!(expect(0, &world.home(), &late).contains("users, boards and categories whole"));
+    assert_eq!(manifests(&ask_as(&key, url, EVERYTHING).2).len(), 0);
+    assert_ne!(ask_as(&key, url, "/api/federation/export_config/").2, b"[]");
+    let neither = [&late[..], &["--without-config"]].concat();
+    assert!(!expect(0, &world.home(), &neither).contains("whole"));
+    assert_eq!(ask_as(&key, url, "/api/federation/export_config/").2, b"[]");
+
     world.bulbil(0, &["peer", "rights", "b", "--collections", "axon", "--without-pms", "--without-config"]);
     let (_, _, body) = ask_as(&key, url, EVERYTHING);
     let told = manifests(&body);

@@ -76,3 +76,13 @@ fn a_file_of_over_a_million_rows_is_refused_as_a_whole() {
     assert_eq!(told.len(), 1, "{}", told.len());
     assert!(told[0].contains("over a million rows"), "{told:?}");
 }
+
+#[test]
+fn of_json_that_is_nested_too_deep_the_depth_is_told() {
+    for open in ["[", "{\"a\":"] {
+        let close = if open == "[" { "]" } else { "}" };
+        let text = format!("{}0{}", open.repeat(5000), close.repeat(5000));
+        let told = faults("shared_state.json", &text);
+        assert!(told.len() == 1 && told[0].contains("more than 256 levels"), "{told:?}");
+    }
+}

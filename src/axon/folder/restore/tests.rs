@@ -124,7 +124,7 @@ async fn an_envelope_that_does_not_open_is_no_hole_and_nothing_where_another_one
         let report = place.restore(Existing::Replaced).await;
         assert_eq!(report.replaced, ["Star"], "{}", place.problems());
         let lacks: Vec<&Lack> = report.left.iter().map(|left| &left.lack).collect();
-        let expected: &[&Lack] = if opens { &[] } else { &[&Lack::Key] };
+        let expected: &[&Lack] = if opens { &[] } else { &[&Lack::Key { given: true }] };
         assert_eq!(lacks, expected);
         assert_eq!(place.problems().contains("envelope does not open"), !opens, "{}", place.problems());
     }

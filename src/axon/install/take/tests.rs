@@ -34,7 +34,7 @@ async fn what_the_shelf_has_whole_stays_when_another_manifest_has_holes() {
     let ((one, first), (_, second)) = (sealed(plain, false), sealed(plain, true));
     let root = Arc::new(Dir::open(host.dir.path()).unwrap());
     let batch = vec![(named(&[&first, &second]), Some(without_key(&host.store, &one, &first)))];
-    let done = take_batch(&host.store, &keys(), &root, batch, NOW.parse().unwrap()).unwrap();
+    let done = take_batch(&host.store, &keys(), &root, batch, &Look::at_everything(), NOW.parse().unwrap()).unwrap();
     assert!(done.items.iter().all(|item| item.complete), "{:?}", done.items);
     assert_eq!(done.incomplete.len(), 1, "nobody can open it, and that is said");
 }
@@ -46,7 +46,7 @@ async fn of_two_manifests_with_holes_the_one_that_opens_is_kept() {
     let ((_, first), (_, second)) = (sealed(plain, true), sealed(plain, false));
     let root = Arc::new(Dir::open(host.dir.path()).unwrap());
     let batch = vec![(named(&[&first, &second]), None)];
-    let done = take_batch(&host.store, &keys(), &root, batch, NOW.parse().unwrap()).unwrap();
+    let done = take_batch(&host.store, &keys(), &root, batch, &Look::at_everything(), NOW.parse().unwrap()).unwrap();
     assert_eq!(done.items.len(), 1, "nothing was heard of it");
     assert!(done.items[0].key.is_some());
 }
@@ -61,7 +61,7 @@ async fn r8_chunks_that_a_killed_run_copied_are_durable_before_they_are_named() 
     write_chunks(&host.dir.path().join(manifest.content_hash().to_string()), &one.chunks);
     let root = Arc::new(Dir::open(host.dir.path()).unwrap());
     let batch = vec![(named(&[&manifest]), None)];
-    let done = take_batch(&host.store, &keys(), &root, batch, NOW.parse().unwrap()).unwrap();
+    let done = take_batch(&host.store, &keys(), &root, batch, &Look::at_everything(), NOW.parse().unwrap()).unwrap();
     assert!(done.items[0].complete && done.chunks == 0);
     assert_eq!(counting.syncs(), 1);
 }

@@ -5,10 +5,12 @@
 
 mod content;
 mod lines;
+mod looked;
 mod peers;
 mod served;
 
 pub use content::{AxonState, SealedDocument, SealedItem};
 pub use lines::ItemLine;
+pub use looked::Looked;
 pub use peers::{AxonPeer, AxonRights, AxonTrust};
 pub(in crate::store) use peers::{all as all_peers, put as put_peer};
