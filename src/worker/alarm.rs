@@ -103,11 +103,8 @@ impl Alarm {
     /// Runs until cancelled.
     pub async fn run(mut self, cancel: CancellationToken) {
         while !cancel.is_cancelled() {
-            match cancel.run_until_cancelled(self.step(&cancel)).await {
-                Some(Err(error)) => {
-                    tracing::error!(error = with_causes(&error), "it could not be looked whether all is well")
-                }
-                Some(Ok(_)) | None => {}
+            if let Some(Err(error)) = cancel.run_until_cancelled(self.step(&cancel)).await {
+                tracing::error!(error = with_causes(&error), "it could not be looked whether all is well");
             }
             let _ = cancel.run_until_cancelled(tokio::time::sleep(STEP)).await;
         }
