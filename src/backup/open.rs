@@ -3,8 +3,10 @@
 use crate::domain::envelope::{self, EnvelopeError, SnapshotKey};
 use crate::domain::id::{CollectionId, ManifestId};
 use crate::domain::manifest::{ManifestError, PrivatePart, SignedManifest};
+use crate::domain::metadata::entry::EntryKind;
 use crate::domain::metadata::node::Node;
-use crate::store::{ChunkStore, ManifestFileError, Store, TreeReader};
+use crate::domain::metadata::path::TreePath;
+use crate::store::{ChunkStore, ManifestFileError, Store, TreeError, TreeReader};
 
 /// Why a snapshot cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -84,5 +86,15 @@ impl OpenSnapshot {
     /// Reads its tree, whose chunks are in `chunks`.
     pub fn tree<'a>(&self, chunks: &'a dyn ChunkStore) -> TreeReader<'a> {
         TreeReader::new(chunks, self.collection(), self.root.clone())
+    }
+
+    /// Whether it has one root, and that is a folder: then its content comes directly into a target. `tree` is its own.
+    ///
+    /// # Errors
+    /// [`TreeError`].
+    pub fn has_one_folder(&self, tree: &mut TreeReader<'_>) -> Result<bool, TreeError> {
+        let [root] = self.private.roots.as_slice() else { return Ok(false) };
+        let Ok(path) = TreePath::new(root.name.clone().into_bytes()) else { return Ok(false) };
+        Ok(tree.find(&path)?.is_some_and(|entry| matches!(entry.kind, EntryKind::Directory)))
     }
 }

@@ -96,6 +96,9 @@ pub enum Command {
         after_help = "Example:\n  bulbil retention notes --keep-last 1 --keep-daily 7 --keep-weekly 4 --keep-monthly 12\n  bulbil retention notes --keep-all"
     )]
     Retention(RetentionArgs),
+    /// Try a restore: into a scratch folder, every file compared, the content checked, each phase timed; the folder is removed
+    #[command(after_help = "Example:\n  bulbil drill notes\n  bulbil drill tales --secrets .env --rto 30m")]
+    Drill(DrillArgs),
     /// Say or show what the server does by itself for a collection, and how much of it may be lost
     #[command(
         after_help = "Cron fields: minute hour day month weekday. Only a running server keeps to it ('bulbil serve').\n\nExample:\n  bulbil schedule\n  bulbil schedule notes --backup '30 2 * * *' --rpo 24h\n  bulbil schedule notes --prune @daily --verify-data '0 4 1 * *' --time-zone Europe/Berlin\n  bulbil schedule notes --off prune"

@@ -17,6 +17,7 @@ mod dialling; // how peers are reached
 mod diff;
 mod doctor;
 mod export;
+mod drill;
 mod fetch;
 mod have;
 mod import;
@@ -113,6 +114,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Prune(args) => prune::run(args, context).await,
         Command::Usage(args) => usage::run(args, context).await,
         Command::Ls(args) => ls::run(args, context).await,
+        Command::Drill(args) => drill::run(args, context).await,
         Command::Diff(args) => diff::run(args, context).await,
         Command::Rescue(args) => rescue::run(args, context).await,
         Command::Restore(args) => restore::run(args, context).await,

@@ -60,6 +60,7 @@ async fn change(
         (Work::Verify, &args.verify),
         (Work::VerifyData, &args.verify_data),
         (Work::Prune, &args.prune),
+        (Work::Drill, &args.drill),
     ];
     let is_planned = planned.iter().any(|(_, pattern)| pattern.is_some());
     ensure!(

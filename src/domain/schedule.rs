@@ -52,11 +52,13 @@ pub enum Work {
     VerifyData,
     /// Snapshots that are not to be kept are removed.
     Prune,
+    /// The newest snapshot is restored into a scratch folder, compared and checked.
+    Drill,
 }
 
 impl Work {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Backup, Self::Verify, Self::VerifyData, Self::Prune];
+    pub const ALL: [Self; 5] = [Self::Backup, Self::Verify, Self::VerifyData, Self::Prune, Self::Drill];
 
     /// Its name.
     pub fn word(self) -> &'static str {
@@ -65,6 +67,7 @@ impl Work {
             Self::Verify => "verify",
             Self::VerifyData => "verify-data",
             Self::Prune => "prune",
+            Self::Drill => "drill",
         }
     }
 }

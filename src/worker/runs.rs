@@ -13,15 +13,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::axon::{self, AxonError};
 use crate::backup::create::{CreateError, Created, Extras, create_with};
+use crate::backup::drill::{DrillError, DrillOptions, Drilled, drill};
 use crate::backup::prune::{self, PruneError, Pruned};
 use crate::backup::verify::{VerifyError, VerifyOptions, VerifyReport, verify};
 use crate::clock::Clock;
 use crate::domain::audit::{Ending, Event, Who};
+use crate::domain::content::Secrets;
+use crate::domain::id::ManifestId;
 use crate::domain::manifest::Capture;
 use crate::domain::schedule::Work;
 use crate::monitor::{Counter, Monitor, Problem, with_causes};
 use crate::store::index::{Cause, Collection, CollectionKind, Counts, Ended, RunResult};
-use crate::store::{IndexError, Store, StoreError};
+use crate::store::{IndexError, PresetsError, Store, StoreError, blocking};
 
 /// Why nothing came of it.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +41,12 @@ pub enum RunError {
     /// It could not be verified.
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// A restore could not be tried.
+    #[error(transparent)]
+    Drill(#[from] DrillError),
+    /// The rules of an application cannot be used.
+    #[error(transparent)]
+    Preset(#[from] PresetsError),
     /// Nothing was removed, or not all that was to be.
     #[error(transparent)]
     Prune(#[from] PruneError),
@@ -186,6 +195,52 @@ impl Recorder<'_> {
         }
         self.end(no, collection, Work::Prune, &ended).await?;
         pruned
+    }
+
+    /// Tries a restore of the newest snapshot that can be read here; nothing if there is none yet.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn drill_newest(
+        &self,
+        collection: &Collection,
+        monitor: Arc<dyn Monitor>,
+    ) -> Result<Option<Drilled>, RunError> {
+        let Some(newest) = self.store.index.newest_readable(&collection.id).await? else { return Ok(None) };
+        let application = collection.settings.as_ref().and_then(|settings| settings.application.as_ref());
+        let preset = self.store.preset(application.map_or("generic", |application| application.preset.as_str()))?;
+        let settings = collection.settings.clone();
+        let options = DrillOptions { scratch: None, preset, secrets: Secrets::new(), settings };
+        self.drill(collection, &newest.id, options, monitor).await.map(Some)
+    }
+
+    /// Tries a restore of a snapshot.
+    ///
+    /// # Errors
+    /// [`RunError`]. What is wrong is in the report, and a problem on `monitor`.
+    pub async fn drill(
+        &self,
+        collection: &Collection,
+        snapshot: &ManifestId,
+        options: DrillOptions,
+        monitor: Arc<dyn Monitor>,
+    ) -> Result<Drilled, RunError> {
+        let monitor = Arc::new(Listening::new(monitor));
+        let no = self.begin(collection, Work::Drill).await?;
+        let (store, listening, cancel, id) = (self.store.clone(), monitor.clone(), self.cancel.clone(), *snapshot);
+        let drilled = blocking(move || drill(&store, &id, options, &*listening, &cancel)).await.map_err(RunError::from);
+        let mut ended = self.ended(&drilled, &monitor);
+        if let Ok(drilled) = &drilled {
+            ended.snapshot = Some(drilled.snapshot);
+            ended.counts.files = drilled.compared;
+            ended.counts.bytes = drilled.compared_bytes;
+            if drilled.good {
+                let now = self.clock.now();
+                self.store.index.mark(snapshot, |mark| mark.whole_at = Some(now)).await?;
+            }
+        }
+        self.end(no, collection, Work::Drill, &ended).await?;
+        drilled
     }
 
     async fn pruned(&self, collection: &Collection, monitor: &Listening) -> Result<Pruned, RunError> {

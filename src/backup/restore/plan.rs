@@ -12,7 +12,7 @@ use crate::domain::metadata::path::TreePath;
 use crate::monitor::{Counter, Monitor, Problem};
 use crate::source::FoundKind;
 use crate::source::stat::Stat;
-use crate::store::{ChunkStore, TreeError, TreeReader};
+use crate::store::{ChunkStore, TreeReader};
 
 use super::super::open::OpenSnapshot;
 use super::super::target::{Target, TargetError, without_root};
@@ -126,7 +126,7 @@ impl<'a> Plan<'a> {
     }
 
     fn walk(&mut self, outlets: Option<&Outlets>, cancel: &CancellationToken) -> Result<(), RestoreError> {
-        self.strip = self.has_one_folder()?;
+        self.strip = self.snapshot.has_one_folder(&mut self.aside)?;
         let selections: Vec<Option<TreePath>> = match self.options.paths.as_slice() {
             [] => vec![None],
             paths => paths.iter().cloned().map(Some).collect(),
@@ -149,13 +149,6 @@ impl<'a> Plan<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Whether the snapshot has one root, and that is a folder: then its content comes directly into the target.
-    fn has_one_folder(&mut self) -> Result<bool, TreeError> {
-        let [root] = self.snapshot.private.roots.as_slice() else { return Ok(false) };
-        let Ok(path) = TreePath::new(root.name.clone().into_bytes()) else { return Ok(false) };
-        Ok(self.aside.find(&path)?.is_some_and(|entry| matches!(entry.kind, EntryKind::Directory)))
     }
 
     /// A selection deep in the tree brings the folders that it is in.

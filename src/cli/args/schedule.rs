@@ -1,5 +1,6 @@
 //! What may be typed that has to do with what is done by itself.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -24,7 +25,10 @@ pub struct ScheduleArgs {
     /// Remove snapshots that are not to be kept
     #[arg(long, value_name = "CRON", requires = "collection")]
     pub prune: Option<Pattern>,
-    /// Do this by itself no longer: backup, verify, verify-data, prune, or all
+    /// Try a restore of the newest snapshot
+    #[arg(long, value_name = "CRON", requires = "collection")]
+    pub drill: Option<Pattern>,
+    /// Do this by itself no longer: backup, verify, verify-data, prune, drill, or all
     #[arg(long, value_name = "WORK", requires = "collection", value_delimiter = ',')]
     pub off: Vec<Off>,
     /// The time zone of what is scheduled now, as Europe/Berlin [default: that of the system]
@@ -71,6 +75,28 @@ fn parse_rpo(text: &str) -> Result<Rpo, String> {
     let hours = parse_duration(text)?.as_secs() / 3600;
     let hours = u32::try_from(hours).ok().filter(|hours| *hours > 0);
     hours.map(Rpo::Hours).ok_or_else(|| format!("{text:?} is less than an hour: write 1h at least, or none"))
+}
+
+/// `bulbil drill`
+#[derive(Debug, Args)]
+pub struct DrillArgs {
+    /// Which collection
+    pub collection: String,
+    /// Which snapshot, as a number, an id, a tag or 'latest' [default: latest]
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub snapshot: Option<String>,
+    /// By the rules of this preset [default: the collection's, or 'generic']
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
+    /// A file with NAME=value lines that hold the secrets for sealed fields: every one of these must open then
+    #[arg(long, value_name = "FILE")]
+    pub secrets: Option<PathBuf>,
+    /// How long it may take: longer is a problem, and exit code 2
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub rto: Option<Duration>,
+    /// Where to restore to meanwhile: a folder with enough room; nothing of it is touched but '.bulbil-drill' [default: in the home]
+    #[arg(long, value_name = "DIR")]
+    pub scratch: Option<PathBuf>,
 }
 
 /// `bulbil runs`

@@ -1,0 +1,330 @@
+//! A restore that is tried: into a scratch folder, compared with the snapshot, checked by the rules of the application, timed, and removed.
+//!
+//! What restore wrote is read again from the disk: every file must have the hash that stands in the snapshot. The scratch folder goes at
+//! the end, however the drill ends; what a killed one left goes with the next.
+
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::check::{CheckError, live};
+use super::open::{OpenSnapshot, OpenSnapshotError};
+use super::restore::{Overwrite, RestoreError, RestoreOptions, RestoreStats, restore};
+use crate::domain::content::{Report, Secrets};
+use crate::domain::crypto::hash::FileHasher;
+use crate::domain::id::ManifestId;
+use crate::domain::metadata::entry::EntryKind;
+use crate::domain::preset::Preset;
+use crate::monitor::{Counter, Monitor, Problem};
+use crate::store::index::{CollectionSettings, Root};
+use crate::store::{Store, TreeError};
+
+/// The folder in the home in which drills are made.
+const FOLDER: &str = "drill";
+/// What is restored into, in that folder or in another one: nobody else has something of this name.
+const CONTENT: &str = ".bulbil-drill";
+/// Locked while a drill goes on.
+const LOCK: &str = ".bulbil-drill.lock";
+/// How much is read at once.
+const PIECE: usize = 1 << 20;
+
+/// Why there was no drill, or not all of it.
+#[derive(Debug, thiserror::Error)]
+pub enum DrillError {
+    /// The snapshot does not open.
+    #[error(transparent)]
+    Open(#[from] OpenSnapshotError),
+    /// It cannot be restored.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// Its tree cannot be read.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// Its content cannot be checked.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// There is not enough room.
+    #[error("the drill needs {needed} bytes in {}, and {free} are free: name another folder with --scratch", at.display())]
+    NoRoom {
+        /// What it takes.
+        needed: u64,
+        /// What there is.
+        free: u64,
+        /// Where.
+        at: PathBuf,
+    },
+    /// The scratch folder cannot be made or removed.
+    #[error("the scratch folder {} cannot be used", path.display())]
+    Scratch {
+        /// Which one.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// Another drill goes on there.
+    #[error("another drill goes on in {}", .0.display())]
+    Busy(PathBuf),
+}
+
+/// What a drill showed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Drilled {
+    /// Of which snapshot.
+    pub snapshot: ManifestId,
+    /// Its number.
+    pub sequence: u64,
+    /// What was restored.
+    pub restored: RestoreStats,
+    /// Files that were read again and had their hash.
+    pub compared: u64,
+    /// Their bytes.
+    pub compared_bytes: u64,
+    /// What the rules of the application say.
+    pub content: Report,
+    /// How long the restore took: what it would take after a disaster, but for fetching. Seconds.
+    pub restore_seconds: f64,
+    /// How long it took to read everything again. Seconds.
+    pub compare_seconds: f64,
+    /// How long the rules took. Seconds.
+    pub check_seconds: f64,
+    /// Everything came back as it was, and holds.
+    pub good: bool,
+}
+
+impl Drilled {
+    /// How long everything took.
+    pub fn total(&self) -> Duration {
+        Duration::from_secs_f64(self.restore_seconds + self.compare_seconds + self.check_seconds)
+    }
+}
+
+/// What a drill is of.
+#[derive(Debug)]
+pub struct DrillOptions {
+    /// Where; in the home if nothing is said.
+    pub scratch: Option<PathBuf>,
+    /// By whose rules.
+    pub preset: Preset,
+    /// What opens sealed fields.
+    pub secrets: Secrets,
+    /// What the collection's settings are, if it has any here.
+    pub settings: Option<CollectionSettings>,
+}
+
+/// Restores a snapshot into a scratch folder, compares and checks it, and removes the folder. Blocks. Each thing that is wrong is a problem
+/// on `monitor`.
+///
+/// # Errors
+/// [`DrillError`]; the scratch folder is removed then, too.
+pub fn drill(
+    store: &Store,
+    snapshot: &ManifestId,
+    options: DrillOptions,
+    monitor: &dyn Monitor,
+    cancel: &CancellationToken,
+) -> Result<Drilled, DrillError> {
+    let open = OpenSnapshot::open(store, snapshot)?;
+    let DrillOptions { scratch, preset, secrets, settings } = options;
+    let scratch = Scratch::make(&scratch.unwrap_or_else(|| store.home.root().join(FOLDER)))?;
+    scratch.has_room(open.private.statistics.bytes)?;
+
+    let everything = RestoreOptions { paths: Vec::new(), overwrite: Overwrite::Never, delete: false, dry_run: false };
+    let at = Instant::now();
+    let restored = restore(&store.chunks, &open, &scratch.content, &everything, monitor, cancel)?;
+    let restore_seconds = at.elapsed().as_secs_f64();
+
+    let at = Instant::now();
+    let stripped = open.has_one_folder(&mut open.tree(&*store.chunks))?;
+    let compared = compare(store, &open, &scratch.content, stripped, monitor, cancel)?;
+    let compare_seconds = at.elapsed().as_secs_f64();
+
+    let at = Instant::now();
+    monitor.task("checking what was restored", Counter::BytesDone, None);
+    let roots = open.private.roots.iter().map(|root| {
+        let path = if stripped { scratch.content.clone() } else { scratch.content.join(&root.name) };
+        Root { name: root.name.clone(), path }
+    });
+    let there = CollectionSettings { roots: roots.collect(), ..settings.unwrap_or_else(plain) };
+    let content = live(store, &there, &preset, secrets, monitor, cancel)?;
+    let check_seconds = at.elapsed().as_secs_f64();
+    let problem = |message: String| monitor.problem(Problem { subject: "content".to_owned(), message });
+    content.reasons(10).into_iter().for_each(problem);
+    if content.secret_given && content.opened < content.sealed {
+        problem(format!("{} of {} sealed fields open with the secret that was given", content.opened, content.sealed));
+    }
+    scratch.remove()?;
+    let opens = !content.secret_given || content.opened == content.sealed;
+    let good = restored.failed == 0 && compared.wrong == 0 && content.errors == 0 && opens;
+    Ok(Drilled {
+        snapshot: *snapshot,
+        sequence: open.signed.manifest.sequence,
+        restored,
+        compared: compared.files,
+        compared_bytes: compared.bytes,
+        content,
+        restore_seconds,
+        compare_seconds,
+        check_seconds,
+        good,
+    })
+}
+
+fn plain() -> CollectionSettings {
+    CollectionSettings {
+        roots: Vec::new(),
+        excludes: Vec::new(),
+        level: 3,
+        padding: Default::default(),
+        kind: Default::default(),
+        application: None,
+    }
+}
+
+#[derive(Default)]
+struct Compared {
+    files: u64,
+    bytes: u64,
+    wrong: u64,
+}
+
+/// Reads every file again.
+fn compare(
+    store: &Store,
+    open: &OpenSnapshot,
+    at: &Path,
+    stripped: bool,
+    monitor: &dyn Monitor,
+    cancel: &CancellationToken,
+) -> Result<Compared, DrillError> {
+    let mut compared = Compared::default();
+    let mut buffer = vec![0; PIECE];
+    monitor.task("reading again what was restored", Counter::BytesDone, Some(open.private.statistics.bytes));
+    open.tree(&*store.chunks).walk(None, |entry| {
+        let EntryKind::File(file) = &entry.kind else { return Ok(()) };
+        if cancel.is_cancelled() {
+            return Err(DrillError::Restore(RestoreError::Cancelled));
+        }
+        let bytes = entry.path.as_bytes();
+        let below = match stripped {
+            true => bytes.iter().position(|byte| *byte == b'/').map_or(bytes, |slash| &bytes[slash + 1..]),
+            false => bytes,
+        };
+        let path = at.join(std::ffi::OsStr::from_bytes(below));
+        let wrong = match hash(&path, &mut buffer, monitor) {
+            Ok((found, len)) if found.finish() == file.hash && len == file.size => None,
+            Ok(_) => Some("what is on the disk is not what is in the snapshot".to_owned()),
+            Err(error) => Some(format!("what was restored cannot be read: {error}")),
+        };
+        match wrong {
+            None => (compared.files, compared.bytes) = (compared.files + 1, compared.bytes + file.size),
+            Some(message) => {
+                compared.wrong += 1;
+                monitor.problem(Problem { subject: entry.path.to_string(), message });
+            }
+        }
+        Ok(())
+    })?;
+    Ok(compared)
+}
+
+fn hash(path: &Path, buffer: &mut [u8], monitor: &dyn Monitor) -> std::io::Result<(FileHasher, u64)> {
+    let mut file = std::fs::File::open(path)?;
+    let (mut hasher, mut len) = (FileHasher::default(), 0);
+    loop {
+        let n = file.read(buffer)?;
+        if n == 0 {
+            return Ok((hasher, len));
+        }
+        hasher.update(&buffer[..n]);
+        len += n as u64;
+        monitor.add(Counter::BytesDone, n as u64);
+    }
+}
+
+/// A folder that goes with this value.
+struct Scratch {
+    folder: PathBuf,
+    content: PathBuf,
+    removed: bool,
+    _lock: std::fs::File,
+}
+
+impl Scratch {
+    /// Makes it, and removes what an earlier drill left there.
+    fn make(folder: &Path) -> Result<Self, DrillError> {
+        let fail = |cause| DrillError::Scratch { path: folder.to_owned(), cause };
+        std::fs::create_dir_all(folder).map_err(fail)?;
+        let lock = std::fs::File::create(folder.join(LOCK)).map_err(fail)?;
+        if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Err(DrillError::Busy(folder.to_owned()));
+        }
+        let content = folder.join(CONTENT);
+        let scratch = Self { folder: folder.to_owned(), content, removed: false, _lock: lock };
+        scratch.clear()?;
+        // What comes is as private as the home.
+        std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
+            .create(&scratch.content)
+            .map_err(fail)?;
+        Ok(scratch)
+    }
+
+    fn has_room(&self, bytes: u64) -> Result<(), DrillError> {
+        let Ok(disk) = rustix::fs::statvfs(&self.content) else { return Ok(()) };
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let needed = bytes.saturating_add(bytes / 20);
+        if free < needed { Err(DrillError::NoRoom { needed, free, at: self.folder.clone() }) } else { Ok(()) }
+    }
+
+    fn clear(&self) -> Result<(), DrillError> {
+        open_up(&self.content);
+        match std::fs::remove_dir_all(&self.content) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                Err(DrillError::Scratch { path: self.content.clone(), cause })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn remove(mut self) -> Result<(), DrillError> {
+        self.removed = true;
+        self.clear()?;
+        let _ = std::fs::remove_file(self.folder.join(LOCK));
+        let _ = std::fs::remove_dir(&self.folder);
+        Ok(())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if !self.removed {
+            if let Err(error) = self.clear() {
+                tracing::error!(%error, "what a drill restored is still there");
+            }
+            let _ = std::fs::remove_file(self.folder.join(LOCK));
+            let _ = std::fs::remove_dir(&self.folder);
+        }
+    }
+}
+
+/// Folders that their owner may not write can be removed by root alone: they were restored with the modes that they had.
+fn open_up(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let Ok(found) = std::fs::symlink_metadata(folder) else { return };
+    if !found.is_dir() {
+        return;
+    }
+    let mode = found.permissions().mode();
+    if mode & 0o700 != 0o700 {
+        let _ = std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode | 0o700));
+    }
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .for_each(|entry| open_up(&entry.path()));
+}

@@ -1,0 +1,82 @@
+//! `bulbil drill`: a restore that is tried.
+
+use std::sync::Arc;
+
+use crate::backup::drill::{DrillOptions, Drilled};
+use crate::backup::select;
+use crate::monitor::{Monitor, Problem};
+use crate::store::index::Cause;
+use crate::worker::runs::Recorder;
+
+use super::args::DrillArgs;
+use super::check::read_secrets;
+use super::context::Context;
+use super::output::{Outcome, bytes, count, took};
+
+/// Tries a restore.
+pub async fn run(args: DrillArgs, context: &Context) -> anyhow::Result<Outcome> {
+    let store = context.store().await?;
+    let collection = select::collection(&store, &args.collection).await?;
+    let which = args.snapshot.as_deref().unwrap_or("latest");
+    let text = if which.contains('@') { which.to_owned() } else { format!("{}@{which}", collection.name) };
+    let snapshot = select::snapshot(&store, &text).await?;
+    let of_collection = collection.settings.as_ref().and_then(|settings| settings.application.as_ref());
+    let name = args.preset.as_deref().or(of_collection.map(|application| application.preset.as_str()));
+    let options = DrillOptions {
+        scratch: args.scratch.clone(),
+        preset: store.preset(name.unwrap_or("generic"))?,
+        secrets: args.secrets.as_deref().map(read_secrets).transpose()?.unwrap_or_default(),
+        settings: collection.settings.clone(),
+    };
+    let (progress, cancel) = (context.progress(), context.cancellation());
+    context.note(format!("{}@{} {}", collection.name, snapshot.sequence, snapshot.id.short()));
+    let recorder = Recorder { store: &store, cause: Cause::Command, clock: &*context.clock, cancel: &cancel };
+    let monitor: Arc<dyn Monitor> = progress.clone();
+    let drilled = recorder.drill(&collection, &snapshot.id, options, monitor).await?;
+    progress.finish();
+    say(&collection.name, &drilled, context);
+    let mut problems = progress.problems();
+    if let Some(rto) = args.rto
+        && drilled.total() > rto
+    {
+        let message = format!("it took {}, and may take {}", took(drilled.total()), took(rto));
+        context.output.warning(message.clone());
+        problems.push(Problem { subject: collection.name.clone(), message });
+    }
+    context.output.document("drill", &drilled, &problems);
+    Ok(context.output.outcome(&problems))
+}
+
+fn say(name: &str, drilled: &Drilled, context: &Context) {
+    let out = &context.output;
+    let seconds = |seconds: f64| took(std::time::Duration::from_secs_f64(seconds));
+    out.line(format!(
+        "{name}@{} {}",
+        drilled.sequence,
+        if drilled.good { "comes back as it was" } else { "does NOT come back as it was" }
+    ));
+    out.line(format!(
+        "  restored   {}, {} in {}",
+        count(drilled.restored.files, "file"),
+        bytes(drilled.restored.bytes),
+        seconds(drilled.restore_seconds)
+    ));
+    out.line(format!(
+        "  read again {}, {} in {}",
+        count(drilled.compared, "file"),
+        bytes(drilled.compared_bytes),
+        seconds(drilled.compare_seconds)
+    ));
+    let sealed = match (drilled.content.sealed, drilled.content.secret_given) {
+        (0, _) => String::new(),
+        (sealed, true) => format!("; {} of {sealed} sealed fields open", drilled.content.opened),
+        (sealed, false) => format!("; {sealed} sealed fields were not opened: --secrets FILE gives what opens them"),
+    };
+    out.line(format!(
+        "  checked    by {}: {}, {} in {}{sealed}",
+        drilled.content.preset,
+        count(drilled.content.errors, "error"),
+        count(drilled.content.warnings, "warning"),
+        seconds(drilled.check_seconds),
+    ));
+}

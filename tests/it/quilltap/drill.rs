@@ -1,0 +1,71 @@
+//! Row 16: a restore that is tried.
+
+use std::fs;
+
+use super::World;
+
+/// That of the generator.
+const PEPPER: &str = "fixture-pepper-not-a-secret-0123456789abcdefghij=";
+
+fn secrets(world: &World, pepper: &str) -> String {
+    let path = world.path("secrets.env");
+    fs::write(&path, format!("ENCRYPTION_MASTER_PEPPER={pepper}\n")).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn row_16_a_drill_restores_compares_opens_times_and_leaves_nothing_behind() {
+    let world = World::with("app17");
+    world.good(&["backup"]);
+    let right = secrets(&world, PEPPER);
+    let drilled = world.json(0, &["drill", "tales", "--secrets", &right, "--rto", "30m"]);
+    assert_eq!(drilled["good"], true, "{drilled}");
+    assert_eq!(drilled["compared"], drilled["restored"]["files"]);
+    let (sealed, opened) = (&drilled["content"]["sealed"], &drilled["content"]["opened"]);
+    assert!(sealed.as_u64() > Some(0) && sealed == opened, "{sealed} {opened}");
+    for phase in ["restore_seconds", "compare_seconds", "check_seconds"] {
+        assert!(drilled[phase].as_f64() > Some(0.0), "{phase}");
+    }
+    assert!(!world.home().join("drill").exists());
+    let runs = world.json(0, &["runs", "--work", "drill"]);
+    assert_eq!(runs[0]["result"], "done");
+
+    let wrong = secrets(&world, "another pepper, of more than thirty-two letters");
+    let drilled = world.json(2, &["drill", "tales", "--secrets", &wrong]);
+    assert_eq!((&drilled["good"], &drilled["content"]["opened"]), (&false.into(), &0.into()));
+    assert!(!world.home().join("drill").exists());
+}
+
+#[test]
+fn row_16_a_drill_of_what_was_lost_fails_and_leaves_nothing_behind() {
+    let world = World::with("app17");
+    world.good(&["backup"]);
+    let mut chunks = Vec::new();
+    let mut folders = vec![world.home().join("chunks")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path)
+            } else if path.file_name().unwrap().len() == 64 {
+                chunks.push(path)
+            }
+        }
+    }
+    let largest = chunks.iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    let mut bytes = fs::read(largest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(largest, bytes).unwrap();
+    let (elsewhere, precious) = (world.path("elsewhere"), world.path("elsewhere/restored"));
+    fs::create_dir_all(&precious).unwrap();
+    let drilled = world.run(&["drill", "tales", "--scratch", elsewhere.to_str().unwrap()]);
+    assert!(matches!(drilled.status.code(), Some(1 | 2)), "{}", super::said(&drilled));
+    let left: Vec<_> = fs::read_dir(&elsewhere).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["restored"], "what others have there is not touched, and nothing else is left");
+    assert_ne!(world.json(0, &["runs", "--work", "drill"])[0]["result"], "done");
+    // And an admin hears of it.
+    let status = world.json(2, &["status"]);
+    let kinds: Vec<_> = status["alerts"].as_array().unwrap().iter().map(|alert| alert["subject"].clone()).collect();
+    assert!(kinds.contains(&"tales: drill".into()), "{status}");
+}
