@@ -15,6 +15,7 @@ use crate::domain::feed::Fingerprint;
 use crate::domain::id::{ChunkId, CollectionId};
 use crate::domain::metadata::path::TreePath;
 use crate::domain::peer::Scope;
+use crate::domain::schedule::Upkeep;
 
 fn options(passphrase: Option<&str>) -> CreateOptions {
     let passphrase = passphrase.map(|text| Passphrase::new(text.as_bytes().to_vec()));
@@ -323,6 +324,8 @@ async fn replay(test: &TestStore, steps: &[Step]) {
             Step::Retention => {
                 let retention = Retention { zone: format!("Zone/{at}"), ..Retention::default() };
                 store.index.set_retention(&own[at % 2], Some(&retention)).await.unwrap();
+                let upkeep = Upkeep { rpo_hours: Some(at as u32 + 1), ..Upkeep::default() };
+                store.index.set_upkeep(&own[(at + 1) % 2], &upkeep).await.unwrap();
             }
             Step::Remove { collection } => {
                 // All but the newest one, of our own and of theirs; some may be pinned.
