@@ -33,7 +33,7 @@ fn row_26_every_run_is_recorded_with_who_and_what_and_failed_ones_as_failed() {
     assert_ne!(run(&a, &["backup"]).status.code(), Some(0));
     fs::rename(place.path("away"), place.data()).unwrap();
     // What only looks is not recorded.
-    good(&a, &["status"]);
+    crate::support::expect(2, &a, &["status"]);
     good(&a, &["verify"]);
 
     let served = Served::start(&a);
