@@ -198,6 +198,9 @@ impl Config {
                 // What is named there is looked for beside it.
                 let beside = |file: PathBuf| path.parent().unwrap_or(Path::new("")).join(file);
                 config.tor.config = config.tor.config.map(beside);
+                if let Some(mail) = &mut config.alerts.mail {
+                    mail.password_file = mail.password_file.take().map(beside);
+                }
                 config.alerts.certificates = config.alerts.certificates.map(beside);
                 Ok(config)
             }

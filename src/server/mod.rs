@@ -38,8 +38,7 @@ use crate::transport::client::{ClientLimits, HttpClient};
 use crate::transport::direct::DirectListener;
 use crate::transport::door::Door;
 use crate::transport::onions::TorError;
-use crate::transport::webhook::WebhookError;
-use crate::worker::alarm::Alarm;
+use crate::worker::alarm::{Alarm, AlarmError};
 use crate::worker::axon::follow::AxonFollower;
 use crate::worker::axon::shelves;
 use crate::worker::follow::Worker;
@@ -106,7 +105,7 @@ pub enum ServerError {
     Token(#[from] TokenError),
     /// What alerts are told to.
     #[error(transparent)]
-    Alerts(#[from] WebhookError),
+    Alerts(#[from] AlarmError),
     /// Tor.
     #[error(transparent)]
     Tor(#[from] TorError),

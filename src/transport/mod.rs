@@ -7,6 +7,7 @@ pub mod client; // HTTP over any of them, bounded
 pub mod direct; // plain TCP, for a LAN or a test
 pub mod door; // through the server that runs in the same home
 pub mod link; // as slow as Tor, for tests and benchmarks
+pub mod mail; // messages to an admin's mailbox
 pub mod memory; // inside one process, for tests, with faults
 pub mod onions; // states and faults of onion services
 pub mod quality; // what the line to a peer is like

@@ -19,6 +19,7 @@ use crate::domain::alert::Alert;
 use crate::monitor::with_causes;
 use crate::store::index::KnownAlert;
 use crate::store::{Store, StoreError};
+use crate::transport::mail::{Mail, MailConfig, MailError};
 use crate::transport::webhook::{Webhook, WebhookError};
 
 /// How often is looked.
@@ -40,7 +41,9 @@ pub struct AlertConfig {
     pub ping: Option<String>,
     /// Minutes between two such calls; 1 to 1440.
     pub ping_minutes: u32,
-    /// A SOCKS proxy for both, e.g. `socks5h://127.0.0.1:9050`. Without it they are reached directly, and see this machine's address.
+    /// A mailbox that is written to.
+    pub mail: Option<MailConfig>,
+    /// A SOCKS proxy for webhook and ping, e.g. `socks5h://127.0.0.1:9050`. Without it they are reached directly, and see this machine's address.
     pub proxy: Option<String>,
     /// Certificates (PEM) that are believed beside the system's: for a server of one's own.
     pub certificates: Option<PathBuf>,
@@ -56,11 +59,23 @@ impl Default for AlertConfig {
             webhook: None,
             ping: None,
             ping_minutes: 60,
+            mail: None,
             proxy: None,
             certificates: None,
             bounds: Bounds::default(),
         }
     }
+}
+
+/// Why nobody can be told.
+#[derive(Debug, thiserror::Error)]
+pub enum AlarmError {
+    /// An address.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
+    /// A mailbox.
+    #[error(transparent)]
+    Mail(#[from] MailError),
 }
 
 /// What is told.
@@ -83,6 +98,7 @@ pub struct Alarm {
     config: AlertConfig,
     webhook: Option<Webhook>,
     ping: Option<Webhook>,
+    mail: Option<Mail>,
     pinged_at: Option<Timestamp>,
 }
 
@@ -90,14 +106,15 @@ impl Alarm {
     /// Tells of this repository.
     ///
     /// # Errors
-    /// [`WebhookError`] if an address, the proxy or the certificates cannot be used.
-    pub fn new(store: Store, clock: Arc<dyn Clock>, config: AlertConfig) -> Result<Self, WebhookError> {
+    /// [`AlarmError`] if an address, the proxy, the mail server or the certificates cannot be used.
+    pub fn new(store: Store, clock: Arc<dyn Clock>, config: AlertConfig) -> Result<Self, AlarmError> {
         let (proxy, certificates) = (config.proxy.as_deref(), config.certificates.as_deref());
         let reach = |address: &Option<String>| {
             address.as_deref().map(|address| Webhook::new(address, proxy, certificates)).transpose()
         };
         let (webhook, ping) = (reach(&config.webhook)?, reach(&config.ping)?);
-        Ok(Self { store, clock, config, webhook, ping, pinged_at: None })
+        let mail = config.mail.as_ref().map(|mail| Mail::new(mail, certificates)).transpose()?;
+        Ok(Self { store, clock, config, webhook, ping, mail, pinged_at: None })
     }
 
     /// Runs until cancelled.
@@ -176,6 +193,21 @@ impl Alarm {
                 Err(error) => {
                     everybody = false;
                     tracing::warn!(error = with_causes(&error), "an alert could not be posted; it is tried again");
+                }
+            }
+        }
+        if let Some(mail) = &self.mail
+            && !known.told.contains("mail")
+        {
+            let word = if state == "over" { "well again" } else { message.kind };
+            let subject = format!("[{}] {}: {word}", message.instance, message.subject);
+            let since = known.since;
+            let text = format!("{}\r\n\r\n{state} since {since:.0}\r\n", message.message);
+            match mail.send(&subject, text).await {
+                Ok(()) => took.push("mail"),
+                Err(error) => {
+                    everybody = false;
+                    tracing::warn!(error = with_causes(&error), "an alert could not be mailed; it is tried again");
                 }
             }
         }

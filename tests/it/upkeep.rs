@@ -13,6 +13,7 @@ use bulbil::domain::schedule::{Scheduled, Upkeep, Work};
 use bulbil::monitor::Tally;
 use bulbil::store::Store;
 use bulbil::store::index::{Cause, Collection, Run, RunResult};
+use bulbil::transport::mail::{MailConfig, MailTls};
 use bulbil::worker::alarm::{Alarm, AlertConfig};
 use bulbil::worker::schedule::{Lane, Scheduler};
 use bulbil::worker::watch::{Bounds, look};
@@ -259,6 +260,75 @@ async fn row_21_an_alert_is_posted_until_it_was_taken_once_a_day_and_when_it_is_
     let over: Vec<String> = heard.try_iter().collect();
     assert_eq!((over.len(), &body(&over[0])["state"]), (1, &"over".into()));
     assert!(place.store.index.alerts().await.unwrap().is_empty());
+}
+
+/// An SMTP server on loopback that takes what comes; the mails, as they came.
+fn mailbox() -> (u16, Receiver<String>) {
+    use std::io::{BufRead, BufReader};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, heard) = channel();
+    std::thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            let (mut out, mut mail, mut in_mail) = (stream.try_clone().unwrap(), String::new(), false);
+            let _ = out.write_all(b"220 here\r\n");
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                let answer: &[u8] = match line.as_str() {
+                    "." if in_mail => {
+                        in_mail = false;
+                        let _ = tell.send(std::mem::take(&mut mail));
+                        b"250 taken\r\n"
+                    }
+                    _ if in_mail => {
+                        mail.push_str(&line);
+                        mail.push('\n');
+                        continue;
+                    }
+                    "DATA" => {
+                        in_mail = true;
+                        b"354 go on\r\n"
+                    }
+                    "QUIT" => b"221 bye\r\n",
+                    _ => b"250 good\r\n",
+                };
+                let _ = out.write_all(answer);
+            }
+        }
+    });
+    (port, heard)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_is_mailed_once_and_no_way_holds_another_up() {
+    let place = Place::new(Some(24)).await;
+    let (port, heard) = mailbox();
+    let bounds = Bounds { free_percent: 0, ..Bounds::default() };
+    let mail = MailConfig {
+        server: "127.0.0.1".to_owned(),
+        port: Some(port),
+        tls: MailTls::None,
+        from: "bulbil@example.org".to_owned(),
+        to: "admin@example.org".to_owned(),
+        user: None,
+        password_file: None,
+    };
+    // Nobody answers there.
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let webhook = Some(format!("http://{closed}/"));
+    let config =
+        AlertConfig { mail: Some(mail), webhook, command: Some("exit 1".to_owned()), bounds, ..AlertConfig::default() };
+    let mut alarm = Alarm::new(place.store.clone(), place.clock.clone(), config).unwrap();
+    place.clock.set(at("2026-11-21T13:30:00Z"));
+    for _ in 0..3 {
+        assert_eq!(alarm.step(&place.never).await.unwrap(), 1);
+    }
+    let mails: Vec<String> = heard.try_iter().collect();
+    assert_eq!(mails.len(), 1, "{mails:?}");
+    assert!(
+        mails[0].contains("Subject: [alpha] notes: late") && mails[0].contains("no verified snapshot"),
+        "{}",
+        mails[0]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
