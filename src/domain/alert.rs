@@ -13,6 +13,8 @@ pub enum AlertKind {
     Late,
     /// The last run of something failed, or something was wrong with it.
     Failed,
+    /// The last drill failed: a snapshot does not come back as it was.
+    DrillFailed,
     /// A snapshot lacks much that the one before it has.
     Shrunk,
     /// Chunks or manifests are lost or damaged.
@@ -27,14 +29,23 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All kinds.
-    pub const ALL: [Self; 7] =
-        [Self::Late, Self::Failed, Self::Shrunk, Self::Corrupt, Self::Away, Self::SilentPeer, Self::DiskFull];
+    pub const ALL: [Self; 8] = [
+        Self::Late,
+        Self::Failed,
+        Self::DrillFailed,
+        Self::Shrunk,
+        Self::Corrupt,
+        Self::Away,
+        Self::SilentPeer,
+        Self::DiskFull,
+    ];
 
     /// Its name.
     pub fn word(self) -> &'static str {
         match self {
             Self::Late => "late",
             Self::Failed => "failed",
+            Self::DrillFailed => "drill-failed",
             Self::Shrunk => "shrunk",
             Self::Corrupt => "corrupt",
             Self::Away => "away",

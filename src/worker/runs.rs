@@ -235,8 +235,8 @@ impl Recorder<'_> {
             ended.counts.files = drilled.compared;
             ended.counts.bytes = drilled.compared_bytes;
             if drilled.good {
-                let now = self.clock.now();
-                self.store.index.mark(snapshot, |mark| mark.whole_at = Some(now)).await?;
+                // Every byte of it was read, and compared.
+                self.store.index.note_verified(&[*snapshot], self.clock.now()).await?;
             }
         }
         self.end(no, collection, Work::Drill, &ended).await?;

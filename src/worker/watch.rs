@@ -1,6 +1,8 @@
 //! Looks whether something is wrong that an admin should hear of. Reads the index and the disk, and changes nothing; the server, and
 //! `bulbil status`, see the same.
 
+use std::path::Path;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
@@ -49,7 +51,8 @@ pub async fn look(store: &Store, bounds: Bounds, now: Timestamp) -> Result<Vec<A
         let led_here = store.keys.is_ours(&collection.origin);
         for work in Work::ALL.into_iter().filter(|work| *work != Work::Backup || led_here) {
             let Some(message) = failed(store, &collection, work).await? else { continue };
-            add(AlertKind::Failed, format!("{name}: {work}"), message);
+            let kind = if work == Work::Drill { AlertKind::DrillFailed } else { AlertKind::Failed };
+            add(kind, format!("{name}: {work}"), message);
         }
         let newest = store.index.latest(&collection.id, false).await?;
         if let Some(flagged) = newest.and_then(|newest| marks.get(&newest.id)).and_then(|mark| mark.flagged.clone()) {
@@ -118,11 +121,18 @@ async fn late(store: &Store, collection: &Collection, now: Timestamp) -> Result<
 }
 
 fn full(store: &Store, bounds: Bounds) -> Option<String> {
-    let disk = rustix::fs::statvfs(store.home.root()).ok()?;
+    // Chunks and manifests may have disks of their own.
+    let places = [store.home.root().to_owned(), store.home.chunks(), store.home.manifests()];
+    places.iter().find_map(|place| full_at(place, bounds))
+}
+
+fn full_at(place: &Path, bounds: Bounds) -> Option<String> {
+    let disk = rustix::fs::statvfs(place).ok()?;
     let percent = u64::from(bounds.free_percent.min(50));
     let (free, all) = (disk.f_bavail, disk.f_blocks.max(1));
     (free.saturating_mul(100) < all.saturating_mul(percent)).then(|| {
         let left = free.saturating_mul(disk.f_frsize) >> 20;
-        format!("its disk has {left} MiB left, less than {percent} %: 'bulbil usage' shows what takes the space, 'bulbil prune' frees some")
+        let place = place.display();
+        format!("the disk of {place} has {left} MiB left, less than {percent} %: 'bulbil usage' shows what takes the space, 'bulbil prune' frees some")
     })
 }

@@ -66,6 +66,6 @@ fn row_16_a_drill_of_what_was_lost_fails_and_leaves_nothing_behind() {
     assert_ne!(world.json(0, &["runs", "--work", "drill"])[0]["result"], "done");
     // And an admin hears of it.
     let status = world.json(2, &["status"]);
-    let kinds: Vec<_> = status["alerts"].as_array().unwrap().iter().map(|alert| alert["subject"].clone()).collect();
-    assert!(kinds.contains(&"tales: drill".into()), "{status}");
+    let kinds: Vec<_> = status["alerts"].as_array().unwrap().iter().map(|alert| alert["kind"].clone()).collect();
+    assert!(kinds.contains(&"drill-failed".into()), "{status}");
 }
