@@ -249,6 +249,7 @@ fn hash(path: &Path, buffer: &mut [u8], monitor: &dyn Monitor) -> std::io::Resul
 /// A folder that goes with this value.
 struct Scratch {
     folder: PathBuf,
+    private: PathBuf,
     content: PathBuf,
     removed: bool,
     _lock: std::fs::File,
@@ -263,28 +264,30 @@ impl Scratch {
         if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
             return Err(DrillError::Busy(folder.to_owned()));
         }
-        let content = folder.join(CONTENT);
-        let scratch = Self { folder: folder.to_owned(), content, removed: false, _lock: lock };
+        // What is restored gets the modes that it had: others are kept out one folder above.
+        let private = folder.join(CONTENT);
+        let content = private.join("restored");
+        let scratch = Self { folder: folder.to_owned(), private, content, removed: false, _lock: lock };
         scratch.clear()?;
         // What comes is as private as the home.
         std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
-            .create(&scratch.content)
+            .create(&scratch.private)
             .map_err(fail)?;
         Ok(scratch)
     }
 
     fn has_room(&self, bytes: u64) -> Result<(), DrillError> {
-        let Ok(disk) = rustix::fs::statvfs(&self.content) else { return Ok(()) };
+        let Ok(disk) = rustix::fs::statvfs(&self.private) else { return Ok(()) };
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         let needed = bytes.saturating_add(bytes / 20);
         if free < needed { Err(DrillError::NoRoom { needed, free, at: self.folder.clone() }) } else { Ok(()) }
     }
 
     fn clear(&self) -> Result<(), DrillError> {
-        open_up(&self.content);
-        match std::fs::remove_dir_all(&self.content) {
+        open_up(&self.private);
+        match std::fs::remove_dir_all(&self.private) {
             Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
-                Err(DrillError::Scratch { path: self.content.clone(), cause })
+                Err(DrillError::Scratch { path: self.private.clone(), cause })
             }
             _ => Ok(()),
         }
@@ -327,4 +330,24 @@ fn open_up(folder: &Path) {
         .flatten()
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .for_each(|entry| open_up(&entry.path()));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn nobody_else_reads_what_a_drill_restores_whatever_modes_it_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let scratch = Scratch::make(dir.path()).unwrap();
+        std::fs::create_dir(&scratch.content).unwrap();
+        std::fs::set_permissions(&scratch.content, std::fs::Permissions::from_mode(0o777)).unwrap();
+        let above = scratch.content.parent().unwrap().to_owned();
+        assert_eq!(std::fs::metadata(&above).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(matches!(Scratch::make(dir.path()), Err(DrillError::Busy(_))));
+        drop(scratch);
+        assert!(!above.exists());
+    }
 }

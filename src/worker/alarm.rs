@@ -30,7 +30,7 @@ const AGAIN: SignedDuration = SignedDuration::from_hours(24);
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
 
 /// `[alerts]`: who is told, how, and of what.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlertConfig {
     /// A command line for `sh`: `BULBIL_ALERT_KIND`, `…_SUBJECT`, `…_MESSAGE`, `…_STATE` (`open` or `over`) and `…_INSTANCE` say what is wrong.
@@ -50,6 +50,13 @@ pub struct AlertConfig {
     /// What counts as wrong.
     #[serde(flatten)]
     pub bounds: Bounds,
+}
+
+impl std::fmt::Debug for AlertConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Addresses and commands hold secrets.
+        f.debug_struct("AlertConfig").field("bounds", &self.bounds).finish_non_exhaustive()
+    }
 }
 
 impl Default for AlertConfig {
