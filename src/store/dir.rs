@@ -312,7 +312,7 @@ impl Dir {
     /// # Errors
     /// [`DirError`].
     pub fn save(&self, name: &str, bytes: &[u8], access: Access) -> Result<(), DirError> {
-        let part = format!("{name}.part");
+        let part = part_of(name);
         let failed = |what, path: PathBuf| move |cause| DirError::Io { what, path, cause };
         self.remove(&part)?;
         let mut file = self.create(&part, access)?;
@@ -428,6 +428,11 @@ impl DirError {
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Missing(_))
     }
+}
+
+/// What a file is called while [`Dir::save`] writes it: a kill leaves it.
+pub fn part_of(name: &str) -> String {
+    format!("{name}.part")
 }
 
 /// A path with what would move a terminal's cursor replaced: others chose its names.

@@ -112,6 +112,34 @@ fn r8_killed_anywhere_in_an_export_nothing_is_named_that_is_not_there_and_the_ne
     assert_eq!((&again["result"]["new_chunks"], &again["result"]["snapshots"]), (&0.into(), &3.into()));
 }
 
+#[test]
+fn r8_a_folder_that_a_killed_export_made_and_never_began_is_begun_by_the_next_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (home, source, usb) = (dir.path().join("home"), dir.path().join("source"), dir.path().join("usb"));
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("a"), "a").unwrap();
+    init(&home, "alpha");
+    expect(0, &home, &["collection", "add", "notes", source.to_str().unwrap()]);
+    expect(0, &home, &["backup", "-q"]);
+    let args = ["export", "--json", "--output", usb.to_str().unwrap()];
+    let (made, half) =
+        (usb.join("backup_20260101T000000Z"), usb.join("backup_20260101T000000Z/backup_manifest.json.part"));
+    for begun in [false, true] {
+        fs::create_dir_all(&made).unwrap();
+        if begun {
+            fs::write(&half, "{").unwrap();
+        }
+        expect(0, &home, &args);
+        assert_eq!((whole(&made), fs::read_dir(&usb).unwrap().count()), (1, 1), "half a document: {begun}");
+        fs::remove_dir_all(&made).unwrap();
+    }
+    // Somebody's folder of that name, with something in it, is not ours to begin.
+    fs::create_dir_all(&made).unwrap();
+    fs::write(made.join("letter"), "to somebody").unwrap();
+    expect(0, &home, &args);
+    assert_eq!((whole(&made), fs::read_dir(&made).unwrap().count(), fs::read_dir(&usb).unwrap().count()), (0, 1, 2));
+}
+
 async fn export_all(from: &Instance, to: &Path) -> Exported {
     let tally = Arc::new(Tally::default());
     let exported = export(&from.store, to, &ExportOptions::default(), from.clock.now(), tally.clone(), &never()).await;

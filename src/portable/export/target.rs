@@ -8,7 +8,7 @@ use super::ExportError;
 use crate::portable::document::{BACKUP_MANIFEST, BackupManifest, FORMAT, PREFIX};
 use crate::portable::folder::read_json;
 use crate::store::Store;
-use crate::store::dir::{Access, Dir, DirError};
+use crate::store::dir::{Access, Dir, DirError, part_of};
 
 /// So many folders are begun in one place in as many seconds, at most.
 const MAX_TRIES: i64 = 60;
@@ -23,7 +23,7 @@ pub(super) struct Target {
 
 impl Target {
     /// Finds the folder to go on with, or begins one. A new one has its first document at once, which names nothing yet: so a killed
-    /// export is found again.
+    /// export is found again. One that was killed before that left a folder with nothing in it: it is begun again.
     pub(super) fn open(
         output: &Path,
         store: &Store,
@@ -42,11 +42,15 @@ impl Target {
             return Self::hold(output_dir, document, true);
         }
         let called = output.canonicalize().ok().and_then(|path| path.file_name()?.to_str().map(str::to_owned));
-        if called.is_some_and(|name| name.starts_with(PREFIX)) && output_dir.names()?.is_empty() {
+        if called.is_some_and(|name| name.starts_with(PREFIX)) && never_begun(&output_dir)? {
             return Self::begin(output_dir, store, delta, now);
         }
-        if !new_folder && let Some((dir, document)) = newest(&output_dir, store, delta)? {
-            return Self::hold(dir, document, true);
+        if !new_folder {
+            match newest(&output_dir, store, delta)? {
+                Some((dir, Some(document))) => return Self::hold(dir, document, true),
+                Some((dir, None)) => return Self::begin(dir, store, delta, now),
+                None => {}
+            }
         }
         for second in 0..MAX_TRIES {
             let at = now.saturating_add(Span::new().seconds(second)).unwrap_or(now);
@@ -91,14 +95,24 @@ fn read(dir: &Dir) -> Result<BackupManifest, ExportError> {
     document.ok_or_else(|| ExportError::Damaged(dir.path().to_owned()))
 }
 
-/// The newest folder of this instance and of this kind. Others, and damaged ones, are left alone.
-fn newest(output: &Dir, store: &Store, delta: bool) -> Result<Option<(Dir, BackupManifest)>, DirError> {
+/// The newest folder of this instance and of this kind, with its document; if there is none, one that was made and never begun. Others,
+/// and damaged ones, are left alone.
+fn newest(output: &Dir, store: &Store, delta: bool) -> Result<Option<(Dir, Option<BackupManifest>)>, DirError> {
+    let mut unused = None;
     for name in output.names()?.into_iter().rev().filter(|name| name.starts_with(PREFIX)) {
         let Ok(dir) = output.enter(&name) else { continue };
         let ours = read(&dir).ok().filter(|found| found.delta == delta && store.keys.is_ours(&found.instance));
         if let Some(document) = ours {
-            return Ok(Some((dir, document)));
+            return Ok(Some((dir, Some(document))));
+        }
+        if unused.is_none() && never_begun(&dir)? {
+            unused = Some((dir, None));
         }
     }
-    Ok(None)
+    Ok(unused)
+}
+
+/// Whether a folder holds nothing at all, or nothing but the beginning of its first document.
+fn never_begun(dir: &Dir) -> Result<bool, DirError> {
+    Ok(dir.names()?.iter().all(|name| name == &part_of(BACKUP_MANIFEST)))
 }
