@@ -3,6 +3,10 @@
 //! Work reports into a [`Monitor`]; who shows it (a terminal, a test, later a page) is not its concern. Calls are
 //! cheap enough for every file, and come from many threads.
 
+mod relay; // in front of another one: counts, and may hold back
+
+pub use relay::{Heard, Relay};
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -3,11 +3,13 @@
 use anyhow::Context as _;
 use zeroize::Zeroizing;
 
-use crate::backup::check::{Databases, Depth, live, stored};
+use crate::backup::check::{Databases, Depth, stored};
 use crate::backup::open::OpenSnapshot;
 use crate::backup::select;
 use crate::domain::content::{Level, Report, Secrets};
 use crate::monitor::Counter;
+use crate::store::index::Cause;
+use crate::worker::runs::Recorder;
 
 use super::args::CheckArgs;
 use super::context::Context;
@@ -46,9 +48,9 @@ pub async fn run(args: CheckArgs, context: &Context) -> anyhow::Result<Outcome> 
                     args.collection
                 )
             })?;
-            let report =
-                tokio::task::spawn_blocking(move || live(&store, &settings, &preset, secrets, &*monitor, &cancel));
-            (report.await??, format!("{} as it is now", collection.name))
+            let recorder = Recorder { store: &store, cause: Cause::Command, clock: &*context.clock, cancel: &cancel };
+            let report = recorder.check(&collection, settings, preset, secrets, monitor).await?;
+            (report, format!("{} as it is now", collection.name))
         }
     };
     progress.finish();

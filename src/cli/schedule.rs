@@ -59,18 +59,24 @@ async fn change(
         (Work::Backup, &args.backup),
         (Work::Verify, &args.verify),
         (Work::VerifyData, &args.verify_data),
+        (Work::Check, &args.check),
         (Work::Prune, &args.prune),
         (Work::Drill, &args.drill),
     ];
     let is_planned = planned.iter().any(|(_, pattern)| pattern.is_some());
     ensure!(
         is_planned || (args.time_zone.is_none() && args.jitter.is_none()),
-        "--time-zone and --jitter belong to what is scheduled with them: give --backup, --verify, --verify-data or --prune, too"
+        "--time-zone and --jitter belong to what is scheduled with them: give --backup, --verify, --verify-data, --check, --prune or --drill, too"
     );
     let backed_up_here = collection.settings.is_some();
     ensure!(
         backed_up_here || args.backup.is_none(),
         "collection {:?} is backed up by another instance: its schedule is made there",
+        collection.name
+    );
+    ensure!(
+        backed_up_here || args.check.is_none(),
+        "collection {:?} has no folders here that could be checked: --drill checks what is in the newest snapshot",
         collection.name
     );
     zone(args.time_zone.as_deref())?;

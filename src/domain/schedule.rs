@@ -50,6 +50,8 @@ pub enum Work {
     Verify,
     /// Every stored byte, too.
     VerifyData,
+    /// The content of the folders as they are now is checked by the rules of the application.
+    Check,
     /// Snapshots that are not to be kept are removed.
     Prune,
     /// The newest snapshot is restored into a scratch folder, compared and checked.
@@ -58,7 +60,7 @@ pub enum Work {
 
 impl Work {
     /// All kinds.
-    pub const ALL: [Self; 5] = [Self::Backup, Self::Verify, Self::VerifyData, Self::Prune, Self::Drill];
+    pub const ALL: [Self; 6] = [Self::Backup, Self::Verify, Self::VerifyData, Self::Check, Self::Prune, Self::Drill];
 
     /// Its name.
     pub fn word(self) -> &'static str {
@@ -66,6 +68,7 @@ impl Work {
             Self::Backup => "backup",
             Self::Verify => "verify",
             Self::VerifyData => "verify-data",
+            Self::Check => "check",
             Self::Prune => "prune",
             Self::Drill => "drill",
         }

@@ -5,25 +5,26 @@
 //! whether every chunk that it leans on is here. What is new in it was read back when it was stored (R14).
 
 use std::sync::Arc;
-use std::sync::Mutex;
 
 use jiff::Timestamp;
 use rustix::process::{Pid, test_kill_process};
 use tokio_util::sync::CancellationToken;
 
 use super::axon::{self, AxonError};
+use crate::backup::check::{CheckError, live};
 use crate::backup::create::{CreateError, Created, Extras, create_with};
 use crate::backup::drill::{DrillError, DrillOptions, Drilled, drill};
 use crate::backup::prune::{self, PruneError, Pruned};
 use crate::backup::verify::{VerifyError, VerifyOptions, VerifyReport, verify};
 use crate::clock::Clock;
 use crate::domain::audit::{Ending, Event, Who};
-use crate::domain::content::Secrets;
+use crate::domain::content::{Report, Secrets};
 use crate::domain::id::ManifestId;
 use crate::domain::manifest::Capture;
+use crate::domain::preset::Preset;
 use crate::domain::schedule::Work;
-use crate::monitor::{Counter, Monitor, Problem, with_causes};
-use crate::store::index::{Cause, Collection, CollectionKind, Counts, Ended, RunResult};
+use crate::monitor::{Heard, Monitor, Relay, with_causes};
+use crate::store::index::{Cause, Collection, CollectionKind, CollectionSettings, Counts, Ended, RunResult};
 use crate::store::{IndexError, PresetsError, Store, StoreError, blocking};
 
 /// Why nothing came of it.
@@ -41,6 +42,9 @@ pub enum RunError {
     /// It could not be verified.
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// The content could not be checked.
+    #[error(transparent)]
+    Check(#[from] CheckError),
     /// A restore could not be tried.
     #[error(transparent)]
     Drill(#[from] DrillError),
@@ -93,7 +97,7 @@ impl Recorder<'_> {
         monitor: Arc<dyn Monitor>,
     ) -> Result<Option<Created>, RunError> {
         drop(self.store.lock_backup()?);
-        let monitor = Arc::new(Listening::new(monitor));
+        let monitor = Arc::new(Relay::new(monitor));
         let no = self.begin(collection, Work::Backup).await?;
         let made = self.made(collection, extras, Arc::clone(&monitor)).await;
         if let Err(error) = &made
@@ -126,7 +130,7 @@ impl Recorder<'_> {
         &self,
         collection: &Collection,
         extras: Extras,
-        monitor: Arc<Listening>,
+        monitor: Arc<Relay>,
     ) -> Result<Option<Created>, RunError> {
         let is_axon = collection.settings.as_ref().is_some_and(|settings| settings.kind == CollectionKind::Axon);
         let created = match is_axon {
@@ -164,7 +168,7 @@ impl Recorder<'_> {
         data: bool,
         monitor: Arc<dyn Monitor>,
     ) -> Result<VerifyReport, RunError> {
-        let monitor = Arc::new(Listening::new(monitor));
+        let monitor = Arc::new(Relay::new(monitor));
         let no = self.begin(collection, if data { Work::VerifyData } else { Work::Verify }).await?;
         let options = VerifyOptions { collections: vec![collection.id], data, ..VerifyOptions::default() };
         let verified = verify(self.store, &options, monitor.clone(), self.cancel).await.map_err(RunError::from);
@@ -186,7 +190,7 @@ impl Recorder<'_> {
     /// # Errors
     /// [`RunError`].
     pub async fn prune(&self, collection: &Collection, monitor: Arc<dyn Monitor>) -> Result<Pruned, RunError> {
-        let monitor = Listening::new(monitor);
+        let monitor = Relay::new(monitor);
         let no = self.begin(collection, Work::Prune).await?;
         let pruned = self.pruned(collection, &monitor).await;
         let mut ended = self.ended(&pruned, &monitor);
@@ -195,6 +199,59 @@ impl Recorder<'_> {
         }
         self.end(no, collection, Work::Prune, &ended).await?;
         pruned
+    }
+
+    /// Checks the content of the folders as they are now, by the rules of the collection's application; nothing if it has none here.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn check_folders(
+        &self,
+        collection: &Collection,
+        monitor: Arc<dyn Monitor>,
+    ) -> Result<Option<Report>, RunError> {
+        let Some(settings) = &collection.settings else { return Ok(None) };
+        let preset = self.preset(collection)?;
+        self.check(collection, settings.clone(), preset, Secrets::new(), monitor).await.map(Some)
+    }
+
+    /// Checks the content of folders by the rules of an application.
+    ///
+    /// # Errors
+    /// [`RunError`]. What is wrong is in the report.
+    pub async fn check(
+        &self,
+        collection: &Collection,
+        settings: CollectionSettings,
+        preset: Preset,
+        secrets: Secrets,
+        monitor: Arc<dyn Monitor>,
+    ) -> Result<Report, RunError> {
+        let monitor = Arc::new(Relay::new(monitor));
+        let no = self.begin(collection, Work::Check).await?;
+        let (store, listening, cancel) = (self.store.clone(), monitor.clone(), self.cancel.clone());
+        let checked = blocking(move || live(&store, &settings, &preset, secrets, &*listening, &cancel));
+        let checked = checked.await.map_err(RunError::from);
+        let mut ended = self.ended(&checked, &monitor);
+        if let Ok(report) = &checked {
+            ended.counts.files = report.files;
+            if report.errors > 0 {
+                let first = report.reasons(1).pop().unwrap_or_default();
+                ended.result = RunResult::Partly;
+                ended.message = Some(match report.errors {
+                    1 => first,
+                    n => format!("{n} errors in the folders; the first: {first}"),
+                });
+            }
+        }
+        self.end(no, collection, Work::Check, &ended).await?;
+        checked
+    }
+
+    /// The rules of a collection's application.
+    fn preset(&self, collection: &Collection) -> Result<Preset, RunError> {
+        let application = collection.settings.as_ref().and_then(|settings| settings.application.as_ref());
+        Ok(self.store.preset(application.map_or("generic", |application| application.preset.as_str()))?)
     }
 
     /// Tries a restore of the newest snapshot that can be read here; nothing if there is none yet.
@@ -207,9 +264,7 @@ impl Recorder<'_> {
         monitor: Arc<dyn Monitor>,
     ) -> Result<Option<Drilled>, RunError> {
         let Some(newest) = self.store.index.newest_readable(&collection.id).await? else { return Ok(None) };
-        let application = collection.settings.as_ref().and_then(|settings| settings.application.as_ref());
-        let preset = self.store.preset(application.map_or("generic", |application| application.preset.as_str()))?;
-        let settings = collection.settings.clone();
+        let (preset, settings) = (self.preset(collection)?, collection.settings.clone());
         let options = DrillOptions { scratch: None, preset, secrets: Secrets::new(), settings };
         self.drill(collection, &newest.id, options, monitor).await.map(Some)
     }
@@ -225,7 +280,7 @@ impl Recorder<'_> {
         options: DrillOptions,
         monitor: Arc<dyn Monitor>,
     ) -> Result<Drilled, RunError> {
-        let monitor = Arc::new(Listening::new(monitor));
+        let monitor = Arc::new(Relay::new(monitor));
         let no = self.begin(collection, Work::Drill).await?;
         let (store, listening, cancel, id) = (self.store.clone(), monitor.clone(), self.cancel.clone(), *snapshot);
         let drilled = blocking(move || drill(&store, &id, options, &*listening, &cancel)).await.map_err(RunError::from);
@@ -243,7 +298,7 @@ impl Recorder<'_> {
         drilled
     }
 
-    async fn pruned(&self, collection: &Collection, monitor: &Listening) -> Result<Pruned, RunError> {
+    async fn pruned(&self, collection: &Collection, monitor: &Relay) -> Result<Pruned, RunError> {
         let now = self.clock.now();
         let plan = prune::plan(self.store, std::slice::from_ref(collection), None, now).await?;
         Ok(prune::apply(self.store, &plan, prune::GRACE, now, monitor, self.cancel).await?)
@@ -276,14 +331,16 @@ impl Recorder<'_> {
         Ok(self.store.index.begin_run(&collection.id, work, self.cause, pid, now).await?)
     }
 
-    fn ended<T>(&self, came: &Result<T, RunError>, monitor: &Listening) -> Ended {
+    fn ended<T>(&self, came: &Result<T, RunError>, monitor: &Relay) -> Ended {
         let (result, message) = match came {
             Err(_) if self.cancel.is_cancelled() => (RunResult::Interrupted, Some("it was stopped".to_owned())),
             Err(error) => (RunResult::Failed, Some(with_causes(error))),
             Ok(_) => match monitor.heard() {
-                (0, _) => (RunResult::Done, None),
-                (1, first) => (RunResult::Partly, first),
-                (n, first) => (RunResult::Partly, first.map(|first| format!("{n} problems; the first: {first}"))),
+                Heard { problems: 0, .. } => (RunResult::Done, None),
+                Heard { problems: 1, first } => (RunResult::Partly, first),
+                Heard { problems: n, first } => {
+                    (RunResult::Partly, first.map(|first| format!("{n} problems; the first: {first}")))
+                }
             },
         };
         Ended { at: self.clock.now(), result, message, snapshot: None, counts: Counts::default() }
@@ -318,54 +375,4 @@ pub async fn close_dead(store: &Store, now: Timestamp, is_alive: impl Fn(u32) ->
 pub fn is_alive(pid: u32) -> bool {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     pid.is_some_and(|pid| test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
-}
-
-/// Passes everything on, and remembers what was wrong.
-struct Listening {
-    to: Arc<dyn Monitor>,
-    heard: Mutex<(u64, Option<String>)>,
-}
-
-impl Listening {
-    fn new(to: Arc<dyn Monitor>) -> Self {
-        Self { to, heard: Mutex::default() }
-    }
-
-    fn heard(&self) -> (u64, Option<String>) {
-        self.heard.lock().expect("no holder of this lock can panic").clone()
-    }
-}
-
-impl Monitor for Listening {
-    fn task(&self, name: &str, counter: Counter, total: Option<u64>) {
-        self.to.task(name, counter, total);
-    }
-
-    fn resume(&self, name: &str, counter: Counter, done: u64, total: u64) {
-        self.to.resume(name, counter, done, total);
-    }
-
-    fn add(&self, counter: Counter, n: u64) {
-        self.to.add(counter, n);
-    }
-
-    fn take_back(&self, counter: Counter, n: u64) {
-        self.to.take_back(counter, n);
-    }
-
-    fn notice(&self, text: &str) {
-        self.to.notice(text);
-    }
-
-    fn problem(&self, problem: Problem) {
-        {
-            let mut heard = self.heard.lock().expect("no holder of this lock can panic");
-            heard.0 += 1;
-            heard.1.get_or_insert_with(|| match problem.subject.is_empty() {
-                true => problem.message.clone(),
-                false => format!("{}: {}", problem.subject, problem.message),
-            });
-        }
-        self.to.problem(problem);
-    }
 }

@@ -40,7 +40,7 @@ impl Lane {
     fn has(self, work: Work) -> bool {
         match work {
             Work::Backup => self == Self::Backups,
-            Work::Verify | Work::VerifyData | Work::Prune | Work::Drill => self == Self::Care,
+            Work::Verify | Work::VerifyData | Work::Check | Work::Prune | Work::Drill => self == Self::Care,
         }
     }
 }
@@ -172,6 +172,7 @@ impl Scheduler {
             Work::Backup => recorder.back_up(collection, Extras::default(), monitor).await.map(drop),
             Work::Verify => recorder.verify(collection, false, monitor).await.map(drop),
             Work::VerifyData => recorder.verify(collection, true, monitor).await.map(drop),
+            Work::Check => recorder.check_folders(collection, monitor).await.map(drop),
             Work::Drill => recorder.drill_newest(collection, monitor).await.map(drop),
             Work::Prune => recorder.prune(collection, monitor).await.map(drop),
         };

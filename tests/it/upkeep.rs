@@ -142,6 +142,36 @@ async fn row_26_what_fails_is_on_record_as_failed_and_is_tried_again_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn row_19_what_is_wrong_in_the_folders_is_heard_of_without_being_asked_for() {
+    let place = Place::new(None).await;
+    let hourly = Scheduled {
+        work: Work::Check,
+        pattern: "@hourly".parse().unwrap(),
+        zone: Some("UTC".to_owned()),
+        jitter_s: 0,
+        since: at("2026-11-20T12:00:00Z"),
+    };
+    let upkeep = Upkeep { scheduled: vec![hourly], rpo_hours: None };
+    place.store.index.set_upkeep(&place.collection.id, &upkeep).await.unwrap();
+    let letter = place.dir.path().join("notes/a.json");
+    for (now, content, wrong) in [
+        ("2026-11-20T13:00:05Z", "{}", vec![]),
+        ("2026-11-20T14:00:05Z", "{\"dear", vec![AlertKind::Failed]),
+        ("2026-11-20T15:00:05Z", "{\"dear\": 1}", vec![]),
+    ] {
+        fs::write(&letter, content).unwrap();
+        place.clock.set(at(now));
+        let scheduler = Scheduler::new(place.store.clone(), place.clock.clone(), Arc::new(Tally::default()));
+        assert_eq!(scheduler.step(Lane::Care, &place.never).await.unwrap(), 1);
+        assert_eq!(place.wrong().await, wrong, "{content}");
+    }
+    let runs = place.runs().await;
+    let message = runs[1].ended.as_ref().unwrap().message.clone().unwrap();
+    assert!(message.starts_with("a.json:1: "), "{message}");
+    assert_eq!(runs[0].ended.as_ref().unwrap().counts.files, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_whose_process_was_killed_is_closed_and_made_again() {
     let place = Place::new(None).await;
     let mut child = std::process::Command::new("true").spawn().unwrap();

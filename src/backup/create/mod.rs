@@ -14,7 +14,6 @@
 
 mod bins;
 mod commit;
-mod counting; // problems are counted, and held back while it may be gone through again
 pub mod cut;
 mod dedup;
 mod error;
@@ -41,7 +40,7 @@ use crate::domain::manifest::{Capture, CaptureMode, Statistics};
 use crate::domain::metadata::node::Node;
 use crate::domain::metadata::path::TreePath;
 use crate::domain::preset::Preset;
-use crate::monitor::Monitor;
+use crate::monitor::{Monitor, Relay};
 use crate::source::{Document, LeftOut};
 use crate::store::index::{Collection, CollectionKind, CollectionSettings, Snapshot};
 use crate::store::{ChunkStoreError, Store};
@@ -50,7 +49,6 @@ use super::open::OpenSnapshot;
 use bins::SealError;
 use commit::Committer;
 pub use commit::SharedChunks;
-use counting::Holding;
 pub use error::CreateError;
 use hooks::Hooking;
 use pack::Packed;
@@ -213,12 +211,15 @@ async fn passes(
         secrets.extend(committer.kept().map(|chunk| (chunk.id, chunk.sealed.clone())));
         let sparse = store.index.sparse_chunks(&collection.id).await?;
         let lost = lost_chunks(store, collection, &secrets).await?;
-        let held = Arc::new(Holding::new(monitor.clone(), reviewer.is_some()));
+        let held = Arc::new(match reviewer {
+            Some(_) => Relay::holding_back(monitor.clone()),
+            None => Relay::new(monitor.clone()),
+        });
         let run = Run {
             store: store.clone(),
             collection: collection.clone(),
             settings: settings.clone(),
-            monitor: held.clone(),
+            monitor: Arc::clone(&held),
             cancel: cancel.clone(),
             runtime: tokio::runtime::Handle::current(),
             avoid: sparse.iter().copied().chain(lost).collect(),

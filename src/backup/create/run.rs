@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::bins::{self, Bins, SealerContext};
 use super::commit::{Committer, Gathered};
-use super::counting::CountingMonitor;
 use super::cut::Gear;
 use super::dedup::Fragments;
 use super::pack::Packer;
@@ -26,7 +25,7 @@ use crate::domain::metadata::entry::{Entry, FileEntry};
 use crate::domain::metadata::node::Node;
 use crate::domain::metadata::path::TreePath;
 use crate::domain::preset::Preset;
-use crate::monitor::{Counter, Monitor, Problem};
+use crate::monitor::{Counter, Monitor, Problem, Relay};
 use crate::source::{Document, Excludes, LeftOut, Root, WalkOptions, walk};
 use crate::store::index::{Collection, CollectionSettings};
 use crate::store::{Store, TreeReader, open_chunk_secret};
@@ -66,7 +65,7 @@ pub struct Run {
     /// How it is backed up.
     pub settings: CollectionSettings,
     /// Hears of progress.
-    pub monitor: Arc<dyn Monitor>,
+    pub monitor: Arc<Relay>,
     /// Stops it.
     pub cancel: CancellationToken,
     /// For committing a checkpoint from the packer's thread.
@@ -101,8 +100,8 @@ impl Run {
         let names = FragmentKey::new(derive("fragments"));
         let node_names = FragmentKey::new(derive("nodes"));
         let gear = Gear::new(u64::from_le_bytes(derive("cut").expose()[..8].try_into().expect("eight of 32 bytes")));
-        let counting = CountingMonitor::new(&*self.monitor);
-        self.monitor.task(&format!("backing up {}", self.collection.name), Counter::BytesDone, None);
+        let monitor = &*self.monitor;
+        monitor.task(&format!("backing up {}", self.collection.name), Counter::BytesDone, None);
 
         let cores = thread::available_parallelism().map_or(2, usize::from);
         let (batch_in, batch_out) = bounded(BATCHES_AHEAD);
@@ -110,15 +109,14 @@ impl Run {
         let (job_in, job_out) = bounded(cores);
         let (done_in, done_out) = unbounded();
         let failed = Mutex::new(None);
-        let reading =
-            ReaderContext { names: &names, gear: &gear, monitor: &counting, cancel: &self.cancel, failed: &failed };
+        let reading = ReaderContext { names: &names, gear: &gear, monitor, cancel: &self.cancel, failed: &failed };
         let sealing = SealerContext {
             collection: self.collection.id,
             level: self.settings.level,
             padding: self.settings.padding,
             master,
             chunks: &*self.store.chunks,
-            monitor: &counting,
+            monitor,
         };
 
         let gathered = thread::scope(|scope| {
@@ -129,18 +127,18 @@ impl Run {
                 scope.spawn(move || bins::run_sealer(sealing, &jobs, &done));
             }
             drop((batch_out, job_out, done_in));
-            let planner = scope.spawn(|| self.plan(earlier, documents, &counting, batch_in, order_in));
+            let planner = scope.spawn(|| self.plan(earlier, documents, monitor, batch_in, order_in));
             let packer = scope.spawn(|| {
                 let fragments = self.fragments(secrets)?;
                 let mut pages: Option<TreeReader<'_>> = None;
                 let resolve = Box::new(|file: &FileEntry| self.resolve_pages(earlier, &mut pages, file));
-                let mut packer = Packer::new(Bins::new(job_in, done_out), &node_names, fragments, resolve, &counting);
+                let mut packer = Packer::new(Bins::new(job_in, done_out), &node_names, fragments, resolve, monitor);
                 let mut checkpoint = |packer: &mut Packer<'_>| {
-                    let gathered = packer.gathered(counting.problems())?;
+                    let gathered = packer.gathered(monitor.heard().problems)?;
                     self.runtime.block_on(committer.commit(&gathered, true)).map(|_| ())
                 };
                 packer.run(&order_out, &mut checkpoint)?;
-                packer.gathered(counting.problems())
+                packer.gathered(monitor.heard().problems)
             });
             // An error in the packer is the cause; the planner then only finds that nobody listens.
             let packed = packer.join().map_err(|_| CreateError::Died)?;

@@ -22,13 +22,16 @@ pub struct ScheduleArgs {
     /// Verify every stored byte, too
     #[arg(long, value_name = "CRON", requires = "collection")]
     pub verify_data: Option<Pattern>,
+    /// Check the content of the folders as they are now, by the rules of the application
+    #[arg(long, value_name = "CRON", requires = "collection")]
+    pub check: Option<Pattern>,
     /// Remove snapshots that are not to be kept
     #[arg(long, value_name = "CRON", requires = "collection")]
     pub prune: Option<Pattern>,
     /// Try a restore of the newest snapshot
     #[arg(long, value_name = "CRON", requires = "collection")]
     pub drill: Option<Pattern>,
-    /// Do this by itself no longer: backup, verify, verify-data, prune, drill, or all
+    /// Do this by itself no longer: backup, verify, verify-data, check, prune, drill, or all
     #[arg(long, value_name = "WORK", requires = "collection", value_delimiter = ',')]
     pub off: Vec<Off>,
     /// The time zone of what is scheduled now, as Europe/Berlin [default: that of the system]
@@ -104,7 +107,7 @@ pub struct DrillArgs {
 pub struct RunsArgs {
     /// Of which collection [default: all]
     pub collection: Option<String>,
-    /// Of which kind: backup, verify, verify-data, prune
+    /// Of which kind: backup, verify, verify-data, check, prune, drill
     #[arg(long, value_name = "WORK")]
     pub work: Option<Work>,
     /// The newest so many
