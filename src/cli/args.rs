@@ -10,6 +10,7 @@ use crate::domain::retention::Tag;
 mod audit; // the audit log
 mod network; // other instances: serve, invite, clone, peer, sync, fetch
 mod portable; // export, import, have
+mod protect; // all of it at once
 mod schedule; // schedule, runs
 mod retention; // retention, prune, usage, snapshot
 mod standby; // mirror, standby
@@ -17,6 +18,7 @@ mod standby; // mirror, standby
 pub use audit::*;
 pub use network::*;
 pub use portable::*;
+pub use protect::*;
 pub use retention::*;
 pub use schedule::*;
 pub use standby::*;
@@ -25,7 +27,7 @@ pub use standby::*;
 #[derive(Debug, Parser)]
 #[command(name = "bulbil", version, about, propagate_version = true, disable_help_subcommand = true)]
 #[command(
-    after_help = "A first backup:\n  bulbil init --name alpha\n  bulbil collection add notes ~/notes\n  bulbil backup\n\n\
+    after_help = "All at once:\n  bulbil protect ~/notes\n\nStep by step:\n  bulbil init --name alpha\n  bulbil collection add notes ~/notes\n  bulbil backup\n\n\
 See it all work on throw-away data:\n  bulbil demo"
 )]
 pub struct Cli {
@@ -69,6 +71,11 @@ pub enum Command {
     /// Make a home: keys, index, and the recovery key, which is shown once
     #[command(after_help = "Example:\n  bulbil init --name alpha")]
     Init(InitArgs),
+    /// Have a folder backed up from now on: home, collection, schedule, first snapshot, tried restore; again: what is missing of it
+    #[command(
+        after_help = "Exit code 2: the snapshot, or its restore, is not as it should be.\n\nExample:\n  bulbil protect /srv/quilltap --webhook https://example.org/hook --service\n  bulbil protect ~/notes --backup '0 */6 * * *' --rpo 6h"
+    )]
+    Protect(ProtectArgs),
     /// Say what is backed up
     #[command(subcommand)]
     Collection(CollectionCommand),

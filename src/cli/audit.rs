@@ -58,6 +58,7 @@ pub fn about(command: &Command) -> Option<(&'static str, Vec<String>)> {
     let one = |name: &String| vec![name.clone()];
     let about = match command {
         Command::Init(args) => ("init", one(&args.name)),
+        Command::Protect(args) => ("protect", vec![path(&args.folder)]),
         Command::Collection(CollectionCommand::Add(args)) => ("collection add", one(&args.name)),
         Command::Collection(CollectionCommand::Set(args)) => ("collection set", one(&args.name)),
         Command::Backup(args) => ("backup", args.output.iter().map(|output| path(output)).collect()),

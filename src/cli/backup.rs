@@ -184,7 +184,8 @@ async fn wanted(store: &Store, names: &[String]) -> anyhow::Result<Vec<Collectio
     Ok(collections)
 }
 
-fn say(collection: &Collection, created: &Created, preset: Option<&Preset>, context: &Context) {
+/// Says what became of a backup.
+pub(super) fn say(collection: &Collection, created: &Created, preset: Option<&Preset>, context: &Context) {
     let s = &created.statistics;
     let what = if created.partial { "interrupted, partial snapshot" } else { "snapshot" };
     context.output.line(format!("{}@{}  {what} {}", collection.name, created.sequence, created.id.short()));

@@ -20,7 +20,7 @@ use crate::store::index::Peer;
 use crate::store::{CreateOptions, Store, StoreError};
 
 use super::args::CloneArgs;
-use super::context::Context;
+use super::context::{Context, host_name};
 use super::output::{Outcome, bytes, count};
 use super::quote::Offer;
 use super::remote::{callee, caller, confirm, consent, granted_in_words, narrowed, words};
@@ -181,7 +181,7 @@ async fn open_or_make(
             consent(context, config, &invite.address, args.yes)?;
             let passphrase = context.passphrase_from_file()?;
             let protected = passphrase.is_some();
-            let name = args.name.clone().unwrap_or_else(host_name);
+            let name = args.name.clone().unwrap_or_else(|| host_name("clone"));
             let (store, recovery) = Store::create(&context.home, CreateOptions { name, passphrase }).await?;
             init::show(&store, &recovery, protected, context);
             context.output.line("");
@@ -204,15 +204,6 @@ fn in_time(invite: &Invite, context: &Context) -> anyhow::Result<()> {
 async fn is_joined(store: &Store, invite: &Invite) -> anyhow::Result<bool> {
     let peer = store.index.peer(&invite.instance).await?;
     Ok(peer.is_some_and(|peer| matches!(peer.trust, Trust::Trusted(_)) && peer.address.is_some()))
-}
-
-/// What this machine calls itself, as far as it can be shown.
-fn host_name() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let plain: String =
-        name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
-    let plain: String = plain.trim_start_matches(['-', '.']).chars().take(64).collect();
-    if is_plain_name(&plain) { plain } else { "clone".to_owned() }
 }
 
 /// Redeems the invite and keeps the peer. One that was joined before stays joined, whatever has become of the invite.

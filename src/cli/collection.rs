@@ -25,13 +25,18 @@ use super::remote::leader;
 pub async fn run(command: CollectionCommand, context: &Context) -> anyhow::Result<Outcome> {
     let store = context.store().await?;
     match command {
-        CollectionCommand::Add(args) => add(args, &store, context).await,
+        CollectionCommand::Add(args) => {
+            let collection = add(args, &store, context).await?;
+            context.output.document("collection add", document(&collection), &[]);
+            Ok(Outcome::Done)
+        }
         CollectionCommand::List => list(&store, context).await,
         CollectionCommand::Set(args) => set(args, &store, context).await,
     }
 }
 
-async fn add(args: CollectionAddArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
+/// Adds one, and says what was found of it.
+pub(super) async fn add(args: CollectionAddArgs, store: &Store, context: &Context) -> anyhow::Result<Collection> {
     anyhow::ensure!(
         is_plain_name(&args.name),
         "{:?} is no name for a collection: use 1 to 64 letters, digits, '-', '_' and '.'",
@@ -64,8 +69,7 @@ async fn add(args: CollectionAddArgs, store: &Store, context: &Context) -> anyho
     if let Some(preset) = &preset {
         preset::say_parts(preset, &collection, context);
     }
-    context.output.document("collection add", document(&collection), &[]);
-    Ok(Outcome::Done)
+    Ok(collection)
 }
 
 /// Absolute paths with unique names in the tree.

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
+use crate::domain::peer::is_plain_name;
 use crate::replicate::succession::renew_appointments;
 use crate::store::{Passphrase, Store};
 
@@ -208,4 +209,13 @@ pub fn ask(prompt: &str) -> anyhow::Result<Passphrase> {
     let typed = line.trim_end_matches(['\r', '\n']);
     anyhow::ensure!(!typed.is_empty(), "no passphrase was typed");
     Ok(Passphrase::new(typed.as_bytes().to_vec()))
+}
+
+/// What this machine calls itself, as far as it can be the name of an instance; `otherwise`, if it cannot.
+pub fn host_name(otherwise: &str) -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let plain: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
+    let plain: String = plain.trim_start_matches(['-', '.']).chars().take(64).collect();
+    if is_plain_name(&plain) { plain } else { otherwise.to_owned() }
 }

@@ -47,7 +47,8 @@ pub async fn run(args: DrillArgs, context: &Context) -> anyhow::Result<Outcome> 
     Ok(context.output.outcome(&problems))
 }
 
-fn say(name: &str, drilled: &Drilled, context: &Context) {
+/// Says what became of a drill.
+pub(super) fn say(name: &str, drilled: &Drilled, context: &Context) {
     let out = &context.output;
     let seconds = |seconds: f64| took(std::time::Duration::from_secs_f64(seconds));
     out.line(format!(

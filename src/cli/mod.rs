@@ -34,6 +34,7 @@ mod peer;
 mod preset; // what is known of applications
 mod promote;
 mod progress; // the bar on a terminal
+mod protect; // all of it at once
 mod prove;
 mod prune;
 mod quote; // what a fetch will bring
@@ -103,6 +104,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
     match command {
         Command::Init(args) => init::run(args, context).await,
         Command::Collection(command) => collection::run(command, context).await,
+        Command::Protect(args) => protect::run(args, context).await,
         Command::Preset(command) => preset::run(command, context).await,
         Command::Check(args) => check::run(args, context).await,
         Command::Backup(args) => backup::run(args, context).await,

@@ -29,15 +29,7 @@ pub async fn run(args: ScheduleArgs, context: &Context) -> anyhow::Result<Outcom
     let out = &context.output;
     let mut documents = Vec::new();
     for collection in &collections {
-        let lines = lines(&store, collection, now).await?;
-        match lines.is_empty() {
-            true => out.line(format!("{}: nothing is scheduled", collection.name)),
-            false => out.line(format!("{}:", collection.name)),
-        }
-        lines.iter().for_each(|line| out.line(format!("  {line}")));
-        if let Some(contradiction) = collection.upkeep.contradiction(now) {
-            out.warning(format!("{}: {contradiction}", collection.name));
-        }
+        show(&store, collection, context).await?;
         documents.push(document(&store, collection, now).await?);
     }
     if collections.iter().any(|collection| !collection.upkeep.scheduled.is_empty()) && store.running_server().is_none()
@@ -46,6 +38,21 @@ pub async fn run(args: ScheduleArgs, context: &Context) -> anyhow::Result<Outcom
     }
     out.document("schedule", documents, &[]);
     Ok(Outcome::Done)
+}
+
+/// Shows what is scheduled for a collection.
+pub(super) async fn show(store: &Store, collection: &Collection, context: &Context) -> anyhow::Result<()> {
+    let (out, now) = (&context.output, context.clock.now());
+    let lines = lines(store, collection, now).await?;
+    match lines.is_empty() {
+        true => out.line(format!("{}: nothing is scheduled", collection.name)),
+        false => out.line(format!("{}:", collection.name)),
+    }
+    lines.iter().for_each(|line| out.line(format!("  {line}")));
+    if let Some(contradiction) = collection.upkeep.contradiction(now) {
+        out.warning(format!("{}: {contradiction}", collection.name));
+    }
+    Ok(())
 }
 
 async fn change(

@@ -71,7 +71,8 @@ impl std::str::FromStr for Off {
     }
 }
 
-fn parse_rpo(text: &str) -> Result<Rpo, String> {
+/// Hours, at least one, or none.
+pub(super) fn parse_rpo(text: &str) -> Result<Rpo, String> {
     if text == "none" {
         return Ok(Rpo::None);
     }
