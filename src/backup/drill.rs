@@ -5,6 +5,7 @@
 
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -130,7 +131,10 @@ pub fn drill(
 ) -> Result<Drilled, DrillError> {
     let open = OpenSnapshot::open(store, snapshot)?;
     let DrillOptions { scratch, preset, secrets, settings } = options;
-    let scratch = Scratch::make(&scratch.unwrap_or_else(|| store.home.root().join(FOLDER)))?;
+    let scratch = match scratch {
+        Some(folder) => Scratch::make(&folder, false)?,
+        None => Scratch::make(&store.home.root().join(FOLDER), true)?,
+    };
     scratch.has_room(open.private.statistics.bytes)?;
 
     let everything = RestoreOptions { paths: Vec::new(), overwrite: Overwrite::Never, delete: false, dry_run: false };
@@ -138,6 +142,7 @@ pub fn drill(
     let restored = restore(&store.chunks, &open, &scratch.content, &everything, monitor, cancel)?;
     let restore_seconds = at.elapsed().as_secs_f64();
 
+    open_up(&scratch.content);
     let at = Instant::now();
     let stripped = open.has_one_folder(&mut open.tree(&*store.chunks))?;
     let compared = compare(store, &open, &scratch.content, stripped, monitor, cancel)?;
@@ -249,6 +254,7 @@ fn hash(path: &Path, buffer: &mut [u8], monitor: &dyn Monitor) -> std::io::Resul
 /// A folder that goes with this value.
 struct Scratch {
     folder: PathBuf,
+    ours: bool,
     private: PathBuf,
     content: PathBuf,
     removed: bool,
@@ -257,17 +263,22 @@ struct Scratch {
 
 impl Scratch {
     /// Makes it, and removes what an earlier drill left there.
-    fn make(folder: &Path) -> Result<Self, DrillError> {
+    /// `ours`: the folder itself goes, too.
+    fn make(folder: &Path, ours: bool) -> Result<Self, DrillError> {
         let fail = |cause| DrillError::Scratch { path: folder.to_owned(), cause };
         std::fs::create_dir_all(folder).map_err(fail)?;
-        let lock = std::fs::File::create(folder.join(LOCK)).map_err(fail)?;
+        // A link there leads to something that is not ours.
+        let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+        let mut options = std::fs::File::options();
+        options.write(true).create(true).truncate(false).custom_flags(flags).mode(0o600);
+        let lock = options.open(folder.join(LOCK)).map_err(fail)?;
         if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
             return Err(DrillError::Busy(folder.to_owned()));
         }
         // What is restored gets the modes that it had: others are kept out one folder above.
         let private = folder.join(CONTENT);
         let content = private.join("restored");
-        let scratch = Self { folder: folder.to_owned(), private, content, removed: false, _lock: lock };
+        let scratch = Self { folder: folder.to_owned(), ours, private, content, removed: false, _lock: lock };
         scratch.clear()?;
         // What comes is as private as the home.
         std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
@@ -296,9 +307,15 @@ impl Scratch {
     fn remove(mut self) -> Result<(), DrillError> {
         self.removed = true;
         self.clear()?;
-        let _ = std::fs::remove_file(self.folder.join(LOCK));
-        let _ = std::fs::remove_dir(&self.folder);
+        self.tidy();
         Ok(())
+    }
+
+    fn tidy(&self) {
+        let _ = std::fs::remove_file(self.folder.join(LOCK));
+        if self.ours {
+            let _ = std::fs::remove_dir(&self.folder);
+        }
     }
 }
 
@@ -308,13 +325,12 @@ impl Drop for Scratch {
             if let Err(error) = self.clear() {
                 tracing::error!(%error, "what a drill restored is still there");
             }
-            let _ = std::fs::remove_file(self.folder.join(LOCK));
-            let _ = std::fs::remove_dir(&self.folder);
+            self.tidy();
         }
     }
 }
 
-/// Folders that their owner may not write can be removed by root alone: they were restored with the modes that they had.
+/// What was restored with the modes that it had may be closed to its owner: it is opened up, to be read and to be removed.
 fn open_up(folder: &Path) {
     use std::os::unix::fs::PermissionsExt;
     let Ok(found) = std::fs::symlink_metadata(folder) else { return };
@@ -326,10 +342,15 @@ fn open_up(folder: &Path) {
         let _ = std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode | 0o700));
     }
     let Ok(entries) = std::fs::read_dir(folder) else { return };
-    entries
-        .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .for_each(|entry| open_up(&entry.path()));
+    for entry in entries.flatten() {
+        let Ok(found) = entry.metadata() else { continue };
+        let mode = found.permissions().mode();
+        if found.is_dir() {
+            open_up(&entry.path());
+        } else if found.is_file() && mode & 0o400 == 0 {
+            let _ = std::fs::set_permissions(entry.path(), std::fs::Permissions::from_mode(mode | 0o400));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -341,13 +362,18 @@ mod tests {
     #[test]
     fn nobody_else_reads_what_a_drill_restores_whatever_modes_it_has() {
         let dir = tempfile::tempdir().unwrap();
-        let scratch = Scratch::make(dir.path()).unwrap();
+        let scratch = Scratch::make(dir.path(), false).unwrap();
         std::fs::create_dir(&scratch.content).unwrap();
         std::fs::set_permissions(&scratch.content, std::fs::Permissions::from_mode(0o777)).unwrap();
         let above = scratch.content.parent().unwrap().to_owned();
         assert_eq!(std::fs::metadata(&above).unwrap().permissions().mode() & 0o777, 0o700);
-        assert!(matches!(Scratch::make(dir.path()), Err(DrillError::Busy(_))));
+        assert!(matches!(Scratch::make(dir.path(), false), Err(DrillError::Busy(_))));
         drop(scratch);
-        assert!(!above.exists());
+        assert!(!above.exists() && dir.path().exists(), "a folder that somebody named stays");
+        let (theirs, content) = (dir.path().join("theirs"), "theirs");
+        std::fs::write(&theirs, content).unwrap();
+        std::os::unix::fs::symlink(&theirs, dir.path().join(LOCK)).unwrap();
+        assert!(matches!(Scratch::make(dir.path(), false), Err(DrillError::Scratch { .. })));
+        assert_eq!(std::fs::read_to_string(&theirs).unwrap(), content, "what a link leads to is not ours");
     }
 }

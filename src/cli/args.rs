@@ -332,13 +332,13 @@ pub struct CollectionSetArgs {
     #[arg(long, value_name = "NAME")]
     pub preset: Option<String>,
     /// A command to run before each backup, instead of the preset's; if it fails, there is no backup
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub hook_before: Option<String>,
     /// A command to run after each backup, also if it failed
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub hook_after: Option<String>,
     /// How long each may take [default: 600]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub hook_timeout: Option<u64>,
     /// Run nothing before and after backups
     #[arg(long, conflicts_with_all = ["hook_before", "hook_after", "hook_timeout"])]

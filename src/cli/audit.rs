@@ -72,11 +72,11 @@ pub fn about(command: &Command) -> Option<(&'static str, Vec<String>)> {
         Command::Import(args) => ("import", args.collections.iter().cloned().chain([path(&args.dir)]).collect()),
         Command::Drill(args) => ("drill", vec![args.collection.clone()]),
         Command::Prune(args) if !args.dry_run => ("prune", args.collections.clone()),
-        Command::Retention(args) if args.collection.is_some() => {
-            ("retention", args.collection.iter().cloned().collect())
-        }
-        Command::Schedule(args) if args.collection.is_some() => ("schedule", args.collection.iter().cloned().collect()),
-        Command::Snapshot(_) => ("snapshot", Vec::new()),
+        // What they changed, if anything, they note themselves.
+        Command::Retention(args) if args.changes() => ("retention", Vec::new()),
+        Command::Schedule(args) if args.changes() => ("schedule", Vec::new()),
+        Command::Snapshot(command) => (command.word(), Vec::new()),
+        Command::Mirror(args) if args.off || args.all || !args.collections.is_empty() => ("mirror", one(&args.peer)),
         Command::Scrub(args) if args.accept_loss => ("scrub --accept-loss", Vec::new()),
         Command::Rebuild(_) => ("rebuild", Vec::new()),
         Command::Invite(_) => ("invite", Vec::new()),
@@ -148,8 +148,8 @@ pub async fn note(about: Option<(&'static str, Vec<String>)>, result: &anyhow::R
 }
 
 /// Records that something begins which goes on for long.
-pub async fn begun(what: &'static str, context: &Context) {
-    write(what, Vec::new(), Ending::Begun, None, context).await;
+pub async fn begun(what: &'static str, subjects: Vec<String>, context: &Context) {
+    write(what, subjects, Ending::Begun, None, context).await;
 }
 
 /// A key that a person gave.

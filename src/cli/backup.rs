@@ -48,9 +48,11 @@ fn options(args: &BackupArgs, collections: &[Collection], now: Timestamp) -> any
     let mut commands = Vec::new();
     if let (Some(command), Some(name)) = (&args.from_command, &args.name) {
         let [collection] = collections else { bail!("name one collection to put the command's output into") };
-        let path = TreePath::new(name.clone().into_bytes()).ok().filter(|path| path.parent().is_none());
-        let path =
-            path.with_context(|| format!("{name:?} is no name for a file: it has to be one name, without '/'"))?;
+        let plain = !name.chars().any(char::is_control);
+        let path = TreePath::new(name.clone().into_bytes()).ok().filter(|path| plain && path.parent().is_none());
+        let path = path.with_context(|| {
+            format!("{name:?} is no name for a file: it has to be one name, without '/' and control characters")
+        })?;
         let mut roots = collection.settings.iter().flat_map(|settings| &settings.roots);
         if roots.any(|root| root.name == *name) {
             bail!("the collection has a folder {name:?} already: call the command's output something else");

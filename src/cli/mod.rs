@@ -93,7 +93,7 @@ pub fn main() -> ExitCode {
 async fn recorded(command: Command, context: &Context) -> anyhow::Result<Outcome> {
     let about = audit::about(&command);
     if matches!(command, Command::Serve(_)) {
-        audit::begun("serve", context).await;
+        audit::begun("serve", Vec::new(), context).await;
     }
     let result = run(command, context).await;
     audit::note(about, &result, context).await;

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use serde_json::json;
 
 use crate::domain::preset::Preset;
+use crate::source::Excludes;
 use crate::source::parts::{exists, parts};
 use crate::store::Store;
 use crate::store::index::Collection;
@@ -54,6 +55,7 @@ pub fn choose(store: &Store, name: &str, folders: &[PathBuf]) -> anyhow::Result<
     if let Some(other) = other {
         preset = store.preset(&other.preset)?;
     }
+    Excludes::new(&preset.patterns()).with_context(|| format!("the preset {:?} has a wrong value", preset.name))?;
     if preset.parts.is_empty() {
         return Ok(preset);
     }

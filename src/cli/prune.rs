@@ -43,6 +43,12 @@ pub async fn run(args: PruneArgs, context: &Context) -> anyhow::Result<Outcome> 
         false => {
             let (progress, cancel) = (context.progress(), context.cancellation());
             let grace = SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX);
+            // What a kill interrupts stands in the audit log, too.
+            let going = going(&plan);
+            if !going.is_empty() {
+                super::audit::begun("prune", going.clone(), context).await;
+            }
+            going.into_iter().for_each(|text| context.note(text));
             let pruned = apply(&store, &plan, grace, now, &*progress, &cancel).await?;
             progress.finish();
             if pruned.snapshots > 0 {
@@ -59,6 +65,16 @@ pub async fn run(args: PruneArgs, context: &Context) -> anyhow::Result<Outcome> 
         }
         _ => Outcome::Done,
     })
+}
+
+/// What goes, by collection: `notes@1, 2, 5`.
+fn going(plan: &PrunePlan) -> Vec<String> {
+    let of = |collection: &CollectionPlan| {
+        let gone = collection.snapshots.iter().filter(|snapshot| snapshot.goes());
+        let numbers: Vec<String> = gone.map(|snapshot| snapshot.sequence.to_string()).collect();
+        (!numbers.is_empty()).then(|| format!("{}@{}", collection.name, numbers.join(", ")))
+    };
+    plan.collections.iter().filter_map(of).collect()
 }
 
 /// The collections that are named, or all.

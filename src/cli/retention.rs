@@ -30,6 +30,9 @@ pub async fn run(args: RetentionArgs, context: &Context) -> anyhow::Result<Outco
     for collection in collections {
         let collection = change(&store, collection, &args, policy.as_ref()).await?;
         let kept = collection.kept(&store.keys.instance());
+        if args.changes() {
+            context.note(format!("{}: {}", collection.name, in_words(&kept)));
+        }
         context.output.line(format!("{}: {}", collection.name, in_words(&kept)));
         documents.push(document(&collection, &kept));
     }

@@ -93,10 +93,15 @@ async fn change(
     }
     for (work, pattern) in planned {
         let Some(pattern) = pattern else { continue };
-        upkeep.scheduled.retain(|one| one.work != work);
         let jitter_s = args.jitter.map_or(0, |jitter| u32::try_from(jitter.as_secs()).unwrap_or(u32::MAX));
         let zone = args.time_zone.clone();
-        upkeep.scheduled.push(Scheduled { work, pattern: pattern.clone(), zone, jitter_s, since: now });
+        let new = Scheduled { work, pattern: pattern.clone(), zone, jitter_s, since: now };
+        // What is said again changes nothing: a time that was missed is not forgotten.
+        if upkeep.scheduled.iter().any(|one| Scheduled { since: now, ..one.clone() } == new) {
+            continue;
+        }
+        upkeep.scheduled.retain(|one| one.work != work);
+        upkeep.scheduled.push(new);
     }
     upkeep.scheduled.sort_by_key(|one| one.work);
     match args.rpo {
@@ -104,7 +109,10 @@ async fn change(
         Some(Rpo::Hours(hours)) => upkeep.rpo_hours = Some(hours),
         None => {}
     }
+    context.note(collection.name.clone());
     if upkeep != collection.upkeep {
+        let planned = upkeep.scheduled.iter().map(|one| format!("{} {}", one.work, one.pattern));
+        planned.chain(upkeep.rpo_hours.map(|hours| format!("rpo {hours} h"))).for_each(|text| context.note(text));
         store.index.set_upkeep(&collection.id, &upkeep).await?;
         context.output.remark(format!("changed collection {}", collection.name));
         collection.upkeep = upkeep;
@@ -146,7 +154,7 @@ async fn lines(store: &Store, collection: &Collection, now: Timestamp) -> anyhow
         lines.push(format!("{:12} {} ({zone}){jitter}; next {next}", one.work.word(), one.pattern));
     }
     if let Some(hours) = collection.upkeep.rpo_hours {
-        let good = match store.index.last_good(&collection.id).await? {
+        let good = match store.index.last_good(&collection.id, now).await? {
             Some((_, at)) => format!("it is from {}", age(now.duration_since(at).as_secs())),
             None => "there is none".to_owned(),
         };
@@ -163,7 +171,7 @@ async fn document(store: &Store, collection: &Collection, now: Timestamp) -> any
             "next_at": next(store, collection, one, now).await?,
         }));
     }
-    let good = store.index.last_good(&collection.id).await?;
+    let good = store.index.last_good(&collection.id, now).await?;
     Ok(json!({
         "collection": collection.name, "id": collection.id, "scheduled": scheduled, "rpo_hours": collection.upkeep.rpo_hours,
         "last_verified": good.map(|(id, at)| json!({ "id": id, "created_at": at })),

@@ -28,7 +28,11 @@ pub async fn run(command: SnapshotCommand, context: &Context) -> anyhow::Result<
     let snapshot = select::snapshot(&store, &text).await?;
     let mark = store.index.mark(&snapshot.id, change).await?;
     let name = name(&store, &snapshot).await?;
+    context.note(format!("{name} {}", snapshot.id.short()));
     let words = in_words(&mark);
+    if !words.is_empty() {
+        context.note(words.clone());
+    }
     context.output.line(format!("{name}: {}", if words.is_empty() { "no pin, no tags" } else { &words }));
     let mut document = document(&mark);
     document["snapshot"] = json!(name);

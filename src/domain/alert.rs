@@ -17,6 +17,8 @@ pub enum AlertKind {
     DrillFailed,
     /// A snapshot lacks much that the one before it has.
     Shrunk,
+    /// Something else is known against the newest snapshot: it does not fit together, lacks what could not be read, or did not come back.
+    Suspect,
     /// Chunks or manifests are lost or damaged.
     Corrupt,
     /// The disk of chunks or manifests is not there.
@@ -29,11 +31,12 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Late,
         Self::Failed,
         Self::DrillFailed,
         Self::Shrunk,
+        Self::Suspect,
         Self::Corrupt,
         Self::Away,
         Self::SilentPeer,
@@ -47,6 +50,7 @@ impl AlertKind {
             Self::Failed => "failed",
             Self::DrillFailed => "drill-failed",
             Self::Shrunk => "shrunk",
+            Self::Suspect => "suspect",
             Self::Corrupt => "corrupt",
             Self::Away => "away",
             Self::SilentPeer => "silent-peer",

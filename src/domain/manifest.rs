@@ -121,12 +121,26 @@ pub struct Capture {
     /// What is much less than in the snapshot that it was compared with, one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shrunk: Vec<String>,
+    /// What could not be read, or not as it stood at one moment, one sentence each, the first few.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<String>,
 }
+
+/// How a suspicion begins that much is missing which the snapshot before has.
+pub const SHRANK: &str = "it shrank: ";
 
 impl Capture {
     /// Whether nothing is wrong with it.
     pub fn is_sound(&self) -> bool {
-        self.inconsistent.is_empty() && self.shrunk.is_empty()
+        self.suspicion().is_none()
+    }
+
+    /// Why the snapshot may lack something that the one before has: what it is flagged with.
+    pub fn suspicion(&self) -> Option<String> {
+        let shrunk = self.shrunk.first().map(|what| format!("{SHRANK}{what}"));
+        let inconsistent = || self.inconsistent.first().map(|what| format!("it is inconsistent: {what}"));
+        let unread = || self.unread.first().map(|what| format!("not everything of it could be read: {what}"));
+        shrunk.or_else(inconsistent).or_else(unread)
     }
 }
 

@@ -5,8 +5,9 @@
 //! the newest, what a rule holds would move on each day, and nothing would ever grow old enough for the next one. Time that passes
 //! without a backup removes nothing.
 //!
-//! Whatever a policy says, these stay: the newest whole snapshot, the newest one that was verified, what is pinned, a flagged one
-//! and the one before it until somebody takes the flag away, and what stands beside the line.
+//! Whatever a policy says, these stay: the newest whole snapshot, the newest one that was verified and is not flagged, what is pinned,
+//! a flagged one and the one before it until somebody takes the flag away (of several in a row the first and the last one), and what
+//! stands beside the line.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -140,7 +141,7 @@ pub struct Candidate {
     pub verified_at: Option<Timestamp>,
     /// Somebody wants it to stay.
     pub pinned: bool,
-    /// It lacks suspiciously much of what the one before had.
+    /// Something is known against it: it lacks much of what the one before had, does not fit together, or does not come back.
     pub flagged: bool,
     /// A former leader of the collection made it.
     pub beside: bool,
@@ -200,6 +201,8 @@ pub enum Reason {
     },
     /// It is not older than what is kept whole.
     Within,
+    /// By the clock it comes from the future: it was ahead then, or is behind now.
+    Future,
     /// It has a tag that is kept.
     Tagged {
         /// Which one.
@@ -225,6 +228,7 @@ impl std::fmt::Display for Reason {
             Reason::Monthly { bucket } => write!(f, "month {bucket}"),
             Reason::Yearly { bucket } => write!(f, "year {bucket}"),
             Reason::Within => f.write_str("recent"),
+            Reason::Future => f.write_str("from the future, as this clock has it"),
             Reason::Tagged { tag } => write!(f, "tag {tag}"),
         }
     }
@@ -238,6 +242,9 @@ pub enum Verdict {
     /// It goes.
     Remove,
 }
+
+/// Clocks of peers may differ by so much.
+const AHEAD: SignedDuration = SignedDuration::from_hours(1);
 
 /// How many buckets, which one a moment falls into, and what to say of it.
 type Rule = (u32, fn(&Zoned) -> String, fn(String) -> Reason);
@@ -257,7 +264,12 @@ pub fn decide(snapshots: &[Candidate], policy: Option<&Policy>, zone: &TimeZone,
     for at in line.iter().take(policy.keep_last as usize) {
         reasons[*at].insert(Reason::Last);
     }
-    let newest = line.iter().map(|at| snapshots[*at].made_at).filter(|at| *at <= now).max().unwrap_or(now);
+    // What a wrong clock put into the future holds no place of those that are of today; and if it is today's clock that is wrong, nothing goes.
+    let is_ahead = |at: &usize| snapshots[*at].made_at > now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX);
+    for at in line.extract_if(.., |at| is_ahead(at)) {
+        reasons[at].insert(Reason::Future);
+    }
+    let newest = line.iter().map(|at| snapshots[*at].made_at).max().unwrap_or(now);
     let within = SignedDuration::from_hours(policy.within_hours.into());
     let from = newest.saturating_sub(within).unwrap_or(Timestamp::MIN);
     for at in &line {
@@ -309,7 +321,7 @@ fn always(snapshots: &[Candidate], reasons: &mut [BTreeSet<Reason>]) {
     if let Some(at) = whole.or_else(|| newest(&|_| true)) {
         reasons[at].insert(Reason::Newest);
     }
-    if let Some(at) = newest(&|snapshot| snapshot.extent == Extent::Whole && snapshot.verified_at.is_some()) {
+    if let Some(at) = newest(&|snapshot| is_good(snapshot) && snapshot.verified_at.is_some()) {
         reasons[at].insert(Reason::LastVerified);
     }
     let last_whole = whole.map_or(0, |at| snapshots[at].sequence);
@@ -325,7 +337,9 @@ fn always(snapshots: &[Candidate], reasons: &mut [BTreeSet<Reason>]) {
         }
         if snapshot.flagged {
             // With it the suspicion would be forgotten, and the one before would go next.
-            reasons[at].insert(Reason::Flagged);
+            if !is_amid_flagged(snapshots, snapshot) {
+                reasons[at].insert(Reason::Flagged);
+            }
             let earlier = |other: &Candidate| !other.flagged && other.sequence < snapshot.sequence;
             let whole = newest(&|other| earlier(other) && other.extent == Extent::Whole);
             if let Some(before) = whole.or_else(|| newest(&earlier)) {
@@ -333,6 +347,19 @@ fn always(snapshots: &[Candidate], reasons: &mut [BTreeSet<Reason>]) {
             }
         }
     }
+}
+
+/// Whether it is all there, and nothing is known against it.
+fn is_good(snapshot: &Candidate) -> bool {
+    snapshot.extent == Extent::Whole && !snapshot.flagged
+}
+
+/// Whether both neighbours of it in the line are flagged, too: what is wrong for months does not fill the disk.
+fn is_amid_flagged(snapshots: &[Candidate], of: &Candidate) -> bool {
+    let others = || snapshots.iter().filter(|other| is_in_line(other));
+    let before = others().filter(|other| other.sequence < of.sequence).max_by_key(|other| other.sequence);
+    let after = others().filter(|other| other.sequence > of.sequence).min_by_key(|other| other.sequence);
+    is_in_line(of) && before.is_some_and(|before| before.flagged) && after.is_some_and(|after| after.flagged)
 }
 
 /// Whether a policy's rules are about it.

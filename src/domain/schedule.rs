@@ -186,7 +186,7 @@ impl Scheduled {
     /// The newest slot that is due at a moment and that `last`, the newest slot that was dealt with, is older than; with it how many
     /// slots were missed before it. However many there are, one run makes up for them.
     pub fn due(&self, last: Option<Timestamp>, now: Timestamp, seed: &[u8], zone: &TimeZone) -> Option<Due> {
-        let after = last.map_or(self.since, |last| last.max(self.since));
+        let after = self.after(last, now);
         let mut slot = self.pattern.last(now, zone)?;
         if slot.saturating_add(self.jitter(slot, seed)).unwrap_or(Timestamp::MAX) > now {
             // Its time has not come, but that of the one before may have been missed.
@@ -199,9 +199,16 @@ impl Scheduled {
         })
     }
 
+    /// The moment up to which everything was dealt with. Moments that have not come are of a clock that was ahead: they settle nothing.
+    pub fn after(&self, last: Option<Timestamp>, now: Timestamp) -> Timestamp {
+        let past = |moment: &Timestamp| *moment <= now;
+        let since = Some(self.since).filter(past).unwrap_or(Timestamp::UNIX_EPOCH);
+        last.filter(past).map_or(since, |last| last.max(since))
+    }
+
     /// When the next run begins, if everything before a moment was dealt with.
     pub fn next(&self, after: Timestamp, seed: &[u8], zone: &TimeZone) -> Option<Timestamp> {
-        let slot = self.pattern.next(after.max(self.since), zone)?;
+        let slot = self.pattern.next(after, zone)?;
         slot.checked_add(self.jitter(slot, seed)).ok()
     }
 
@@ -296,7 +303,12 @@ mod tests {
         let caught_up = due(Some("2026-11-21T02:00:00Z"), "2026-11-24T09:00:00Z");
         assert_eq!(caught_up, Some(Due { slot: at("2026-11-24T02:00:00Z"), missed: 2 }));
         assert_eq!(due(Some("2026-11-24T02:00:00Z"), "2026-11-24T09:00:00Z"), None);
-        assert_eq!(due(Some("2027-11-24T02:00:00Z"), "2026-11-24T09:00:00Z"), None, "a clock that was set back");
+        let ahead = due(Some("2027-11-24T02:00:00Z"), "2026-11-24T09:00:00Z");
+        assert_eq!(
+            ahead.map(|due| due.slot),
+            Some(at("2026-11-24T02:00:00Z")),
+            "what a wrong clock did settles nothing"
+        );
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use super::{Counter, Monitor, Problem};
 
-/// Passes everything on, remembers the first problem and counts all of them.
+/// So many problems are remembered.
+const TOLD: usize = 20;
+
+/// Passes everything on, remembers the first problems and counts all of them.
 ///
 /// One that holds back passes counters on at once, and problems and notices when it is told to: what is wrong in the first try may be
 /// right in the next. Problems are counted as soon as they are heard.
@@ -19,8 +22,8 @@ pub struct Relay {
 pub struct Heard {
     /// How many.
     pub problems: u64,
-    /// The first one, in one line.
-    pub first: Option<String>,
+    /// The first ones, each in one line.
+    pub told: Vec<String>,
 }
 
 enum Said {
@@ -90,10 +93,12 @@ impl Monitor for Relay {
         {
             let mut heard = self.heard.lock().expect("no holder of this lock can panic");
             heard.problems += 1;
-            heard.first.get_or_insert_with(|| match problem.subject.is_empty() {
-                true => problem.message.clone(),
-                false => format!("{}: {}", problem.subject, problem.message),
-            });
+            if heard.told.len() < TOLD {
+                heard.told.push(match problem.subject.is_empty() {
+                    true => problem.message.clone(),
+                    false => format!("{}: {}", problem.subject, problem.message),
+                });
+            }
         }
         if let Some(Said::Problem(problem)) = self.hold(Said::Problem(problem)) {
             self.to.problem(problem);
@@ -118,7 +123,7 @@ mod tests {
         relay.problem(problem(""));
         relay.add(Counter::Entries, 3);
         assert_eq!((tally.problems(), tally.get(Counter::Entries)), (vec![], 3));
-        assert_eq!(relay.heard(), Heard { problems: 2, first: Some("a: it is wet".to_owned()) });
+        assert_eq!(relay.heard(), Heard { problems: 2, told: vec!["a: it is wet".to_owned(), "it is wet".to_owned()] });
         relay.release();
         relay.release();
         assert_eq!(tally.problems(), [problem("a"), problem("")]);

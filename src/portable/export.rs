@@ -57,6 +57,17 @@ pub enum ExportError {
     /// A folder of the home is not there.
     #[error(transparent)]
     Away(#[from] Away),
+    /// A folder that holds all chunks of its snapshots is to get a delta, or the other way round.
+    #[error(
+        "{} is {}: name the folder above it, and the one that fits is found or begun", path.display(),
+        if *delta { "a delta, which lacks what its receiver had" } else { "a whole backup, which leaves nothing out" }
+    )]
+    OtherKind {
+        /// Which folder.
+        path: PathBuf,
+        /// What it is.
+        delta: bool,
+    },
     /// It was stopped.
     #[error("stopped: what was written stays; run it again to go on")]
     Cancelled,

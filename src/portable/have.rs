@@ -29,6 +29,9 @@ pub enum HaveError {
         "this is no whole have-file of a version that this program knows: make it again with 'bulbil have --output FILE' where the backup is to go"
     )]
     NotOne,
+    /// Something else is there.
+    #[error("{} is there, and is no have-file: name another one", .0.display())]
+    Others(std::path::PathBuf),
     /// The path leads to no file.
     #[error("{0:?} is no path of a file")]
     NoFile(std::path::PathBuf),
@@ -136,6 +139,12 @@ impl Have {
     /// [`HaveError::Dir`].
     pub fn save(&self, file: &Path) -> Result<(), HaveError> {
         let (dir, name) = place(file)?;
+        // An older have-file is written over; anything else is somebody's.
+        match dir.read(&name, MAX_BYTES) {
+            Ok(there) if !there.starts_with(b"BLBH") => return Err(HaveError::Others(file.to_owned())),
+            Err(error) if !error.is_missing() => return Err(error.into()),
+            _ => {}
+        }
         Ok(dir.save(&name, &self.encode(), Access::Usual)?)
     }
 

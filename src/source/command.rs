@@ -17,6 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 /// How often is looked whether it has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// So long may what a command has started hold its output after it has ended: what is in the pipe has to be read first.
+const HELD_FOR: Duration = Duration::from_secs(30);
+/// Of a line so much is kept.
+const LINE_BYTES: usize = 500;
 /// So many of its last lines are kept, for the message.
 const LINES: usize = 5;
 
@@ -38,6 +42,12 @@ pub enum CommandError {
     /// What it wrote could not be read.
     #[error("its output cannot be read")]
     Read(#[source] std::io::Error),
+    /// It ended well, and something that it has started goes on and holds its output.
+    #[error("it has ended, and something that it started goes on and may still write: have it wait for all of it")]
+    Held,
+    /// It wrote nothing.
+    #[error("it wrote nothing, and ended as if all were well")]
+    Nothing,
 }
 
 fn how(status: &ExitStatus) -> String {
@@ -94,6 +104,8 @@ pub struct Output {
     out: ChildStdout,
     lines: Lines,
     over: Arc<AtomicBool>,
+    held: Arc<AtomicBool>,
+    any: bool,
     cancel: CancellationToken,
 }
 
@@ -111,17 +123,25 @@ impl Output {
         let mut child = sh.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(CommandError::Start)?;
         let (out, error) = (child.stdout.take().expect("it is piped"), child.stderr.take().expect("it is piped"));
         let over = Arc::new(AtomicBool::new(false));
+        let held = Arc::new(AtomicBool::new(false));
         let (group, seen, cancelled) = (Pid::from_child(&child), over.clone(), cancel.clone());
+        let said = held.clone();
         thread::spawn(move || {
+            let mut gone_since = None;
             while !seen.load(Ordering::Acquire) {
-                if cancelled.is_cancelled() {
+                if gone_since.is_none() && has_ended(group) {
+                    gone_since = Some(Instant::now());
+                }
+                let is_held = gone_since.is_some_and(|since: Instant| since.elapsed() > HELD_FOR);
+                said.fetch_or(is_held, Ordering::AcqRel);
+                if is_held || cancelled.is_cancelled() {
                     let _ = kill_process_group(group, Signal::KILL);
                     return;
                 }
                 thread::sleep(LOOK_EVERY);
             }
         });
-        Ok(Self { child, out, lines: listen(error), over, cancel: cancel.clone() })
+        Ok(Self { child, out, lines: listen(error), over, held, any: false, cancel: cancel.clone() })
     }
 
     /// Fills `buffer` as far as the output goes; how many bytes there were.
@@ -133,7 +153,7 @@ impl Output {
         while filled < buffer.len() {
             match self.out.read(&mut buffer[filled..]) {
                 Ok(0) => break,
-                Ok(n) => filled += n,
+                Ok(n) => (filled, self.any) = (filled + n, true),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(CommandError::Read(error)),
             }
@@ -149,6 +169,8 @@ impl Output {
         let status = self.child.wait().map_err(CommandError::Read)?;
         self.over.store(true, Ordering::Release);
         match status.success() {
+            true if self.held.load(Ordering::Acquire) => Err(CommandError::Held),
+            true if !self.any => Err(CommandError::Nothing),
             true => Ok(()),
             false if self.cancel.is_cancelled() => Err(CommandError::Cancelled),
             false => Err(CommandError::Failed(status, settled(&self.lines))),
@@ -162,6 +184,13 @@ impl Drop for Output {
             end(&mut self.child);
         }
     }
+}
+
+/// Whether a process has ended, and nobody has asked yet how.
+fn has_ended(process: Pid) -> bool {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(process), look).is_ok_and(|found| found.is_some())
 }
 
 fn shell(command: &str, environment: &[(&str, OsString)]) -> Command {
@@ -178,18 +207,42 @@ fn listen(said: impl Read + Send + 'static) -> Lines {
     let lines: Lines = Arc::default();
     let kept = lines.clone();
     thread::spawn(move || {
-        for line in BufReader::new(said).split(b'\n').map_while(Result::ok) {
-            let line = String::from_utf8_lossy(&line[..line.len().min(500)]).into_owned();
+        each_line(said, |line| {
             tracing::info!(%line, "a command says");
             let mut lines = kept.0.lock().expect("no holder of this lock can panic");
             lines.push(line);
             if lines.len() > LINES {
                 lines.remove(0);
             }
-        }
+        });
         kept.1.store(true, Ordering::Release);
     });
     lines
+}
+
+/// Calls `each` with every line, of which at most 500 bytes are kept, however long one is.
+pub fn each_line(said: impl Read, mut each: impl FnMut(String)) {
+    let mut reader = BufReader::new(said);
+    let (mut line, mut any) = (Vec::new(), false);
+    loop {
+        let (len, ends) = match reader.fill_buf() {
+            Ok([]) | Err(_) => break,
+            Ok(bytes) => {
+                let end = bytes.iter().position(|byte| *byte == b'\n');
+                let part = &bytes[..end.unwrap_or(bytes.len())];
+                line.extend_from_slice(&part[..part.len().min(LINE_BYTES - line.len())]);
+                (end.map_or(bytes.len(), |end| end + 1), end.is_some())
+            }
+        };
+        reader.consume(len);
+        any = !ends;
+        if ends {
+            each(String::from_utf8_lossy(&std::mem::take(&mut line)).into_owned());
+        }
+    }
+    if any {
+        each(String::from_utf8_lossy(&line).into_owned());
+    }
 }
 
 /// What it said last: there is a moment between its end and the last line.
@@ -226,6 +279,13 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_any_length_takes_no_memory() {
+        let mut lines = Vec::new();
+        each_line(std::io::repeat(b'x').take(1 << 20).chain(&b"\nlast"[..]), |line| lines.push(line));
+        assert_eq!(lines, ["x".repeat(LINE_BYTES), "last".to_owned()]);
+    }
+
+    #[test]
     fn output_that_was_cut_off_is_no_output() {
         let cancel = CancellationToken::new();
         let whole = |command: &str| {
@@ -237,6 +297,7 @@ mod tests {
         assert_eq!(whole("printf abc").unwrap(), "abc");
         assert!(matches!(whole("printf abc; exit 1"), Err(CommandError::Failed(..))));
         assert!(matches!(whole("printf abc; kill -9 $$"), Err(CommandError::Failed(..))));
+        assert!(matches!(whole("true"), Err(CommandError::Nothing)));
         cancel.cancel();
         assert!(matches!(whole("sleep 600"), Err(CommandError::Cancelled)));
     }

@@ -1,6 +1,5 @@
 //! A command that an admin wants to be run: by `sh`, in a process group of its own, with a time limit; what it says goes to the log.
 
-use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -9,10 +8,12 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio_util::sync::CancellationToken;
 
+use crate::source::command::each_line;
+
 /// How often is looked whether it has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Lines of its that are logged; the rest is read and thrown away.
-const MAX_LINES: usize = 1000;
+const MAX_LINES: u32 = 1000;
 
 /// What was wrong with a hook.
 #[derive(Debug, thiserror::Error)]
@@ -62,12 +63,13 @@ fn start(command: &str, environment: &[(&str, std::ffi::OsString)]) -> std::io::
     let child = sh.spawn()?;
     // It ends when nobody can say anything any more, which a service that the hook has started may do for long.
     thread::spawn(move || {
-        let lines = BufReader::new(said).split(b'\n').map_while(Result::ok);
-        for (n, line) in lines.enumerate() {
-            if n < MAX_LINES {
-                tracing::info!(line = %String::from_utf8_lossy(&line[..line.len().min(500)]), "a hook says");
+        let mut number = 0;
+        each_line(said, |line| {
+            number += 1;
+            if number <= MAX_LINES {
+                tracing::info!(%line, "a hook says");
             }
-        }
+        });
     });
     Ok(child)
 }

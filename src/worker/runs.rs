@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rustix::process::{Pid, test_kill_process};
 use tokio_util::sync::CancellationToken;
 
@@ -20,12 +20,14 @@ use crate::clock::Clock;
 use crate::domain::audit::{Ending, Event, Who};
 use crate::domain::content::{Report, Secrets};
 use crate::domain::id::ManifestId;
-use crate::domain::manifest::Capture;
 use crate::domain::preset::Preset;
 use crate::domain::schedule::Work;
 use crate::monitor::{Heard, Monitor, Relay, with_causes};
-use crate::store::index::{Cause, Collection, CollectionKind, CollectionSettings, Counts, Ended, RunResult};
+use crate::store::index::{Cause, Collection, CollectionKind, CollectionSettings, Counts, Ended, Mark, Run, RunResult};
 use crate::store::{IndexError, PresetsError, Store, StoreError, blocking};
+
+/// Two clocks that are compared may differ by so much.
+const SLACK: SignedDuration = SignedDuration::from_secs(5);
 
 /// Why nothing came of it.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +68,8 @@ impl RunError {
             self,
             Self::Store(StoreError::Busy { .. })
                 | Self::Create(CreateError::Store(StoreError::Busy { .. }))
+                | Self::Drill(DrillError::Busy(_))
+                | Self::Prune(PruneError::Store(StoreError::Busy { .. }))
                 | Self::Axon(AxonError::Create(CreateError::Store(StoreError::Busy { .. })))
         )
     }
@@ -99,7 +103,14 @@ impl Recorder<'_> {
         drop(self.store.lock_backup()?);
         let monitor = Arc::new(Relay::new(monitor));
         let no = self.begin(collection, Work::Backup).await?;
+        let accepted = extras.accept_shrink;
         let made = self.made(collection, extras, Arc::clone(&monitor)).await;
+        if let (Ok(Some(created)), true) = (&made, accepted)
+            && created.capture.is_sound()
+            && !created.partial
+        {
+            self.store.index.unflag_shrunk(&collection.id).await?;
+        }
         if let Err(error) = &made
             && error.is_busy()
         {
@@ -117,6 +128,10 @@ impl Recorder<'_> {
                 new_bytes: s.new_bytes,
                 chunks: s.new_chunks,
             };
+            if let Some(why) = created.capture.suspicion().filter(|_| ended.result == RunResult::Done) {
+                ended.result = RunResult::Partly;
+                ended.message = Some(why);
+            }
             if created.partial {
                 ended.result = RunResult::Interrupted;
                 ended.message = Some("it was interrupted; the next one goes on from here".to_owned());
@@ -137,12 +152,6 @@ impl Recorder<'_> {
             true => axon::snapshot(self.store, collection, self.clock, monitor.clone(), self.cancel).await?,
             false => Some(create_with(self.store, collection, extras, self.clock, monitor.clone(), self.cancel).await?),
         };
-        if let Some(created) = &created
-            && let Some(why) = suspicion(&created.capture)
-        {
-            // It stays, and so does the one before it, until somebody has looked.
-            self.store.index.mark(&created.id, |mark| mark.flagged = Some(why)).await?;
-        }
         if let Some(created) = created.as_ref().filter(|created| !created.partial && created.capture.is_sound()) {
             let options = VerifyOptions {
                 collections: vec![collection.id],
@@ -190,6 +199,10 @@ impl Recorder<'_> {
     /// # Errors
     /// [`RunError`].
     pub async fn prune(&self, collection: &Collection, monitor: Arc<dyn Monitor>) -> Result<Pruned, RunError> {
+        if let Cause::Schedule { .. } = self.cause {
+            // While something is stored nothing can be freed: it waits until that has ended.
+            drop(self.store.lock_backup()?);
+        }
         let monitor = Relay::new(monitor);
         let no = self.begin(collection, Work::Prune).await?;
         let pruned = self.pruned(collection, &monitor).await;
@@ -284,6 +297,12 @@ impl Recorder<'_> {
         let no = self.begin(collection, Work::Drill).await?;
         let (store, listening, cancel, id) = (self.store.clone(), monitor.clone(), self.cancel.clone(), *snapshot);
         let drilled = blocking(move || drill(&store, &id, options, &*listening, &cancel)).await.map_err(RunError::from);
+        if let Err(error) = &drilled
+            && error.is_busy()
+        {
+            self.store.index.take_run_back(no).await?;
+            return drilled;
+        }
         let mut ended = self.ended(&drilled, &monitor);
         if let Ok(drilled) = &drilled {
             ended.snapshot = Some(drilled.snapshot);
@@ -292,6 +311,11 @@ impl Recorder<'_> {
             if drilled.good {
                 // Every byte of it was read, and compared.
                 self.store.index.note_verified(&[*snapshot], self.clock.now()).await?;
+            } else {
+                // It stays, with the one before it, until somebody has looked; a flag that is there says more.
+                let why = format!("a drill of it failed: {}", ended.message.as_deref().unwrap_or("see 'bulbil runs'"));
+                let flag = |mark: &mut Mark| mark.flagged = mark.flagged.take().or(Some(why));
+                self.store.index.mark(snapshot, flag).await?;
             }
         }
         self.end(no, collection, Work::Drill, &ended).await?;
@@ -337,9 +361,9 @@ impl Recorder<'_> {
             Err(error) => (RunResult::Failed, Some(with_causes(error))),
             Ok(_) => match monitor.heard() {
                 Heard { problems: 0, .. } => (RunResult::Done, None),
-                Heard { problems: 1, first } => (RunResult::Partly, first),
-                Heard { problems: n, first } => {
-                    (RunResult::Partly, first.map(|first| format!("{n} problems; the first: {first}")))
+                Heard { problems: 1, told } => (RunResult::Partly, told.first().cloned()),
+                Heard { problems: n, told } => {
+                    (RunResult::Partly, told.first().map(|first| format!("{n} problems; the first: {first}")))
                 }
             },
         };
@@ -347,18 +371,15 @@ impl Recorder<'_> {
     }
 }
 
-/// Why a snapshot may lack something that the one before has.
-fn suspicion(capture: &Capture) -> Option<String> {
-    let shrunk = capture.shrunk.first().map(|what| format!("it shrank: {what}"));
-    shrunk.or_else(|| capture.inconsistent.first().map(|what| format!("it is inconsistent: {what}")))
-}
-
 /// Closes the records of runs whose process ended without doing so: it was killed.
 ///
 /// # Errors
 /// [`IndexError`].
 pub async fn close_dead(store: &Store, now: Timestamp, is_alive: impl Fn(u32) -> bool) -> Result<(), IndexError> {
-    for run in store.index.open_runs().await?.into_iter().filter(|run| !is_alive(run.pid)) {
+    // A process that began after the run is another one with the same number.
+    let goes_on =
+        |run: &Run| is_alive(run.pid) && begun_at(run.pid, now).is_none_or(|begun| begun <= run.started_at + SLACK);
+    for run in store.index.open_runs().await?.into_iter().filter(|run| !goes_on(run)) {
         let ended = Ended {
             at: now,
             result: RunResult::Interrupted,
@@ -369,6 +390,17 @@ pub async fn close_dead(store: &Store, now: Timestamp, is_alive: impl Fn(u32) ->
         store.index.end_run(run.no, &ended).await?;
     }
     Ok(())
+}
+
+/// When a process began, by this clock; unknown where `/proc` does not say.
+fn begun_at(pid: u32, now: Timestamp) -> Option<Timestamp> {
+    // Behind the name, which may hold anything, in ticks since the machine was started; a tick is a hundredth of a second for programs.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let ticks: i64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+    let up: f64 = uptime.split_whitespace().next()?.parse().ok()?;
+    let age = SignedDuration::try_from_secs_f64(up - ticks as f64 / 100.0).ok()?;
+    now.checked_sub(age).ok()
 }
 
 /// Whether a process runs.

@@ -81,7 +81,7 @@ pub async fn next(
     now: Timestamp,
 ) -> Result<Option<Timestamp>, IndexError> {
     let Ok(zone) = zone(scheduled.zone.as_deref()) else { return Ok(None) };
-    let state = store.index.newest_slot(&collection.id, scheduled.work).await?;
+    let state = store.index.newest_slot(&collection.id, scheduled.work, now).await?;
     let seed = collection.id.as_bytes();
     if scheduled.due(state.map(|state| state.slot), now, seed, &zone).is_some() {
         return Ok(Some(now));
@@ -89,8 +89,8 @@ pub async fn next(
     if let Some(again) = state.as_ref().and_then(again_at) {
         return Ok(Some(again));
     }
-    let after = state.map_or(scheduled.since, |state| state.slot);
-    Ok(scheduled.next(after.max(scheduled.since), seed, &zone))
+    let after = scheduled.after(state.map(|state| state.slot), now);
+    Ok(scheduled.next(after, seed, &zone))
 }
 
 /// When an attempt that came to nothing is made again.
@@ -155,7 +155,7 @@ impl Scheduler {
             }
         };
         let now = self.clock.now();
-        let state = self.store.index.newest_slot(&collection.id, scheduled.work).await?;
+        let state = self.store.index.newest_slot(&collection.id, scheduled.work, now).await?;
         if let Some(due) = scheduled.due(state.map(|state| state.slot), now, collection.id.as_bytes(), &zone) {
             let missed = u32::try_from(due.missed).unwrap_or(u32::MAX);
             return Ok(Some(Cause::Schedule { slot: due.slot, missed }));

@@ -7,11 +7,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use crate::domain::alert::{Alert, AlertKind};
+use crate::domain::manifest::SHRANK;
 use crate::domain::peer::Trust;
 use crate::domain::schedule::{Work, grace};
 use crate::store::index::{Collection, RunResult};
 use crate::store::{Store, StoreError};
 
+/// So many times in a row something may be broken off before that is told.
+const BROKEN_OFF: usize = 3;
 /// So many runs are looked at to find one that came to an end.
 const RUNS_LOOKED_AT: u32 = 20;
 
@@ -50,15 +53,25 @@ pub async fn look(store: &Store, bounds: Bounds, now: Timestamp) -> Result<Vec<A
         }
         let led_here = store.keys.is_ours(&collection.origin);
         for work in Work::ALL.into_iter().filter(|work| *work != Work::Backup || led_here) {
-            let Some(message) = failed(store, &collection, work).await? else { continue };
-            let kind = if work == Work::Drill { AlertKind::DrillFailed } else { AlertKind::Failed };
+            let Some((message, result)) = failed(store, &collection, work).await? else { continue };
+            // A drill that could not be made says nothing of the snapshot.
+            let is_bad = work == Work::Drill && result == RunResult::Partly;
+            let kind = if is_bad { AlertKind::DrillFailed } else { AlertKind::Failed };
             add(kind, format!("{name}: {work}"), message);
         }
         let newest = store.index.latest(&collection.id, false).await?;
         if let Some(flagged) = newest.and_then(|newest| marks.get(&newest.id)).and_then(|mark| mark.flagged.clone()) {
-            add(AlertKind::Shrunk, name.clone(), flagged);
+            let kind = if flagged.starts_with(SHRANK) { AlertKind::Shrunk } else { AlertKind::Suspect };
+            add(kind, name.clone(), flagged);
         }
         let (lost, _) = store.index.count_missing(Some(&collection.id)).await?;
+        let lists = store.index.count_missing_lists(&collection.id).await?;
+        if lists > 0 && led_here && away.is_none() {
+            let message = format!(
+                "{lists} lists of its chunks are lost here, and the snapshots that lean on them cannot be restored: 'bulbil verify' names them, 'bulbil fetch' gets the lists if a peer has them"
+            );
+            add(AlertKind::Corrupt, format!("{name}: lists"), message);
+        }
         if lost > 0 && led_here && away.is_none() {
             let message = format!(
                 "{lost} chunks of it are lost here: 'bulbil fetch' gets them if a peer has them, the next backup stores anew what is still there"
@@ -89,23 +102,33 @@ pub async fn look(store: &Store, bounds: Bounds, now: Timestamp) -> Result<Vec<A
 }
 
 /// What was wrong with the last run of something. What goes on, or was interrupted, says nothing yet.
-async fn failed(store: &Store, collection: &Collection, work: Work) -> Result<Option<String>, StoreError> {
+async fn failed(store: &Store, collection: &Collection, work: Work) -> Result<Option<(String, RunResult)>, StoreError> {
     let runs = store.index.runs(Some(&collection.id), Some(work), RUNS_LOOKED_AT).await?;
+    let broken_off =
+        runs.iter().filter_map(|run| run.ended.as_ref()).take_while(|ended| ended.result == RunResult::Interrupted);
+    let broken_off = broken_off.count();
+    if broken_off >= BROKEN_OFF {
+        let message = format!(
+            "the last {broken_off} times {work} was broken off before its end: is it killed, or the machine switched off meanwhile?"
+        );
+        return Ok(Some((message, RunResult::Failed)));
+    }
     let mut ended = runs.into_iter().filter_map(|run| run.ended);
     let Some(last) = ended.find(|ended| ended.result != RunResult::Interrupted) else { return Ok(None) };
     let why = last.message.unwrap_or_else(|| "'bulbil runs' shows it".to_owned());
-    Ok(match last.result {
-        RunResult::Failed => Some(format!("the last {work} failed: {why}")),
-        RunResult::Partly => Some(format!("something was wrong with the last {work}: {why}")),
-        RunResult::Done | RunResult::Interrupted => None,
-    })
+    let message = match last.result {
+        RunResult::Failed => format!("the last {work} failed: {why}"),
+        RunResult::Partly => format!("something was wrong with the last {work}: {why}"),
+        RunResult::Done | RunResult::Interrupted => return Ok(None),
+    };
+    Ok(Some((message, last.result)))
 }
 
 /// Why more may be lost of a collection than was said.
 async fn late(store: &Store, collection: &Collection, now: Timestamp) -> Result<Option<String>, StoreError> {
     let Some(hours) = collection.upkeep.rpo_hours else { return Ok(None) };
     let allowed = SignedDuration::from_hours(hours.into()).saturating_add(grace(hours));
-    let Some((_, good_at)) = store.index.last_good(&collection.id).await? else {
+    let Some((_, good_at)) = store.index.last_good(&collection.id, now).await? else {
         let since = collection.upkeep.scheduled.iter().map(|one| one.since).min();
         let is_new = since.is_some_and(|since| now.duration_since(since) <= allowed);
         let message = format!(

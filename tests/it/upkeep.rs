@@ -101,7 +101,7 @@ async fn row_3_two_missed_slots_are_made_up_for_by_one_run_and_it_is_on_record()
     let ended = runs[0].ended.as_ref().unwrap();
     assert_eq!((ended.result, ended.counts.files, ended.counts.bytes), (RunResult::Done, 1, 3));
     assert_eq!(
-        place.store.index.last_good(&place.collection.id).await.unwrap().unwrap().0,
+        place.store.index.last_good(&place.collection.id, place.clock.now()).await.unwrap().unwrap().0,
         runs[1].ended.as_ref().unwrap().snapshot.unwrap()
     );
 }
@@ -203,7 +203,7 @@ async fn row_21_the_age_is_that_of_the_last_good_snapshot_in_hours() {
     fs::write(place.dir.path().join("notes/two"), support::noise(1, 100_000)).unwrap();
     assert_eq!(place.step_at("2026-11-24T02:00:00Z").await, 1);
     assert!(place.wrong().await.is_empty());
-    let newest = place.store.index.last_good(&place.collection.id).await.unwrap().unwrap().0;
+    let newest = place.store.index.last_good(&place.collection.id, place.clock.now()).await.unwrap().unwrap().0;
     place.store.index.note_damaged(&[newest]).await.unwrap();
     assert_eq!(place.wrong().await, [AlertKind::Late]);
 }

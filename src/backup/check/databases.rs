@@ -11,7 +11,14 @@ use crate::backup::content::ContentReader;
 use crate::domain::content::{Checker, Level};
 use crate::domain::metadata::entry::FileEntry;
 use crate::domain::preset::{Preset, PresetError, globs};
+use crate::monitor::with_causes;
+use crate::store::foreign::ForeignError;
 use crate::store::{Store, live};
+
+/// Whether there is no room.
+fn is_full(cause: &std::io::Error) -> bool {
+    matches!(cause.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
 
 /// Looks at databases. Its folder goes with it. Needs a runtime around it.
 #[derive(Debug)]
@@ -46,21 +53,40 @@ impl Databases {
     }
 
     /// Looks at one that may be in use.
-    pub fn live(&self, checker: &mut Checker, path: &str, from: &Path) {
+    ///
+    /// # Errors
+    /// [`CheckError::Scratch`]: there is no room for a copy of it, which says nothing of it.
+    pub fn live(&self, checker: &mut Checker, path: &str, from: &Path) -> Result<(), CheckError> {
         let to = self.folder.join("copy.db");
         match self.runtime.block_on(live::copy(from, &to)) {
             Ok(()) => self.examine(checker, path, &to),
-            Err(error) => checker.found(Level::Error, "sqlite", path, error.to_string()),
+            Err(ForeignError::Io { cause, .. }) if is_full(&cause) => {
+                return Err(CheckError::Scratch { path: self.folder.clone(), cause });
+            }
+            Err(error) => checker.found(Level::Error, "sqlite", path, with_causes(&error)),
         }
+        Ok(())
     }
 
     /// Looks at one of a snapshot.
-    pub fn stored(&self, checker: &mut Checker, reader: &mut ContentReader<'_>, path: &str, file: &FileEntry) {
+    ///
+    /// # Errors
+    /// [`CheckError::Scratch`]: it cannot be laid out, which says nothing of it.
+    pub fn stored(
+        &self,
+        checker: &mut Checker,
+        reader: &mut ContentReader<'_>,
+        path: &str,
+        file: &FileEntry,
+    ) -> Result<(), CheckError> {
         let to = self.folder.join("copy.db");
-        let laid_out = || -> Result<(), String> {
+        let scratch = |cause| CheckError::Scratch { path: self.folder.clone(), cause };
+        let laid_out = || -> Result<std::io::Result<()>, String> {
             let mut options = std::fs::OpenOptions::new();
-            let out = options.write(true).create_new(true).mode(0o600).open(&to);
-            let mut out = out.map_err(|error| error.to_string())?;
+            let mut out = match options.write(true).create_new(true).mode(0o600).open(&to) {
+                Ok(out) => out,
+                Err(cause) => return Ok(Err(cause)),
+            };
             let mut written = Ok(());
             let read = reader.read(file, &mut |bytes| {
                 if written.is_ok() {
@@ -68,12 +94,16 @@ impl Databases {
                 }
             });
             read.map_err(|error| error.to_string())?;
-            written.map_err(|error| error.to_string())
+            Ok(written)
         };
         match { laid_out }() {
-            Ok(()) => self.examine(checker, path, &to),
+            Ok(written) => {
+                written.map_err(scratch)?;
+                self.examine(checker, path, &to);
+            }
             Err(why) => checker.unreadable(path, &why),
         }
+        Ok(())
     }
 
     fn examine(&self, checker: &mut Checker, path: &str, copy: &Path) {

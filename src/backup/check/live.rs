@@ -2,6 +2,8 @@
 //!
 //! A file that changes while it is read is read again, as a backup does: up to 32 MiB it is read as a whole before the rules see it.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,7 +60,10 @@ pub fn live(
                     if let Some(path) =
                         within_root(&found.path).filter(|path| found.kind == FoundKind::File && databases.wants(path))
                     {
-                        databases.live(&mut checker, &path, &root.path.join(&path));
+                        // As bytes: what is no text has a name all the same.
+                        let below = found.path.as_bytes().iter().position(|byte| *byte == b'/').map_or(0, |at| at + 1);
+                        let below = OsStr::from_bytes(&found.path.as_bytes()[below..]);
+                        databases.live(&mut checker, &path, &root.path.join(below))?;
                     }
                 }
                 WalkEvent::Problem(problem) => {

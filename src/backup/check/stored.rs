@@ -53,7 +53,7 @@ pub fn stored(
             EntryKind::File(file) => {
                 look(&mut checker, &mut reader, &path, file, depth, monitor);
                 if let Some(databases) = databases.filter(|databases| databases.wants(&path)) {
-                    databases.stored(&mut checker, &mut reader, &path, file);
+                    databases.stored(&mut checker, &mut reader, &path, file)?;
                 }
             }
             EntryKind::HardLink { to } => match linked(tree(), to)? {

@@ -42,7 +42,10 @@ impl Hooking {
         let needed = !hooks.is_empty() || preset.is_some_and(|preset| !preset.sqlite.is_empty());
         let folder = match needed {
             true => Some(
-                fresh(&store.home.root().join("hook"))
+                // A command may go elsewhere: the folder has to be found from there.
+                std::path::absolute(store.home.root().join("hook"))
+                    .map_err(|cause| (store.home.root().to_owned(), cause))
+                    .and_then(|folder| fresh(&folder))
                     .map_err(|(path, cause)| CreateError::HookFolder { path, cause })?,
             ),
             false => None,
@@ -56,6 +59,11 @@ impl Hooking {
     /// Where copies of files may lie.
     pub fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
+    }
+
+    /// Whether a command runs before the backup.
+    pub fn has_before(&self) -> bool {
+        self.hooks.before.is_some()
     }
 
     /// Runs the command before. If it fails, the one after runs, too.

@@ -176,9 +176,11 @@ async fn passes(
     let snapshots = store.index.snapshots(Some(&collection.id)).await?;
     let line: Vec<Snapshot> = snapshots.iter().filter(|snapshot| !snapshot.beside).cloned().collect();
     let opened = earlier_snapshots(store, &line);
-    let reviewer = match preset {
-        Some(preset) => Some(Arc::new(Reviewer::new(store, collection, preset, &line, extras.accept_shrink).await?)),
-        None => None,
+    let reviewer = match settings.kind {
+        CollectionKind::Directory => {
+            Some(Arc::new(Reviewer::new(store, collection, preset, &line, extras.accept_shrink).await?))
+        }
+        CollectionKind::Axon => None,
     };
 
     // What others made beside the line does not say how ours are numbered; nor what somebody makes with a key that was replaced.
@@ -223,8 +225,8 @@ async fn passes(
             cancel: cancel.clone(),
             runtime: tokio::runtime::Handle::current(),
             avoid: sparse.iter().copied().chain(lost).collect(),
-            preset: reviewer.as_ref().map(|reviewer| reviewer.preset.clone()),
-            hook_folder: hooks.folder().map(std::path::Path::to_owned),
+            preset: reviewer.as_ref().and_then(|reviewer| reviewer.preset.clone()),
+            hook_folder: hooks.folder().map(|folder| (folder.to_owned(), hooks.has_before())),
             commands: extras.commands.clone(),
             left_out: Mutex::default(),
         };
@@ -263,10 +265,11 @@ async fn passes(
         let mode = extras.capture.unwrap_or(if moving { CaptureMode::BestEffort } else { CaptureMode::StableRead });
         let capture = Capture {
             mode,
-            preset: reviewer.as_ref().map(|reviewer| reviewer.preset.label()),
+            preset: reviewer.as_ref().and_then(|reviewer| reviewer.preset.as_ref()).map(Preset::label),
             passes: number,
             inconsistent: review.inconsistent,
             shrunk: review.shrunk,
+            unread: held.heard().told,
         };
         committer.capture = Some(capture.clone());
         let (signed, statistics) = committer.commit(&gathered, cancelled).await?;

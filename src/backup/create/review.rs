@@ -1,4 +1,5 @@
-//! Before a snapshot is committed: whether what was read fits together by the preset's rules, and is not much less than before.
+//! Before a snapshot is committed: whether what was read fits together by the preset's rules, if there is one, and is not much less than
+//! before.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,14 +17,14 @@ use crate::domain::id::{CollectionId, ManifestId};
 use crate::domain::manifest::Capture;
 use crate::domain::metadata::entry::{Entry, EntryKind, FileEntry};
 use crate::domain::metadata::node::Node;
-use crate::domain::preset::{Preset, globs};
+use crate::domain::preset::{Preset, Shrink, globs};
 use crate::monitor::Tally;
 use crate::store::index::{Collection, Snapshot};
 use crate::store::{ChunkStore, Store, TreeReader};
 
 /// So many reasons stand in a snapshot.
 const REASONS: usize = 20;
-/// A collection with fewer files, or bytes, is too small for its shrinking to say anything.
+/// A collection with fewer files, or bytes, is too small for its shrinking to say anything; unless nothing at all is left.
 const FROM_FILES: u64 = 10;
 const FROM_BYTES: u64 = 64 << 10;
 
@@ -36,19 +37,22 @@ pub struct Review {
     pub shrunk: Vec<String>,
     /// A file with lines is gone that was there before: it may be about to come back.
     pub vanished: bool,
+    /// A file looks unfinished that may be of another form than its name says.
+    pub odd: bool,
 }
 
 impl Review {
     /// Whether another look may find it better. `problems`: how many files could not be read in peace.
     pub fn is_unsettled(&self, problems: u64) -> bool {
-        problems > 0 || self.vanished || !self.inconsistent.is_empty() || !self.shrunk.is_empty()
+        problems > 0 || self.vanished || self.odd || !self.inconsistent.is_empty() || !self.shrunk.is_empty()
     }
 }
 
 /// Reviews the passes of one backup.
 pub struct Reviewer {
     /// By whose rules.
-    pub preset: Preset,
+    pub preset: Option<Preset>,
+    shrink: Shrink,
     chunks: Arc<dyn ChunkStore>,
     collection: CollectionId,
     shrinking: GlobSet,
@@ -64,7 +68,7 @@ impl Reviewer {
     pub async fn new(
         store: &Store,
         collection: &Collection,
-        preset: Preset,
+        preset: Option<Preset>,
         line: &[Snapshot],
         accept_shrink: bool,
     ) -> Result<Self, CreateError> {
@@ -74,9 +78,11 @@ impl Reviewer {
         let base = whole.max_by_key(|snapshot| snapshot.sequence).filter(|_| !accept_shrink);
         // One that cannot be opened is none to compare with.
         let base = base.and_then(|snapshot| OpenSnapshot::open(store, &snapshot.id).ok());
-        let shrinking = globs(&preset.shrink.files).expect("a preset's patterns were checked");
-        let lines = globs(&preset.checks.jsonl).expect("a preset's patterns were checked");
-        Ok(Self { preset, chunks: store.chunks.clone(), collection: collection.id, shrinking, lines, base })
+        let shrink = preset.as_ref().map(|preset| preset.shrink.clone()).unwrap_or_default();
+        let shrinking = globs(&shrink.files).expect("a preset's patterns were checked");
+        let jsonl = preset.as_ref().map_or(&[][..], |preset| &preset.checks.jsonl);
+        let lines = globs(jsonl).expect("a preset's patterns were checked");
+        Ok(Self { preset, shrink, chunks: store.chunks.clone(), collection: collection.id, shrinking, lines, base })
     }
 
     /// Looks at what was gathered. Blocks.
@@ -85,31 +91,39 @@ impl Reviewer {
     /// [`CreateError`].
     pub fn review(&self, gathered: &Gathered, cancel: &CancellationToken) -> Result<Review, CreateError> {
         let root = Node::parse(&gathered.root).expect("it was just made");
-        let tree = (self.collection, &root);
-        let (secrets, tally) = (Secrets::new(), Tally::default());
-        let report =
-            match check::stored(&self.chunks, tree, &self.preset, secrets, (Depth::Documents, None), &tally, cancel) {
+        let (mut inconsistent, mut odd) = (Vec::new(), false);
+        if let Some(preset) = &self.preset {
+            let (tree, secrets, tally) = ((self.collection, &root), Secrets::new(), Tally::default());
+            let depth = (Depth::Documents, None);
+            let report = match check::stored(&self.chunks, tree, preset, secrets, depth, &tally, cancel) {
                 // It is cancelled: the snapshot will be a partial one.
                 Err(check::CheckError::Cancelled) => return Ok(Review::default()),
                 report => report?,
             };
+            inconsistent = report.reasons(REASONS);
+            odd = report.findings.iter().any(|finding| matches!(finding.code, "json" | "torn" | "empty"));
+        }
         let (shrunk, vanished) = self.shrunk(gathered, &root)?;
-        Ok(Review { inconsistent: report.reasons(REASONS), shrunk, vanished })
+        Ok(Review { inconsistent, shrunk, vanished, odd })
     }
 
     /// What is much less than before, and whether a file with lines is gone.
     fn shrunk(&self, gathered: &Gathered, root: &Node) -> Result<(Vec<String>, bool), CreateError> {
         let Some(base) = &self.base else { return Ok((Vec::new(), false)) };
-        let percent = u64::from(self.preset.shrink.percent);
+        let percent = u64::from(self.shrink.percent);
         let fell = |now: u64, then: u64| now.saturating_mul(100) < then.saturating_mul(percent);
+        let is_empty = gathered.packed.files == 0 && percent > 0;
         let sequence = base.signed.manifest.sequence;
         let then = &base.private.statistics;
         let mut shrunk = Vec::new();
-        if then.files >= FROM_FILES && fell(gathered.packed.files, then.files) {
+        if (then.files >= FROM_FILES || is_empty) && fell(gathered.packed.files, then.files) {
             shrunk.push(format!("{} files, and {} in snapshot {sequence}", gathered.packed.files, then.files));
         }
         if then.bytes >= FROM_BYTES && fell(gathered.packed.bytes, then.bytes) {
             shrunk.push(format!("{} bytes, and {} in snapshot {sequence}", gathered.packed.bytes, then.bytes));
+        }
+        if self.shrinking.is_empty() && self.lines.is_empty() {
+            return Ok((shrunk, false));
         }
         let (mut vanished, mut last) = (false, None);
         let gone = |old: &Entry| check::within_root(&old.path).is_some_and(|path| self.lines.is_match(path));
@@ -128,7 +142,7 @@ impl Reviewer {
             let Some(path) = check::within_root(&entry.path).filter(|path| self.shrinking.is_match(path)) else {
                 continue;
             };
-            if then.size < self.preset.shrink.from_bytes || !fell(now.size, then.size) {
+            if then.size < self.shrink.from_bytes || !fell(now.size, then.size) {
                 continue;
             }
             let lines = (self.count(root, now), self.count(&base.root, then));

@@ -75,8 +75,8 @@ pub struct Run {
     pub avoid: HashSet<ChunkId>,
     /// What is known of the application.
     pub preset: Option<Preset>,
-    /// Where a hook has put copies.
-    pub hook_folder: Option<PathBuf>,
+    /// Where a hook has put copies, and whether one ran.
+    pub hook_folder: Option<(PathBuf, bool)>,
     /// Commands whose output is backed up.
     pub commands: Vec<CommandSource>,
     /// What the patterns left out.
@@ -178,9 +178,9 @@ impl Run {
             })
             .collect();
         let stand_ins = match (&self.preset, &self.hook_folder) {
-            (Some(preset), Some(folder)) => {
+            (Some(preset), Some((folder, hook_ran))) => {
                 let roots = self.settings.roots.iter().map(|root| (root.name.clone(), root.path.clone())).collect();
-                Some(StandIns::new(&self.runtime, preset, folder, roots)?)
+                Some(StandIns::new(&self.runtime, preset, folder, *hook_ran, roots)?)
             }
             _ => None,
         };

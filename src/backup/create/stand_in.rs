@@ -45,6 +45,8 @@ pub struct StandIns {
     runtime: tokio::runtime::Handle,
     sqlite: GlobSet,
     copies: BTreeMap<String, String>,
+    /// Whether a command ran that was to make them.
+    hook_ran: bool,
     own: PathBuf,
     own_dir: Arc<DirHandle>,
     hook_dir: Arc<DirHandle>,
@@ -62,6 +64,7 @@ impl StandIns {
         runtime: &tokio::runtime::Handle,
         preset: &Preset,
         folder: &Path,
+        hook_ran: bool,
         roots: BTreeMap<String, PathBuf>,
     ) -> Result<Self, CreateError> {
         let fail = |cause| CreateError::HookFolder { path: folder.to_owned(), cause };
@@ -81,6 +84,7 @@ impl StandIns {
             runtime: runtime.clone(),
             sqlite: globs(&preset.sqlite).expect("a preset's patterns were checked"),
             copies: preset.copies.clone(),
+            hook_ran,
             hook_dir: open(folder).map_err(fail)?,
             own_dir: open(&own).map_err(fail)?,
             own,
@@ -99,11 +103,17 @@ impl StandIns {
             let pattern = "(in the copy of the database)".to_owned();
             return StandIn::HeldBy(LeftOut { path: found.path.clone(), pattern, files: 1, bytes: found.stat.size });
         }
-        if let Some(name) = self.copies.get(&path)
-            && let Ok((FoundKind::File, stat)) = read::look(&self.hook_dir, name.as_bytes())
-        {
-            self.held.insert(found.path.as_bytes().to_vec());
-            return StandIn::Copy { name: name.clone().into_bytes(), stat, dir: self.hook_dir.clone() };
+        if let Some(name) = self.copies.get(&path) {
+            if let Ok((FoundKind::File, stat)) = read::look(&self.hook_dir, name.as_bytes()) {
+                self.held.insert(found.path.as_bytes().to_vec());
+                return StandIn::Copy { name: name.clone().into_bytes(), stat, dir: self.hook_dir.clone() };
+            }
+            if self.hook_ran {
+                let message = format!(
+                    "the command before the backup did not put {name} into $BULBIL_HOOK_DIR: the live file was taken, which may not be whole"
+                );
+                monitor.problem(Problem { subject: found.path.to_string(), message });
+            }
         }
         if !self.sqlite.is_match(&path) {
             return StandIn::None;

@@ -27,6 +27,13 @@ pub struct RetentionArgs {
     pub time_zone: Option<String>,
 }
 
+impl RetentionArgs {
+    /// Whether it changes something; otherwise it only shows.
+    pub fn changes(&self) -> bool {
+        self.all || self.usual || self.time_zone.is_some() || self.keep.policy().is_some()
+    }
+}
+
 /// What is kept. Of each hour, day, week, month or year that has any it is the first snapshot.
 #[derive(Debug, Args)]
 pub struct KeepArgs {
@@ -117,6 +124,19 @@ pub enum SnapshotCommand {
     /// It is in order: it and the one before need not be kept for a look any more
     #[command(after_help = "Example:\n  bulbil snapshot unflag notes@3")]
     Unflag(SnapshotArg),
+}
+
+impl SnapshotCommand {
+    /// How it is called.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Pin(_) => "snapshot pin",
+            Self::Unpin(_) => "snapshot unpin",
+            Self::Tag(_) => "snapshot tag",
+            Self::Untag(_) => "snapshot untag",
+            Self::Unflag(_) => "snapshot unflag",
+        }
+    }
 }
 
 /// `bulbil snapshot pin`

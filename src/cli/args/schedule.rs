@@ -45,6 +45,14 @@ pub struct ScheduleArgs {
     pub rpo: Option<Rpo>,
 }
 
+impl ScheduleArgs {
+    /// Whether it changes something; otherwise it only shows.
+    pub fn changes(&self) -> bool {
+        let planned = [&self.backup, &self.verify, &self.verify_data, &self.check, &self.prune, &self.drill];
+        planned.into_iter().any(Option::is_some) || !self.off.is_empty() || self.rpo.is_some()
+    }
+}
+
 /// How much may be lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rpo {

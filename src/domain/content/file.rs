@@ -132,6 +132,7 @@ impl Checker {
         }
         match json::parse(&file.pending) {
             Ok(record) => self.record(path, 1, &record),
+            Err(error) if json::is_beyond_us(&error) => self.beyond_us(path, error.line() as u64),
             Err(error) => {
                 let what = if error.is_eof() { "it is cut off" } else { "it is no JSON" };
                 let message = format!("{what} ({})", json::in_words(&error));
@@ -151,11 +152,17 @@ impl Checker {
         file.records += 1;
         match json::parse(line) {
             Ok(record) => self.record(&file.path, file.line, &record),
+            Err(error) if json::is_beyond_us(&error) => self.beyond_us(&file.path, file.line),
             Err(error) => {
                 let message = format!("the line is no JSON ({})", json::in_words(&error));
                 self.tell(Level::Error, "json", &file.path, Some(file.line), message);
             }
         }
+    }
+
+    fn beyond_us(&mut self, path: &str, line: u64) {
+        let message = "it is nested deeper, or has larger numbers, than can be looked into".to_owned();
+        self.tell(Level::Warning, "json", path, Some(line), message);
     }
 
     /// Takes from a document what the rules want.

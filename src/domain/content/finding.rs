@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::domain::text::shown;
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -67,14 +69,10 @@ impl Report {
 impl Finding {
     /// `data/chats/index.jsonl:3: …`
     pub fn in_words(&self) -> String {
-        let path: String = self
-            .path
-            .chars()
-            .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-            .collect();
+        let (path, message) = (shown(&self.path), shown(&self.message));
         match self.line {
-            Some(line) => format!("{path}:{line}: {}", self.message),
-            None => format!("{path}: {}", self.message),
+            Some(line) => format!("{path}:{line}: {message}"),
+            None => format!("{path}: {message}"),
         }
     }
 }

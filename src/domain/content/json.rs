@@ -48,6 +48,12 @@ fn without_halves(bytes: &[u8]) -> Option<Vec<u8>> {
     any.then_some(out)
 }
 
+/// Whether the document may be good JSON that is nested deeper, or has larger numbers, than this program reads.
+pub fn is_beyond_us(error: &serde_json::Error) -> bool {
+    let text = error.to_string();
+    text.starts_with("recursion limit exceeded") || text.starts_with("number out of range")
+}
+
 /// What is wrong with a document, without where.
 pub fn in_words(error: &serde_json::Error) -> String {
     let text = error.to_string();

@@ -64,6 +64,8 @@ pub struct Checker {
 /// The preset's rules, ready for use.
 #[derive(Debug)]
 struct Rules {
+    /// What a file looks like inside is worth a warning only.
+    soft: bool,
     json: GlobSet,
     jsonl: GlobSet,
     required: Vec<String>,
@@ -235,6 +237,8 @@ impl Checker {
     }
 
     fn tell(&mut self, level: Level, code: &'static str, path: &str, line: Option<u64>, message: String) {
+        let about_form = matches!(code, "json" | "torn" | "empty" | "sqlite");
+        let level = if self.rules.soft && about_form { Level::Warning } else { level };
         let finding = Finding { level, code, path: path.to_owned(), line, message };
         match level {
             Level::Error => self.report.errors += 1,
@@ -312,6 +316,7 @@ impl Rules {
             })
         });
         Ok(Self {
+            soft: c.soft,
             json: globs(&c.json)?,
             jsonl: globs(&c.jsonl)?,
             required: c.required.clone(),

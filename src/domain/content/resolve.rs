@@ -116,10 +116,13 @@ impl Checker {
                 .iter()
                 .find(|(of, _, field, from)| of == to && field.is_none() && from.matches('*').count() == 1);
             let place = match file {
-                Some((_, _, _, from)) => format!(" ({})", from.replace('*', &seen.value)),
-                None => String::new(),
+                Some((_, _, _, from)) if is_plain_id(&seen.value) => format!(" ({})", from.replace('*', &seen.value)),
+                _ => String::new(),
             };
-            let message = format!("it names the {to} {}{place}, which is not there", seen.value);
+            let message = match is_plain_id(&seen.value) {
+                true => format!("it names the {to} {}{place}, which is not there", seen.value),
+                false => format!("it names a {to} by something that is no id, and there is none of that name"),
+            };
             self.tell(level, "reference", &seen.path, Some(seen.line), message);
         }
     }
@@ -145,4 +148,15 @@ impl Checker {
             self.tell(Level::Error, "sealed", &field.path, Some(field.line), message);
         }
     }
+}
+
+/// Whether a value may be shown: it looks like an id, and not like something that somebody wrote.
+fn is_plain_id(value: &str) -> bool {
+    let mut dashes = 0;
+    let plain = |c: char| {
+        dashes += usize::from(c == '-');
+        c.is_ascii_alphanumeric() || matches!(c, '-' | '_')
+    };
+    let is_uuid = value.len() == 36 && value.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
+    value.chars().all(plain) && !value.is_empty() && (is_uuid || (value.len() <= 32 && dashes <= 1))
 }

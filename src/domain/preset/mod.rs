@@ -13,12 +13,13 @@ use serde::{Deserialize, Serialize};
 pub use field::{FieldPath, Template};
 
 use super::peer::is_plain_name;
+use super::text::shown;
 
 /// Why a preset cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PresetError {
     /// Not TOML of this shape.
-    #[error("the preset {name:?} cannot be understood: {cause}")]
+    #[error("the preset {name:?} cannot be understood: {}", printable(.cause))]
     Malformed {
         /// Which one.
         name: String,
@@ -33,6 +34,11 @@ pub enum PresetError {
         /// What is wrong with what.
         why: String,
     },
+}
+
+/// What the reader of TOML said, with a piece of the document: nothing in it moves a terminal's cursor.
+fn printable(cause: &toml::de::Error) -> String {
+    cause.to_string().split('\n').map(shown).collect::<Vec<_>>().join("\n")
 }
 
 /// A preset, as it is written.
@@ -127,6 +133,9 @@ pub struct LeaveOut {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Checks {
+    /// A file that is no JSON, or no database, is worth a warning only: what has such a name may be something else.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub soft: bool,
     /// Files that are JSON documents: patterns.
     pub json: Vec<String>,
     /// Files that are JSON documents, one a line: patterns. They are also read with care: one that ends within a line is read again.
@@ -345,7 +354,10 @@ impl Preset {
     pub fn parse(name: &str, text: &str) -> Result<Self, PresetError> {
         let malformed = |cause| PresetError::Malformed { name: name.to_owned(), cause: Box::new(cause) };
         let preset: Preset = toml::from_str(text).map_err(malformed)?;
-        preset.check().map_err(|why| PresetError::Wrong { name: name.to_owned(), why })?;
+        let called = (preset.name == name)
+            .then_some(())
+            .ok_or_else(|| format!("it calls itself {:?}: give its file that name", preset.name));
+        called.and_then(|()| preset.check()).map_err(|why| PresetError::Wrong { name: name.to_owned(), why })?;
         Ok(preset)
     }
 
@@ -384,6 +396,12 @@ impl Preset {
             globs(std::slice::from_ref(&sealed.from))?;
             FieldPath::parse(&sealed.field)?;
             FieldPath::parse(&sealed.password_field)?;
+        }
+        if self.hooks.timeout_secs == Some(0) {
+            return Err("'hooks.timeout_secs' is 0: nothing can be done in no time".to_owned());
+        }
+        if [&self.hooks.before, &self.hooks.after].into_iter().flatten().any(|command| command.trim().is_empty()) {
+            return Err("a hook that is empty: leave it out".to_owned());
         }
         if self.shrink.percent > 100 {
             return Err("'shrink.percent' above 100".to_owned());

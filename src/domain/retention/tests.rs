@@ -182,6 +182,18 @@ fn row_25a_the_one_before_a_flagged_one_stays() {
 }
 
 #[test]
+fn of_many_flagged_ones_in_a_row_the_first_and_the_last_stay_and_the_good_one_before_them() {
+    let mut snapshots: Vec<Candidate> = (1..30).map(|n| on(n, &format!("2026-05-{n:02}T00:00:00Z"))).collect();
+    for n in 10..29 {
+        snapshots[n].flagged = true;
+        // That all bytes are there says nothing of what is in them.
+        snapshots[n].verified_at = Some(snapshots[n].made_at);
+    }
+    snapshots[5].verified_at = Some(snapshots[5].made_at);
+    assert_eq!(kept(&snapshots, &Policy { keep_last: 1, ..Policy::none() }), [6, 10, 11, 29]);
+}
+
+#[test]
 fn recent_ones_are_counted_from_the_newest_and_no_wrong_clock_changes_that() {
     let mut snapshots: Vec<Candidate> = (1..30).map(|n| on(n, &format!("2026-05-{n:02}T00:00:00Z"))).collect();
     let policy = Policy { within_hours: 72, ..Policy::none() };
@@ -257,7 +269,7 @@ proptest! {
         let kept = kept(&history, &policy);
         let newest = |fits: &dyn Fn(&&Candidate) -> bool| history.iter().rfind(fits);
         let whole = newest(&|s| s.extent == Extent::Whole);
-        let verified = newest(&|s| s.extent == Extent::Whole && s.verified_at.is_some());
+        let verified = newest(&|s| s.extent == Extent::Whole && !s.flagged && s.verified_at.is_some());
         let pinned = history.iter().filter(|s| s.pinned);
         for must in whole.into_iter().chain(verified).chain(pinned) {
             prop_assert!(kept.contains(&must.sequence), "{must:?}");

@@ -27,7 +27,7 @@ const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
     security(("token" = []))
 )]
 pub(super) async fn get_metrics(State(plane): State<AdminPlane>) -> Result<impl IntoResponse, Problem> {
-    let text = metrics(&plane.store).await.map_err(|error| Problem::internal(&error))?;
+    let text = metrics(&plane.store, plane.clock.now()).await.map_err(|error| Problem::internal(&error))?;
     Ok(([(CONTENT_TYPE, FORMAT)], text))
 }
 
@@ -64,7 +64,7 @@ fn seconds(at: Timestamp) -> f64 {
     at.as_millisecond() as f64 / 1000.0
 }
 
-async fn metrics(store: &Store) -> Result<String, IndexError> {
+async fn metrics(store: &Store, now: Timestamp) -> Result<String, IndexError> {
     let mut good = Gauge::new("bulbil_last_verified_snapshot_seconds", "When the newest verified snapshot was made");
     let mut rpo = Gauge::new("bulbil_rpo_seconds", "How old the newest verified snapshot may be");
     let mut snapshots = Gauge::new("bulbil_snapshots", "Snapshots that are known");
@@ -75,7 +75,7 @@ async fn metrics(store: &Store) -> Result<String, IndexError> {
     let mut stored = Gauge::new("bulbil_run_stored_bytes", "What it stored");
     for collection in store.index.collections().await? {
         let labels = [("collection", collection.name.as_str())];
-        if let Some((_, at)) = store.index.last_good(&collection.id).await? {
+        if let Some((_, at)) = store.index.last_good(&collection.id, now).await? {
             good.add(&labels, seconds(at));
         }
         if let Some(hours) = collection.upkeep.rpo_hours {
@@ -117,7 +117,7 @@ mod tests {
         let collection = host.collection("notes").await;
         let upkeep = crate::domain::schedule::Upkeep { rpo_hours: Some(24), ..Default::default() };
         host.store.index.set_upkeep(&collection.id, &upkeep).await.unwrap();
-        let text = metrics(&host.store).await.unwrap();
+        let text = metrics(&host.store, Timestamp::now()).await.unwrap();
         for line in [
             "bulbil_rpo_seconds{collection=\"notes\"} 86400",
             "bulbil_snapshots{collection=\"notes\"} 0",

@@ -39,6 +39,9 @@ impl Target {
             if !store.keys.is_ours(&document.instance) {
                 return Err(ExportError::Others(output.to_owned()));
             }
+            if document.delta != delta {
+                return Err(ExportError::OtherKind { path: output.to_owned(), delta: document.delta });
+            }
             return Self::hold(output_dir, document, true);
         }
         let called = output.canonicalize().ok().and_then(|path| path.file_name()?.to_str().map(str::to_owned));

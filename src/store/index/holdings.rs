@@ -162,6 +162,22 @@ impl Index {
         rows.iter().map(read_sized).collect()
     }
 
+    /// How many lists of chunks are missing that snapshots of a collection name.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn count_missing_lists(&self, collection: &CollectionId) -> Result<u64, IndexError> {
+        let number: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM chunk JOIN collection ON collection.no = chunk.collection_no WHERE state = 0 AND kind = 1
+               AND collection.id = ?1 AND EXISTS (SELECT 1 FROM snapshot_segment JOIN snapshot ON snapshot.no = snapshot_no
+                 WHERE segment_no = chunk.no AND snapshot.deleted = 0)",
+        )
+        .bind(collection.as_bytes().to_vec())
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(number.unsigned_abs())
+    }
+
     /// How many chunks are missing, and their bytes: of one collection or of all.
     ///
     /// # Errors

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::{Row, SqliteConnection};
 
 use super::{Index, IndexError, id, json, nanos, optional_moment, to_json};
-use crate::domain::id::ManifestId;
+use crate::domain::id::{CollectionId, ManifestId};
+use crate::domain::manifest::SHRANK;
 use crate::domain::retention::Tag;
 
 /// What is known of a snapshot.
@@ -86,6 +87,24 @@ impl Index {
         )
         .bind(to_json(&snapshots))
         .bind(nanos(at))
+        .execute(&mut *tx)
+        .await?;
+        self.commit_with_ledger(tx).await
+    }
+
+    /// Somebody accepts that there is less of a collection: what was flagged for that is so no longer.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn unflag_shrunk(&self, collection: &CollectionId) -> Result<(), IndexError> {
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "UPDATE snapshot_mark SET flagged = NULL WHERE substr(flagged, 1, ?2) = ?3 AND snapshot IN (
+               SELECT s.id FROM snapshot s JOIN collection c ON c.no = s.collection_no WHERE c.id = ?1)",
+        )
+        .bind(collection.as_bytes().to_vec())
+        .bind(SHRANK.len() as i64)
+        .bind(SHRANK)
         .execute(&mut *tx)
         .await?;
         self.commit_with_ledger(tx).await

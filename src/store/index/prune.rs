@@ -117,6 +117,12 @@ impl Index {
         )
         .execute(&mut *tx)
         .await?;
+        for of_a_clock_ahead in [
+            "UPDATE unnamed_chunk SET since = ?1 WHERE since > ?1",
+            "UPDATE unknown_file SET since = ?1 WHERE since > ?1",
+        ] {
+            sqlx::query(of_a_clock_ahead).bind(nanos(now)).execute(&mut *tx).await?;
+        }
         sqlx::query(concat!(
             "INSERT INTO unnamed_chunk (chunk_no, since) SELECT no, ?1 FROM chunk WHERE kind = 0 AND ",
             nobody_names!("chunk"),

@@ -2,7 +2,7 @@
 //!
 //! Records of what happened: a rebuilt index does not have them, and says so by having none.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -10,6 +10,9 @@ use sqlx::sqlite::SqliteRow;
 use super::{Index, IndexError, id, json, moment, nanos, optional_moment, to_json};
 use crate::domain::id::{CollectionId, ManifestId};
 use crate::domain::schedule::{Upkeep, Work};
+
+/// Clocks may be set by so much without anything being from the future.
+const AHEAD: SignedDuration = SignedDuration::from_hours(1);
 
 /// Why something was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,18 +210,24 @@ impl Index {
         rows.iter().map(read).collect()
     }
 
-    /// How it stands with the newest slot for which something was begun.
+    /// How it stands with the newest slot, up to `until`, for which something was begun. Later ones are of a clock that was ahead.
     ///
     /// # Errors
     /// [`IndexError`].
-    pub async fn newest_slot(&self, collection: &CollectionId, work: Work) -> Result<Option<SlotState>, IndexError> {
+    pub async fn newest_slot(
+        &self,
+        collection: &CollectionId,
+        work: Work,
+        until: Timestamp,
+    ) -> Result<Option<SlotState>, IndexError> {
         let row = sqlx::query(
             "SELECT slot, count(*) AS attempts, max(ended_at) AS ended_at,
                max(result IS NULL OR result IN ('done', 'partly')) AS settled
-             FROM run WHERE collection = ?1 AND work = ?2 AND slot NOT NULL GROUP BY slot ORDER BY slot DESC LIMIT 1",
+             FROM run WHERE collection = ?1 AND work = ?2 AND slot NOT NULL AND slot <= ?3 GROUP BY slot ORDER BY slot DESC LIMIT 1",
         )
         .bind(collection.as_bytes().to_vec())
         .bind(work.word())
+        .bind(nanos(until))
         .fetch_optional(&self.pool)
         .await?;
         let read = |row: SqliteRow| {
@@ -241,18 +250,24 @@ impl Index {
         Ok(())
     }
 
-    /// The moment of the newest snapshot of a collection that is whole, was verified, and of which nothing is missing now.
+    /// The moment of the newest snapshot of a collection that is whole, was verified, of which nothing is missing now, and against which
+    /// nothing is known. One from the future, by a clock that was ahead, says nothing of how old the data is.
     ///
     /// # Errors
     /// [`IndexError`].
-    pub async fn last_good(&self, collection: &CollectionId) -> Result<Option<(ManifestId, Timestamp)>, IndexError> {
+    pub async fn last_good(
+        &self,
+        collection: &CollectionId,
+        now: Timestamp,
+    ) -> Result<Option<(ManifestId, Timestamp)>, IndexError> {
         let row = sqlx::query(
             "SELECT s.id, s.created_at FROM snapshot s JOIN collection c ON c.no = s.collection_no
              JOIN snapshot_mark m ON m.snapshot = s.id
-             WHERE c.id = ?1 AND coalesce(m.whole_at, m.verified_at) NOT NULL AND s.deleted = 0 AND s.partial = 0 AND s.complete = 1
+             WHERE c.id = ?1 AND coalesce(m.whole_at, m.verified_at) NOT NULL AND m.flagged IS NULL AND s.deleted = 0 AND s.partial = 0 AND s.complete = 1 AND s.created_at <= ?2
              ORDER BY s.created_at DESC LIMIT 1",
         )
         .bind(collection.as_bytes().to_vec())
+        .bind(nanos(now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX)))
         .fetch_optional(&self.pool)
         .await?;
         row.map(|row| Ok((id(&row, "id", ManifestId::from_slice)?, moment(&row, "created_at")?))).transpose()

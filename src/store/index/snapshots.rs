@@ -96,8 +96,15 @@ impl Index {
             return Ok(beside);
         };
         name_segments(&mut tx, no, collection.no, manifest).await?;
+        let mut is_flagged = false;
         if let Some(capture) = new.capture {
             captures::insert(&mut tx, no, capture).await?;
+            // It stays, and so does the one before it, until somebody has looked; a kill from here on changes nothing of that.
+            if let Some(why) = capture.suspicion() {
+                let mark = marks::Mark { flagged: Some(why), ..marks::Mark::default() };
+                marks::put(&mut tx, &new.signed.id, &mark).await?;
+                is_flagged = true;
+            }
         }
         for segment in new.segments {
             chunks::fill_segment(&mut tx, segment).await?;
@@ -110,7 +117,12 @@ impl Index {
         if let Some(old) = new.supersedes {
             supersede(&mut tx, &old, &collection.id).await?;
         }
-        tx.commit().await?;
+        // The ledger knows of flags.
+        if is_flagged {
+            self.commit_with_ledger(tx).await?
+        } else {
+            tx.commit().await?
+        }
         Ok(beside)
     }
 
