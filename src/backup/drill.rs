@@ -3,8 +3,6 @@
 //! What restore wrote is read again from the disk: every file must have the hash that stands in the snapshot. The scratch folder goes at
 //! the end, however the drill ends; what a killed one left goes with the next.
 
-use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,12 +11,11 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::check::{CheckError, live};
+use super::compare::compare;
 use super::open::{OpenSnapshot, OpenSnapshotError};
 use super::restore::{Overwrite, RestoreError, RestoreOptions, RestoreStats, restore};
 use crate::domain::content::{Report, Secrets};
-use crate::domain::crypto::hash::FileHasher;
 use crate::domain::id::ManifestId;
-use crate::domain::metadata::entry::EntryKind;
 use crate::domain::preset::Preset;
 use crate::monitor::{Counter, Monitor, Problem};
 use crate::store::index::{CollectionSettings, Root};
@@ -30,8 +27,6 @@ const FOLDER: &str = "drill";
 const CONTENT: &str = ".bulbil-drill";
 /// Locked while a drill goes on.
 const LOCK: &str = ".bulbil-drill.lock";
-/// How much is read at once.
-const PIECE: usize = 1 << 20;
 
 /// Why there was no drill, or not all of it.
 #[derive(Debug, thiserror::Error)]
@@ -145,7 +140,7 @@ pub fn drill(
     open_up(&scratch.content);
     let at = Instant::now();
     let stripped = open.has_one_folder(&mut open.tree(&*store.chunks))?;
-    let compared = compare(store, &open, &scratch.content, stripped, monitor, cancel)?;
+    let compared = compare(store, &open, (&scratch.content, stripped), None, monitor, cancel)?;
     let compare_seconds = at.elapsed().as_secs_f64();
 
     let at = Instant::now();
@@ -187,67 +182,6 @@ fn plain() -> CollectionSettings {
         padding: Default::default(),
         kind: Default::default(),
         application: None,
-    }
-}
-
-#[derive(Default)]
-struct Compared {
-    files: u64,
-    bytes: u64,
-    wrong: u64,
-}
-
-/// Reads every file again.
-fn compare(
-    store: &Store,
-    open: &OpenSnapshot,
-    at: &Path,
-    stripped: bool,
-    monitor: &dyn Monitor,
-    cancel: &CancellationToken,
-) -> Result<Compared, DrillError> {
-    let mut compared = Compared::default();
-    let mut buffer = vec![0; PIECE];
-    monitor.task("reading again what was restored", Counter::BytesDone, Some(open.private.statistics.bytes));
-    open.tree(&*store.chunks).walk(None, |entry| {
-        let EntryKind::File(file) = &entry.kind else { return Ok(()) };
-        if cancel.is_cancelled() {
-            return Err(DrillError::Restore(RestoreError::Cancelled));
-        }
-        let bytes = entry.path.as_bytes();
-        let below = match stripped {
-            true => bytes.iter().position(|byte| *byte == b'/').map_or(bytes, |slash| &bytes[slash + 1..]),
-            false => bytes,
-        };
-        let path = at.join(std::ffi::OsStr::from_bytes(below));
-        let wrong = match hash(&path, &mut buffer, monitor) {
-            Ok((found, len)) if found.finish() == file.hash && len == file.size => None,
-            Ok(_) => Some("what is on the disk is not what is in the snapshot".to_owned()),
-            Err(error) => Some(format!("what was restored cannot be read: {error}")),
-        };
-        match wrong {
-            None => (compared.files, compared.bytes) = (compared.files + 1, compared.bytes + file.size),
-            Some(message) => {
-                compared.wrong += 1;
-                monitor.problem(Problem { subject: entry.path.to_string(), message });
-            }
-        }
-        Ok(())
-    })?;
-    Ok(compared)
-}
-
-fn hash(path: &Path, buffer: &mut [u8], monitor: &dyn Monitor) -> std::io::Result<(FileHasher, u64)> {
-    let mut file = std::fs::File::open(path)?;
-    let (mut hasher, mut len) = (FileHasher::default(), 0);
-    loop {
-        let n = file.read(buffer)?;
-        if n == 0 {
-            return Ok((hasher, len));
-        }
-        hasher.update(&buffer[..n]);
-        len += n as u64;
-        monitor.add(Counter::BytesDone, n as u64);
     }
 }
 

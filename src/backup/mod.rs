@@ -2,6 +2,7 @@
 
 pub mod cache; // opened chunks, shared by threads
 pub mod check; // what must hold of the content, in a folder or in a snapshot
+pub mod compare; // what was restored, read again
 pub mod content; // one file of a snapshot, piece by piece
 pub mod create; // walk → read → cut → look up → gather → seal → store → commit
 pub mod documents; // the documents of a snapshot, in memory
@@ -9,6 +10,7 @@ pub mod drill; // a restore that is tried
 pub mod layout; // a snapshot as a folder that is replaced as a whole
 pub mod open; // a snapshot, opened with the key we have
 pub mod prune; // which snapshots go, and what nobody names without them
+pub mod recover; // an application's folders brought back
 pub mod rescue; // with the recovery key alone
 pub mod restore; // back into a folder
 pub mod select; // which snapshot: NAME, NAME@3, …

@@ -11,6 +11,7 @@ mod audit; // the audit log
 mod network; // other instances: serve, invite, clone, peer, sync, fetch
 mod portable; // export, import, have
 mod protect; // all of it at once
+mod recover; // recover
 mod schedule; // schedule, runs
 mod retention; // retention, prune, usage, snapshot
 mod standby; // mirror, standby
@@ -19,6 +20,7 @@ pub use audit::*;
 pub use network::*;
 pub use portable::*;
 pub use protect::*;
+pub use recover::*;
 pub use retention::*;
 pub use schedule::*;
 pub use standby::*;
@@ -131,6 +133,11 @@ pub enum Command {
         after_help = "Example:\n  bulbil restore notes --target ./out\n  bulbil restore notes@2 --path 2026/may --target ./out"
     )]
     Restore(RestoreArgs),
+    /// Bring an application's live folders back from a snapshot, in one command; what is there now is kept beside them
+    #[command(
+        after_help = "It takes the newest snapshot that is complete, sound and not flagged, makes it beside the live data, compares every byte, checks the content, and puts it in place by renaming. It refuses while the application runs.\n\nExample:\n  bulbil recover tales --dry-run\n  bulbil recover tales --stop 'systemctl stop quilltap' --start 'systemctl start quilltap'\n  bulbil recover tales --snapshot before-upgrade --stop 'docker compose stop app' --start 'docker compose start app'\n  bulbil recover tales --path data/characters\n  bulbil recover tales --drop-sessions --path data/auth/sessions.jsonl"
+    )]
+    Recover(Box<RecoverArgs>),
     /// Restore with the recovery key alone, from what is left of a dead instance or from a mirror
     #[command(
         after_help = "Example:\n  bulbil rescue /mnt/old-disk/bulbil --recovery-key-file key.txt\n  bulbil rescue /mnt/old-disk/bulbil notes --recovery-key-file key.txt --target ./out"
@@ -441,6 +448,9 @@ pub struct RestoreArgs {
     /// Remove from the target what is not in the snapshot
     #[arg(long)]
     pub delete: bool,
+    /// Sessions do not come back: what the collection's preset names as such becomes an empty file
+    #[arg(long)]
+    pub drop_sessions: bool,
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,

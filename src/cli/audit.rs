@@ -63,6 +63,9 @@ pub fn about(command: &Command) -> Option<(&'static str, Vec<String>)> {
         Command::Collection(CollectionCommand::Set(args)) => ("collection set", one(&args.name)),
         Command::Backup(args) => ("backup", args.output.iter().map(|output| path(output)).collect()),
         Command::Restore(args) if !args.dry_run => ("restore", vec![args.snapshot.clone(), path(&args.target)]),
+        Command::Recover(args) if !args.dry_run => {
+            ("recover", one(&args.collection).into_iter().chain(args.path.iter().map(|file| path(file))).collect())
+        }
         Command::Rescue(args) => ("rescue", args.snapshot.iter().cloned().chain([path(&args.dir)]).collect()),
         Command::Export(args) => {
             let named = args.collections.iter().chain(&args.snapshot).cloned();

@@ -40,6 +40,7 @@ mod prune;
 mod quote; // what a fetch will bring
 mod rebuild;
 mod remote; // what commands that talk to peers have in common
+mod recover;
 mod rescue;
 mod restore;
 mod retention;
@@ -118,6 +119,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Ls(args) => ls::run(args, context).await,
         Command::Drill(args) => drill::run(args, context).await,
         Command::Diff(args) => diff::run(args, context).await,
+        Command::Recover(args) => recover::run(*args, context).await,
         Command::Rescue(args) => rescue::run(args, context).await,
         Command::Restore(args) => restore::run(args, context).await,
         Command::Export(args) => export::run(args, context).await,

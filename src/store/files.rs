@@ -31,6 +31,17 @@ pub(super) fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Resu
     written
 }
 
+/// Writes a file for its owner alone, replacing what is there; durable on return. Its folder is made if it is missing, for its owner alone.
+///
+/// # Errors
+/// What the system said.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        create_private_dir(folder)?;
+    }
+    write_atomically(path, bytes, 0o600)
+}
+
 /// Puts many files into one folder: all of them temporary files first, made durable together, then renamed. A kill leaves some
 /// of the new ones, each of them whole.
 pub(super) fn write_together(dir: &Path, files: &[(PathBuf, Vec<u8>)], mode: u32) -> io::Result<()> {

@@ -6,6 +6,7 @@
 pub mod client; // HTTP over any of them, bounded
 pub mod direct; // plain TCP, for a LAN or a test
 pub mod door; // through the server that runs in the same home
+pub mod health; // whether an application on this machine answers
 pub mod link; // as slow as Tor, for tests and benchmarks
 pub mod mail; // messages to an admin's mailbox
 pub mod memory; // inside one process, for tests, with faults

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::databases::Databases;
 use super::{CheckError, within_root};
+use crate::backup::recover::OWN;
 use crate::domain::content::{Checker, Level, Report, Secrets};
 use crate::domain::metadata::path::TreePath;
 use crate::domain::preset::Preset;
@@ -43,6 +44,7 @@ pub fn live(
     let mut checker = Checker::new(preset, secrets)?;
     let mut patterns = preset.patterns();
     patterns.extend(settings.excludes.iter().cloned());
+    patterns.extend(OWN.map(str::to_owned));
     let databases = Databases::new(store, preset)?;
     let options = WalkOptions {
         excludes: Excludes::new(&patterns)?,

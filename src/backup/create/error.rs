@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::SealError;
 use crate::backup::check::CheckError;
 use crate::backup::open::OpenSnapshotError;
+use crate::backup::recover::RecoverError;
 use crate::domain::crypto::keywrap::KeyError;
 use crate::domain::crypto::recovery::RecoveryError;
 use crate::domain::id::InstanceId;
@@ -33,6 +34,9 @@ pub enum CreateError {
         /// Who leads it.
         leader: InstanceId,
     },
+    /// What would be read stands between two snapshots.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
     /// A root cannot be walked.
     #[error(transparent)]
     Walk(#[from] WalkError),

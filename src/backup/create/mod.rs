@@ -46,6 +46,7 @@ use crate::store::index::{Collection, CollectionKind, CollectionSettings, Snapsh
 use crate::store::{ChunkStoreError, Store};
 
 use super::open::OpenSnapshot;
+use super::recover::refuse_unfinished;
 use bins::SealError;
 use commit::Committer;
 pub use commit::SharedChunks;
@@ -151,6 +152,7 @@ pub async fn create_with(
         settings.excludes.extend(own);
     }
     let _lock = store.lock_backup()?;
+    refuse_unfinished(store, &collection.id, &collection.name)?;
     let hooks = Hooking::new(store, collection, &settings, preset.as_ref(), cancel)?;
     hooks.before().await?;
     let created = passes(store, collection, settings, preset, &hooks, extras, clock, &monitor, cancel, started).await;

@@ -18,6 +18,7 @@ use super::plan::{Earlier, Planner};
 use super::read::{self, ReaderContext};
 use super::stand_in::StandIns;
 use super::{CommandSource, CreateError, flow};
+use crate::backup::recover::OWN;
 use crate::domain::chunk::ChunkRef;
 use crate::domain::crypto::hash::FragmentKey;
 use crate::domain::id::ChunkId;
@@ -163,7 +164,7 @@ impl Run {
         order: crossbeam_channel::Sender<crossbeam_channel::Receiver<flow::Block>>,
     ) -> Result<(), CreateError> {
         let options = WalkOptions {
-            excludes: Excludes::new(&self.settings.excludes)?,
+            excludes: Excludes::new(&[self.settings.excludes.clone(), OWN.map(str::to_owned).to_vec()].concat())?,
             never: vec![self.store.home.identity()?],
             skip_caches: self.preset.as_ref().is_some_and(|preset| preset.skip_caches),
             tell_left_out: self.preset.is_some(),

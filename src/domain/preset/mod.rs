@@ -82,6 +82,9 @@ pub struct Preset {
     /// Secrets that are not in the data, without which it is of no use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretPlace>,
+    /// Files that hold sessions: empty ones are valid. They become empty where sessions are not to come back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<String>,
     /// Commands before and after a backup.
     #[serde(default)]
     pub hooks: Hooks,
@@ -366,7 +369,7 @@ impl Preset {
             return Err(format!("the name {:?}: use letters, digits, '-', '_' and '.'", self.name));
         }
         let paths = self.parts.iter().map(|part| &part.path).chain(self.instead.iter().map(|other| &other.when));
-        for path in paths.chain(self.copies.keys()).chain(self.copies.values()) {
+        for path in paths.chain(self.copies.keys()).chain(self.copies.values()).chain(&self.sessions) {
             relative(path)?;
         }
         let c = &self.checks;

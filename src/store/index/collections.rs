@@ -327,7 +327,16 @@ fn read(row: &SqliteRow) -> Result<Collection, IndexError> {
     })
 }
 
-pub(super) fn write_path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+/// A path in a document: whatever bytes it has, it comes back. For `#[serde(with = "…")]`.
+pub mod root_path {
+    pub use super::{read_path as deserialize, write_path as serialize};
+}
+
+/// Writes it.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn write_path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     let mut text = String::new();
     for chunk in path.as_os_str().as_bytes().utf8_chunks() {
         text.push_str(&chunk.valid().replace('%', "%25"));
@@ -338,7 +347,11 @@ pub(super) fn write_path<S: Serializer>(path: &Path, serializer: S) -> Result<S:
     serializer.serialize_str(&text)
 }
 
-pub(super) fn read_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+/// Reads it.
+///
+/// # Errors
+/// A text that is no such path.
+pub fn read_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let text = String::deserialize(deserializer)?;
     let mut bytes = Vec::with_capacity(text.len());
     let mut parts = text.split('%');

@@ -41,7 +41,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 pub use alerts::KnownAlert;
-pub use collections::{Application, Collection, CollectionKind, CollectionSettings, NewCollection, Root};
+pub use collections::{Application, Collection, CollectionKind, CollectionSettings, NewCollection, Root, root_path};
 pub use feed::{FeedChange, FeedRow};
 pub(super) use fill::Contents;
 pub use given::{GivenChunk, GivenSnapshot};
