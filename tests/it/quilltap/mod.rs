@@ -3,6 +3,7 @@
 
 mod check; // rows 1, 15, 19, 20: content
 mod drill; // row 16: a restore that is tried
+mod recover; // rows 11, 18, 24: the live data comes back
 mod presets; // another application, by a document alone
 mod protect; // all of it in one command
 mod shrink; // row 25a: much less than before
