@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::backup::create::moment;
-use crate::backup::recover::{Candidate, Ending, RecoverOptions, Report, recover};
+use crate::backup::recover::{Candidate, Ending, RecoverError, RecoverOptions, Report, recover};
 use crate::backup::select;
 use crate::clock::Clock;
 use crate::domain::content::Secrets;
@@ -62,7 +62,8 @@ pub async fn run(args: RecoverArgs, context: &Context) -> anyhow::Result<Outcome
     if let Some(chosen) = report.chosen.as_ref().filter(|_| !options.dry_run) {
         context.note(format!("{}@{} {}", collection.name, chosen.sequence, chosen.snapshot.short()));
     }
-    say(&report, options.dry_run || done.is_err(), context);
+    let choosing = matches!(done, Err(RecoverError::NoCandidate { .. } | RecoverError::NotSound { .. }));
+    say(&report, options.dry_run || choosing, context);
     if let Some(path) = written.first() {
         context.output.remark(format!("report: {}", path.display()));
     }
@@ -80,7 +81,8 @@ fn say(report: &Report, with_candidates: bool, context: &Context) {
         let rows: Vec<[String; 6]> = report.candidates.iter().map(|one| row(one, report, context)).collect();
         out.table(&["snapshot", "made", "age", "files", "size", "known"].map(str::to_owned), &rows);
     }
-    for one in report.candidates.iter().filter(|one| report.chosen.as_ref().is_some_and(|c| one.sequence > c.sequence)) {
+    for one in report.candidates.iter().filter(|one| report.chosen.as_ref().is_some_and(|c| one.sequence > c.sequence))
+    {
         if let Some(why) = &one.passed_over {
             out.line(format!("passed over {}@{}: {why}", report.collection, one.sequence));
         }

@@ -37,9 +37,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use blocking::blocking;
-pub use files::write_private;
 pub use chunks::{ChunkStore, ChunkStoreError};
 pub use entropy::{entropy, fresh_axon_key, fresh_envelope_key};
+pub use files::write_private;
 pub use home::Home;
 pub use index::{Index, IndexError};
 pub use keys::{Keys, Passphrase};

@@ -80,7 +80,9 @@ mod tests {
 
     #[tokio::test]
     async fn only_this_machine_is_asked_and_what_it_says_is_told_apart() {
-        for elsewhere in ["http://example.org/", "http://192.0.2.1/", "https://127.0.0.1/", "http://localhost.example/", "x"] {
+        for elsewhere in
+            ["http://example.org/", "http://192.0.2.1/", "https://127.0.0.1/", "http://localhost.example/", "x"]
+        {
             assert!(matches!(Probe::new(elsewhere), Err(HealthError::Address(_))), "{elsewhere}");
         }
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -54,8 +54,11 @@ pub async fn candidates(store: &Store, collection: &CollectionId) -> Result<Vec<
         let statistics = OpenSnapshot::open(store, &snapshot.id).ok().map(|open| open.private.statistics);
         let mark = marks.get(&snapshot.id).cloned().unwrap_or_default();
         let capture = captures.iter().find(|(id, _)| *id == snapshot.id).map(|(_, capture)| capture);
-        let findings: Vec<String> =
-            capture.into_iter().flat_map(|capture| capture.inconsistent.iter().chain(&capture.shrunk)).cloned().collect();
+        let findings: Vec<String> = capture
+            .into_iter()
+            .flat_map(|capture| capture.inconsistent.iter().chain(&capture.shrunk))
+            .cloned()
+            .collect();
         let passed_over = if snapshot.beside {
             Some("a former leader of the collection made it, beside the line".to_owned())
         } else if snapshot.partial {

@@ -31,12 +31,11 @@ pub struct Ground {
 ///
 /// # Errors
 /// [`RecoverError::NotAPlace`], [`RecoverError::Io`].
-pub fn ground(root: &Root, all: &[PathBuf], mounts: &Mounts, now: Timestamp) -> Result<Ground, RecoverError> {
+pub fn ground(root: &Root, all: &[PathBuf], mounts: &Mounts, stamp: &str) -> Result<Ground, RecoverError> {
     let live = real(&root.path)?;
     let (Some(parent), Some(name)) = (live.parent(), live.file_name()) else {
         return Err(RecoverError::NotAPlace(live));
     };
-    let stamp = stamp(now);
     let is_backed_up = all.iter().any(|folder| parent.starts_with(folder));
     let is_beside = !is_backed_up && !mounts.is_one(&live) && may_write(parent);
     let named = |before: &str, after: &str| {
@@ -47,24 +46,28 @@ pub fn ground(root: &Root, all: &[PathBuf], mounts: &Mounts, now: Timestamp) -> 
     };
     let (stage, kept) = match is_beside {
         true => (named(".bulbil-recover-", ""), named("", &format!(".damaged-{stamp}"))),
-        false => inside(&live, now),
+        false => inside(&live, stamp),
     };
     Ok(Ground { name: root.name.clone(), live, stage, kept, is_beside })
 }
 
 /// The same inside a folder.
-pub fn inside(folder: &Path, now: Timestamp) -> (PathBuf, PathBuf) {
-    (folder.join(".bulbil-recover"), folder.join(format!(".bulbil-damaged-{}", stamp(now))))
+pub fn inside(folder: &Path, stamp: &str) -> (PathBuf, PathBuf) {
+    (folder.join(".bulbil-recover"), folder.join(format!(".bulbil-damaged-{stamp}")))
 }
 
 /// Whether a name is one of a recovery's or a restore's own.
 pub fn is_own(name: &std::ffi::OsStr) -> bool {
-    [".bulbil-recover", ".bulbil-damaged-", ".bulbil-restore-"].iter().any(|own| name.as_bytes().starts_with(own.as_bytes()))
+    [".bulbil-recover", ".bulbil-damaged-", ".bulbil-restore-"]
+        .iter()
+        .any(|own| name.as_bytes().starts_with(own.as_bytes()))
 }
 
-/// `20261126T170000Z`.
-pub fn stamp(at: Timestamp) -> String {
-    at.strftime("%Y%m%dT%H%M%SZ").to_string()
+/// `20261126T170000Z`; with a number at the end if `is_taken` says that another recovery has that name.
+pub fn stamp(at: Timestamp, is_taken: impl Fn(&str) -> bool) -> String {
+    let second = at.strftime("%Y%m%dT%H%M%SZ").to_string();
+    let numbered = (2..).map(|n: u32| format!("{second}-{n}"));
+    std::iter::once(second.clone()).chain(numbered).find(|stamp| !is_taken(stamp)).unwrap_or(second)
 }
 
 /// Whether names in a folder may be changed.
@@ -154,8 +157,8 @@ mod tests {
         let folder = dir.path().canonicalize().unwrap().join("app");
         std::fs::create_dir(&folder).unwrap();
         let root = Root { name: "app".to_owned(), path: folder.clone() };
-        let at = Timestamp::from_second(1_795_712_400).unwrap();
-        let find = |all: &[PathBuf], mounts: &Mounts| ground(&root, all, mounts, at).unwrap();
+        let at = stamp(Timestamp::from_second(1_795_712_400).unwrap(), |_| false);
+        let find = |all: &[PathBuf], mounts: &Mounts| ground(&root, all, mounts, &at).unwrap();
         let beside = find(&[folder.clone()], &Mounts::default());
         assert_eq!(beside.stage, folder.with_file_name(".bulbil-recover-app"));
         assert_eq!(beside.kept, folder.with_file_name("app.damaged-20261126T170000Z"));
@@ -165,7 +168,7 @@ mod tests {
             assert!(is_own(within.stage.file_name().unwrap()) && is_own(within.kept.file_name().unwrap()));
         }
         assert!(matches!(
-            ground(&Root { name: "x".into(), path: "/".into() }, &[], &Mounts::default(), at),
+            ground(&Root { name: "x".into(), path: "/".into() }, &[], &Mounts::default(), &at),
             Err(RecoverError::NotAPlace(_))
         ));
     }

@@ -44,7 +44,10 @@ pub enum RecoverError {
     #[error("collection {0:?} has no folders on this machine: 'bulbil restore {0} --target DIR' restores it anywhere")]
     NotHere(String),
     /// Nothing can be taken.
-    #[error("none of the {} snapshots of {name:?} can be taken: {last}. 'bulbil recover {name} --dry-run' shows all; --snapshot takes one all the same", tried)]
+    #[error(
+        "none of the {} snapshots of {name:?} can be taken: {last}. 'bulbil recover {name} --dry-run' shows all; --snapshot takes one all the same",
+        tried
+    )]
     NoCandidate {
         /// Of which collection.
         name: String,
@@ -104,7 +107,9 @@ pub enum RecoverError {
     #[error("{} is damaged or of a later version of bulbil: it says what an interrupted recovery was about to do. Look into it, put right by hand what it names, and remove it", .0.display())]
     Journal(PathBuf),
     /// One did not come to its end.
-    #[error("a recovery of {name:?} was interrupted while it put things in place: run 'bulbil recover {name}', which finishes it")]
+    #[error(
+        "a recovery of {name:?} was interrupted while it put things in place: run 'bulbil recover {name}', which finishes it"
+    )]
     Unfinished {
         /// Of which collection.
         name: String,
@@ -113,7 +118,9 @@ pub enum RecoverError {
     #[error("what was restored could not be put in place, and everything is as it was before")]
     TakenBack(#[source] Box<RecoverError>),
     /// It could be neither finished nor put back.
-    #[error("what was restored could not be put in place ({cause}), nor all of it taken back ({then}): remove what hinders it and run the same command again, which finishes it; nothing is lost")]
+    #[error(
+        "what was restored could not be put in place ({cause}), nor all of it taken back ({then}): remove what hinders it and run the same command again, which finishes it; nothing is lost"
+    )]
     Stuck {
         /// What hindered it.
         cause: Box<RecoverError>,

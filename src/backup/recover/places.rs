@@ -11,7 +11,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -87,8 +86,8 @@ pub struct Finder<'a> {
     pub mounts: &'a Mounts,
     /// Where the root is below a stage.
     pub below_stage: PathBuf,
-    /// When it began.
-    pub now: Timestamp,
+    /// What the names of what is kept end with.
+    pub stamp: &'a str,
 }
 
 impl Finder<'_> {
@@ -173,7 +172,7 @@ impl Finder<'_> {
         let is_elsewhere = !top && mount != self.mounts.of(self.ground.stage.parent().unwrap_or(Path::new("/")));
         let (staged, kept) = match is_elsewhere {
             true => {
-                let (stage, kept) = inside(&mount, self.now);
+                let (stage, kept) = inside(&mount, self.stamp);
                 let below = live.strip_prefix(&mount).unwrap_or(path);
                 places.elsewhere.extend(then.is_some().then(|| (mount.clone(), path.to_owned())));
                 (stage.join(&self.below_stage).join(path), kept.join(below))
@@ -230,18 +229,19 @@ impl Finder<'_> {
     ///
     /// # Errors
     /// [`RecoverError`].
-    pub fn left_out(&self, skip_caches: bool, cancel: &CancellationToken, places: &mut Places) -> Result<(), RecoverError> {
+    pub fn left_out(
+        &self,
+        skip_caches: bool,
+        cancel: &CancellationToken,
+        places: &mut Places,
+    ) -> Result<(), RecoverError> {
         if fs::symlink_metadata(&self.ground.live).is_err() {
             return Ok(());
         }
         let tree = TreePath::new(b"root".to_vec()).expect("a name is a path");
         let root = Root { name: "root".to_owned(), tree, path: self.ground.live.clone() };
-        let options = WalkOptions {
-            excludes: self.excludes.clone(),
-            tell_left_out: true,
-            skip_caches,
-            ..WalkOptions::default()
-        };
+        let options =
+            WalkOptions { excludes: self.excludes.clone(), tell_left_out: true, skip_caches, ..WalkOptions::default() };
         for event in walk(&root, &options, cancel)? {
             let (path, pattern) = match event {
                 WalkEvent::LeftOut(left_out) => (within(&left_out.path), Some(left_out.pattern)),

@@ -73,6 +73,9 @@ pub struct Report {
     pub collection: String,
     /// When it began.
     pub started_at: Timestamp,
+    /// What the names of what it keeps and writes end with.
+    #[serde(skip)]
+    pub stamp: String,
     /// When it ended.
     pub ended_at: Timestamp,
     /// How it ended.
@@ -105,6 +108,8 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// Each step.
     pub steps: Vec<Step>,
+    /// What failed when everything was in place.
+    pub failures: Vec<String>,
     /// What is left to do.
     pub next: Vec<String>,
 }
@@ -116,6 +121,7 @@ impl Report {
             format: "bulbil-recovery/1",
             collection: collection.to_owned(),
             started_at: now,
+            stamp: String::new(),
             ended_at: now,
             ending: Ending::Planned,
             error: None,
@@ -132,13 +138,14 @@ impl Report {
             health: None,
             warnings: Vec::new(),
             steps: Vec::new(),
+            failures: Vec::new(),
             next: Vec::new(),
         }
     }
 
     /// What is not as it should be although what was chosen is in place.
     pub fn problems(&self) -> Vec<String> {
-        let mut out = self.untouched.clone();
+        let mut out = [self.untouched.clone(), self.failures.clone()].concat();
         if let Some(health) = self.health.as_ref().filter(|health| !health.up) {
             let said = health.status.map_or_else(String::new, |status| format!("it answers {status}: "));
             out.push(format!("the data is in place; the application is not up: {said}{}", health.means));
@@ -153,21 +160,24 @@ impl Report {
     /// # Errors
     /// [`RecoverError::Io`].
     pub fn write(&self, store: &Store) -> Result<Vec<PathBuf>, RecoverError> {
-        let folder = store.home.root().join("reports");
-        let stamp = super::ground::stamp(self.started_at);
         let json = serde_json::to_vec_pretty(self).expect("a report has no maps with odd keys");
-        let mut written = Vec::new();
-        for (end, bytes) in [("txt", self.in_words().into_bytes()), ("json", json)] {
-            let path = folder.join(format!("recover-{}-{stamp}.{end}", self.collection));
-            write_private(&path, &bytes).map_err(|cause| RecoverError::io("write", &path, cause))?;
-            written.push(path);
+        let places = Self::places(store, &self.collection, &self.stamp);
+        for (path, bytes) in places.iter().zip([self.in_words().into_bytes(), json]) {
+            write_private(path, &bytes).map_err(|cause| RecoverError::io("write", path, cause))?;
         }
-        Ok(written)
+        Ok(places.into())
+    }
+
+    /// Where both are: the text, then the JSON.
+    pub(super) fn places(store: &Store, collection: &str, stamp: &str) -> [PathBuf; 2] {
+        let folder = store.home.root().join("reports");
+        ["txt", "json"].map(|end| folder.join(format!("recover-{collection}-{stamp}.{end}")))
     }
 
     /// For people.
     pub fn in_words(&self) -> String {
-        let mut out = vec![format!("Recovery of {}, begun {}", self.collection, moment(self.started_at)), String::new()];
+        let mut out =
+            vec![format!("Recovery of {}, begun {}", self.collection, moment(self.started_at)), String::new()];
         out.push(match self.ending {
             Ending::Planned => "Nothing was done.".to_owned(),
             Ending::Recovered => "What was chosen is in place.".to_owned(),
@@ -193,13 +203,17 @@ impl Report {
             }
         };
         list("Warnings:", self.warnings.clone());
+        list("Failed:", self.failures.clone());
         list("In place:", self.replaced.iter().map(|path| path.display().to_string()).collect());
         list("Not brought over:", self.left_behind.iter().map(|one| format!("{}: {}", one.path, one.why)).collect());
         list("Left as it was:", self.untouched.clone());
         list("Came over from before:", self.carried.iter().map(|path| path.display().to_string()).collect());
         list("Emptied:", self.emptied.iter().map(|path| path.display().to_string()).collect());
         if let Some(live) = &self.live {
-            list(&format!("Check of the live data: {} errors, {} warnings", live.errors, live.warnings), live.reasons(20));
+            list(
+                &format!("Check of the live data: {} errors, {} warnings", live.errors, live.warnings),
+                live.reasons(20),
+            );
         }
         if let Some(health) = &self.health {
             let status = health.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());

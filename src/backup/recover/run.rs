@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::candidates::{Candidate, candidates};
-use super::ground::{Ground, Mounts, ground};
+use super::ground::{Ground, Mounts, ground, inside, stamp};
 use super::journal::{Journal, Move, Number, Phase, Staged};
 use super::places::{Finder, Places, join, patterns};
 use super::report::{Chosen, Ending, Health, Report, Step};
@@ -83,6 +83,12 @@ pub async fn recover(
     }
     .await;
     report.error = done.as_ref().err().map(|error| with_causes(error));
+    if let (Some(_), Err(error)) = (&options.stop, &done)
+        && !matches!(error, RecoverError::Command { .. } | RecoverError::NotHere(_))
+        && !report.steps.is_empty()
+    {
+        report.next.push("the application was stopped, and was not started again: it is up to you".to_owned());
+    }
     report.ended_at = clock.now();
     (report, done)
 }
@@ -125,15 +131,23 @@ impl<'a> Work<'a> {
             return Err(RecoverError::NoSessions(preset.name));
         }
         let address = options.health.clone().or_else(|| preset.health.as_ref().map(|health| health.url.clone()));
-        let probe = address.map(|address| Ok::<_, RecoverError>((address.clone(), Probe::new(&address)?))).transpose()?;
+        let probe =
+            address.map(|address| Ok::<_, RecoverError>((address.clone(), Probe::new(&address)?))).transpose()?;
         let mounts = Mounts::read();
         let folders = store.index.collections().await?.into_iter().filter_map(|one| one.settings);
         let all: Vec<PathBuf> = folders
             .flat_map(|settings| settings.roots)
             .map(|root| root.path.canonicalize().unwrap_or(root.path))
             .collect();
-        let now = report.started_at;
-        let grounds = settings.roots.iter().map(|root| ground(root, &all, &mounts, now)).collect::<Result<Vec<_>, _>>()?;
+        let find = |stamp: &str| -> Result<Vec<Ground>, RecoverError> {
+            settings.roots.iter().map(|root| ground(root, &all, &mounts, stamp)).collect()
+        };
+        let is_taken = |stamp: &str| {
+            let kept = find(stamp).is_ok_and(|grounds| grounds.iter().any(|ground| ground.kept.exists()));
+            kept || Report::places(store, &collection.name, stamp).iter().any(|place| place.exists())
+        };
+        report.stamp = stamp(report.started_at, is_taken);
+        let grounds = find(&report.stamp)?;
         let paths = options.paths.iter().map(|path| place(path, &grounds)).collect::<Result<_, _>>()?;
         Ok(Self {
             store,
@@ -341,7 +355,8 @@ impl<'a> Work<'a> {
     async fn prepare(&mut self, journal: &mut Journal, choice: Vec<Candidate>) -> Result<(), RecoverError> {
         for ground in &self.grounds {
             if !ground.is_beside {
-                std::fs::create_dir_all(&ground.live).map_err(|cause| RecoverError::io("create", &ground.live, cause))?;
+                std::fs::create_dir_all(&ground.live)
+                    .map_err(|cause| RecoverError::io("create", &ground.live, cause))?;
             }
             stage::begin(&ground.stage)?;
         }
@@ -351,6 +366,7 @@ impl<'a> Work<'a> {
         };
         let mut places = self.places(journal, made.as_ref().map(|(source, _)| source)).await?;
         if let Some((_, tried)) = made {
+            // What else is known of secrets joins here: each sentence stops what is not forced.
             let against = tried.of_secrets();
             self.report.staged = Some(tried);
             if !against.is_empty() && !self.options.force {
@@ -462,7 +478,7 @@ impl<'a> Work<'a> {
             let was_missing = Number::of(&ground.live)?.is_none();
             let mut places = self.finder(ground, &below)?.find(&paths)?;
             for (mount, path) in places.elsewhere.clone() {
-                let (stage, kept) = super::ground::inside(&mount, self.report.started_at);
+                let (stage, kept) = inside(&mount, &self.report.stamp);
                 if !journal.stages.contains(&stage) {
                     journal.stages.push(stage.clone());
                     journal.damaged.push(kept);
@@ -484,7 +500,7 @@ impl<'a> Work<'a> {
             finder.left_out(self.preset.skip_caches, cancel, &mut places)?;
             if self.options.drop_sessions {
                 let mut stages = vec![ground.stage.clone()];
-                stages.extend(places.elsewhere.iter().map(|(mount, _)| super::ground::inside(mount, self.report.started_at).0));
+                stages.extend(places.elsewhere.iter().map(|(mount, _)| inside(mount, &self.report.stamp).0));
                 for stage in stages {
                     let emptied = sessions::empty(&self.preset, &stage.join(&below))?;
                     self.report.emptied.extend(emptied.into_iter().map(|path| ground.live.join(path)));
@@ -511,9 +527,9 @@ impl<'a> Work<'a> {
 
     fn finder<'f>(&'f self, ground: &'f Ground, below: &std::path::Path) -> Result<Finder<'f>, RecoverError> {
         let excludes = Excludes::new(&patterns(&self.preset, &self.settings.excludes))?;
-        let (staged, now) = (ground.stage.join(below), self.report.started_at);
+        let (staged, stamp) = (ground.stage.join(below), self.report.stamp.as_str());
         let (preset, mounts, below_stage) = (&self.preset, &self.mounts, below.to_owned());
-        Ok(Finder { ground, staged, preset, excludes, mounts, below_stage, now })
+        Ok(Finder { ground, staged, preset, excludes, mounts, below_stage, stamp })
     }
 
     fn paths_of(&self, root: usize) -> Vec<PathBuf> {
@@ -571,8 +587,10 @@ impl<'a> Work<'a> {
 
     /// Starts the application, waits for it, and checks the live data.
     async fn after(&mut self) -> Result<(), RecoverError> {
-        if let Some(command) = self.options.start.clone() {
-            self.command("starts", command).await?;
+        if let Some(command) = self.options.start.clone()
+            && let Err(error) = self.command("starts", command).await
+        {
+            self.report.failures.push(format!("the data is in place; {}", with_causes(&error)));
         }
         let wait = self.options.wait.or_else(|| self.options.start.as_ref().map(|_| WAIT));
         if let Some(wait) = wait
@@ -605,10 +623,15 @@ impl<'a> Work<'a> {
             _ => {}
         }
         let live = self.report.live.as_ref().is_some_and(|live| live.errors > 0);
-        next.extend(live.then(|| format!("'bulbil check {}' shows what still does not fit together", self.collection.name)));
+        next.extend(
+            live.then(|| format!("'bulbil check {}' shows what still does not fit together", self.collection.name)),
+        );
         next.push(format!("'bulbil backup {}', when all is well", self.collection.name));
         let kept = self.report.damaged.iter().map(|path| {
-            format!("remove {} when nobody needs to look at it any more: it takes room, and holds what the data holds", path.display())
+            format!(
+                "remove {} when nobody needs to look at it any more: it takes room, and holds what the data holds",
+                path.display()
+            )
         });
         next.extend(kept);
         self.report.next = next;

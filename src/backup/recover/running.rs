@@ -30,12 +30,7 @@ pub struct Signs {
 ///
 /// # Errors
 /// [`ExcludeError`] if the preset's patterns are none.
-pub fn signs(
-    folders: &[PathBuf],
-    home: &Path,
-    preset: &Preset,
-    now: Timestamp,
-) -> Result<Signs, ExcludeError> {
+pub fn signs(folders: &[PathBuf], home: &Path, preset: &Preset, now: Timestamp) -> Result<Signs, ExcludeError> {
     let patterns: Vec<String> = preset.leave_out.iter().map(|out| out.pattern.clone()).collect();
     let excludes = Excludes::new(&patterns)?;
     let mut seen = Signs::default();
@@ -160,7 +155,8 @@ mod tests {
     use super::*;
 
     fn preset() -> Preset {
-        Preset::parse("x", "name = \"x\"\nversion = 1\nleave_out = [{ pattern = \"*.lock\", why = \"a lock\" }]").unwrap()
+        Preset::parse("x", "name = \"x\"\nversion = 1\nleave_out = [{ pattern = \"*.lock\", why = \"a lock\" }]")
+            .unwrap()
     }
 
     fn look(folder: &Path, now: i64) -> Vec<String> {
@@ -180,7 +176,10 @@ mod tests {
             .spawn()
             .unwrap();
         let seen = look(dir.path(), 0);
-        assert!(seen[0].contains(&format!("process {} (", reader.id())) && seen[0].contains("data/file open"), "{seen:?}");
+        assert!(
+            seen[0].contains(&format!("process {} (", reader.id())) && seen[0].contains("data/file open"),
+            "{seen:?}"
+        );
         reader.kill().unwrap();
         reader.wait().unwrap();
         let mut worker = std::process::Command::new("sleep").arg("600").current_dir(dir.path()).spawn().unwrap();

@@ -43,7 +43,10 @@ impl Tried {
     /// Why it cannot be taken; nothing if it can.
     pub fn why_not(&self) -> Option<String> {
         if self.restored.failed > 0 {
-            return Some(format!("{} of its entries cannot be restored: 'bulbil verify --data' says why", self.restored.failed));
+            return Some(format!(
+                "{} of its entries cannot be restored: 'bulbil verify --data' says why",
+                self.restored.failed
+            ));
         }
         if self.wrong > 0 {
             return Some(format!("{} of its files came back otherwise than they were: check the disk", self.wrong));
@@ -58,7 +61,10 @@ impl Tried {
     pub fn of_secrets(&self) -> Vec<String> {
         let content = self.content.as_ref().filter(|content| content.secret_given && content.opened < content.sealed);
         let say = |content: &Report| {
-            format!("{} of {} sealed fields open with the secret that was given: it is another one", content.opened, content.sealed)
+            format!(
+                "{} of {} sealed fields open with the secret that was given: it is another one",
+                content.opened, content.sealed
+            )
         };
         content.map(say).into_iter().collect()
     }
@@ -146,7 +152,8 @@ impl Source {
         let mut all = Tried::default();
         let mut roots = Vec::new();
         for (at, ground) in grounds.iter().enumerate().filter(|(_, ground)| self.has(&ground.name)) {
-            let paths: Vec<PathBuf> = self.paths.iter().filter(|(of, _)| *of == at).map(|(_, path)| path.clone()).collect();
+            let paths: Vec<PathBuf> =
+                self.paths.iter().filter(|(of, _)| *of == at).map(|(_, path)| path.clone()).collect();
             if paths.is_empty() && !self.paths.is_empty() {
                 continue;
             }

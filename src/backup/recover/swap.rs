@@ -58,8 +58,7 @@ pub fn clear(journal: &Journal) -> Result<(), RecoverError> {
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(cause) => return Err(RecoverError::io("remove", stage, cause)),
         };
-        remove_all(parent.as_fd(), name.as_bytes())
-            .map_err(|errno| RecoverError::io("remove", stage, errno.into()))?;
+        remove_all(parent.as_fd(), name.as_bytes()).map_err(|errno| RecoverError::io("remove", stage, errno.into()))?;
     }
     Ok(())
 }

@@ -54,18 +54,26 @@ impl World {
 
     fn is_old(&self) -> bool {
         let is = |path: &str, text: &str| self.read(path).as_deref() == Some(text);
-        is("app/data/file", "old") && is("app/index", "old") && is("app/late/file", "old") && is("app/data/deep/mine", "mine")
+        is("app/data/file", "old")
+            && is("app/index", "old")
+            && is("app/late/file", "old")
+            && is("app/data/deep/mine", "mine")
             && self.read("app/public/files/file").is_none()
     }
 
     fn is_new(&self) -> bool {
         let is = |path: &str, text: &str| self.read(path).as_deref() == Some(text);
-        is("app/data/file", "new") && is("app/index", "new") && is("app/public/files/file", "new")
-            && is("app/data/deep/mine", "mine") && self.read("app/late/file").is_none()
+        is("app/data/file", "new")
+            && is("app/index", "new")
+            && is("app/public/files/file", "new")
+            && is("app/data/deep/mine", "mine")
+            && self.read("app/late/file").is_none()
     }
 
     fn old_is_kept(&self) -> bool {
-        ["data/file", "index", "late/file"].iter().all(|path| self.read(&format!("damaged/{path}")).as_deref() == Some("old"))
+        ["data/file", "index", "late/file"]
+            .iter()
+            .all(|path| self.read(&format!("damaged/{path}")).as_deref() == Some("old"))
     }
 
     /// Goes until it dies at the `dies_at`-th step.

@@ -136,7 +136,10 @@ fn row_11_it_refuses_while_the_application_runs_unless_forced() {
     let mut app = Command::new("sleep").arg("600").stdin(open).spawn().unwrap();
     refused(&world, &[], &format!("process {} (sleep) has", app.id()));
     // It is stopped first, and then it does not run.
-    let stop = format!("kill {}; while kill -0 {0} 2>/dev/null && ! grep -q 'State:.Z' /proc/{0}/status; do :; done", app.id());
+    let stop = format!(
+        "kill {}; while kill -0 {0} 2>/dev/null && ! grep -q 'State:.Z' /proc/{0}/status; do :; done",
+        app.id()
+    );
     world.good(&["recover", "tales", "--stop", &stop]);
     app.wait().unwrap();
     assert_equal(&world, &before, "stopped and recovered");
@@ -219,7 +222,13 @@ fn row_24_what_the_application_answers_afterwards_is_told_apart_and_the_report_s
             assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o600);
         }
         let text = fs::read_to_string(&written[0]).unwrap();
-        for part in ["Chosen: snapshot 1", "What was there before", "put it in place", "checked the live data", "What to do next"] {
+        for part in [
+            "Chosen: snapshot 1",
+            "What was there before",
+            "put it in place",
+            "checked the live data",
+            "What to do next",
+        ] {
             assert!(text.contains(part), "{part} in {text}");
         }
         let json: Value = serde_json::from_slice(&fs::read(&written[1]).unwrap()).unwrap();
@@ -249,7 +258,8 @@ fn row_11_killed_anywhere_the_live_tree_is_the_old_or_the_new_one_and_the_next_f
         assert!(now == one || now == two, "it is neither of both");
     }
     // At its very end.
-    kills += usize::from(kill_when(&world.home(), &["recover", "tales", "--snapshot", "1"], || damaged(&world).len() == 1));
+    kills +=
+        usize::from(kill_when(&world.home(), &["recover", "tales", "--snapshot", "1"], || damaged(&world).len() == 1));
     assert!(kills >= 3, "only {kills} kills hit");
     world.good(&["recover", "tales", "--snapshot", "1"]);
     assert_equal(&world, &one, "finished");
@@ -284,4 +294,175 @@ fn row_18_a_corrupt_list_of_sessions_becomes_a_valid_empty_file_and_nothing_else
     world.good(&["restore", "tales", "--target", out.to_str().unwrap(), "--drop-sessions"]);
     assert_eq!(fs::read(out.join(file)).unwrap(), b"");
     assert_eq!(world.json(0, &["check", "tales"])["errors"], 0);
+}
+
+#[test]
+fn row_11_what_the_user_leaves_out_and_secrets_stay_with_the_application() {
+    let world = World::new();
+    let app = world.app();
+    for (path, text) in [
+        ("data/quilltap.db", "one"),
+        ("data/quilltap.db-wal", "log of one"),
+        ("data/quilltap.dbkey", "key"),
+        ("data/quilltap.lock", "1"),
+        ("files/a.png", "one"),
+        ("files/thumbnails/a", "made by hand"),
+        ("logs/x", "log"),
+    ] {
+        super::write(&app.join(path), text);
+    }
+    age(&app.join("data/quilltap.lock"));
+    let add = ["collection", "add", "tales", "--preset", "quilltap-4", app.to_str().unwrap()];
+    world.good(&[&add[..], &["--exclude", "/files/thumbnails/"]].concat());
+    world.good(&["collection", "set", "tales", "--no-hooks"]);
+    world.good(&["backup", "--capture", "stopped"]);
+    for path in ["data/quilltap.db", "data/quilltap.db-wal", "files/a.png"] {
+        super::write(&app.join(path), "two");
+    }
+    super::write(&app.join("data/late.db"), "two");
+    super::write(&app.join("logs/x"), "more");
+    let report = world.json(0, &["recover", "tales"])["report"].clone();
+    let read = |path: &str| fs::read_to_string(app.join(path)).ok();
+    for (path, text) in [
+        ("data/quilltap.db", Some("one")),
+        // It belongs to the database that was there.
+        ("data/quilltap.db-wal", None),
+        ("data/quilltap.dbkey", Some("key")),
+        ("data/quilltap.lock", None),
+        ("data/late.db", None),
+        ("files/a.png", Some("one")),
+        ("files/thumbnails/a", Some("made by hand")),
+        ("logs/x", Some("more")),
+    ] {
+        assert_eq!(read(path).as_deref(), text, "{path}");
+    }
+    let told: Vec<_> = report["left_behind"].as_array().unwrap().iter().map(|one| one["path"].clone()).collect();
+    assert!(told.contains(&"data/quilltap.lock".into()), "{told:?}");
+    assert!(damaged(&world)[0].join("data/quilltap.lock").exists());
+}
+
+#[test]
+fn row_11_a_volume_stays_mounted_and_what_is_in_it_changes_places() {
+    let world = World::new();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/quilltap/make_quilltap_data.py");
+    // The application's folder is a volume, and the characters are in another one.
+    let text = format!(
+        r#"set -e
+        bulbil() {{ '{bulbil}' --home '{home}' -q "$@"; }}
+        make() {{ python3 '{script}' app "$@"; }}
+        cd '{dir}'
+        mkdir app volume; mount -t tmpfs one app
+        make --force --messages 200 --images 5 --chats 5 --layout app17 >/dev/null
+        cp -a app/data/characters/. volume/; mount -t tmpfs two app/data/characters; cp -a volume/. app/data/characters/
+        chmod 750 app/data/characters
+        bulbil collection add tales --preset quilltap '{dir}/app' >/dev/null
+        make --manifest one
+        bulbil backup >/dev/null
+        make --corrupt missing-character >/dev/null
+        make --corrupt zero-length >/dev/null
+        echo late > app/data/characters/late.json
+        chmod 700 app/data/characters
+        bulbil recover tales >/dev/null
+        find app -name '.bulbil-recover*'
+        test -f app/.bulbil-damaged-*/data/settings/general.json
+        test -f app/data/characters/.bulbil-damaged-*/late.json
+        bulbil backup >/dev/null
+        bulbil ls -r tales | grep bulbil- || true
+        make --manifest two
+        mountpoint -q app/data/characters
+        "#,
+        bulbil = crate::support::BULBIL,
+        home = world.home().display(),
+        script = script.display(),
+        dir = world.path("").display(),
+    );
+    let output = Command::new("unshare").args(["--mount", "--map-root-user", "sh", "-c", &text]).output().unwrap();
+    assert!(output.status.success() && output.stdout.is_empty(), "{}", said(&output));
+    let lines = |name: &str| {
+        let text = fs::read_to_string(world.path(name)).unwrap();
+        let odd = [".lock\"", ".tmp.", "binaries/cache", "\".bulbil-damaged-", "/.bulbil-damaged-"];
+        text.lines().filter(|line| !odd.iter().any(|odd| line.contains(odd))).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(lines("one").len() > 60);
+    assert_eq!(lines("one"), lines("two"));
+}
+
+#[test]
+fn row_24_a_snapshot_that_is_damaged_or_does_not_fit_together_is_passed_over_or_refused() {
+    let world = World::with("app17");
+    let before = manifest(&world.app());
+    world.good(&["backup"]);
+    world.corrupt("bad-jsonl");
+    let torn = manifest(&world.app());
+    world.run(&["backup"]);
+    // Asked for by name it is refused, and comes by force alone.
+    let refused = world.run(&["recover", "tales", "--snapshot", "2"]);
+    assert!(refused.status.code() == Some(1) && said(&refused).contains("--force"), "{}", said(&refused));
+    assert_equal(&world, &torn, "refused");
+    // Somebody has looked at it, wrongly: then the content itself says it.
+    world.good(&["snapshot", "unflag", "tales@2"]);
+    generator(&world.app(), &["--mutate", "3"]);
+    world.run(&["recover", "tales", "--snapshot", "2", "--force"]);
+    assert_equal(&world, &torn, "by force");
+    world.good(&["recover", "tales"]);
+    assert_equal(&world, &before, "the newest that is sound");
+    assert_eq!(damaged(&world).len(), 2, "each has a name of its own");
+    // A snapshot whose bytes are gone bad is passed over for an older one.
+    fs::write(world.app().join("data/imports/noise"), crate::support::noise(9, 3_000_000)).unwrap();
+    world.good(&["backup"]);
+    let newest = world.json(0, &["snapshots"]).as_array().unwrap().last().unwrap()["sequence"].clone();
+    let mut chunks: Vec<PathBuf> = Vec::new();
+    let mut folders = vec![world.home().join("chunks")];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() { folders.push(path) } else { chunks.push(path) }
+        }
+    }
+    let largest = chunks.iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    let mut bytes = fs::read(largest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(largest, bytes).unwrap();
+    let report = world.json(2, &["recover", "tales"])["report"].clone();
+    let one = report["candidates"].as_array().unwrap().iter().find(|one| one["sequence"] == newest).unwrap();
+    assert!(one["passed_over"].as_str().unwrap().contains("cannot be restored"), "{one}");
+    assert_eq!(report["chosen"]["sequence"], 1);
+    assert_equal(&world, &before, "an older one");
+}
+
+#[test]
+fn row_11_one_that_was_cut_in_the_middle_is_finished_by_the_next_and_no_backup_comes_before() {
+    let world = World::with("app17");
+    world.good(&["backup"]);
+    let id = world.json(0, &["collection", "list"])[0]["id"].as_str().unwrap().to_owned();
+    let (stage, kept) = (world.path(".bulbil-recover-quilltap"), world.path("quilltap.damaged-20261126T170000Z"));
+    let (live, staged) = (world.app().join("data/tags/tags.json"), stage.join("new/data/tags/tags.json"));
+    super::write(&staged, "{\"version\": 1, \"tags\": []}");
+    let found = fs::metadata(&staged).unwrap();
+    let journal = serde_json::json!({
+        "format": "bulbil-recovery-journal/1", "collection": id, "snapshot": null, "sequence": null,
+        "started_at": "2026-11-26T17:00:00Z", "phase": "swapping", "stages": [stage], "damaged": [kept],
+        "moves": [{
+            "live": live, "kept": kept.join("data/tags/tags.json"),
+            "staged": { "path": staged, "number": { "dev": found.dev(), "inode": found.ino() } },
+        }],
+        "carried": [], "folders": [],
+    });
+    super::write(&world.home().join("recover").join(format!("{id}.json")), &journal.to_string());
+    let refused = world.run(&["backup"]);
+    assert!(
+        refused.status.code() == Some(1) && said(&refused).contains("'bulbil recover tales'"),
+        "{}",
+        said(&refused)
+    );
+    let result = world.json(0, &["recover", "tales"]);
+    assert_eq!(result["report"]["ending"], "finished");
+    assert!(fs::read_to_string(&live).unwrap().contains("\"tags\": []"));
+    assert!(kept.join("data/tags/tags.json").exists() && !stage.exists());
+    world.run(&["backup"]);
+    assert_eq!(world.json(0, &["snapshots"]).as_array().unwrap().len(), 2);
+    // One that cannot be read is not guessed at.
+    super::write(&world.home().join("recover").join(format!("{id}.json")), "{\"format\":");
+    let refused = world.run(&["recover", "tales"]);
+    assert!(refused.status.code() == Some(1) && said(&refused).contains("is damaged"), "{}", said(&refused));
 }
