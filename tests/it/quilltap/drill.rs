@@ -5,9 +5,9 @@ use std::fs;
 use super::World;
 
 /// That of the generator.
-const PEPPER: &str = "fixture-pepper-not-a-secret-0123456789abcdefghij=";
+pub const PEPPER: &str = "fixture-pepper-not-a-secret-0123456789abcdefghij=";
 
-fn secrets(world: &World, pepper: &str) -> String {
+pub fn secrets(world: &World, pepper: &str) -> String {
     let path = world.path("secrets.env");
     fs::write(&path, format!("ENCRYPTION_MASTER_PEPPER={pepper}\n")).unwrap();
     path.to_str().unwrap().to_owned()

@@ -63,6 +63,7 @@ fn row_24_each_kind_of_damage_is_undone_by_one_command_and_the_damaged_tree_is_k
     for kind in KINDS {
         let world = World::with("app17");
         fs::write(world.app().join(".env"), "ENCRYPTION_MASTER_PEPPER=x\n").unwrap();
+        let secrets = super::drill::secrets(&world, super::drill::PEPPER);
         let before = manifest(&world.app());
         world.good(&["backup"]);
         let path = world.corrupt(kind);
@@ -72,12 +73,14 @@ fn row_24_each_kind_of_damage_is_undone_by_one_command_and_the_damaged_tree_is_k
         } else {
             assert_ne!(manifest(&world.app()), before, "{kind} changes something");
         }
-        // The damage is backed up, too; where it can be seen the snapshot says so, and is passed over.
-        let seen = !matches!(kind, "unreadable" | "bad-authtag" | "stale-lock");
-        if seen {
-            assert_eq!(world.run(&["backup"]).status.code(), Some(2), "{kind}");
+        // The damage is backed up, too. Where a backup sees it, the snapshot says so; else a recovery does when it has made it.
+        match kind {
+            // As root nothing is wrong with the first; the last is left out.
+            "unreadable" | "stale-lock" => {}
+            "bitflip" | "bad-authtag" => drop(world.good(&["backup"])),
+            _ => assert_eq!(world.run(&["backup"]).status.code(), Some(2), "{kind}"),
         }
-        let report = world.json(0, &["recover", "tales"])["report"].clone();
+        let report = world.json(0, &["recover", "tales", "--secrets", &secrets])["report"].clone();
         assert_equal(&world, &before, kind);
         assert_eq!((&report["chosen"]["sequence"], &report["ending"]), (&1.into(), &"recovered".into()), "{kind}");
         assert_eq!(report["live"]["errors"], 0, "{kind}");
@@ -100,8 +103,7 @@ fn row_11_day_one_comes_back_without_what_day_two_brought() {
     let before = manifest(&world.app());
     world.good(&["backup", "--tag", "before-upgrade"]);
     generator(&world.app(), &["--mutate", "2"]);
-    fs::create_dir(world.app().join("data/imports")).unwrap();
-    fs::write(world.app().join("data/imports/late.txt"), "late").unwrap();
+    super::write(&world.app().join("data/late/late.txt"), "late");
     world.run(&["backup"]);
     let two = manifest(&world.app());
     assert_ne!(before, two);
@@ -114,7 +116,7 @@ fn row_11_day_one_comes_back_without_what_day_two_brought() {
     assert!(text.contains("next: start the application") && text.contains("what was there before"), "{text}");
     // Rolled forward again by the kept tree: it is day two as it was.
     let kept = damaged(&world).pop().unwrap();
-    assert!(kept.join("data/imports/late.txt").exists());
+    assert!(kept.join("data/late/late.txt").exists());
     assert_eq!(fs::metadata(&kept).unwrap().mode() & 0o777, 0o700);
 }
 
@@ -325,8 +327,7 @@ fn row_11_what_the_user_leaves_out_and_secrets_stay_with_the_application() {
     let read = |path: &str| fs::read_to_string(app.join(path)).ok();
     for (path, text) in [
         ("data/quilltap.db", Some("one")),
-        // It belongs to the database that was there.
-        ("data/quilltap.db-wal", None),
+        ("data/quilltap.db-wal", Some("log of one")),
         ("data/quilltap.dbkey", Some("key")),
         ("data/quilltap.lock", None),
         ("data/late.db", None),
@@ -401,7 +402,7 @@ fn row_24_a_snapshot_that_is_damaged_or_does_not_fit_together_is_passed_over_or_
     assert_equal(&world, &torn, "refused");
     // Somebody has looked at it, wrongly: then the content itself says it.
     world.good(&["snapshot", "unflag", "tales@2"]);
-    generator(&world.app(), &["--mutate", "3"]);
+    super::write(&world.app().join("data/late"), "late");
     world.run(&["recover", "tales", "--snapshot", "2", "--force"]);
     assert_equal(&world, &torn, "by force");
     world.good(&["recover", "tales"]);
