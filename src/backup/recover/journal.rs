@@ -179,8 +179,10 @@ impl Journal {
     pub fn remove(&self, store: &Store) -> Result<(), RecoverError> {
         let path = place(store, &self.collection);
         match fs::remove_file(&path) {
-            Err(cause) if cause.kind() != ErrorKind::NotFound => Err(RecoverError::io("remove", &path, cause)),
-            _ => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed
+                .and_then(|()| fs::File::open(path.parent().unwrap_or(&path))?.sync_all())
+                .map_err(|cause| RecoverError::io("remove", &path, cause)),
         }
     }
 }

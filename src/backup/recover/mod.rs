@@ -6,9 +6,11 @@
 //!
 //! Non-goal: to put a damaged tree right. It is replaced, and kept for whoever wants to look.
 
+mod after; // when everything is in place
 mod candidates; // which snapshots there are, and which is taken
 mod ground; // where things are made and kept
 mod journal; // what is about to be done
+mod making; // what is to take its place
 mod places; // what changes places
 mod report; // what was done
 mod run; // one step after another

@@ -8,15 +8,12 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::candidates::{Candidate, candidates};
-use super::ground::{Ground, Mounts, ground, inside, stamp};
-use super::journal::{Journal, Move, Number, Phase, Staged};
-use super::places::{Finder, Places, join, patterns};
-use super::report::{Chosen, Ending, Health, Report, Step};
-use super::stage::{self, NEW, Source, Tried};
-use super::{RecoverError, running, sessions, swap};
-use crate::backup::check::live;
-use crate::backup::open::OpenSnapshot;
-use crate::backup::restore::{RestoreError, refuse_homes};
+use super::ground::{Ground, Mounts, ground, stamp};
+use super::journal::{Journal, Number, Phase};
+use super::places::{Finder, patterns};
+use super::report::{Chosen, Ending, Report, Step};
+use super::stage::NEW;
+use super::{RecoverError, running, swap};
 use crate::clock::Clock;
 use crate::domain::content::Secrets;
 use crate::domain::id::ManifestId;
@@ -29,10 +26,6 @@ use crate::transport::health::{Answer, Probe};
 
 /// How long a command may take that stops or starts the application.
 const COMMAND_LIMIT: Duration = Duration::from_secs(600);
-/// How long the application may take until it is up, if nobody says.
-const WAIT: Duration = Duration::from_secs(300);
-/// How often it is asked.
-const ASK_EVERY: Duration = Duration::from_millis(500);
 
 /// Gives the secrets that open sealed fields, each time that content is checked.
 pub type SecretSource = Arc<dyn Fn() -> Secrets + Send + Sync>;
@@ -93,25 +86,22 @@ pub async fn recover(
     (report, done)
 }
 
-struct Work<'a> {
-    store: &'a Store,
-    collection: &'a Collection,
-    settings: CollectionSettings,
-    preset: Preset,
-    options: &'a RecoverOptions,
-    clock: &'a dyn Clock,
-    monitor: Arc<dyn Monitor>,
-    cancel: &'a CancellationToken,
-    report: &'a mut Report,
-    probe: Option<(String, Probe)>,
-    mounts: Mounts,
-    grounds: Vec<Ground>,
+pub(super) struct Work<'a> {
+    pub(super) store: &'a Store,
+    pub(super) collection: &'a Collection,
+    pub(super) settings: CollectionSettings,
+    pub(super) preset: Preset,
+    pub(super) options: &'a RecoverOptions,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) monitor: Arc<dyn Monitor>,
+    pub(super) cancel: &'a CancellationToken,
+    pub(super) report: &'a mut Report,
+    pub(super) probe: Option<(String, Probe)>,
+    pub(super) mounts: Mounts,
+    pub(super) grounds: Vec<Ground>,
     /// What is wanted of each root; everything if there is nothing.
-    paths: Vec<(usize, PathBuf)>,
+    pub(super) paths: Vec<(usize, PathBuf)>,
 }
-
-/// A snapshot that was made and can be taken; none where nothing but empty files is needed.
-type Made = Option<(Arc<Source>, Tried)>;
 
 impl<'a> Work<'a> {
     async fn new(
@@ -204,9 +194,11 @@ impl<'a> Work<'a> {
             Err(error) => Err(error),
         };
         if let Err(error) = swapped {
-            if !matches!(error, RecoverError::Stuck { .. }) {
-                swap::clear(&journal)?;
-                journal.remove(self.store)?;
+            if !matches!(error, RecoverError::Stuck { .. })
+                && let Err(error) = swap::clear(&journal).and_then(|()| journal.remove(self.store))
+            {
+                // The next one tries again: the journal names it.
+                tracing::warn!(%error, "what was made for a recovery could not be removed");
             }
             return Err(error);
         }
@@ -239,14 +231,14 @@ impl<'a> Work<'a> {
         Ok(choice)
     }
 
-    fn no_candidate(&self) -> RecoverError {
+    pub(super) fn no_candidate(&self) -> RecoverError {
         let last = self.report.candidates.iter().find_map(|one| one.passed_over.clone());
         let last = last.unwrap_or_else(|| "there is none yet".to_owned());
         RecoverError::NoCandidate { name: self.collection.name.clone(), tried: self.report.candidates.len(), last }
     }
 
     /// Whether all that is wanted is a valid empty file: no snapshot is needed for that.
-    fn is_only_emptied(&self) -> bool {
+    pub(super) fn is_only_emptied(&self) -> bool {
         let is_session =
             |(_, path): &(usize, PathBuf)| self.preset.sessions.iter().any(|file| path == std::path::Path::new(file));
         self.options.drop_sessions
@@ -273,7 +265,7 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    fn chosen(&self, one: &Candidate) -> Chosen {
+    pub(super) fn chosen(&self, one: &Candidate) -> Chosen {
         let why = match self.options.snapshot {
             Some(_) => "it was asked for".to_owned(),
             None => "the newest that is complete, sound and not flagged".to_owned(),
@@ -288,7 +280,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    async fn command(&mut self, what: &'static str, command: String) -> Result<(), RecoverError> {
+    pub(super) async fn command(&mut self, what: &'static str, command: String) -> Result<(), RecoverError> {
         let at = self.begin();
         let environment = vec![("BULBIL_COLLECTION", self.collection.name.clone().into())];
         let (line, cancel) = (command.clone(), self.cancel.clone());
@@ -351,188 +343,18 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Makes the first candidate that holds, and finds out what changes places.
-    async fn prepare(&mut self, journal: &mut Journal, choice: Vec<Candidate>) -> Result<(), RecoverError> {
-        for ground in &self.grounds {
-            if !ground.is_beside {
-                std::fs::create_dir_all(&ground.live)
-                    .map_err(|cause| RecoverError::io("create", &ground.live, cause))?;
-            }
-            stage::begin(&ground.stage)?;
-        }
-        let made: Made = match self.is_only_emptied() {
-            true => None,
-            false => Some(self.make(journal, choice).await?),
-        };
-        let mut places = self.places(journal, made.as_ref().map(|(source, _)| source)).await?;
-        if let Some((_, tried)) = made {
-            // What else is known of secrets joins here: each sentence stops what is not forced.
-            let against = tried.of_secrets();
-            self.report.staged = Some(tried);
-            if !against.is_empty() && !self.options.force {
-                return Err(RecoverError::Secrets(against));
-            }
-            self.report.warnings.extend(against);
-        }
-        places.number()?;
-        for one in &places.moves {
-            refuse_homes(&one.live, self.store.home.root())?;
-        }
-        stage::sync(&journal.stages)?;
-        self.report.left_behind = places.left_behind;
-        self.report.untouched = places.untouched;
-        self.report.carried = places.carried.iter().map(|carry| carry.to.clone()).collect();
-        self.report.replaced = places.moves.iter().map(|one| one.live.clone()).collect();
-        (journal.moves, journal.carried, journal.folders) = (places.moves, places.carried, places.folders);
-        Ok(())
-    }
-
-    /// Makes the candidates, one after another, until one is what it should be.
-    async fn make(
-        &mut self,
-        journal: &mut Journal,
-        choice: Vec<Candidate>,
-    ) -> Result<(Arc<Source>, Tried), RecoverError> {
-        for candidate in choice {
-            let at = self.begin();
-            let tried = self.attempt(candidate.id).await;
-            let why = match &tried {
-                Ok((_, tried)) => tried.why_not(),
-                // It lies in the snapshot, and not in this machine: an older one may be better.
-                Err(error @ (RecoverError::Open(_) | RecoverError::Tree(_))) => Some(with_causes(error)),
-                Err(error @ RecoverError::Restore(RestoreError::Tree(_))) => Some(with_causes(error)),
-                Err(_) => None,
-            };
-            let sequence = candidate.sequence;
-            match (why, tried) {
-                (None, tried) => {
-                    let (source, tried) = tried?;
-                    let (files, bytes) = (tried.restored.files, tried.restored.bytes);
-                    self.end(at, format!("made snapshot {sequence} beside the live data: {files} files, {bytes} bytes, all compared, content checked"));
-                    return Ok(self.take(journal, &candidate, source, tried));
-                }
-                (Some(why), Ok((source, tried))) if self.options.snapshot.is_some() && self.options.force => {
-                    self.end(at, format!("made snapshot {sequence}, by force: {why}"));
-                    self.report.warnings.push(format!("snapshot {sequence} was taken by force: {why}"));
-                    return Ok(self.take(journal, &candidate, source, tried));
-                }
-                (Some(why), _) if self.options.snapshot.is_some() => {
-                    return Err(RecoverError::NotSound { sequence, why });
-                }
-                (Some(why), _) => {
-                    self.end(at, format!("passed over snapshot {sequence}: {why}"));
-                    let known = self.report.candidates.iter_mut().find(|one| one.id == candidate.id);
-                    known.expect("it was chosen from these").passed_over = Some(why);
-                    swap::clear(journal)?;
-                    self.grounds.iter().try_for_each(|ground| stage::begin(&ground.stage))?;
-                }
-            }
-        }
-        Err(self.no_candidate())
-    }
-
-    fn take(
-        &mut self,
-        journal: &mut Journal,
-        candidate: &Candidate,
-        source: Arc<Source>,
-        tried: Tried,
-    ) -> (Arc<Source>, Tried) {
-        self.report.chosen = Some(self.chosen(candidate));
-        (journal.snapshot, journal.sequence) = (Some(candidate.id), Some(candidate.sequence));
-        (source, tried)
-    }
-
-    async fn attempt(&self, id: ManifestId) -> Result<(Arc<Source>, Tried), RecoverError> {
-        let (store, grounds, paths) = (self.store.clone(), self.grounds.clone(), self.paths.clone());
-        let (settings, preset, secrets) = (self.settings.clone(), self.preset.clone(), self.options.secrets.clone());
-        let (monitor, cancel) = (self.monitor.clone(), self.cancel.clone());
-        blocking(move || {
-            let source = Source::new(&store, OpenSnapshot::open(&store, &id)?, paths)?;
-            let of = (&settings, &preset, secrets());
-            let tried = source.try_all(&store, &grounds, of, &*monitor, &cancel)?;
-            Ok((Arc::new(source), tried))
-        })
-        .await
-    }
-
-    /// What changes places in all roots; what lies in other file systems is made there, too.
-    async fn places(&mut self, journal: &mut Journal, source: Option<&Arc<Source>>) -> Result<Places, RecoverError> {
-        let mut all = Places::default();
-        for (at, ground) in self.grounds.clone().iter().enumerate() {
-            let paths = self.paths_of(at);
-            if paths.is_empty() && !self.paths.is_empty() {
-                continue;
-            }
-            let Some(source) = source else {
-                all.moves.extend(self.emptied(ground, &paths)?);
-                continue;
-            };
-            if !source.has(&ground.name) {
-                let text = format!("{} is not in the snapshot: it stays as it is", ground.live.display());
-                self.report.untouched.push(text.clone());
-                all.untouched.push(text);
-                continue;
-            }
-            let below = source.below_stage(&ground.name);
-            let was_missing = Number::of(&ground.live)?.is_none();
-            let mut places = self.finder(ground, &below)?.find(&paths)?;
-            for (mount, path) in places.elsewhere.clone() {
-                let (stage, kept) = inside(&mount, &self.report.stamp);
-                if !journal.stages.contains(&stage) {
-                    journal.stages.push(stage.clone());
-                    journal.damaged.push(kept);
-                    journal.save(self.store)?;
-                    stage::begin(&stage)?;
-                }
-                let (source, store, name) = (source.clone(), self.store.clone(), ground.name.clone());
-                let (monitor, cancel) = (self.monitor.clone(), self.cancel.clone());
-                let made = blocking(move || source.make(&store, (&name, &stage), &[path], &*monitor, &cancel)).await?;
-                if let Some(why) = made.why_not() {
-                    let sequence = source_sequence(journal);
-                    return Err(RecoverError::NotSound { sequence, why });
-                }
-            }
-            if was_missing && places.moves.iter().any(|one| one.live != ground.live) {
-                places.folders.extend(mode_of(&ground.stage.join(&below), &ground.live)?);
-            }
-            let (finder, cancel) = (self.finder(ground, &below)?, self.cancel);
-            finder.left_out(self.preset.skip_caches, cancel, &mut places)?;
-            if self.options.drop_sessions {
-                let mut stages = vec![ground.stage.clone()];
-                stages.extend(places.elsewhere.iter().map(|(mount, _)| inside(mount, &self.report.stamp).0));
-                for stage in stages {
-                    let emptied = sessions::empty(&self.preset, &stage.join(&below))?;
-                    self.report.emptied.extend(emptied.into_iter().map(|path| ground.live.join(path)));
-                }
-            }
-            all.add(places);
-        }
-        Ok(all)
-    }
-
-    /// Empty files, and where they belong.
-    fn emptied(&mut self, ground: &Ground, paths: &[PathBuf]) -> Result<Vec<Move>, RecoverError> {
-        let mut moves = Vec::new();
-        for path in paths {
-            let (staged, live) = (ground.stage.join(NEW).join(path), ground.live.join(path));
-            sessions::make_empty(&staged, &live)?;
-            let Some(number) = Number::of(&staged)? else { continue };
-            let kept = Number::of(&live)?.is_some().then(|| join(&ground.kept, path));
-            self.report.emptied.push(live.clone());
-            moves.push(Move { live, staged: Some(Staged { path: staged, number }), kept });
-        }
-        Ok(moves)
-    }
-
-    fn finder<'f>(&'f self, ground: &'f Ground, below: &std::path::Path) -> Result<Finder<'f>, RecoverError> {
+    pub(super) fn finder<'f>(
+        &'f self,
+        ground: &'f Ground,
+        below: &std::path::Path,
+    ) -> Result<Finder<'f>, RecoverError> {
         let excludes = Excludes::new(&patterns(&self.preset, &self.settings.excludes))?;
         let (staged, stamp) = (ground.stage.join(below), self.report.stamp.as_str());
         let (preset, mounts, below_stage) = (&self.preset, &self.mounts, below.to_owned());
         Ok(Finder { ground, staged, preset, excludes, mounts, below_stage, stamp })
     }
 
-    fn paths_of(&self, root: usize) -> Vec<PathBuf> {
+    pub(super) fn paths_of(&self, root: usize) -> Vec<PathBuf> {
         self.paths.iter().filter(|(of, _)| *of == root).map(|(_, path)| path.clone()).collect()
     }
 
@@ -585,120 +407,13 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Starts the application, waits for it, and checks the live data.
-    async fn after(&mut self) -> Result<(), RecoverError> {
-        if let Some(command) = self.options.start.clone()
-            && let Err(error) = self.command("starts", command).await
-        {
-            self.report.failures.push(format!("the data is in place; {}", with_causes(&error)));
-        }
-        let wait = self.options.wait.or_else(|| self.options.start.as_ref().map(|_| WAIT));
-        if let Some(wait) = wait
-            && let Some((address, probe)) = self.probe.clone()
-        {
-            let at = self.begin();
-            let health = self.wait_for(&address, &probe, wait).await;
-            let status = health.status.map_or_else(|| "no answer".to_owned(), |status| format!("status {status}"));
-            self.end(at, format!("asked the application at {address}: {status}: {}", health.means));
-            self.report.health = Some(health);
-        }
-        let at = self.begin();
-        let (store, settings, preset) = (self.store.clone(), self.settings.clone(), self.preset.clone());
-        let (secrets, monitor, cancel) = (self.options.secrets.clone(), self.monitor.clone(), self.cancel.clone());
-        let checked = blocking(move || live(&store, &settings, &preset, secrets(), &*monitor, &cancel)).await?;
-        self.end(at, format!("checked the live data: {} errors, {} warnings", checked.errors, checked.warnings));
-        self.report.live = Some(checked);
-        self.say_next(wait.is_some());
-        Ok(())
-    }
-
-    fn say_next(&mut self, waited: bool) {
-        let mut next = Vec::new();
-        match (&self.report.health, &self.options.start) {
-            (Some(health), _) if !health.up => next.push(format!("the application: {}", health.means)),
-            (_, None) if !waited => next.push(match &self.probe {
-                Some((address, _)) => format!("start the application, and see whether {address} answers"),
-                None => "start the application, and look whether all is well".to_owned(),
-            }),
-            _ => {}
-        }
-        let live = self.report.live.as_ref().is_some_and(|live| live.errors > 0);
-        next.extend(
-            live.then(|| format!("'bulbil check {}' shows what still does not fit together", self.collection.name)),
-        );
-        next.push(format!("'bulbil backup {}', when all is well", self.collection.name));
-        let kept = self.report.damaged.iter().map(|path| {
-            format!(
-                "remove {} when nobody needs to look at it any more: it takes room, and holds what the data holds",
-                path.display()
-            )
-        });
-        next.extend(kept);
-        self.report.next = next;
-    }
-
-    /// Asks until it is up, says that somebody has to do something, or the time is over.
-    async fn wait_for(&self, address: &str, probe: &Probe, wait: Duration) -> Health {
-        let started = Instant::now();
-        loop {
-            let answer = probe.ask().await;
-            let over = started.elapsed() >= wait || self.cancel.is_cancelled();
-            let (status, settled) = match answer {
-                Answer::Status(status) => (Some(status), says_what_it_wants(status)),
-                _ => (None, false),
-            };
-            if settled || over {
-                let up = status.is_some_and(|status| (200..300).contains(&status));
-                return Health { url: address.to_owned(), status, means: self.means(status), up };
-            }
-            tokio::select! {
-                () = tokio::time::sleep(ASK_EVERY) => {}
-                () = self.cancel.cancelled() => {}
-            }
-        }
-    }
-
-    fn means(&self, status: Option<u16>) -> String {
-        let Some(status) = status else { return "it did not answer in time: see its own log".to_owned() };
-        let known = self.preset.health.as_ref().and_then(|health| health.means.get(&status.to_string()));
-        known.cloned().unwrap_or_else(|| match status {
-            200..300 => "it is up".to_owned(),
-            _ => "its documentation says what that means".to_owned(),
-        })
-    }
-
-    fn begin(&self) -> (Timestamp, Instant) {
+    pub(super) fn begin(&self) -> (Timestamp, Instant) {
         (self.clock.now(), Instant::now())
     }
 
-    fn end(&mut self, (at, since): (Timestamp, Instant), what: String) {
+    pub(super) fn end(&mut self, (at, since): (Timestamp, Instant), what: String) {
         self.report.steps.push(Step { at, seconds: since.elapsed().as_secs_f64(), what });
     }
-}
-
-/// Whether waiting longer changes nothing: it is up, or waits for somebody (a passphrase, another version).
-fn says_what_it_wants(status: u16) -> bool {
-    match status {
-        200..300 => true,
-        // Not there yet, too early, too often.
-        404 | 408 | 425 | 429 => false,
-        400..500 => true,
-        _ => false,
-    }
-}
-
-fn source_sequence(journal: &Journal) -> u64 {
-    journal.sequence.unwrap_or_default()
-}
-
-fn mode_of(
-    model: &std::path::Path,
-    folder: &std::path::Path,
-) -> Result<Option<super::journal::FolderMode>, RecoverError> {
-    use std::os::unix::fs::MetadataExt;
-    let found = std::fs::symlink_metadata(model).map_err(|cause| RecoverError::io("look at", model, cause))?;
-    let (path, mode) = (folder.to_owned(), found.mode() & 0o7777);
-    Ok(found.is_dir().then(|| super::journal::FolderMode { path, mode, uid: found.uid(), gid: found.gid() }))
 }
 
 /// Of which root a path is, and where in it.

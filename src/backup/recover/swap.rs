@@ -76,7 +76,8 @@ fn put(one: &Move, steps: Steps<'_>) -> Result<(), RecoverError> {
         }
         return Ok(());
     };
-    if Number::of(&one.live)? != Some(staged.number) {
+    // What is not staged any more was put in place before: who uses it may have replaced it since.
+    if Number::of(&one.live)? != Some(staged.number) && there(&staged.path)? {
         match &one.kept {
             Some(kept) if there(&one.live)? => exchange(&staged.path, &one.live, kept, steps)?,
             _ => {
