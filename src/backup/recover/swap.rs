@@ -103,7 +103,9 @@ fn put(one: &Move, steps: Steps<'_>) -> Result<(), RecoverError> {
 /// [`RecoverError::Io`].
 pub fn take_back(journal: &Journal) -> Result<(), RecoverError> {
     for carry in journal.carried.iter().rev() {
-        if !there(&carry.from)? && there(&carry.to)? {
+        // Before that is kept, what is there is the old one itself.
+        let is_kept = carry.from.parent().is_some_and(Path::exists);
+        if is_kept && !there(&carry.from)? && there(&carry.to)? {
             rename(&carry.to, &carry.from)?;
         }
     }
