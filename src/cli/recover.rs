@@ -8,7 +8,6 @@ use crate::backup::create::moment;
 use crate::backup::recover::{Candidate, Ending, RecoverError, RecoverOptions, Report, recover};
 use crate::backup::select;
 use crate::clock::Clock;
-use crate::domain::content::Secrets;
 use crate::monitor::{Monitor, Problem};
 
 use super::args::RecoverArgs;
@@ -47,9 +46,7 @@ pub async fn run(args: RecoverArgs, context: &Context) -> anyhow::Result<Outcome
         wait: args.wait,
         drop_sessions: args.drop_sessions,
         health: args.health,
-        secrets: Arc::new(move || {
-            secrets.as_deref().and_then(|file| read_secrets(file).ok()).unwrap_or_else(Secrets::new)
-        }),
+        secrets: Arc::new(move || secrets.as_deref().and_then(|file| read_secrets(file).ok()).unwrap_or_default()),
     };
     let (progress, cancel) = (context.progress(), context.cancellation());
     let monitor: Arc<dyn Monitor> = progress.clone();

@@ -159,7 +159,7 @@ mod tests {
         let root = Root { name: "app".to_owned(), path: folder.clone() };
         let at = stamp(Timestamp::from_second(1_795_712_400).unwrap(), |_| false);
         let find = |all: &[PathBuf], mounts: &Mounts| ground(&root, all, mounts, &at).unwrap();
-        let beside = find(&[folder.clone()], &Mounts::default());
+        let beside = find(std::slice::from_ref(&folder), &Mounts::default());
         assert_eq!(beside.stage, folder.with_file_name(".bulbil-recover-app"));
         assert_eq!(beside.kept, folder.with_file_name("app.damaged-20261126T170000Z"));
         let above = folder.parent().unwrap().to_owned();

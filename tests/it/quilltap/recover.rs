@@ -197,6 +197,7 @@ impl Answering {
 }
 
 impl Drop for Answering {
+    #[expect(clippy::disallowed_methods, reason = "to a thread of this test, on loopback")]
     fn drop(&mut self) {
         self.over.store(true, std::sync::atomic::Ordering::Release);
         let _ = std::net::TcpStream::connect(self.address);
