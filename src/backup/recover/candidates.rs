@@ -56,7 +56,7 @@ pub async fn candidates(store: &Store, collection: &CollectionId) -> Result<Vec<
         let capture = captures.iter().find(|(id, _)| *id == snapshot.id).map(|(_, capture)| capture);
         let findings: Vec<String> = capture
             .into_iter()
-            .flat_map(|capture| capture.inconsistent.iter().chain(&capture.shrunk))
+            .flat_map(|capture| capture.inconsistent.iter().chain(&capture.shrunk).chain(&capture.unread))
             .cloned()
             .collect();
         let passed_over = if snapshot.beside {
