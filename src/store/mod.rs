@@ -5,6 +5,7 @@
 
 mod blocking;
 mod entropy;
+mod escrow; // secrets of applications
 mod files;
 mod home;
 mod keys;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 pub use blocking::blocking;
 pub use chunks::{ChunkStore, ChunkStoreError};
 pub use entropy::{entropy, fresh_axon_key, fresh_envelope_key};
+pub use escrow::{Escrow, EscrowFileError};
 pub use home::Home;
 pub use index::{Index, IndexError};
 pub use keys::{Keys, Passphrase};
