@@ -346,6 +346,49 @@ def recovery_text(secret):
     return "-".join(["BULBIL-RECOVERY-1"] + [digits[at:at + 6] for at in range(0, len(digits), 6)])
 
 
+def secret_codes(collection, secret, wrapped, sealed, size=440):
+    data = collection + bytes([secret["form"] == "file"]) + bytes.fromhex(secret["fingerprint"]) + u64(1795392000)
+    data += bytes([len(secret["name"])]) + secret["name"].encode() + wrapped + sealed
+    alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+    check, digits = digits_of(sha256(b"bulbil/secret/1" + data)[:5], alphabet), digits_of(data, alphabet)
+    parts = [digits[at:at + size] for at in range(0, len(digits), size)]
+    return [f"BULBIL-SECRET-1:{check}:{at + 1}/{len(parts)}:{part}." for at, part in enumerate(parts)]
+
+
+def escrow(collection, instance, master, recovery, recovery_public):
+    fingerprint_key = fixed("fingerprint key")
+    key_id = hkdf(fingerprint_key, b"", b"bulbil/escrow/1/fingerprint-key-id")[:4]
+
+    def wrap(key, place, name):
+        place = b"bulbil/escrow/1/key\0" + place
+        return [
+            {"algorithm": "HPKE-X25519-HKDF-SHA256-A256GCM", "recipient": sha256(recovery_public).hex(),
+             "wrapped": b64(hpke_seal(recovery_public, fixed("ephemeral of " + name), b"bulbil/recovery/1", place, key))},
+            {"algorithm": "BULBIL-VAULT-1", "recipient": "self", "wrapped": b64(vault_seal(master, place, key, fixed("salt of " + name, 24)))},
+        ]
+
+    secrets, codes, values = [], [], []
+    for name, form, value in [("ENCRYPTION_MASTER_PEPPER", "variable", b"a pepper of more than thirty-two letters"),
+                              ("quilltap.dbkey", "file", bytes(range(256)) * 2)]:
+        fingerprint = blake3(name.encode() + b"\0" + value, key=fingerprint_key).digest()[:16] + key_id
+        place = collection + bytes([form == "file"]) + fingerprint + name.encode()
+        key, padded = fixed("key of " + name), value + b"\x80"
+        sealed = gcm(key, b"bulbil/escrow/1/value\0" + place, padded + bytes(-len(padded) % 64))
+        secret = {"name": name, "form": form, "fingerprint": fingerprint.hex(), "since": "2026-11-23T00:00:00Z",
+                  "envelopes": wrap(key, place, name), "sealed": b64(sealed)}
+        secrets.append(secret)
+        values.append(value)
+        codes.append(secret_codes(collection, secret, base64.b64decode(secret["envelopes"][0]["wrapped"]), sealed))
+    document = {
+        "format": "bulbil-escrow/1", "collection": collection.hex(), "name": "notes", "instance": instance.hex(),
+        "fingerprint_key_id": key_id.hex(),
+        "fingerprint_key": wrap(fingerprint_key, b"bulbil/escrow/1/fingerprints\0" + collection, "fingerprint key"),
+        "elsewhere": ["NEXTAUTH_SECRET"], "secrets": secrets,
+    }
+    return {"master_key": master, "recovery_key": recovery, "fingerprint_key": fingerprint_key, "values": values,
+            "document": compact(document).decode(), "codes": codes}
+
+
 def invite_text(invite):
     text = compact(invite)
     return "bulbil:" + digits_of(text + sha256(text)[:4], "abcdefghijklmnopqrstuvwxyz234567")
@@ -525,6 +568,8 @@ def main():
         "rsa_pkcs8": pkcs8, "rsa_spki": spki, "recovery_key": recovery, "recovery_public_key": recovery_public,
         "envelopes": envelopes, "other_manifest_id": sha256(b"another manifest"),
     })
+
+    write("escrow.json", escrow(collection, signer.instance, master, recovery, recovery_public))
 
     salt = fixed("argon2 salt", 16)
     passphrase = "a long passphrase, ä".encode()

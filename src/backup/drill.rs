@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::check::{CheckError, live};
 use super::compare::compare;
+use super::escrow;
 use super::open::{OpenSnapshot, OpenSnapshotError};
 use super::restore::{Overwrite, RestoreError, RestoreOptions, RestoreStats, restore};
 use crate::domain::content::{Report, Secrets};
@@ -106,7 +107,7 @@ pub struct DrillOptions {
     pub scratch: Option<PathBuf>,
     /// By whose rules.
     pub preset: Preset,
-    /// What opens sealed fields.
+    /// What opens sealed fields; what is stored, if nothing is given.
     pub secrets: Secrets,
     /// What the collection's settings are, if it has any here.
     pub settings: Option<CollectionSettings>,
@@ -126,6 +127,11 @@ pub fn drill(
 ) -> Result<Drilled, DrillError> {
     let open = OpenSnapshot::open(store, snapshot)?;
     let DrillOptions { scratch, preset, secrets, settings } = options;
+    let marks = open.private.capture.as_ref().map(|capture| capture.secrets.as_slice()).unwrap_or_default();
+    let secrets = match secrets.is_empty() {
+        true => escrow::stored_or_none(store, &open.collection(), marks, monitor),
+        false => secrets,
+    };
     let scratch = match scratch {
         Some(folder) => Scratch::make(&folder, false)?,
         None => Scratch::make(&store.home.root().join(FOLDER), true)?,
@@ -155,7 +161,16 @@ pub fn drill(
     let problem = |message: String| monitor.problem(Problem { subject: "content".to_owned(), message });
     content.reasons(10).into_iter().for_each(problem);
     if content.secret_given && content.opened < content.sealed {
-        problem(format!("{} of {} sealed fields open with the secret that was given", content.opened, content.sealed));
+        problem(format!(
+            "{} of {} sealed fields open with the secret that was given or stored",
+            content.opened, content.sealed
+        ));
+    }
+    if content.sealed > 0 && !content.secret_given {
+        monitor.notice(&format!(
+            "{} sealed fields were not tried: the secret that opens them is not stored ('bulbil secret add') and was not given (--secrets)",
+            content.sealed
+        ));
     }
     scratch.remove()?;
     let opens = !content.secret_given || content.opened == content.sealed;

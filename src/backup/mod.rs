@@ -7,6 +7,8 @@ pub mod content; // one file of a snapshot, piece by piece
 pub mod create; // walk → read → cut → look up → gather → seal → store → commit
 pub mod documents; // the documents of a snapshot, in memory
 pub mod drill; // a restore that is tried
+pub mod entity; // something of an application that is restored alone
+pub mod escrow; // an application's secrets, apart from its data
 pub mod layout; // a snapshot as a folder that is replaced as a whole
 pub mod open; // a snapshot, opened with the key we have
 pub mod prune; // which snapshots go, and what nobody names without them

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::domain::entity::EntityId;
 use crate::domain::retention::Tag;
 
 mod audit; // the audit log
@@ -14,6 +15,7 @@ mod protect; // all of it at once
 mod recover; // recover
 mod schedule; // schedule, runs
 mod retention; // retention, prune, usage, snapshot
+mod secret; // secrets of applications, the recovery sheet
 mod standby; // mirror, standby
 
 pub use audit::*;
@@ -23,6 +25,7 @@ pub use protect::*;
 pub use recover::*;
 pub use retention::*;
 pub use schedule::*;
+pub use secret::*;
 pub use standby::*;
 
 /// Back up an application's data, serve it to the instances you trust, clone it, mirror it, take over.
@@ -84,6 +87,12 @@ pub enum Command {
     /// Show what is known of applications: which of their files are data, and what must hold of them
     #[command(subcommand)]
     Preset(PresetCommand),
+    /// Keep an application's secrets that are not in its data, under the recovery key
+    #[command(subcommand)]
+    Secret(SecretCommand),
+    /// Print what to keep on paper
+    #[command(subcommand)]
+    Recovery(RecoveryCommand),
     /// Check the content of a collection by its preset's rules: in its folders, or in a snapshot
     #[command(
         after_help = "Exit code 2: something is wrong, with path and line.\n\nExample:\n  bulbil check tales\n  bulbil check tales --snapshot latest\n  bulbil check tales --secrets /srv/quilltap/.env"
@@ -130,7 +139,7 @@ pub enum Command {
     Diff(DiffArgs),
     /// Restore a snapshot, or a part of it, into a folder
     #[command(
-        after_help = "Example:\n  bulbil restore notes --target ./out\n  bulbil restore notes@2 --path 2026/may --target ./out"
+        after_help = "Example:\n  bulbil restore notes --target ./out\n  bulbil restore notes@2 --path 2026/may --target ./out\n  bulbil restore tales --entity chat:? \n  bulbil restore tales@3 --entity chat:5f3c0a9e-… --target ./out\n  bulbil restore tales@3 --entity chat:5f3c0a9e-… --in-place"
     )]
     Restore(RestoreArgs),
     /// Bring an application's live folders back from a snapshot, in one command; what is there now is kept beside them
@@ -437,8 +446,14 @@ pub struct RestoreArgs {
     /// Which snapshot: NAME, NAME@latest, NAME@NUMBER, NAME@TAG or an id
     pub snapshot: String,
     /// Where to: a folder, made if it is missing
-    #[arg(long, value_name = "DIR")]
-    pub target: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["in_place", "entity"])]
+    pub target: Option<PathBuf>,
+    /// Only this thing of the application, with what belongs to it, as the preset says: KIND:ID; KIND:? lists what there is
+    #[arg(long, value_name = "KIND:ID", conflicts_with_all = ["path", "delete", "overwrite"])]
+    pub entity: Option<EntityId>,
+    /// Into the application's own folder. What is replaced is kept beside it
+    #[arg(long, requires = "entity", conflicts_with = "target")]
+    pub in_place: bool,
     /// Only this file or folder of the snapshot; may be given several times
     #[arg(long, value_name = "PATH")]
     pub path: Vec<PathBuf>,
@@ -454,6 +469,9 @@ pub struct RestoreArgs {
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// A file with NAME=value lines: say whether the application's secrets in it are those that belong to the snapshot
+    #[arg(long, value_name = "FILE")]
+    pub secrets: Option<PathBuf>,
 }
 
 /// `bulbil rescue`

@@ -7,7 +7,10 @@ use crate::domain::audit::{Ending, Event, Who};
 use crate::domain::text::shown;
 use crate::store::{StoreError, audit::record};
 
-use super::args::{AuditArgs, AuditCommand, CollectionCommand, Command, OnionCommand, PeerCommand, StandbyCommand};
+use super::args::{
+    AuditArgs, AuditCommand, CollectionCommand, Command, OnionCommand, PeerCommand, RecoveryCommand, SecretCommand,
+    SheetArgs, StandbyCommand,
+};
 use super::axon::AxonCommand;
 use super::context::Context;
 use super::output::{Outcome, one_line};
@@ -62,7 +65,12 @@ pub fn about(command: &Command) -> Option<(&'static str, Vec<String>)> {
         Command::Collection(CollectionCommand::Add(args)) => ("collection add", one(&args.name)),
         Command::Collection(CollectionCommand::Set(args)) => ("collection set", one(&args.name)),
         Command::Backup(args) => ("backup", args.output.iter().map(|output| path(output)).collect()),
-        Command::Restore(args) if !args.dry_run => ("restore", vec![args.snapshot.clone(), path(&args.target)]),
+        Command::Restore(args) if args.entity.as_ref().is_some_and(|entity| entity.id == "?") => return None,
+        Command::Restore(args) if !args.dry_run => {
+            let entity = args.entity.iter().map(ToString::to_string);
+            let target = args.target.iter().map(|target| path(target));
+            ("restore", std::iter::once(args.snapshot.clone()).chain(entity).chain(target).collect())
+        }
         Command::Recover(args) if !args.dry_run => {
             ("recover", one(&args.collection).into_iter().chain(args.path.iter().map(|file| path(file))).collect())
         }
@@ -89,6 +97,10 @@ pub fn about(command: &Command) -> Option<(&'static str, Vec<String>)> {
             ("rotate-key", args.keys.iter().map(|key| format!("{key:?}").to_lowercase()).collect())
         }
         Command::Rekey(_) => ("rekey", Vec::new()),
+        Command::Secret(command) => of_secret(command)?,
+        Command::Recovery(RecoveryCommand::Sheet(SheetArgs { collections, .. })) => {
+            ("recovery sheet", collections.clone())
+        }
         Command::Peer(command) => of_peer(command)?,
         Command::Axon(command) => of_axon(command)?,
         Command::Onion(OnionCommand::Import(_)) => ("onion import", Vec::new()),
@@ -97,6 +109,16 @@ pub fn about(command: &Command) -> Option<(&'static str, Vec<String>)> {
         _ => return None,
     };
     Some(about)
+}
+
+fn of_secret(command: &SecretCommand) -> Option<(&'static str, Vec<String>)> {
+    Some(match command {
+        SecretCommand::Add(args) => ("secret add", vec![args.collection.clone(), args.name.clone()]),
+        SecretCommand::Show(args) => ("secret show", args.what.clone()),
+        SecretCommand::Remove(args) => ("secret remove", vec![args.collection.clone(), args.name.clone()]),
+        SecretCommand::Elsewhere(args) => ("secret elsewhere", vec![args.collection.clone(), args.name.clone()]),
+        SecretCommand::List(_) => return None,
+    })
 }
 
 fn of_peer(command: &PeerCommand) -> Option<(&'static str, Vec<String>)> {

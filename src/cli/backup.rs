@@ -122,7 +122,7 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
         documents.push(json!({
             "collection": collection.name, "id": created.id, "sequence": created.sequence,
             "partial": created.partial, "beside": created.beside, "statistics": created.statistics,
-            "capture": created.capture, "left_out": created.left_out.iter().take(LISTED).map(left_out_document).collect::<Vec<_>>(), "seconds": created.took.as_secs_f64(),
+            "capture": created.capture, "secrets": created.secrets, "left_out": created.left_out.iter().take(LISTED).map(left_out_document).collect::<Vec<_>>(), "seconds": created.took.as_secs_f64(),
             "pinned": args.pin, "tags": args.tag,
         }));
     }
@@ -207,6 +207,9 @@ pub(super) fn say(collection: &Collection, created: &Created, preset: Option<&Pr
     if let Some(preset) = &capture.preset {
         context.output.line(format!("  by {preset}, {}{passes}", capture.mode.word()));
     }
+    for name in &created.secrets.stored {
+        context.output.line(format!("  stored {name} under the recovery key, apart from the data"));
+    }
     let patterns = preset.map(Preset::patterns).unwrap_or_default();
     let why = |pattern: &str| match preset.and_then(|preset| preset.why(pattern)) {
         Some(why) => why.to_owned(),
@@ -224,6 +227,9 @@ pub(super) fn say(collection: &Collection, created: &Created, preset: Option<&Pr
         context
             .output
             .line(format!("  left out: {} more ({what}); --json names them", count(rest.len() as u64, "thing")));
+    }
+    for missing in &created.secrets.missing {
+        context.output.warning(format!("warning: {}", missing.in_words()));
     }
     for reason in &capture.inconsistent {
         context.output.warning(format!("inconsistent: {reason}"));

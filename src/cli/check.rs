@@ -4,9 +4,11 @@ use anyhow::Context as _;
 use zeroize::Zeroizing;
 
 use crate::backup::check::{Databases, Depth, stored};
+use crate::backup::escrow;
 use crate::backup::open::OpenSnapshot;
 use crate::backup::select;
 use crate::domain::content::{Level, Report, Secrets};
+use crate::domain::dotenv;
 use crate::monitor::Counter;
 use crate::store::index::Cause;
 use crate::worker::runs::Recorder;
@@ -23,7 +25,7 @@ pub async fn run(args: CheckArgs, context: &Context) -> anyhow::Result<Outcome> 
     let of_collection = collection.settings.as_ref().and_then(|settings| settings.application.as_ref());
     let name = args.preset.as_deref().or(of_collection.map(|application| application.preset.as_str()));
     let preset = store.preset(name.unwrap_or("generic"))?;
-    let secrets = args.secrets.as_deref().map(read_secrets).transpose()?.unwrap_or_default();
+    let given = args.secrets.as_deref().map(read_secrets).transpose()?;
     let (progress, cancel) = (context.progress(), context.cancellation());
     crate::monitor::Monitor::task(&*progress, &format!("checking {}", collection.name), Counter::BytesDone, None);
     let monitor = progress.clone();
@@ -35,6 +37,8 @@ pub async fn run(args: CheckArgs, context: &Context) -> anyhow::Result<Outcome> 
             let report = tokio::task::spawn_blocking(move || {
                 let open = OpenSnapshot::open(&store, &snapshot.id)?;
                 let tree = (open.collection(), &open.root);
+                let marks = open.private.capture.as_ref().map(|capture| capture.secrets.as_slice()).unwrap_or_default();
+                let secrets = given.map_or_else(|| escrow::stored(&store, &open.collection(), marks), Ok)?;
                 let databases = Databases::new(&store, &preset)?;
                 let depth = (Depth::Everything, Some(&databases));
                 anyhow::Ok(stored(&store.chunks, tree, &preset, secrets, depth, &*monitor, &cancel)?)
@@ -49,7 +53,7 @@ pub async fn run(args: CheckArgs, context: &Context) -> anyhow::Result<Outcome> 
                 )
             })?;
             let recorder = Recorder { store: &store, cause: Cause::Command, clock: &*context.clock, cancel: &cancel };
-            let report = recorder.check(&collection, settings, preset, secrets, monitor).await?;
+            let report = recorder.check(&collection, settings, preset, given.unwrap_or_default(), monitor).await?;
             (report, format!("{} as it is now", collection.name))
         }
     };
@@ -82,7 +86,7 @@ fn say(report: &Report, of: &str, elapsed: std::time::Duration, context: &Contex
         out.line(match report.secret_given {
             true => format!("{} of {} open", report.opened, count(report.sealed, "sealed field")),
             false => format!(
-                "{} were not opened: --secrets FILE gives what opens them",
+                "{} were not opened: 'bulbil secret add' stores what opens them, --secrets FILE gives it",
                 count(report.sealed, "sealed field")
             ),
         });
@@ -100,12 +104,6 @@ pub fn read_secrets(path: &std::path::Path) -> anyhow::Result<Secrets> {
         std::fs::read_to_string(path).with_context(|| format!("cannot read the secrets in {}", path.display()))?;
     let text = Zeroizing::new(text);
     let mut secrets = Secrets::new();
-    for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
-        let line = line.strip_prefix("export ").unwrap_or(line);
-        let Some((name, value)) = line.split_once('=') else { continue };
-        let value = value.trim();
-        let quoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
-        secrets.insert(name.trim().to_owned(), Zeroizing::new(quoted.unwrap_or(value).to_owned()));
-    }
+    dotenv::parse(&text).into_iter().for_each(|(name, value)| secrets.insert(name, value));
     Ok(secrets)
 }

@@ -71,7 +71,9 @@ pub(super) fn say(name: &str, drilled: &Drilled, context: &Context) {
     let sealed = match (drilled.content.sealed, drilled.content.secret_given) {
         (0, _) => String::new(),
         (sealed, true) => format!("; {} of {sealed} sealed fields open", drilled.content.opened),
-        (sealed, false) => format!("; {sealed} sealed fields were not opened: --secrets FILE gives what opens them"),
+        (sealed, false) => format!(
+            "; {sealed} sealed fields were not opened: 'bulbil secret add' stores what opens them, --secrets FILE gives it"
+        ),
     };
     out.line(format!(
         "  checked    by {}: {}, {} in {}{sealed}",

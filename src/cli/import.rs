@@ -47,6 +47,9 @@ async fn say(store: &Store, imported: &Imported, context: &Context) -> anyhow::R
         bytes(imported.filled.bytes),
         count(imported.keys, "key"),
     ));
+    if imported.secrets > 0 {
+        out.line(format!("  {} of the application, sealed: 'bulbil secret list'", count(imported.secrets, "secret")));
+    }
     if imported.deleted_here > 0 {
         out.remark(format!("{} were deleted here before, and stay so", count(imported.deleted_here, "snapshot")));
     }

@@ -57,6 +57,12 @@ async fn snapshot(store: &Store, found: &Snapshot, context: &Context) -> anyhow:
     let of =
         if listed.whole { count(manifest.chunks, "chunk") } else { format!("{} (lists are missing)", manifest.chunks) };
     out.line(format!("  chunks      {here} of {of} here, {} in all", bytes(manifest.chunk_bytes)));
+    let secrets =
+        opens.as_ref().ok().and_then(|open| open.private.capture.as_ref()).map(|capture| capture.secrets.as_slice());
+    let secrets = secrets.unwrap_or_default();
+    for mark in secrets {
+        out.line(format!("  secret      {} {}", mark.name, mark.fingerprint));
+    }
     out.line("  envelopes");
     let mut recipients = Vec::new();
     for envelope in &envelopes {
@@ -69,6 +75,7 @@ async fn snapshot(store: &Store, found: &Snapshot, context: &Context) -> anyhow:
         "sequence": found.sequence, "instance": manifest.instance, "created_at": manifest.created_at,
         "partial": manifest.partial, "opens": opens.is_ok(), "chunks": manifest.chunks, "chunks_here": here,
         "chunk_bytes": manifest.chunk_bytes, "lists_here": listed.whole, "envelopes": recipients,
+        "secrets": secrets,
     });
     out.document("inspect", document, &[]);
     Ok(Outcome::Done)

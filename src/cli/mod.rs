@@ -16,6 +16,7 @@ mod demo;
 mod dialling; // how peers are reached
 mod diff;
 mod doctor;
+mod entity; // something of an application that is restored alone
 mod export;
 mod drill;
 mod fetch;
@@ -48,7 +49,9 @@ mod rotate_key;
 mod runs;
 mod schedule;
 mod scrub;
+mod secret; // an application's secrets, apart from its data
 mod serve;
+mod sheet; // what to keep on paper
 mod snapshot;
 mod snapshots;
 mod standby;
@@ -107,6 +110,8 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Collection(command) => collection::run(command, context).await,
         Command::Protect(args) => protect::run(args, context).await,
         Command::Preset(command) => preset::run(command, context).await,
+        Command::Secret(command) => secret::run(command, context).await,
+        Command::Recovery(command) => sheet::run(command, context).await,
         Command::Check(args) => check::run(args, context).await,
         Command::Backup(args) => backup::run(args, context).await,
         Command::Snapshots(args) => snapshots::run(args, context).await,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::json;
 
+use crate::backup::escrow::{self, Found};
 use crate::domain::preset::Preset;
 use crate::source::Excludes;
 use crate::source::parts::{exists, parts};
@@ -118,8 +119,26 @@ pub fn say_parts(preset: &Preset, collection: &Collection, context: &Context) {
             context.output.warning(format!("warning: {}", no_one_of(&root.path, what, places)));
         }
     }
-    for secret in preset.secrets.iter().filter(|secret| secret.required) {
-        context.output.remark(format!("  not in the data: {} ({}); keep it, too", secret.name, secret.what));
+    let folders: Vec<PathBuf> = settings.roots.iter().map(|root| root.path.clone()).collect();
+    for (secret, found) in escrow::look(preset, &folders) {
+        let name = format!("{} ({})", secret.name, secret.what);
+        match found {
+            Found::Value(given) => context.output.line(format!(
+                "    not in the data: {name}, found in {}: the first backup stores it under the recovery key, apart from the data",
+                given.place
+            )),
+            Found::Empty(path) => context.output.warning(format!("warning: {name} is empty in {}: it is not stored", path.display())),
+            Found::Unreadable(path, why) => {
+                context.output.warning(format!("warning: {name} may be in {}, which cannot be read: {why}", path.display()));
+            }
+            Found::Nowhere if secret.required => context.output.warning(format!(
+                "warning: not in the data: {name}, and in none of {}. 'bulbil secret add {} {}' stores it under the recovery key",
+                secret.files.join(", "),
+                collection.name,
+                secret.name
+            )),
+            Found::Nowhere => {}
+        }
     }
 }
 

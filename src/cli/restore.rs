@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use serde_json::json;
 
+use crate::backup::escrow::{Differs, compare, given_beside, given_in_file};
 use crate::backup::open::OpenSnapshot;
 use crate::backup::recover::{RecoverError, sessions};
 use crate::backup::restore::{Overwrite, RestoreOptions, refuse_homes, restore};
 use crate::backup::select;
 use crate::domain::preset::Preset;
+use crate::monitor::Problem;
 use crate::store::Store;
 
 use super::args::{OverwriteArg, RestoreArgs};
@@ -19,7 +22,11 @@ use super::output::{Outcome, bytes, count, took};
 /// Restores a snapshot, or a part of it.
 pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome> {
     let started = std::time::Instant::now();
-    refuse_homes(&args.target, &context.home)?;
+    let target = match (&args.entity, &args.target) {
+        (Some(entity), _) => return super::entity::run(&args, entity, context).await,
+        (None, target) => target.clone().context("say where to: --target DIR")?,
+    };
+    refuse_homes(&target, &context.home)?;
     let store = context.store().await?;
     let snapshot = select::snapshot(&store, &args.snapshot).await?;
     let open = OpenSnapshot::open(&store, &snapshot.id)?;
@@ -32,6 +39,10 @@ pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome
     if snapshot.partial {
         context.output.warning("warning: this snapshot is partial: its backup was interrupted");
     }
+    let differing = differing(&target, args.secrets.as_deref(), &store, &open).await?;
+    for differs in &differing {
+        context.output.warning(format!("warning: {}", differs.in_words(&open.private.name)));
+    }
     let paths = args.path.iter().map(|path| tree_path(path, &open.private)).collect::<anyhow::Result<_>>()?;
     let overwrite = match args.overwrite {
         OverwriteArg::Never => Overwrite::Never,
@@ -40,7 +51,7 @@ pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome
     };
     let options = RestoreOptions { paths, overwrite, delete: args.delete, dry_run: args.dry_run };
     let (progress, cancel) = (context.progress(), context.cancellation());
-    let (chunks, target, monitor) = (store.chunks.clone(), args.target.clone(), progress.clone());
+    let (chunks, into, monitor) = (store.chunks.clone(), target.clone(), progress.clone());
     let name = format!("{}@{}", open.private.name, snapshot.sequence);
     context.note(format!("{name} {}", snapshot.id.short()));
     let emptying = match args.drop_sessions {
@@ -48,13 +59,17 @@ pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome
         false => None,
     };
     let stats =
-        tokio::task::spawn_blocking(move || restore(&chunks, &open, &target, &options, &*monitor, &cancel)).await??;
+        tokio::task::spawn_blocking(move || restore(&chunks, &open, &into, &options, &*monitor, &cancel)).await??;
     progress.finish();
     let emptied = match emptying.filter(|_| !args.dry_run) {
-        Some(emptying) => emptying.run(&args.target)?,
+        Some(emptying) => emptying.run(&target)?,
         None => Vec::new(),
     };
-    let problems = progress.problems();
+    let mut problems = progress.problems();
+    problems.extend(differing.iter().map(|differs| Problem {
+        subject: differs.name.clone(),
+        message: format!("what is in {} is not what belongs to the snapshot", differs.place),
+    }));
     let verb = if args.dry_run { "would restore" } else { "restored" };
     let mut parts = vec![count(stats.files, "file"), count(stats.directories, "directory"), bytes(stats.bytes)];
     for (n, what) in [(stats.others, "other"), (stats.skipped, "unchanged"), (stats.deleted, "deleted")] {
@@ -62,12 +77,12 @@ pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome
             parts.push(format!("{n} {what}"));
         }
     }
-    context.output.line(format!("{verb} {name} into {}", args.target.display()));
+    context.output.line(format!("{verb} {name} into {}", target.display()));
     context.output.line(format!("  {}; {}", parts.join(", "), took(started.elapsed())));
     emptied.iter().for_each(|path| context.output.line(format!("  emptied: {}", path.display())));
     let document = json!({
-        "emptied": emptied, "snapshot": name, "id": snapshot.id, "target": args.target, "dry_run": args.dry_run, "statistics": stats,
-        "seconds": started.elapsed().as_secs_f64(),
+        "emptied": emptied, "snapshot": name, "id": snapshot.id, "target": target, "dry_run": args.dry_run, "statistics": stats,
+        "seconds": started.elapsed().as_secs_f64(), "secrets_differ": differing,
     });
     context.output.document("restore", document, &problems);
     Ok(context.output.outcome(&problems))
@@ -101,4 +116,40 @@ impl Emptying {
         }
         Ok(emptied)
     }
+}
+
+/// Secrets that are not those which belong to the snapshot: in the file that was named, in the target, and beside the live data.
+pub(super) async fn differing(
+    target: &Path,
+    secrets: Option<&Path>,
+    store: &Store,
+    open: &OpenSnapshot,
+) -> anyhow::Result<Vec<Differs>> {
+    let collection = store.index.collection(&open.collection()).await?;
+    let settings = collection.and_then(|collection| collection.settings);
+    let preset = preset_of(store, open);
+    let mut given = match secrets {
+        Some(file) => given_in_file(file).with_context(|| format!("cannot read the secrets in {}", file.display()))?,
+        None => Vec::new(),
+    };
+    if let Some(preset) = &preset {
+        let mut folders = vec![target.to_owned()];
+        folders.extend(settings.iter().flat_map(|settings| &settings.roots).map(|root| root.path.clone()));
+        let mut seen: Vec<PathBuf> = Vec::new();
+        for folder in folders {
+            let real = folder.canonicalize().unwrap_or(folder);
+            if !seen.contains(&real) {
+                given.extend(given_beside(preset, std::slice::from_ref(&real)));
+                seen.push(real);
+            }
+        }
+    }
+    Ok(compare(store, open, &given)?)
+}
+
+/// The preset by which a snapshot was made.
+pub(super) fn preset_of(store: &Store, open: &OpenSnapshot) -> Option<Preset> {
+    let capture = open.private.capture.as_ref();
+    let name = capture.and_then(|capture| capture.preset.as_deref()).and_then(|label| label.split('/').next());
+    name.and_then(|name| store.preset(name).ok())
 }

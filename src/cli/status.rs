@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::backup::escrow::{self, MissingSecret};
 use crate::clock::Clock;
 use crate::domain::peer::fingerprint_words;
 
@@ -10,7 +11,7 @@ use crate::domain::onion::DEFAULT_PORT;
 use crate::http::admin::StatusAnswer;
 use crate::http::admin::network::{Addresses, NetworkStatus};
 use crate::replicate::prove::{self, KeptCopy};
-use crate::store::index::{CollectionKind, Proof};
+use crate::store::index::{Collection, CollectionKind, Proof};
 use crate::store::{OnionName, Store};
 use crate::worker::watch::look;
 
@@ -93,6 +94,8 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
             capture.shrunk.iter().for_each(|what| out.line(format!("  shrunk: {what}")));
             capture.inconsistent.iter().take(3).for_each(|what| out.line(format!("  inconsistent: {what}")));
         }
+        let missing_secrets = missing_secrets(&store, &collection);
+        missing_secrets.iter().for_each(|missing| out.line(format!("  {}", missing.in_words())));
         let axon = match collection.settings.as_ref().map(|settings| settings.kind) {
             Some(CollectionKind::Axon) => Some(store.index.axon_counts(&collection.id).await?),
             _ => None,
@@ -113,7 +116,7 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
         collections.push(json!({
             "name": collection.name, "id": collection.id, "origin": collection.origin, "snapshots": snapshots.len(),
             "newest": newest.map(|s| json!({ "id": s.id, "sequence": s.sequence, "created_at": s.created_at })),
-            "missing_bytes": missing, "capture": capture,
+            "missing_bytes": missing, "capture": capture, "missing_secrets": missing_secrets,
             "axon": axon.map(|(items, incomplete)| json!({ "items": items, "incomplete": incomplete })),
             "proved_copies": led_here.then(|| copies.iter().filter(|copy| copy.is_proved(now)).count()),
             "copies": copies.iter().map(|copy| copy_document(copy, now)).collect::<Vec<_>>(),
@@ -241,4 +244,12 @@ async fn live(store: &Store) -> Option<anyhow::Result<StatusAnswer>> {
         Ok(None) => None,
         Err(error) => Some(Err(error)),
     }
+}
+
+/// Secrets without which the data is of little use, and that are stored nowhere here. What cannot be read says so with the next backup.
+fn missing_secrets(store: &Store, collection: &Collection) -> Vec<MissingSecret> {
+    let application = collection.settings.as_ref().and_then(|settings| settings.application.as_ref());
+    let preset = application.and_then(|application| store.preset(&application.preset).ok());
+    let missing = preset.map(|preset| escrow::missing(store, collection, &preset)).transpose();
+    missing.ok().flatten().unwrap_or_default()
 }

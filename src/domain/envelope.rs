@@ -114,7 +114,7 @@ impl SnapshotKey {
 }
 
 impl Envelope {
-    fn new(algorithm: &str, recipient: String, wrapped: &[u8]) -> Self {
+    pub(super) fn new(algorithm: &str, recipient: String, wrapped: &[u8]) -> Self {
         Self { algorithm: algorithm.to_owned(), recipient, wrapped: data_encoding::BASE64.encode(wrapped) }
     }
 
@@ -158,7 +158,7 @@ impl Envelope {
         checked(Secret::from_slice(&plain).ok_or(EnvelopeError::Vault)?, commitment)
     }
 
-    fn bytes(&self) -> Result<Vec<u8>, EnvelopeError> {
+    pub(super) fn bytes(&self) -> Result<Vec<u8>, EnvelopeError> {
         data_encoding::BASE64.decode(self.wrapped.as_bytes()).map_err(|_| EnvelopeError::NotBase64)
     }
 }

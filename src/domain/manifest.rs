@@ -10,6 +10,7 @@ use super::chunk::Padding;
 use super::crypto::aead::OpenKey;
 use super::crypto::sign::{IdentityKey, PublicKey, SignatureBytes, SignatureError};
 use super::envelope::{Envelope, SnapshotKey};
+use super::escrow::Fingerprint;
 use super::id::{ChunkId, CollectionId, InstanceId, ManifestId};
 use super::metadata::codec::CodecError;
 use super::metadata::node::Node;
@@ -124,6 +125,18 @@ pub struct Capture {
     /// What could not be read, or not as it stood at one moment, one sentence each, the first few.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unread: Vec<String>,
+    /// The application's secrets that were in use, which are not in the data.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretMark>,
+}
+
+/// Which secret belonged to a snapshot's data. It tells nothing of the secret to whoever lacks the key of the fingerprints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretMark {
+    /// What it is called.
+    pub name: String,
+    /// Which one it was.
+    pub fingerprint: Fingerprint,
 }
 
 /// How a suspicion begins that much is missing which the snapshot before has.

@@ -8,7 +8,10 @@ pub mod axon; // what Axon BBS instances say and keep: keys, manifests, payloads
 pub mod chunk; // sealed bytes that hold fragments
 pub mod content; // what must hold of an application's files
 pub mod crypto; // hash, aead, kdf, keywrap, sign, secret
+pub mod dotenv; // the variables in an .env file
+pub mod entity; // something of an application, and its lines in lists
 pub mod envelope; // a snapshot key wrapped for one recipient
+pub mod escrow; // an application's secrets that are not in its data, kept under the recovery key
 pub mod feed; // what changed, in order
 pub mod fetch; // what to ask whom next
 pub mod id; // one type for each kind of identifier

@@ -22,6 +22,8 @@ pub const METADATA: &str = "metadata.json";
 pub const MANIFESTS: &str = "manifests";
 /// The folder of chunks and lists of chunks.
 pub const CHUNKS: &str = "chunks";
+/// What the documents of a collection's escrowed secrets are called, before the name of their fingerprints' key.
+pub const ESCROW_PREFIX: &str = "escrow-";
 /// No document is longer, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 64 << 20;
 

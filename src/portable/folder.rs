@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use crate::domain::chunk::MAX_STORED;
+use crate::domain::escrow::{EscrowDocument, EscrowError, MAX_DOCUMENT_BYTES as MAX_ESCROW_BYTES};
 use crate::domain::id::{ChunkId, CollectionId, ManifestId};
 use crate::domain::manifest::{MAX_BYTES, MAX_SIDECAR_BYTES, ManifestError, SIDECAR_FORMAT, Sidecar};
 use crate::domain::text::shown;
@@ -14,8 +15,8 @@ use crate::store::dir::{Dir, DirError};
 use crate::store::incoming::Incoming;
 
 use super::document::{
-    BACKUP_MANIFEST, BackupManifest, CHUNKS, COLLECTION_FORMAT, COLLECTIONS, CollectionDocument, FORMAT, MANIFESTS,
-    MAX_DOCUMENT_BYTES, METADATA, PREFIX, manifest_file, sidecar_file,
+    BACKUP_MANIFEST, BackupManifest, CHUNKS, COLLECTION_FORMAT, COLLECTIONS, CollectionDocument, ESCROW_PREFIX, FORMAT,
+    MANIFESTS, MAX_DOCUMENT_BYTES, METADATA, PREFIX, manifest_file, sidecar_file,
 };
 
 /// Why a folder cannot be read at all.
@@ -49,6 +50,8 @@ pub(super) enum FileError {
     #[error("its signature file is none of the form {SIDECAR_FORMAT}")]
     Sidecar,
     #[error(transparent)]
+    Escrow(#[from] EscrowError),
+    #[error(transparent)]
     Manifest(#[from] ManifestError),
     #[error("it is of another collection than the folder says")]
     Elsewhere,
@@ -68,6 +71,8 @@ pub(super) struct CollectionFolder {
     pub(super) shown: String,
     pub(super) document: Option<CollectionDocument>,
     manifests: Option<Dir>,
+    /// Secrets of the application, sealed.
+    pub(super) escrows: Vec<EscrowDocument>,
     /// The manifests that are there or should be.
     pub(super) snapshots: Vec<ManifestId>,
 }
@@ -160,8 +165,16 @@ impl Folder {
             snapshots.extend(names.iter().filter_map(|name| name.strip_suffix(".json")?.parse::<ManifestId>().ok()));
         }
         snapshots.extend(document.iter().flat_map(|document| &document.snapshots).map(|snapshot| snapshot.id));
+        let mut escrows = Vec::new();
+        for name in dir.names()?.into_iter().filter(|name| name.starts_with(ESCROW_PREFIX) && name.ends_with(".json")) {
+            let read = dir.read(&name, MAX_ESCROW_BYTES).map_err(FileError::from);
+            match read.and_then(|bytes| Ok(EscrowDocument::parse(&bytes)?)) {
+                Ok(escrow) => escrows.push(escrow),
+                Err(error) => self.problem(monitor, &format!("{place}/{}", shown(&name)), &error),
+            }
+        }
         let shown = place.rsplit('/').next().unwrap_or(place).to_owned();
-        Ok(CollectionFolder { shown, document, manifests, snapshots: snapshots.into_iter().collect() })
+        Ok(CollectionFolder { shown, document, manifests, escrows, snapshots: snapshots.into_iter().collect() })
     }
 
     /// Reads a chunk of at most `limit_bytes`; `None` if it is not there. Its bytes were not compared with its name.

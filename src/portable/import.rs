@@ -19,7 +19,7 @@ use crate::domain::text::shown;
 use crate::monitor::{Counter, Monitor, Problem};
 use crate::store::dir::DirError;
 use crate::store::incoming::save_new;
-use crate::store::{Away, ChunkStoreError, IndexError, ManifestFileError, Store, blocking};
+use crate::store::{Away, ChunkStoreError, EscrowFileError, IndexError, ManifestFileError, Store, blocking};
 
 /// So many manifests are taken together.
 const BATCH: usize = 128;
@@ -52,6 +52,9 @@ pub enum ImportError {
     /// Manifests cannot be stored.
     #[error(transparent)]
     Manifests(#[from] ManifestFileError),
+    /// Secrets cannot be kept.
+    #[error(transparent)]
+    Escrow(#[from] EscrowFileError),
     /// A folder of the home is not there.
     #[error(transparent)]
     Away(#[from] Away),
@@ -92,6 +95,8 @@ pub struct Imported {
     pub keys: u64,
     /// Snapshots that cannot be read here.
     pub without_key: u64,
+    /// Secrets of applications that came with them, sealed under a recovery key.
+    pub secrets: u64,
     /// Snapshots of which chunks are missing.
     pub incomplete: u64,
     /// Who made them that is neither this instance nor a peer of it.
@@ -230,6 +235,7 @@ impl Work<'_> {
         {
             imported.collections.push(snapshot.collection);
         }
+        imported.secrets += self.escrows(&folder).await?;
         let mut closed = Vec::new();
         for id in &here {
             if index.snapshot(id).await?.is_some_and(|snapshot| !snapshot.has_key) {
@@ -243,6 +249,16 @@ impl Work<'_> {
             imported.keys += opened.note(store).await?;
         }
         Ok(here)
+    }
+
+    /// Keeps the secrets that came; with the recovery key they open here from now on.
+    async fn escrows(&self, folder: &Arc<CollectionFolder>) -> Result<u64, ImportError> {
+        let (store, folder, recovery) = (self.store.clone(), Arc::clone(folder), self.options.recovery.clone());
+        let ours = move || {
+            let of_it = folder.escrows.iter().filter(|escrow| Some(escrow.collection) == folder.id());
+            of_it.map(|escrow| store.keep_escrow(escrow, recovery.as_deref())).sum::<Result<usize, _>>()
+        };
+        Ok(blocking(ours).await? as u64)
     }
 
     fn verified<'a>(&self, told: impl Iterator<Item = &'a SignedStatement>) -> Vec<Verified> {

@@ -4,6 +4,7 @@
 //! file takes fewer blocks than its length needs. Whether it changed meanwhile is the system's word: size, times, inode.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
@@ -251,6 +252,15 @@ pub fn xattrs_of(dir: &Arc<DirHandle>, name: &[u8]) -> Result<Vec<Xattr>, ReadEr
         },
         done => done,
     }
+}
+
+/// The extended attributes of the file at a path that somebody named; a link's are its own.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn xattrs_at(path: &Path) -> Result<Vec<Xattr>, ReadError> {
+    let list = |buf: &mut [u8]| rustix::fs::llistxattr(path, buf);
+    gather_xattrs(list, |xattr, buf| rustix::fs::lgetxattr(path, xattr, buf))
 }
 
 /// A path to `name` in an open directory, for the calls that know no directory descriptors. The last name is not followed by

@@ -5,6 +5,7 @@
 
 mod blocking;
 mod entropy;
+mod escrow; // secrets of applications
 mod files;
 mod home;
 mod keys;
@@ -40,6 +41,7 @@ pub use blocking::blocking;
 pub use chunks::{ChunkStore, ChunkStoreError};
 pub use entropy::{entropy, fresh_axon_key, fresh_envelope_key};
 pub use files::write_private;
+pub use escrow::{Escrow, EscrowFileError};
 pub use home::Home;
 pub use index::{Index, IndexError};
 pub use keys::{Keys, Passphrase};

@@ -14,6 +14,7 @@ use super::axon::{self, AxonError};
 use crate::backup::check::{CheckError, live};
 use crate::backup::create::{CreateError, Created, Extras, create_with};
 use crate::backup::drill::{DrillError, DrillOptions, Drilled, drill};
+use crate::backup::escrow;
 use crate::backup::prune::{self, PruneError, Pruned};
 use crate::backup::verify::{VerifyError, VerifyOptions, VerifyReport, verify};
 use crate::clock::Clock;
@@ -243,7 +244,13 @@ impl Recorder<'_> {
         let monitor = Arc::new(Relay::new(monitor));
         let no = self.begin(collection, Work::Check).await?;
         let (store, listening, cancel) = (self.store.clone(), monitor.clone(), self.cancel.clone());
-        let checked = blocking(move || live(&store, &settings, &preset, secrets, &*listening, &cancel));
+        let id = collection.id;
+        let checked = blocking(move || {
+            // A server knows what opens sealed fields only if it is stored.
+            let secrets =
+                if secrets.is_empty() { escrow::stored_or_none(&store, &id, &[], &*listening) } else { secrets };
+            live(&store, &settings, &preset, secrets, &*listening, &cancel)
+        });
         let checked = checked.await.map_err(RunError::from);
         let mut ended = self.ended(&checked, &monitor);
         if let Ok(report) = &checked {

@@ -169,7 +169,11 @@ impl Scheduler {
         let recorder = Recorder { store: &self.store, cause, clock: &*self.clock, cancel };
         let monitor = Arc::clone(&self.monitor);
         let came: Result<(), RunError> = match work {
-            Work::Backup => recorder.back_up(collection, Extras::default(), monitor).await.map(drop),
+            Work::Backup => recorder.back_up(collection, Extras::default(), monitor).await.map(|created| {
+                for missing in created.iter().flat_map(|created| &created.secrets.missing) {
+                    tracing::warn!(collection = collection.name, "{}", missing.in_words());
+                }
+            }),
             Work::Verify => recorder.verify(collection, false, monitor).await.map(drop),
             Work::VerifyData => recorder.verify(collection, true, monitor).await.map(drop),
             Work::Check => recorder.check_folders(collection, monitor).await.map(drop),

@@ -21,6 +21,7 @@ use bulbil::domain::crypto::secret::Secret;
 use bulbil::domain::crypto::sign::IdentityKey;
 use bulbil::domain::crypto::vault::MasterKey;
 use bulbil::domain::envelope::{Envelope, HPKE_X25519, RSA_OAEP_256, VAULT};
+use bulbil::domain::escrow::{EscrowDocument, papers, read_papers};
 use bulbil::domain::id::{ChunkId, CollectionId, InstanceId, ManifestId};
 use bulbil::domain::identity::{self, SignedIdentity};
 use bulbil::domain::invite::Invite;
@@ -39,9 +40,10 @@ use tokio_util::sync::CancellationToken;
 
 /// Versions of the format that this program reads. A folder once written is never edited.
 const VERSIONS: [&str; 1] = ["1"];
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "chunk.json",
     "envelopes.json",
+    "escrow.json",
     "fragments.json",
     "manifest.json",
     "nodes.json",
@@ -340,6 +342,30 @@ fn manifests() {
     let again = manifest.sign(&IdentityKey::from_seed(&secret(&vector["identity_seed"])));
     assert_eq!(again, signed);
     assert_eq!(to_hex(again.manifest.instance.as_bytes()), text(&vector["instance"]));
+}
+
+#[test]
+fn escrow() {
+    let vector = load("escrow.json");
+    let document = EscrowDocument::parse(text(&vector["document"]).as_bytes()).expect("an escrow document");
+    assert_eq!(serde_json::to_string(&document).expect("JSON"), text(&vector["document"]));
+    let master = MasterKey::new(secret(&vector["master_key"]));
+    let recovery = RecoveryKey::generate(&mut Given(hex(&vector["recovery_key"])));
+    let key = document.open_fingerprint_key(&master).expect("our own key");
+    assert_eq!(to_hex(&key.id()), document.fingerprint_key_id);
+    let papers = papers(&document, &recovery.recipient().id());
+    for (at, secret) in document.secrets.iter().enumerate() {
+        let value = hex(&vector["values"][at]);
+        assert_eq!(*secret.open_with_vault(&document.collection, &master).expect("our own secret"), value);
+        assert_eq!(*secret.open_with_recovery(&document.collection, &recovery).expect("the recovery key's"), value);
+        assert_eq!(key.of(&secret.name, &value), secret.fingerprint);
+        let codes: Vec<String> = json_of(&vector["codes"][at]);
+        assert_eq!(papers[at].1, codes);
+        let [read] = read_papers(&codes.join(" ")).expect("codes").try_into().expect("one secret");
+        assert_eq!(*read.secret.open_with_recovery(&read.collection, &recovery).expect("the same"), value);
+    }
+    let elsewhere = CollectionId::from_slice(&[0; 16]).expect("an id");
+    assert!(document.secrets[0].open_with_recovery(&elsewhere, &recovery).is_err());
 }
 
 #[test]

@@ -40,11 +40,12 @@ use crate::domain::manifest::{Capture, CaptureMode, Statistics};
 use crate::domain::metadata::node::Node;
 use crate::domain::metadata::path::TreePath;
 use crate::domain::preset::Preset;
-use crate::monitor::{Monitor, Relay};
+use crate::monitor::{Monitor, Problem, Relay, with_causes};
 use crate::source::{Document, LeftOut};
 use crate::store::index::{Collection, CollectionKind, CollectionSettings, Snapshot};
-use crate::store::{ChunkStoreError, Store};
+use crate::store::{ChunkStoreError, Store, blocking};
 
+use super::escrow::{self, Noted};
 use super::open::OpenSnapshot;
 use super::recover::refuse_unfinished;
 use bins::SealError;
@@ -75,6 +76,8 @@ pub struct Created {
     pub statistics: Statistics,
     /// How it was taken, and what is wrong with it.
     pub capture: Capture,
+    /// What was done about the application's secrets.
+    pub secrets: Noted,
     /// What the preset's patterns and the collection's left out; only where there is a preset.
     pub left_out: Vec<LeftOut>,
     /// How long it took.
@@ -178,6 +181,7 @@ async fn passes(
     let snapshots = store.index.snapshots(Some(&collection.id)).await?;
     let line: Vec<Snapshot> = snapshots.iter().filter(|snapshot| !snapshot.beside).cloned().collect();
     let opened = earlier_snapshots(store, &line);
+    let noted = note_secrets(store, collection, preset.clone(), created_at, &**monitor).await;
     let reviewer = match settings.kind {
         CollectionKind::Directory => {
             Some(Arc::new(Reviewer::new(store, collection, preset, &line, extras.accept_shrink).await?))
@@ -272,6 +276,7 @@ async fn passes(
             inconsistent: review.inconsistent,
             shrunk: review.shrunk,
             unread: held.heard().told,
+            secrets: noted.marks.clone(),
         };
         committer.capture = Some(capture.clone());
         let (signed, statistics) = committer.commit(&gathered, cancelled).await?;
@@ -283,8 +288,35 @@ async fn passes(
         }
         let (sequence, beside) = (signed.manifest.sequence, committer.beside());
         let (id, took) = (signed.id, started.elapsed());
-        return Ok(Created { id, sequence, partial: cancelled, beside, statistics, capture, left_out, took });
+        return Ok(Created {
+            id,
+            sequence,
+            partial: cancelled,
+            beside,
+            statistics,
+            capture,
+            secrets: noted,
+            left_out,
+            took,
+        });
     }
+}
+
+/// Keeps the application's secrets apart from its data. That it cannot be done is a problem, and no reason to make no snapshot.
+async fn note_secrets(
+    store: &Store,
+    collection: &Collection,
+    preset: Option<Preset>,
+    now: Timestamp,
+    monitor: &dyn Monitor,
+) -> Noted {
+    let (in_store, of) = (store.clone(), collection.clone());
+    let noted = blocking(move || escrow::note(&in_store, &of, preset.as_ref(), now)).await;
+    noted.unwrap_or_else(|error| {
+        let message = format!("the application's secrets were not stored: {}", with_causes(&error));
+        monitor.problem(Problem { subject: collection.name.clone(), message });
+        Noted::default()
+    })
 }
 
 /// Chunks that the index or the disk says are gone: nothing new may lean on them.

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 pub use file::FileCheck;
 pub use finding::{Finding, Level, Report};
+pub use json::parse as parse_json;
 
 use super::preset::{FieldPath, Preset, PresetError, SealedAs, Template, globs};
 
@@ -38,6 +39,11 @@ impl Secrets {
     /// Adds one.
     pub fn insert(&mut self, name: String, secret: Zeroizing<String>) {
         self.0.insert(name, secret);
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     fn get(&self, name: &str) -> Option<&Zeroizing<String>> {

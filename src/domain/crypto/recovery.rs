@@ -178,7 +178,7 @@ fn check(key: &[u8]) -> [u8; CHECK_LEN] {
     digest[..CHECK_LEN].try_into().expect("a digest is longer than its check")
 }
 
-fn crockford() -> Encoding {
+pub(in crate::domain) fn crockford() -> Encoding {
     let mut spec = Specification::new();
     spec.symbols.push_str("0123456789ABCDEFGHJKMNPQRSTVWXYZ");
     spec.translate.from.push_str("OIL");

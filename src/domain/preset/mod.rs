@@ -268,6 +268,9 @@ impl Default for Shrink {
 pub struct Entity {
     /// What it is: `chat`.
     pub kind: String,
+    /// Where a title for people stands: in its line, or in its first file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
     /// Its files, `{id}` in them: templates of paths.
     pub files: Vec<String>,
     /// Lines that belong to it: a list, and the field that holds its name.
@@ -306,7 +309,8 @@ pub struct SecretPlace {
     pub name: String,
     /// What it is for.
     pub what: String,
-    /// Files relative to the folder that may hold it: as `NAME=value`, or, if it is no variable, as a whole.
+    /// Files relative to the folder that may hold it: as `NAME=value`, or, if it is no variable, as a whole. The first one that has it
+    /// counts.
     pub files: Vec<String>,
     /// It is a whole file, no variable.
     #[serde(default)]
@@ -405,6 +409,25 @@ impl Preset {
         }
         if [&self.hooks.before, &self.hooks.after].into_iter().flatten().any(|command| command.trim().is_empty()) {
             return Err("a hook that is empty: leave it out".to_owned());
+        }
+        for entity in &self.entities {
+            if !is_plain_name(&entity.kind) {
+                return Err(format!("the entity {:?}: use letters, digits, '-', '_' and '.'", entity.kind));
+            }
+            if !entity.files.first().is_some_and(|file| file.contains("{id}")) {
+                return Err(format!("the entity {:?} says no file with '{{id}}' in its name", entity.kind));
+            }
+            entity.files.iter().try_for_each(|file| Template::parse(file).map(drop))?;
+            let fields = entity.lines.iter().map(|line| &line.field).chain(&entity.title);
+            fields
+                .chain(entity.attachments.iter().map(|file| &file.field))
+                .try_for_each(|f| FieldPath::parse(f).map(drop))?;
+        }
+        for secret in &self.secrets {
+            if !is_plain_name(&secret.name) {
+                return Err(format!("the secret {:?}: use letters, digits, '-', '_' and '.'", secret.name));
+            }
+            secret.files.iter().try_for_each(|path| relative(path))?;
         }
         if self.shrink.percent > 100 {
             return Err("'shrink.percent' above 100".to_owned());

@@ -14,8 +14,8 @@ use crate::domain::id::{ChunkId, ManifestId};
 use crate::domain::manifest::{MAX_BYTES, MAX_SIDECAR_BYTES, SegmentSummary, Sidecar, SignedManifest};
 use crate::monitor::{Counter, Monitor, Problem, with_causes};
 use crate::portable::document::{
-    CHUNKS, COLLECTION_FORMAT, COLLECTIONS, CollectionDocument, CollectionEntry, MANIFESTS, METADATA, SnapshotEntry,
-    collection_folder, manifest_file, sidecar_file,
+    CHUNKS, COLLECTION_FORMAT, COLLECTIONS, CollectionDocument, CollectionEntry, ESCROW_PREFIX, MANIFESTS, METADATA,
+    SnapshotEntry, collection_folder, manifest_file, sidecar_file,
 };
 use crate::portable::folder::read_json;
 use crate::portable::writer::Writer;
@@ -63,6 +63,7 @@ impl Work<'_> {
             let dir = root.make_or_enter(&folder, Access::Usual)?;
             new_snapshots += self.manifests(&dir, part)?;
             let snapshots = self.document(&dir, part)?;
+            self.escrows(&dir, part)?;
             let entry = CollectionEntry { id: part.collection.id, name: part.name.clone(), folder, snapshots };
             match known {
                 Some(at) => target.document.collections[at] = entry,
@@ -226,6 +227,23 @@ impl Work<'_> {
             }
         }
         Ok(Sidecar::new(signed.signature, all.into_values().collect()))
+    }
+
+    /// Writes the application's secrets, sealed under the recovery key: for nobody but who has that.
+    fn escrows(&self, dir: &Dir, part: &Part) -> Result<(), DirError> {
+        if part.name.is_none() || self.options.recipient.is_some() {
+            return Ok(());
+        }
+        let escrows = self.store.escrows(&part.collection.id).unwrap_or_else(|error| {
+            let message = format!("its secrets are left out: {}", with_causes(&error));
+            self.monitor.problem(Problem { subject: part.collection.name.clone(), message });
+            Vec::new()
+        });
+        for document in escrows.iter().map(|escrow| escrow.document.for_recovery_alone()) {
+            let file = format!("{ESCROW_PREFIX}{}.json", document.fingerprint_key_id);
+            dir.save(&file, &pretty(&document), Access::Owner)?;
+        }
+        Ok(())
     }
 
     /// Writes the collection's document; answers how many snapshots it names.

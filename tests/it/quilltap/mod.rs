@@ -4,8 +4,10 @@
 mod check; // rows 1, 15, 19, 20: content
 mod drill; // row 16: a restore that is tried
 mod recover; // rows 11, 18, 24: the live data comes back
+mod entity; // row 19: a part of a snapshot
 mod presets; // another application, by a document alone
 mod protect; // all of it in one command
+mod secrets; // rows 16, 17: secrets that are not in the data
 mod shrink; // row 25a: much less than before
 mod taking; // rows 2, 5: how it is taken
 
