@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::domain::retention::Tag;
+use crate::domain::scrub::Sample;
 
 mod audit; // the audit log
 mod network; // other instances: serve, invite, clone, peer, sync, fetch
@@ -155,7 +156,7 @@ pub enum Command {
     )]
     Audit(AuditArgs),
     /// Check that everything is there and is what it was
-    #[command(after_help = "Example:\n  bulbil verify\n  bulbil verify --data")]
+    #[command(after_help = "Example:\n  bulbil verify\n  bulbil verify --data\n  bulbil verify --sample 10%     # a tenth now, another one the next time\n  bulbil verify --sample 500M")]
     Verify(VerifyArgs),
     /// Read every stored chunk, and bring back from peers what the disk has lost
     #[command(
@@ -484,6 +485,9 @@ pub struct VerifyArgs {
     /// Read every chunk and compare it with its name, and open those we have keys for
     #[arg(long)]
     pub data: bool,
+    /// Read so much: those chunks that were not read for the longest time, so that a few runs read all of them
+    #[arg(long, value_name = "SHARE", conflicts_with = "data")]
+    pub sample: Option<Sample>,
 }
 
 /// `bulbil scrub`

@@ -345,6 +345,14 @@ impl Store {
         Ok(self.index.save_ledger().await?)
     }
 
+    /// Whether the ledger is what it was.
+    ///
+    /// # Errors
+    /// [`StoreError::KeysDamaged`], [`StoreError::Io`].
+    pub fn check_ledger(&self) -> Result<(), StoreError> {
+        LedgerFile::new(&self.home, self.keys.clone()).load().map(drop)
+    }
+
     /// Makes this process the only one that backs up here. Let go when dropped, or when the process ends.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ mod check; // rows 1, 15, 19, 20: content
 mod drill; // row 16: a restore that is tried
 mod presets; // another application, by a document alone
 mod protect; // all of it in one command
+mod rows; // rows 9, 10, 12, 13, 27, 28: sealed, whole, anywhere, at little cost
 mod shrink; // row 25a: much less than before
 mod taking; // rows 2, 5: how it is taken
 
