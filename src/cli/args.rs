@@ -147,6 +147,11 @@ pub enum Command {
         after_help = "Example:\n  bulbil import /media/usb\n  bulbil import /media/usb notes --rekey --recovery-key-file key.txt"
     )]
     Import(ImportArgs),
+    /// Turn old tar archives into snapshots with their dates, oldest first
+    #[command(
+        after_help = "Takes .tar, compressed with gzip, zstd, bzip2 or xz, encrypted with gpg or openssl. One that is damaged makes no snapshot.\n\nExample:\n  bulbil import-tar --collection tales --preset quilltap backup-*.tar.gz\n  bulbil import-tar --collection tales backup-*.tar.gz.gpg --archive-passphrase-file pass.txt"
+    )]
+    ImportTar(ImportTarArgs),
     /// Write down what this instance holds, so that an export for it can leave that out
     #[command(after_help = "Example:\n  bulbil have --output nas.have")]
     Have(HaveArgs),
@@ -347,6 +352,9 @@ pub struct CollectionSetArgs {
     /// Back to the preset's commands
     #[arg(long, conflicts_with_all = ["hook_before", "hook_after", "hook_timeout", "no_hooks"])]
     pub preset_hooks: bool,
+    /// The folders that are backed up from now on; of one alone the name in the snapshots stays
+    #[arg(long, value_name = "DIR")]
+    pub folder: Vec<PathBuf>,
     /// What is left out from now on; replaces all earlier patterns
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Option<Vec<String>>,

@@ -70,6 +70,9 @@ pub fn about(command: &Command) -> Option<(&'static str, Vec<String>)> {
             ("export", named.chain(recipient).chain([path(&args.output)]).collect())
         }
         Command::Import(args) => ("import", args.collections.iter().cloned().chain([path(&args.dir)]).collect()),
+        Command::ImportTar(args) if !args.dry_run => {
+            ("import-tar", args.collection.iter().cloned().chain(args.files.iter().map(|file| path(file))).collect())
+        }
         Command::Drill(args) => ("drill", vec![args.collection.clone()]),
         Command::Prune(args) if !args.dry_run => ("prune", args.collections.clone()),
         Command::Retention(args) if args.collection.is_some() => {

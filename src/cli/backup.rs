@@ -18,7 +18,7 @@ use crate::monitor::{Monitor, Problem};
 use crate::portable::export::ExportOptions;
 use crate::source::LeftOut;
 use crate::store::Store;
-use crate::store::index::{Cause, Collection, Mark};
+use crate::store::index::{Cause, Collection, CollectionKind, CollectionSettings, Mark};
 use crate::worker::runs::Recorder;
 
 use super::admin::AdminClient;
@@ -168,10 +168,15 @@ async fn make(
     Ok(recorder.back_up(collection, extras, progress).await?)
 }
 
+/// Whether there is anything to back up: a collection of old archives has no folders.
+fn has_something(settings: &CollectionSettings) -> bool {
+    settings.kind == CollectionKind::Axon || !settings.roots.is_empty()
+}
+
 async fn wanted(store: &Store, names: &[String]) -> anyhow::Result<Vec<Collection>> {
     if names.is_empty() {
         let all = store.index.collections().await?;
-        let own: Vec<Collection> = all.into_iter().filter(|collection| collection.settings.is_some()).collect();
+        let own: Vec<Collection> = all.into_iter().filter(|collection| collection.settings.as_ref().is_some_and(has_something)).collect();
         if own.is_empty() {
             bail!("there is nothing to back up yet: 'bulbil collection add NAME FOLDER' says what");
         }

@@ -45,10 +45,7 @@ pub(super) async fn add(args: CollectionAddArgs, store: &Store, context: &Contex
     Excludes::new(&args.exclude)?;
     let preset = args.preset.as_deref().map(|name| preset::choose(store, name, &args.roots)).transpose()?;
     let roots = roots(&args.roots)?;
-    let home = store.home.root().canonicalize()?;
-    if let Some(root) = roots.iter().find(|root| root.path.starts_with(&home)) {
-        anyhow::bail!("{} belongs to this bulbil home: its keys must not get into a backup", root.path.display());
-    }
+    outside_of_home(&roots, store)?;
     let settings = CollectionSettings {
         roots,
         excludes: args.exclude,
@@ -70,6 +67,29 @@ pub(super) async fn add(args: CollectionAddArgs, store: &Store, context: &Contex
         preset::say_parts(preset, &collection, context);
     }
     Ok(collection)
+}
+
+/// Folders in place of those of before. One alone keeps its name in the tree; snapshots of archives have the collection's.
+fn moved(settings: &CollectionSettings, folders: &[PathBuf], name: &str, store: &Store) -> anyhow::Result<Vec<Root>> {
+    anyhow::ensure!(settings.kind == CollectionKind::Directory, "collection {name:?} is of an Axon BBS: it has no folders");
+    let mut roots = roots(folders)?;
+    outside_of_home(&roots, store)?;
+    if let [root] = roots.as_mut_slice() {
+        match settings.roots.as_slice() {
+            [] => root.name = name.to_owned(),
+            [before] => root.name = before.name.clone(),
+            _ => {}
+        }
+    }
+    Ok(roots)
+}
+
+fn outside_of_home(roots: &[Root], store: &Store) -> anyhow::Result<()> {
+    let home = store.home.root().canonicalize()?;
+    if let Some(root) = roots.iter().find(|root| root.path.starts_with(&home)) {
+        anyhow::bail!("{} belongs to this bulbil home: its keys must not get into a backup", root.path.display());
+    }
+    Ok(())
 }
 
 /// Absolute paths with unique names in the tree.
@@ -154,6 +174,12 @@ async fn set(args: CollectionSetArgs, store: &Store, context: &Context) -> anyho
     let mut settings = collection.settings.clone().with_context(|| {
         format!("collection {:?} belongs to another instance; its settings are changed there", args.name)
     })?;
+    if !args.folder.is_empty() {
+        settings.roots = moved(&settings, &args.folder, &collection.name, store)?;
+        if let Some(application) = &mut settings.application {
+            application.preset = preset::choose(store, &application.preset, &args.folder)?.name;
+        }
+    }
     if let Some(excludes) = args.exclude {
         Excludes::new(&excludes)?;
         settings.excludes = excludes;

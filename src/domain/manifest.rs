@@ -121,6 +121,20 @@ pub struct Capture {
     /// What is much less than in the snapshot that it was compared with, one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shrunk: Vec<String>,
+    /// The old archive that it was made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<ArchiveOrigin>,
+}
+
+/// An old archive that became a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveOrigin {
+    /// The name of its file.
+    pub name: String,
+    /// BLAKE3 of that file, 64 hex digits: the same archive is taken once.
+    pub blake3: String,
+    /// When it was taken.
+    pub imported_at: Timestamp,
 }
 
 impl Capture {
@@ -145,6 +159,8 @@ pub enum CaptureMode {
     /// Some file changed each time it was read, or what was read did not fit together.
     #[default]
     BestEffort,
+    /// It is out of an old archive; what kept the data still then, nobody knows.
+    Archive,
     /// Something that this program does not know.
     #[serde(other)]
     Unknown,
@@ -159,6 +175,7 @@ impl CaptureMode {
             CaptureMode::FilesystemSnapshot => "filesystem-snapshot",
             CaptureMode::StableRead => "stable-read",
             CaptureMode::BestEffort => "best-effort",
+            CaptureMode::Archive => "archive",
             CaptureMode::Unknown => "unknown",
         }
     }

@@ -3,6 +3,7 @@
 //! Everything below a root is opened relative to an open directory, with `O_NOFOLLOW`: no path is ever built from names that
 //! somebody may change meanwhile, and trees deeper than `PATH_MAX` work. All of it blocks: it is for threads of its own.
 
+pub mod archive; // old tar archives
 pub mod command; // hooks, and commands whose output is backed up
 pub mod dir; // directories, opened when needed, closed when too many are open
 pub mod document; // files that are made rather than found

@@ -1,6 +1,7 @@
 //! Quilltap's data, as `tests/quilltap/make_quilltap_data.py` makes and damages it. Tests are named after the rows of the guide's operations
 //! (`docs/quilltap.md`).
 
+mod archives; // old archives become snapshots
 mod check; // rows 1, 15, 19, 20: content
 mod drill; // row 16: a restore that is tried
 mod presets; // another application, by a document alone
