@@ -8,6 +8,7 @@ pub mod documents; // the documents of a snapshot, in memory
 pub mod drill; // a restore that is tried
 pub mod layout; // a snapshot as a folder that is replaced as a whole
 pub mod open; // a snapshot, opened with the key we have
+pub mod preview; // what a backup would take
 pub mod prune; // which snapshots go, and what nobody names without them
 pub mod rescue; // with the recovery key alone
 pub mod restore; // back into a folder

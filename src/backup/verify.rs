@@ -123,15 +123,8 @@ pub async fn verify(
         Depth::Structure => HashMap::new(),
         _ => store.index.read_times().await?.into_iter().collect(),
     };
-    let run = Run {
-        store: store.clone(),
-        monitor,
-        cancel: cancel.clone(),
-        depth,
-        read_at,
-        known,
-        closed: Mutex::default(),
-    };
+    let run =
+        Run { store: store.clone(), monitor, cancel: cancel.clone(), depth, read_at, known, closed: Mutex::default() };
     let Looked { report, bad, good } =
         tokio::task::spawn_blocking(move || run.all(&snapshots)).await.map_err(|_| VerifyError::Died)??;
     if !bad.is_empty() {
@@ -244,7 +237,8 @@ impl Run {
         let at_fault: HashSet<ManifestId> = closed.iter().filter_map(|id| users.get(id)).flatten().copied().collect();
         let affected = &report.affected;
         report.verified.retain(|id| affected.binary_search(id).is_err() && !at_fault.contains(id));
-        let faulty: HashSet<ChunkId> = report.missing.iter().chain(&report.damaged).chain(&unreadable).copied().collect();
+        let faulty: HashSet<ChunkId> =
+            report.missing.iter().chain(&report.damaged).chain(&unreadable).copied().collect();
         let is_good = |item: &&Item| item.read && !faulty.contains(&item.id);
         let good: Vec<ChunkId> = items.iter().filter(is_good).map(|item| item.id).collect();
         let was_read = |item: &&Item| is_good(item) || self.read_at.contains_key(&item.id);

@@ -80,6 +80,11 @@ pub enum Command {
     /// Say what is backed up
     #[command(subcommand)]
     Collection(CollectionCommand),
+    /// Show what of a container is on a volume, and what would be gone with it
+    #[command(
+        after_help = "Exit code 2: something is on no volume. Asks docker, or podman.\n\nExample:\n  bulbil volumes quilltap --preset quilltap"
+    )]
+    Volumes(VolumesArgs),
     /// Show what is known of applications: which of their files are data, and what must hold of them
     #[command(subcommand)]
     Preset(PresetCommand),
@@ -161,7 +166,9 @@ pub enum Command {
     )]
     Audit(AuditArgs),
     /// Check that everything is there and is what it was
-    #[command(after_help = "Example:\n  bulbil verify\n  bulbil verify --data\n  bulbil verify --sample 10%     # a tenth now, another one the next time\n  bulbil verify --sample 500M")]
+    #[command(
+        after_help = "Example:\n  bulbil verify\n  bulbil verify --data\n  bulbil verify --sample 10%     # a tenth now, another one the next time\n  bulbil verify --sample 500M"
+    )]
     Verify(VerifyArgs),
     /// Read every stored chunk, and bring back from peers what the disk has lost
     #[command(
@@ -281,8 +288,11 @@ pub struct CollectionAddArgs {
     /// What it is called
     pub name: String,
     /// The folders, or single files
-    #[arg(required = true)]
+    #[arg(required_unless_present = "volume")]
     pub roots: Vec<PathBuf>,
+    /// A named volume of docker or podman; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub volume: Vec<String>,
     /// Which application's data it is: 'bulbil preset list'. Then one folder is named, the application's
     #[arg(long, value_name = "NAME")]
     pub preset: Option<String>,
@@ -327,6 +337,9 @@ pub struct CheckArgs {
     /// A file with NAME=value lines that hold the secrets for sealed fields: every one of these must open then
     #[arg(long, value_name = "FILE")]
     pub secrets: Option<PathBuf>,
+    /// Take the rights of everybody but the owner away from what the preset calls private
+    #[arg(long, conflicts_with = "snapshot")]
+    pub tighten: bool,
 }
 
 /// `bulbil collection set`
@@ -368,6 +381,12 @@ pub struct CollectionSetArgs {
 pub struct BackupArgs {
     /// Which collections [default: all]
     pub collections: Vec<String>,
+    /// Say what would be taken and what would be left out, and do nothing
+    #[arg(long, conflicts_with_all = ["tag", "pin", "output", "from_command", "capture"])]
+    pub dry_run: bool,
+    /// With --dry-run: as if these patterns were left out, too
+    #[arg(long, value_name = "PATTERN", requires = "dry_run")]
+    pub exclude: Vec<String>,
     /// Say what keeps the data still meanwhile; it is written into the snapshot
     #[arg(long, value_enum, value_name = "HOW")]
     pub capture: Option<CaptureArg>,
@@ -453,6 +472,22 @@ pub struct RestoreArgs {
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Take the rights of everybody but the owner away from what the preset calls private, or from everything if it calls nothing so
+    #[arg(long, conflicts_with = "dry_run")]
+    pub tighten: bool,
+}
+
+/// `bulbil volumes`
+#[derive(Debug, Args)]
+pub struct VolumesArgs {
+    /// Which container
+    pub container: String,
+    /// Which application's: then what has to be on a volume is known
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
+    /// The application's folder in the container [default: the one that its program runs in]
+    #[arg(long, value_name = "DIR")]
+    pub folder: Option<PathBuf>,
 }
 
 /// `bulbil rescue`

@@ -61,7 +61,8 @@ pub fn about(command: &Command) -> Option<(&'static str, Vec<String>)> {
         Command::Protect(args) => ("protect", vec![path(&args.folder)]),
         Command::Collection(CollectionCommand::Add(args)) => ("collection add", one(&args.name)),
         Command::Collection(CollectionCommand::Set(args)) => ("collection set", one(&args.name)),
-        Command::Backup(args) => ("backup", args.output.iter().map(|output| path(output)).collect()),
+        Command::Check(args) if args.tighten => ("check --tighten", vec![args.collection.clone()]),
+        Command::Backup(args) if !args.dry_run => ("backup", args.output.iter().map(|output| path(output)).collect()),
         Command::Restore(args) if !args.dry_run => ("restore", vec![args.snapshot.clone(), path(&args.target)]),
         Command::Rescue(args) => ("rescue", args.snapshot.iter().cloned().chain([path(&args.dir)]).collect()),
         Command::Export(args) => {

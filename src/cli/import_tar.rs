@@ -127,7 +127,9 @@ fn fits(collection: &Collection, args: &ImportTarArgs) -> anyhow::Result<()> {
     );
     let preset = settings.application.as_ref().map(|application| application.preset.as_str());
     if let Some(wanted) = args.preset.as_deref().filter(|wanted| Some(*wanted) != preset) {
-        bail!("collection {name:?} is there already: 'bulbil collection set {name} --preset {wanted}' gives it that preset");
+        bail!(
+            "collection {name:?} is there already: 'bulbil collection set {name} --preset {wanted}' gives it that preset"
+        );
     }
     Ok(())
 }
@@ -161,7 +163,7 @@ impl Place<'_> {
             };
             self.progress.add(Counter::Entries, 1);
             let made = match self.args.date {
-                Some(date) => Some((date, "as was said")),
+                Some(date) => Some((date, "what was said")),
                 None => archive::made_at(path, scanned.newest, &zone),
             };
             match made {
@@ -170,7 +172,10 @@ impl Place<'_> {
                 }
                 Some((made_at, from)) => {
                     let when = moment(made_at);
-                    self.problem(&name, format!("its date ({when}, by {from}) is in the future: --date says when it was made"));
+                    self.problem(
+                        &name,
+                        format!("its date ({when}, by {from}) is in the future: --date says when it was made"),
+                    );
                 }
                 None => self.problem(&name, "nobody knows when it was made: --date says it".to_owned()),
             }
@@ -206,11 +211,9 @@ impl Place<'_> {
         if archive.untold > 0 {
             self.problem(&one.name, format!("{} more members are not taken", archive.untold));
         }
-        let origin =
-            ArchiveOrigin { name: one.name.clone(), blake3: hash, imported_at: self.context.clock.now() };
+        let origin = ArchiveOrigin { name: one.name.clone(), blake3: hash, imported_at: self.context.clock.now() };
         let (beside, trailing, place) = (archive.beside, archive.trailing, archive.place.clone());
-        let source =
-            ArchiveSource { archive: Arc::new(archive), root: self.root(), made_at: one.made_at, origin };
+        let source = ArchiveSource { archive: Arc::new(archive), root: self.root(), made_at: one.made_at, origin };
         let extras = Extras { archive: Some(source), ..Extras::default() };
         let cancel = self.context.cancellation();
         let recorder =
@@ -231,7 +234,7 @@ impl Place<'_> {
             let out = &self.context.output;
             out.line(format!("{}@{}  {}, of {}", collection.name, created.sequence, one.name, moment(one.made_at)));
             out.line(format!(
-                "  by {}; {}, {}, stored {}",
+                "  dated by {}; {}, {}, stored {}",
                 one.from,
                 count(s.files, "file"),
                 bytes(s.bytes),
@@ -276,12 +279,8 @@ impl Place<'_> {
         let (passphrase, cancel) = (self.args.archive_passphrase_file.clone(), self.context.cancellation());
         self.progress.task(&format!("reading {}", one.name), Counter::BytesDone, None);
         let read = move || {
-            let into = archive::Into {
-                root: &root,
-                folder: folder.as_deref(),
-                preset: preset.as_ref(),
-                excludes: &excludes,
-            };
+            let into =
+                archive::Into { root: &root, folder: folder.as_deref(), preset: preset.as_ref(), excludes: &excludes };
             let opening = Opening { passphrase_file: passphrase.as_deref(), cancel: &cancel };
             Archive::read(&path, &into, &scratch, &opening)
         };

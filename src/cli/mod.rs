@@ -56,6 +56,7 @@ mod status;
 mod sync;
 mod usage;
 mod verify;
+mod volumes;
 
 use std::process::ExitCode;
 
@@ -126,6 +127,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::ImportTar(args) => import_tar::run(args, context).await,
         Command::Have(args) => have::run(args, context).await,
         Command::Audit(args) => audit::run(args, context).await,
+        Command::Volumes(args) => volumes::run(args, context).await,
         Command::Verify(args) => verify::run(args, context).await,
         Command::Scrub(args) => scrub::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,

@@ -9,9 +9,11 @@ pub mod dir; // directories, opened when needed, closed when too many are open
 pub mod document; // files that are made rather than found
 pub mod excludes; // what is left out
 mod listing; // one directory read, looked at and sorted
+pub mod mode; // who may read a file
 pub mod parts; // which parts of an application's folder are there
 pub mod read; // one file, its content and extended attributes
 pub mod stat; // what an inode says about itself
+pub mod volumes; // what a container engine says
 pub mod walk; // everything below a root, in order
 
 pub use dir::DirHandle;

@@ -180,7 +180,9 @@ impl<'a> Planner<'a> {
         for entry in &archive.entries {
             let (path, attributes) = (entry.path.clone(), entry.attributes.clone());
             self.steps.push(match &entry.kind {
-                ArchiveKind::Known(kind) => Step::Ready(Draft { path, attributes, kind: DraftKind::Known(kind.clone()) }),
+                ArchiveKind::Known(kind) => {
+                    Step::Ready(Draft { path, attributes, kind: DraftKind::Known(kind.clone()) })
+                }
                 ArchiveKind::File { content, size } => {
                     self.bytes += size;
                     let (content, archive) = (content.clone(), archive.clone());

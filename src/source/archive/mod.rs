@@ -53,7 +53,9 @@ pub enum ArchiveError {
     #[error("it is no file")]
     NoFile,
     /// It begins like nothing that is known.
-    #[error("it is no tar archive (.tar, or compressed with gzip, zstd, bzip2 or xz), or it is encrypted in a way that is not known here")]
+    #[error(
+        "it is no tar archive (.tar, or compressed with gzip, zstd, bzip2 or xz), or it is encrypted in a way that is not known here"
+    )]
     NoArchive,
     /// Its bytes do not decompress.
     #[error("it is damaged or cut off: {cause}")]
@@ -88,7 +90,9 @@ pub enum ArchiveError {
         cause: CommandError,
     },
     /// There is no passphrase.
-    #[error("it is encrypted with openssl: say which file has its passphrase in the first line (--archive-passphrase-file)")]
+    #[error(
+        "it is encrypted with openssl: say which file has its passphrase in the first line (--archive-passphrase-file)"
+    )]
     NoPassphrase,
     /// The passphrase is wrong, or it was made in some other way.
     #[error("it does not open: the passphrase is wrong, or it was not made with 'openssl enc -aes-256-cbc'")]
@@ -250,7 +254,8 @@ impl Archive {
         }
         for (path, member) in members {
             let Some(below) = archive.place.of(&path) else {
-                archive.beside += u64::from(!archive.place.within.as_ref().is_some_and(|within| within.is_within(&path)));
+                archive.beside +=
+                    u64::from(!archive.place.within.as_ref().is_some_and(|within| within.is_within(&path)));
                 continue;
             };
             if below.is_empty() {
@@ -350,7 +355,8 @@ fn entries(mut tree: BTreeMap<TreePath, Member>, root: &TreePath) -> Vec<Archive
                 break;
             }
             let of = &member.attributes;
-            let attributes = Attributes { mode: 0o755, uid: of.uid, gid: of.gid, mtime: of.mtime, ..Attributes::default() };
+            let attributes =
+                Attributes { mode: 0o755, uid: of.uid, gid: of.gid, mtime: of.mtime, ..Attributes::default() };
             missing.insert(folder.clone(), Member { attributes, kind: MemberKind::Directory });
             above = folder.parent();
         }
@@ -404,4 +410,3 @@ pub fn made_at(path: &Path, newest: Option<Timestamp>, zone: &TimeZone) -> Optio
     let changed = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()?;
     Timestamp::try_from(changed).ok().map(|at| (at, "the time of the file"))
 }
-

@@ -87,7 +87,10 @@ fn what_would_not_fit_into_a_tree_is_left_out_and_told() {
     ]))
     .unwrap();
     assert_eq!(paths(&unpacked), ["abs/olute", "out"]);
-    assert_eq!(unpacked.members[&TreePath::new(b"out".to_vec()).unwrap()].kind, MemberKind::Symlink { target: b"/etc".to_vec() });
+    assert_eq!(
+        unpacked.members[&TreePath::new(b"out".to_vec()).unwrap()].kind,
+        MemberKind::Symlink { target: b"/etc".to_vec() }
+    );
     let told: Vec<&str> = unpacked.refused.iter().map(|(path, _)| path.as_str()).collect();
     assert_eq!(told, ["../climbs", "a/../../climbs", "out/passwd", "hard", "hard2", "strange", "empty"]);
 }
@@ -151,7 +154,11 @@ fn long_names_attributes_and_sparse_files_are_read_in_each_dialect() {
         with_data(header(b'g', b"global", 0, b""), b""),
         with_data(header(b'L', b"././@LongLink", gnu.len() as u64 + 1, b""), format!("{gnu}\0").as_bytes()),
         file(b"short", b"x"),
-        extended(&[record("path", pax.as_bytes()), record("mtime", b"1700000000.5"), record("SCHILY.xattr.user.a", b"\0b")]),
+        extended(&[
+            record("path", pax.as_bytes()),
+            record("mtime", b"1700000000.5"),
+            record("SCHILY.xattr.user.a", b"\0b"),
+        ]),
         file(b"short2", b"x"),
         extended(&[
             record("GNU.sparse.major", b"1"),
@@ -175,7 +182,12 @@ fn long_names_attributes_and_sparse_files_are_read_in_each_dialect() {
         other => panic!("{other:?}"),
     };
     let two = |hole: u64, end: u64| {
-        vec![Piece::Data { at: 0, len: 5 }, Piece::Hole { len: hole }, Piece::Data { at: 5, len: 5 }, Piece::Hole { len: end }]
+        vec![
+            Piece::Data { at: 0, len: 5 },
+            Piece::Hole { len: hole },
+            Piece::Data { at: 5, len: 5 },
+            Piece::Hole { len: end },
+        ]
     };
     assert_eq!(pieces("sparse"), (two(999_995, 999_995), 2_000_000));
     let begins = 0o3_641_100;
@@ -194,7 +206,10 @@ fn sizes_that_nobody_has_are_refused() {
     assert!(unpacked.members.is_empty() && unpacked.refused[0].1.contains("1 TiB"), "{:?}", unpacked.refused);
     for map in ["0", "5,1,0,1", "0,2", "0,18446744073709551615", "9,1", "0,0"] {
         let wrong = [record("GNU.sparse.size", b"6"), record("GNU.sparse.map", map.as_bytes())];
-        assert!(matches!(read(&archive(&[extended(&wrong), file(b"f", b"x")])), Err(ArchiveError::Damaged { .. })), "{map}");
+        assert!(
+            matches!(read(&archive(&[extended(&wrong), file(b"f", b"x")])), Err(ArchiveError::Damaged { .. })),
+            "{map}"
+        );
     }
 }
 
@@ -225,7 +240,7 @@ fn tree(paths: &[&str]) -> BTreeMap<TreePath, Member> {
 
 #[test]
 fn the_applications_folder_is_found_wherever_it_is() {
-    let preset = Preset::parse("p", crate::domain::preset::builtin::text("quilltap").unwrap()).unwrap();
+    let preset = crate::domain::preset::builtin::preset("quilltap").unwrap().unwrap();
     let path = |text: &str| Some(TreePath::new(text.into()).unwrap());
     let inside = ["settings/general.json", "chats/index.jsonl", "characters", "chats"];
     for (before, within, below) in [
@@ -243,7 +258,8 @@ fn the_applications_folder_is_found_wherever_it_is() {
         assert_eq!(place.of(&chat).unwrap(), b"data/chats/index.jsonl", "{before}");
     }
     // Without a preset: the folder's path, or its name.
-    let plain = |paths: &[&str], folder: Option<&str>| place::find(&tree(paths), None, folder.map(Path::new), "notes").within;
+    let plain =
+        |paths: &[&str], folder: Option<&str>| place::find(&tree(paths), None, folder.map(Path::new), "notes").within;
     assert_eq!(plain(&["srv/notes", "srv/notes/a"], Some("/srv/notes")), path("srv/notes"));
     assert_eq!(plain(&["notes", "notes/a"], None), path("notes"));
     assert_eq!(plain(&["notes", "other"], None), None);

@@ -125,7 +125,12 @@ impl Unpacked {
             above = folder.parent();
         }
         if member.kind != MemberKind::Directory {
-            let below: Vec<TreePath> = self.members.range(path.clone()..).map(|(path, _)| path.clone()).take_while(|below| below.is_within(&path)).collect();
+            let below: Vec<TreePath> = self
+                .members
+                .range(path.clone()..)
+                .map(|(path, _)| path.clone())
+                .take_while(|below| below.is_within(&path))
+                .collect();
             for gone in below {
                 self.members.remove(&gone);
             }
@@ -287,7 +292,11 @@ impl Reader<'_> {
     }
 
     /// Passes data on, without what fills its last block up.
-    fn pass(&mut self, len: u64, mut to: impl FnMut(&mut Self, usize) -> Result<(), ArchiveError>) -> Result<(), ArchiveError> {
+    fn pass(
+        &mut self,
+        len: u64,
+        mut to: impl FnMut(&mut Self, usize) -> Result<(), ArchiveError>,
+    ) -> Result<(), ArchiveError> {
         let mut left = len;
         while left > 0 {
             let want = left.min(BUFFER as u64) as usize;
@@ -335,7 +344,13 @@ impl Reader<'_> {
         }
     }
 
-    fn member(&mut self, header: Header, said: &Said, numbers: &mut usize, unpacked: &mut Unpacked) -> Result<(), Fault> {
+    fn member(
+        &mut self,
+        header: Header,
+        said: &Said,
+        numbers: &mut usize,
+        unpacked: &mut Unpacked,
+    ) -> Result<(), Fault> {
         let size = said.number("size")?.unwrap_or(header.size);
         let named = said.get("GNU.sparse.name").or(said.get("path")).or(said.path.as_deref());
         let raw = named.unwrap_or(&header.path).to_vec();
@@ -419,7 +434,9 @@ impl Reader<'_> {
             (stretches, whole, size.checked_sub(used).ok_or(Fault::Header)?)
         } else if let Some(whole) = said.number("GNU.sparse.size")?.or(said.number("GNU.sparse.realsize")?) {
             let numbers = match said.get("GNU.sparse.map") {
-                Some(map) => map.split(|byte| *byte == b',').map(decimal).collect::<Option<Vec<u64>>>().ok_or(Fault::Header)?,
+                Some(map) => {
+                    map.split(|byte| *byte == b',').map(decimal).collect::<Option<Vec<u64>>>().ok_or(Fault::Header)?
+                }
                 None => said.stretches.clone(),
             };
             (pairs(&numbers)?, whole, size)

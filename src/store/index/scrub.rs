@@ -108,8 +108,10 @@ impl Index {
     pub async fn note_read(&self, ids: &[ChunkId], at: Timestamp) -> Result<(), IndexError> {
         let mut rng = entropy();
         for some in ids.chunks(BATCH) {
-            let rows: Vec<(ChunkId, i64)> =
-                some.iter().map(|id| (*id, nanos(Policy::default().first(at, rand_core::Rng::next_u32(&mut rng))))).collect();
+            let rows: Vec<(ChunkId, i64)> = some
+                .iter()
+                .map(|id| (*id, nanos(Policy::default().first(at, rand_core::Rng::next_u32(&mut rng)))))
+                .collect();
             sqlx::query(
                 "INSERT INTO scrub (chunk_no, due_at, scrubbed_at)
                  SELECT chunk.no, due.value ->> 1, ?2 FROM json_each(?1) due JOIN chunk ON chunk.id = unhex(due.value ->> 0)

@@ -16,7 +16,10 @@ fn sh(command: &str, folder: &Path) {
 /// Packs the application's folder as people do, and gives the archive's path.
 fn pack(world: &World, name: &str, options: &str, members: &str) -> PathBuf {
     let archive = world.path(name);
-    sh(&format!("tar --format=posix {options} -cf {} {members}", archive.display()), world.path("quilltap").parent().unwrap());
+    sh(
+        &format!("tar --format=posix {options} -cf {} {members}", archive.display()),
+        world.path("quilltap").parent().unwrap(),
+    );
     archive
 }
 
@@ -70,7 +73,11 @@ fn archives_become_snapshots_with_their_dates_oldest_first_and_only_once() {
     }
     // Days are stored once.
     let again = import(&world, &archives.iter().collect::<Vec<_>>(), TALES);
-    assert!(again.status.code() == Some(0) && said(&again).matches("it is here already").count() == 3, "{}", said(&again));
+    assert!(
+        again.status.code() == Some(0) && said(&again).matches("it is here already").count() == 3,
+        "{}",
+        said(&again)
+    );
     assert_eq!(snapshots(&world, "tales").len(), 3);
     // The index is made anew from what is in the snapshots.
     world.good(&["rebuild"]);
@@ -86,7 +93,8 @@ fn a_damaged_archive_makes_no_snapshot_is_named_and_the_others_go_on() {
     world.make("app17");
     let good = pack(&world, "q-20251101.tar.gz", "-z -C quilltap", "data public");
     let bytes = fs::read(&good).unwrap();
-    let (cut, flipped, empty) = (world.path("q-20251102.tar.gz"), world.path("q-20251103.tar.gz"), world.path("q-20251104.tar.gz"));
+    let (cut, flipped, empty) =
+        (world.path("q-20251102.tar.gz"), world.path("q-20251103.tar.gz"), world.path("q-20251104.tar.gz"));
     fs::write(&cut, &bytes[..bytes.len() * 6 / 10]).unwrap();
     let mut wrong = bytes.clone();
     let at = wrong.len() - 6;
@@ -100,7 +108,10 @@ fn a_damaged_archive_makes_no_snapshot_is_named_and_the_others_go_on() {
     fs::File::options().write(true).open(&plain_cut).unwrap().set_len(len / 2 / 512 * 512).unwrap();
     let last = world.path("q-20251107.tar.gz");
     fs::copy(&good, &last).unwrap();
-    sh("gzip -dc q-20251107.tar.gz > x.tar && mkdir x && cd x && tar xf ../x.tar && rm -r data/memories && tar -czf ../q-20251107.tar.gz data public", world.path("quilltap").parent().unwrap());
+    sh(
+        "gzip -dc q-20251107.tar.gz > x.tar && mkdir x && cd x && tar xf ../x.tar && rm -r data/memories && tar -czf ../q-20251107.tar.gz data public",
+        world.path("quilltap").parent().unwrap(),
+    );
     let made = import(&world, &[&last, &plain_cut, &text, &empty, &flipped, &cut, &good], TALES);
     assert_eq!(made.status.code(), Some(2), "{}", said(&made));
     for bad in ["q-20251102.tar.gz", "q-20251103.tar.gz", "q-20251104.tar.gz", "q-20251105.tar.gz", "q-20251106.tar"] {
@@ -143,7 +154,11 @@ fn an_archive_is_not_todays_backup_and_none_comes_before_what_is_there() {
     assert_eq!(status.status.code(), Some(2), "{}", said(&status));
     assert!(said(&status).contains("verified snapshot is"), "{}", said(&status));
     let refused = import(&world, &[&older], &["--collection", "tales"]);
-    assert!(refused.status.code() == Some(2) && said(&refused).contains("older than what is there"), "{}", said(&refused));
+    assert!(
+        refused.status.code() == Some(2) && said(&refused).contains("older than what is there"),
+        "{}",
+        said(&refused)
+    );
     // Today's takes over what the archive brought, and is the newest.
     let made = world.json(0, &["backup", "tales"]);
     assert_eq!(made[0]["sequence"], 2);
@@ -182,7 +197,7 @@ add("notes/good.txt", b"good")
 add("../victim"); add("notes/../../victim"); add({victim:?})
 add("notes/link", kind=tarfile.SYMTYPE, link={victim:?}); add("notes/link", b"replaced the link")
 add("notes/dir", kind=tarfile.SYMTYPE, link="/"); add("notes/dir/etc/passwd")
-add("notes/hard", kind=tarfile.LNKTYPE, link={victim:?})
+add("notes/hard", kind=tarfile.LNKTYPE, link="/etc/shadow")
 add("notes/fifo", kind=tarfile.FIFOTYPE)
 add("notes/" + "n" * 250 + "/" + "m" * 250, b"long")
 add(b"notes/\xff\xfe".decode("utf-8", "surrogateescape"), b"odd")
@@ -205,7 +220,9 @@ out.close()
     assert_eq!(fs::read_to_string(out.join("notes/link")).unwrap(), "replaced the link");
     assert_eq!(fs::read_to_string(out.join("notes/good.txt")).unwrap(), "good");
     assert!(out.join("notes/dir").is_symlink());
-    assert!(!world.home().read_dir().unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().contains("archive")));
+    assert!(
+        !world.home().read_dir().unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().contains("archive"))
+    );
 }
 
 #[test]

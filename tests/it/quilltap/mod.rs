@@ -3,10 +3,12 @@
 
 mod archives; // old archives become snapshots
 mod check; // rows 1, 15, 19, 20: content
+mod cost; // rows 27, 28: space and time
 mod drill; // row 16: a restore that is tried
+mod places; // rows 6, 12, 13, 29: volumes, targets, who may read
 mod presets; // another application, by a document alone
 mod protect; // all of it in one command
-mod rows; // rows 9, 10, 12, 13, 27, 28: sealed, whole, anywhere, at little cost
+mod rows; // rows 9, 10: sealed, and whole
 mod shrink; // row 25a: much less than before
 mod taking; // rows 2, 5: how it is taken
 
