@@ -279,8 +279,12 @@ impl Place<'_> {
         let (passphrase, cancel) = (self.args.archive_passphrase_file.clone(), self.context.cancellation());
         self.progress.task(&format!("reading {}", one.name), Counter::BytesDone, None);
         let read = move || {
-            let into =
-                archive::Into { root: &root, folder: folder.as_deref(), preset: preset.as_ref(), excludes: &excludes };
+            let into = archive::Destination {
+                root: &root,
+                folder: folder.as_deref(),
+                preset: preset.as_ref(),
+                excludes: &excludes,
+            };
             let opening = Opening { passphrase_file: passphrase.as_deref(), cancel: &cancel };
             Archive::read(&path, &into, &scratch, &opening)
         };

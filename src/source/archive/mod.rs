@@ -116,7 +116,7 @@ pub enum ArchiveError {
 
 /// What an archive is taken into.
 #[derive(Debug)]
-pub struct Into<'a> {
+pub struct Destination<'a> {
     /// The name of the root in the snapshot's tree.
     pub root: &'a str,
     /// Where that folder is on this machine, if it is known.
@@ -220,7 +220,12 @@ impl Archive {
     ///
     /// # Errors
     /// [`ArchiveError`].
-    pub fn read(path: &Path, into: &Into<'_>, scratch: &Path, opening: &Opening<'_>) -> Result<Self, ArchiveError> {
+    pub fn read(
+        path: &Path,
+        into: &Destination<'_>,
+        scratch: &Path,
+        opening: &Opening<'_>,
+    ) -> Result<Self, ArchiveError> {
         let mut spool = Spool::new(scratch).map_err(|cause| ArchiveError::Spool { cause })?;
         let mut stream = open::Stream::open(path, opening)?;
         let unpacked = unpack::unpack(&mut stream, Some(&mut spool), opening.cancel)?;
@@ -230,7 +235,7 @@ impl Archive {
         Self::arrange(unpacked, place, into, spool)
     }
 
-    fn arrange(unpacked: Unpacked, place: Place, into: &Into<'_>, spool: File) -> Result<Self, ArchiveError> {
+    fn arrange(unpacked: Unpacked, place: Place, into: &Destination<'_>, spool: File) -> Result<Self, ArchiveError> {
         let Unpacked { members, top, newest, refused, untold, trailing } = unpacked;
         let root = TreePath::new(into.root.as_bytes().to_vec()).map_err(|_| ArchiveError::Empty)?;
         let mut archive = Self {
