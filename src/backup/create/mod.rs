@@ -172,6 +172,9 @@ pub async fn create_with(
     let _lock = store.lock_backup()?;
     // An archive has nothing to do with the application as it is now.
     let hooking = preset.as_ref().filter(|_| extras.archive.is_none());
+    if let Some(application) = settings.application.as_mut().filter(|_| extras.archive.is_some()) {
+        application.hooks = None;
+    }
     let hooks = Hooking::new(store, collection, &settings, hooking, cancel)?;
     hooks.before().await?;
     let created = passes(store, collection, settings, preset, &hooks, extras, clock, &monitor, cancel, started).await;

@@ -495,7 +495,7 @@ impl Reader<'_> {
 }
 
 fn pairs(numbers: &[u64]) -> Result<Vec<(u64, u64)>, Fault> {
-    if numbers.len() % 2 != 0 || numbers.len() > 2 * MAX_STRETCHES {
+    if !numbers.len().is_multiple_of(2) || numbers.len() > 2 * MAX_STRETCHES {
         return Err(Fault::Header);
     }
     Ok(numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())

@@ -147,8 +147,12 @@ fn an_archive_is_not_todays_backup_and_none_comes_before_what_is_there() {
     let older = pack(&world, "quilltap_20251120_020000.tar.gz", "-z -C quilltap", "data");
     // Into a collection with its folder: the root is the same.
     world.good(&["collection", "add", "tales", "--preset", "quilltap", world.app().to_str().unwrap()]);
+    // A hook is for the application as it is now.
+    let hooked = world.path("hooked");
+    world.good(&["collection", "set", "tales", "--hook-before", &format!("touch {}", hooked.display())]);
     let made = import(&world, &[&archive], &["--collection", "tales"]);
     assert_eq!(made.status.code(), Some(0), "{}", said(&made));
+    assert!(!hooked.exists());
     world.good(&["schedule", "tales", "--rpo", "24h"]);
     let status = world.run(&["status"]);
     assert_eq!(status.status.code(), Some(2), "{}", said(&status));
