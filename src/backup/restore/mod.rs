@@ -88,7 +88,7 @@ pub enum RestoreError {
     Target(#[from] TargetError),
     /// It would have left a mixture.
     #[error(
-        "nothing was changed, because not all of the snapshot can be restored: {chunks} of the chunks it needs are missing or damaged ({cause}), and so are {files}. Restore another snapshot; or into an empty folder, which takes what is whole; or with '--overwrite never', which adds what is not there and replaces nothing"
+        "nothing was changed, because not all of the snapshot can be restored: {chunks} of the chunks it needs are missing or damaged ({cause}); among the files in them: {files}. Restore another snapshot; or into an empty folder, which takes what is whole; or with '--overwrite never', which adds what is not there and replaces nothing"
     )]
     NotWhole {
         /// How many chunks.
