@@ -110,7 +110,7 @@ fn collection_name(args: &ImportTarArgs) -> anyhow::Result<String> {
 /// A file's name without its date and endings.
 fn stem(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let name = name.split(|c: char| c == '.').next().unwrap_or_default();
+    let name = name.split('.').next().unwrap_or_default();
     let words = name.split(['-', '_', ' ']).filter(|word| !word.is_empty());
     words.filter(|word| !word.starts_with(|c: char| c.is_ascii_digit())).collect::<Vec<_>>().join("-")
 }

@@ -94,13 +94,15 @@ impl Container {
 pub struct Engine(&'static str);
 
 impl Engine {
-    /// The first one that is there.
+    /// The first one that is there. Blocks.
     ///
     /// # Errors
     /// [`EngineError::None`].
     pub fn find() -> Result<Self, EngineError> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let is_there = |name: &&&str| std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
+        let is_there = |name: &&&str| {
+            let tried = Command::new(name).arg("--version").stdin(Stdio::null()).output();
+            tried.is_ok()
+        };
         ENGINES.iter().find(is_there).map(|name| Self(name)).ok_or(EngineError::None)
     }
 

@@ -27,8 +27,15 @@ pub struct Header {
     /// Major and minor number of a device.
     pub device: (u64, u64),
     /// The first stretches of a GNU sparse file, its whole length, and whether more stretches follow.
-    pub sparse: Option<(Vec<(u64, u64)>, u64, bool)>,
+    pub sparse: Option<Sparse>,
 }
+
+/// Stretches of a sparse file: where each begins, and its length.
+pub type Stretches = Vec<(u64, u64)>;
+/// The first stretches of a sparse file, its whole length, and whether more stretches follow.
+pub type Sparse = (Stretches, u64, bool);
+/// Extended records: keys and values.
+pub type Records = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Why a block is no header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,11 +95,11 @@ pub fn parse(block: &[u8; BLOCK]) -> Result<Header, NoHeader> {
 ///
 /// # Errors
 /// [`NoHeader`].
-pub fn more_stretches(block: &[u8; BLOCK]) -> Result<(Vec<(u64, u64)>, bool), NoHeader> {
+pub fn more_stretches(block: &[u8; BLOCK]) -> Result<(Stretches, bool), NoHeader> {
     Ok((stretches(&block[..504])?, block[504] != 0))
 }
 
-fn stretches(bytes: &[u8]) -> Result<Vec<(u64, u64)>, NoHeader> {
+fn stretches(bytes: &[u8]) -> Result<Stretches, NoHeader> {
     let used = bytes.chunks_exact(24).take_while(|one| one.iter().any(|byte| *byte != 0));
     used.map(|one| Ok((number(&one[..12])?, number(&one[12..])?))).collect()
 }
@@ -133,7 +140,7 @@ fn signed_number(field: &[u8]) -> Result<i64, NoHeader> {
 ///
 /// # Errors
 /// [`NoHeader`].
-pub fn records(mut bytes: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, NoHeader> {
+pub fn records(mut bytes: &[u8]) -> Result<Records, NoHeader> {
     let mut records = Vec::new();
     while !bytes.is_empty() && bytes[0] != 0 {
         let space = bytes.iter().position(|byte| *byte == b' ').ok_or(NoHeader)?;

@@ -157,7 +157,7 @@ impl Said {
         self.get(key).map(|text| decimal(text).ok_or(NoHeader)).transpose()
     }
 
-    fn take(&mut self, records: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), NoHeader> {
+    fn take(&mut self, records: header::Records) -> Result<(), NoHeader> {
         for (key, value) in records {
             // GNU's first sparse format says each number in a record of its own.
             if matches!(key.as_slice(), b"GNU.sparse.offset" | b"GNU.sparse.numbytes") {
@@ -382,7 +382,10 @@ impl Reader<'_> {
                 *numbers += 1;
                 MemberKind::File { number: *numbers, content: Arc::new(content), size: len }
             }
-            b'1' => return Ok(linked(&raw, &link, unpacked)),
+            b'1' => {
+                linked(&raw, &link, unpacked);
+                return Ok(());
+            }
             b'2' if link.is_empty() || link.contains(&0) => {
                 unpacked.refuse(&raw, "it is a link to nothing");
                 return Ok(());
