@@ -62,13 +62,11 @@ fn an_archive_that_is_cut_anywhere_is_refused() {
     for len in 0..=end {
         assert!(matches!(read(&whole[..len]), Err(ArchiveError::Cut)), "{len}");
     }
-    for at in (0..512).chain(2048..3000) {
+    // The last byte of a checksum's own field says nothing.
+    for at in (0..512).chain(2048..3000).filter(|at| at % 512 != 155) {
         let mut flipped = whole.clone();
         flipped[at] ^= 1;
-        // What stands in the zeros of a header is part of its checksum; what fills a block of data up is nothing.
-        if at < 512 || (2048..2560).contains(&at) || (2560..3072).contains(&at) {
-            assert!(matches!(read(&flipped), Err(ArchiveError::Damaged { .. } | ArchiveError::Cut)), "{at}");
-        }
+        assert!(matches!(read(&flipped), Err(ArchiveError::Damaged { .. } | ArchiveError::Cut)), "{at}");
     }
 }
 
