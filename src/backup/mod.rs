@@ -11,6 +11,7 @@ pub mod entity; // something of an application that is restored alone
 pub mod escrow; // an application's secrets, apart from its data
 pub mod layout; // a snapshot as a folder that is replaced as a whole
 pub mod open; // a snapshot, opened with the key we have
+pub mod preview; // what a backup would take
 pub mod prune; // which snapshots go, and what nobody names without them
 pub mod recover; // an application's folders brought back
 pub mod rescue; // with the recovery key alone

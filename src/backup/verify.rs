@@ -2,7 +2,8 @@
 //!
 //! Structure: every manifest is signed and has its name, its lists of chunks are there and add up, every chunk is there with its
 //! size, and the tree of every snapshot that we can read hangs together. Data: every chunk's bytes have the chunk's name, and
-//! those we have keys for open. A chunk that is not what it was is put into quarantine and marked as missing, so that the next
+//! those we have keys for open. A sample reads some of
+//! them, and others the next time. A chunk that is not what it was is put into quarantine and marked as missing, so that the next
 //! fetch gets it from a peer.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -11,15 +12,18 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use jiff::Timestamp;
+use rand_core::Rng;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::chunk::{ChunkContent, ChunkKind, ChunkRef, Workbench};
 use crate::domain::id::{ChunkId, CollectionId, ManifestId};
 use crate::domain::manifest::SignedManifest;
+use crate::domain::scrub::Sample;
 use crate::domain::segment::{Segment, SegmentEntry};
 use crate::monitor::{Counter, Monitor, Problem};
 use crate::store::index::Snapshot;
-use crate::store::{ChunkStoreError, IndexError, Store, TreeError};
+use crate::store::{ChunkStoreError, IndexError, Store, StoreError, TreeError, entropy};
 
 use super::open::{OpenSnapshot, OpenSnapshotError};
 
@@ -32,6 +36,10 @@ pub struct VerifyOptions {
     pub snapshot: Option<ManifestId>,
     /// Every chunk's bytes, too.
     pub data: bool,
+    /// The bytes of some chunks: those that were not read for the longest time.
+    pub sample: Option<Sample>,
+    /// When it is: with this moment it is remembered which chunks were read. Without, it is not.
+    pub at: Option<Timestamp>,
 }
 
 /// What was found.
@@ -47,6 +55,12 @@ pub struct VerifyReport {
     pub chunks: u64,
     /// Their bytes.
     pub chunk_bytes: u64,
+    /// Of those, chunks whose bytes were read.
+    pub chunks_read: u64,
+    /// How many bytes that were.
+    pub bytes_read: u64,
+    /// Chunks that were never read since they were stored, as far as is known.
+    pub never_read: u64,
     /// Chunks that are not here.
     pub missing: Vec<ChunkId>,
     /// Chunks that were not what they should be; they are in quarantine now.
@@ -63,6 +77,9 @@ pub enum VerifyError {
     /// The index cannot be used.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// A file of the home cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A folder of the home is not there.
     #[error(transparent)]
     Away(#[from] crate::store::Away),
@@ -92,28 +109,69 @@ pub async fn verify(
     if let Some(only) = options.snapshot {
         snapshots.retain(|snapshot| snapshot.id == only);
     }
+    if options.snapshot.is_none() && options.collections.is_empty() {
+        beside_chunks(store, &*monitor).await?;
+    }
     let known = store.index.present_chunks().await?.into_iter().collect();
-    let run = Run {
-        store: store.clone(),
-        monitor,
-        cancel: cancel.clone(),
-        data: options.data,
-        known,
-        closed: Mutex::default(),
+    let depth = match (options.data, options.sample) {
+        (true, _) => Depth::Data,
+        (false, Some(sample)) if sample.is_everything() => Depth::Data,
+        (false, Some(sample)) => Depth::Sample(sample),
+        (false, None) => Depth::Structure,
     };
-    let (report, bad) =
+    let read_at = match depth {
+        Depth::Structure => HashMap::new(),
+        _ => store.index.read_times().await?.into_iter().collect(),
+    };
+    let run =
+        Run { store: store.clone(), monitor, cancel: cancel.clone(), depth, read_at, known, closed: Mutex::default() };
+    let Looked { report, bad, good } =
         tokio::task::spawn_blocking(move || run.all(&snapshots)).await.map_err(|_| VerifyError::Died)??;
     if !bad.is_empty() {
         store.index.mark_missing(&bad).await?;
     }
+    if let Some(at) = options.at.filter(|_| !good.is_empty()) {
+        store.index.note_read(&good, at).await?;
+    }
     Ok(report)
+}
+
+/// What a home has beside manifests and chunks, and nowhere else: the ledger and the audit log.
+async fn beside_chunks(store: &Store, monitor: &dyn Monitor) -> Result<(), VerifyError> {
+    if let Err(error) = store.check_ledger() {
+        let message = format!("{error}. Or change a collection or a peer here: that writes it anew from the index");
+        monitor.problem(Problem { subject: "keys/ledger".to_owned(), message });
+    }
+    if let Some(broken) = store.verify_audit().await?.broken {
+        monitor.problem(Problem { subject: "audit log".to_owned(), message: broken.to_string() });
+    }
+    Ok(())
+}
+
+/// How far it is looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    Structure,
+    Sample(Sample),
+    Data,
+}
+
+/// What all snapshots came to.
+struct Looked {
+    report: VerifyReport,
+    /// Chunks that the index believes to be here, and that are not, or not as they were.
+    bad: Vec<ChunkId>,
+    /// Chunks that were read, and are what they were.
+    good: Vec<ChunkId>,
 }
 
 struct Run {
     store: Store,
     monitor: Arc<dyn Monitor>,
     cancel: CancellationToken,
-    data: bool,
+    depth: Depth,
+    /// When chunks were read last.
+    read_at: HashMap<ChunkId, Timestamp>,
     /// What the index believes to be here.
     known: HashSet<ChunkId>,
     /// Chunks whose bytes are right and that do not open.
@@ -126,12 +184,14 @@ struct Item {
     size_bytes: Option<u32>,
     /// Of a snapshot that was made here: nobody else has to have it, so that missing it is always a fault.
     own: bool,
+    /// Its bytes are read.
+    read: bool,
     /// How to open it, if we can.
     opens: Option<(Arc<ChunkRef>, ChunkKind, CollectionId)>,
 }
 
 impl Run {
-    fn all(&self, snapshots: &[Snapshot]) -> Result<(VerifyReport, Vec<ChunkId>), VerifyError> {
+    fn all(&self, snapshots: &[Snapshot]) -> Result<Looked, VerifyError> {
         let mut report = VerifyReport::default();
         let mut items: BTreeMap<ChunkId, Item> = BTreeMap::new();
         let mut users: HashMap<ChunkId, Vec<ManifestId>> = HashMap::new();
@@ -144,10 +204,17 @@ impl Run {
             report.snapshots += 1;
             self.snapshot(snapshot, &mut seen, &mut report, &mut items, &mut users);
         }
-        let items: Vec<Item> = items.into_values().collect();
-        let bytes = items.iter().filter_map(|item| item.size_bytes).map(u64::from).sum();
-        let what = if self.data { "reading chunks" } else { "looking for chunks" };
-        self.monitor.task(what, Counter::ChunkBytes, Some(bytes));
+        let mut items: Vec<Item> = items.into_values().collect();
+        self.choose(&mut items);
+        let size = |item: &Item| u64::from(item.size_bytes.unwrap_or(0));
+        let bytes = items.iter().map(size).sum();
+        report.chunks_read = items.iter().filter(|item| item.read).count() as u64;
+        report.bytes_read = items.iter().filter(|item| item.read).map(size).sum();
+        let (what, of) = match self.depth {
+            Depth::Structure => ("looking for chunks", bytes),
+            Depth::Sample(_) | Depth::Data => ("reading chunks", report.bytes_read),
+        };
+        self.monitor.task(what, Counter::ChunkBytes, Some(of));
         let [missing, damaged, unreadable] = self.items(&items)?;
         report.chunks = items.len() as u64;
         report.chunk_bytes = bytes;
@@ -170,7 +237,35 @@ impl Run {
         let at_fault: HashSet<ManifestId> = closed.iter().filter_map(|id| users.get(id)).flatten().copied().collect();
         let affected = &report.affected;
         report.verified.retain(|id| affected.binary_search(id).is_err() && !at_fault.contains(id));
-        Ok((report, bad))
+        let faulty: HashSet<ChunkId> =
+            report.missing.iter().chain(&report.damaged).chain(&unreadable).copied().collect();
+        let is_good = |item: &&Item| item.read && !faulty.contains(&item.id);
+        let good: Vec<ChunkId> = items.iter().filter(is_good).map(|item| item.id).collect();
+        let was_read = |item: &&Item| is_good(item) || self.read_at.contains_key(&item.id);
+        report.never_read = match self.depth {
+            Depth::Structure => 0,
+            _ => (items.len() - items.iter().filter(was_read).count()) as u64,
+        };
+        Ok(Looked { report, bad, good })
+    }
+
+    /// Says which ones are read: all, none, or those that were not read for the longest time; which of equals is left to chance.
+    fn choose(&self, items: &mut [Item]) {
+        let sample = match self.depth {
+            Depth::Structure => return,
+            Depth::Data => return items.iter_mut().for_each(|item| item.read = true),
+            Depth::Sample(sample) => sample,
+        };
+        let mut rng = entropy();
+        let mut order: Vec<(Option<Timestamp>, u32, usize)> = (items.iter().enumerate())
+            .filter(|(_, item)| item.own || self.known.contains(&item.id))
+            .map(|(at, item)| (self.read_at.get(&item.id).copied(), Rng::next_u32(&mut rng), at))
+            .collect();
+        order.sort_unstable();
+        let sizes: Vec<u64> = order.iter().map(|(.., at)| u64::from(items[*at].size_bytes.unwrap_or(0))).collect();
+        for (.., at) in &order[..sample.of(&sizes)] {
+            items[*at].read = true;
+        }
     }
 
     fn problem(&self, subject: String, message: String) {
@@ -207,7 +302,7 @@ impl Run {
             Ok(open) => match self.tree(&open, seen, items, report) {
                 Ok(()) => {
                     report.read += 1;
-                    if self.data && snapshot.complete {
+                    if self.depth == Depth::Data && snapshot.complete {
                         report.verified.push(snapshot.id);
                     }
                 }
@@ -233,7 +328,7 @@ impl Run {
         let own = self.store.keys.is_ours(&signed.manifest.instance);
         for summary in &signed.manifest.segments {
             users.entry(summary.id).or_default().push(signed.id);
-            items.entry(summary.id).or_insert(Item { id: summary.id, size_bytes: None, own, opens: None });
+            items.entry(summary.id).or_insert(Item { id: summary.id, size_bytes: None, own, read: false, opens: None });
             if !own && !self.known.contains(&summary.id) {
                 continue;
             }
@@ -252,7 +347,7 @@ impl Run {
             }
             for SegmentEntry { id, size_bytes } in segment.entries {
                 users.entry(id).or_default().push(signed.id);
-                let item = items.entry(id).or_insert(Item { id, size_bytes: None, own, opens: None });
+                let item = items.entry(id).or_insert(Item { id, size_bytes: None, own, read: false, opens: None });
                 item.size_bytes = Some(size_bytes);
             }
         }
@@ -324,7 +419,9 @@ impl Run {
     fn item(&self, item: &Item, bench: &mut Workbench) -> Finding {
         let finding = self.look(item, bench);
         self.monitor.add(Counter::Chunks, 1);
-        self.monitor.add(Counter::ChunkBytes, u64::from(item.size_bytes.unwrap_or(0)));
+        if item.read || self.depth == Depth::Structure {
+            self.monitor.add(Counter::ChunkBytes, u64::from(item.size_bytes.unwrap_or(0)));
+        }
         let name = format!("chunk {}", item.id.short());
         match &finding {
             // What was never fetched is no fault.
@@ -353,7 +450,7 @@ impl Run {
 
     fn look(&self, item: &Item, bench: &mut Workbench) -> Finding {
         let chunks = &self.store.chunks;
-        if !self.data {
+        if !item.read {
             return match chunks.size(&item.id) {
                 Ok(None) => Finding::Missing,
                 Err(error) => Finding::Unreadable(error),

@@ -7,6 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::domain::entity::EntityId;
 use crate::domain::retention::Tag;
+use crate::domain::scrub::Sample;
 
 mod audit; // the audit log
 mod network; // other instances: serve, invite, clone, peer, sync, fetch
@@ -84,6 +85,11 @@ pub enum Command {
     /// Say what is backed up
     #[command(subcommand)]
     Collection(CollectionCommand),
+    /// Show what of a container is on a volume, and what would be gone with it
+    #[command(
+        after_help = "Exit code 2: something is on no volume. Asks docker, or podman.\n\nExample:\n  bulbil volumes quilltap --preset quilltap"
+    )]
+    Volumes(VolumesArgs),
     /// Show what is known of applications: which of their files are data, and what must hold of them
     #[command(subcommand)]
     Preset(PresetCommand),
@@ -162,6 +168,11 @@ pub enum Command {
         after_help = "Example:\n  bulbil import /media/usb\n  bulbil import /media/usb notes --rekey --recovery-key-file key.txt"
     )]
     Import(ImportArgs),
+    /// Turn old tar archives into snapshots with their dates, oldest first
+    #[command(
+        after_help = "Takes .tar, compressed with gzip, zstd, bzip2 or xz, encrypted with gpg or openssl. One that is damaged makes no snapshot.\n\nExample:\n  bulbil import-tar --collection tales --preset quilltap backup-*.tar.gz\n  bulbil import-tar --collection tales backup-*.tar.gz.gpg --archive-passphrase-file pass.txt"
+    )]
+    ImportTar(ImportTarArgs),
     /// Write down what this instance holds, so that an export for it can leave that out
     #[command(after_help = "Example:\n  bulbil have --output nas.have")]
     Have(HaveArgs),
@@ -171,7 +182,9 @@ pub enum Command {
     )]
     Audit(AuditArgs),
     /// Check that everything is there and is what it was
-    #[command(after_help = "Example:\n  bulbil verify\n  bulbil verify --data")]
+    #[command(
+        after_help = "Example:\n  bulbil verify\n  bulbil verify --data\n  bulbil verify --sample 10%     # a tenth now, another one the next time\n  bulbil verify --sample 500M"
+    )]
     Verify(VerifyArgs),
     /// Read every stored chunk, and bring back from peers what the disk has lost
     #[command(
@@ -291,8 +304,11 @@ pub struct CollectionAddArgs {
     /// What it is called
     pub name: String,
     /// The folders, or single files
-    #[arg(required = true)]
+    #[arg(required_unless_present = "volume")]
     pub roots: Vec<PathBuf>,
+    /// A named volume of docker or podman; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub volume: Vec<String>,
     /// Which application's data it is: 'bulbil preset list'. Then one folder is named, the application's
     #[arg(long, value_name = "NAME")]
     pub preset: Option<String>,
@@ -337,6 +353,9 @@ pub struct CheckArgs {
     /// A file with NAME=value lines that hold the secrets for sealed fields: every one of these must open then
     #[arg(long, value_name = "FILE")]
     pub secrets: Option<PathBuf>,
+    /// Take the rights of everybody but the owner away from what the preset calls private
+    #[arg(long, conflicts_with = "snapshot")]
+    pub tighten: bool,
 }
 
 /// `bulbil collection set`
@@ -362,6 +381,9 @@ pub struct CollectionSetArgs {
     /// Back to the preset's commands
     #[arg(long, conflicts_with_all = ["hook_before", "hook_after", "hook_timeout", "no_hooks"])]
     pub preset_hooks: bool,
+    /// The folders that are backed up from now on; of one alone the name in the snapshots stays
+    #[arg(long, value_name = "DIR")]
+    pub folder: Vec<PathBuf>,
     /// What is left out from now on; replaces all earlier patterns
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Option<Vec<String>>,
@@ -375,6 +397,12 @@ pub struct CollectionSetArgs {
 pub struct BackupArgs {
     /// Which collections [default: all]
     pub collections: Vec<String>,
+    /// Say what would be taken and what would be left out, and do nothing
+    #[arg(long, conflicts_with_all = ["tag", "pin", "output", "from_command", "capture"])]
+    pub dry_run: bool,
+    /// With --dry-run: as if these patterns were left out, too
+    #[arg(long, value_name = "PATTERN", requires = "dry_run")]
+    pub exclude: Vec<String>,
     /// Say what keeps the data still meanwhile; it is written into the snapshot
     #[arg(long, value_enum, value_name = "HOW")]
     pub capture: Option<CaptureArg>,
@@ -472,6 +500,22 @@ pub struct RestoreArgs {
     /// A file with NAME=value lines: say whether the application's secrets in it are those that belong to the snapshot
     #[arg(long, value_name = "FILE")]
     pub secrets: Option<PathBuf>,
+    /// Take the rights of everybody but the owner away from what the preset calls private, or from everything if it calls nothing so
+    #[arg(long, conflicts_with = "dry_run")]
+    pub tighten: bool,
+}
+
+/// `bulbil volumes`
+#[derive(Debug, Args)]
+pub struct VolumesArgs {
+    /// Which container
+    pub container: String,
+    /// Which application's: then what has to be on a volume is known
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
+    /// The application's folder in the container [default: the one that its program runs in]
+    #[arg(long, value_name = "DIR")]
+    pub folder: Option<PathBuf>,
 }
 
 /// `bulbil rescue`
@@ -512,6 +556,9 @@ pub struct VerifyArgs {
     /// Read every chunk and compare it with its name, and open those we have keys for
     #[arg(long)]
     pub data: bool,
+    /// Read so much: those chunks that were not read for the longest time, so that a few runs read all of them
+    #[arg(long, value_name = "SHARE", conflicts_with = "data")]
+    pub sample: Option<Sample>,
 }
 
 /// `bulbil scrub`

@@ -64,7 +64,8 @@ pub fn about(command: &Command) -> Option<(&'static str, Vec<String>)> {
         Command::Protect(args) => ("protect", vec![path(&args.folder)]),
         Command::Collection(CollectionCommand::Add(args)) => ("collection add", one(&args.name)),
         Command::Collection(CollectionCommand::Set(args)) => ("collection set", one(&args.name)),
-        Command::Backup(args) => ("backup", args.output.iter().map(|output| path(output)).collect()),
+        Command::Check(args) if args.tighten => ("check --tighten", vec![args.collection.clone()]),
+        Command::Backup(args) if !args.dry_run => ("backup", args.output.iter().map(|output| path(output)).collect()),
         Command::Restore(args) if args.entity.as_ref().is_some_and(|entity| entity.id == "?") => return None,
         Command::Restore(args) if !args.dry_run => {
             let entity = args.entity.iter().map(ToString::to_string);
@@ -81,6 +82,9 @@ pub fn about(command: &Command) -> Option<(&'static str, Vec<String>)> {
             ("export", named.chain(recipient).chain([path(&args.output)]).collect())
         }
         Command::Import(args) => ("import", args.collections.iter().cloned().chain([path(&args.dir)]).collect()),
+        Command::ImportTar(args) if !args.dry_run => {
+            ("import-tar", args.collection.iter().cloned().chain(args.files.iter().map(|file| path(file))).collect())
+        }
         Command::Drill(args) => ("drill", vec![args.collection.clone()]),
         Command::Prune(args) if !args.dry_run => ("prune", args.collections.clone()),
         // What they changed, if anything, they note themselves.

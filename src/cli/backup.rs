@@ -8,17 +8,18 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::backup::create::{CommandSource, Created, Extras};
+use crate::backup::preview::preview;
 use crate::backup::select;
 use crate::clock::Clock;
 use crate::domain::id::ManifestId;
 use crate::domain::manifest::CaptureMode;
 use crate::domain::metadata::path::TreePath;
 use crate::domain::preset::Preset;
-use crate::monitor::{Monitor, Problem};
+use crate::monitor::{Counter, Monitor, Problem};
 use crate::portable::export::ExportOptions;
 use crate::source::LeftOut;
-use crate::store::Store;
-use crate::store::index::{Cause, Collection, Mark};
+use crate::store::index::{Cause, Collection, CollectionKind, CollectionSettings, Mark};
+use crate::store::{Store, blocking};
 use crate::worker::runs::Recorder;
 
 use super::admin::AdminClient;
@@ -66,6 +67,9 @@ fn options(args: &BackupArgs, collections: &[Collection], now: Timestamp) -> any
 pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome> {
     let store = context.store().await?;
     let collections = wanted(&store, &args.collections).await?;
+    if args.dry_run {
+        return look(&store, &collections, &args, context).await;
+    }
     let cancel = context.cancellation();
     let progress = context.progress();
     let mut documents = Vec::new();
@@ -142,6 +146,48 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
     Ok(context.output.outcome(&problems))
 }
 
+/// Says what would be taken and left out.
+async fn look(
+    store: &Store,
+    collections: &[Collection],
+    args: &BackupArgs,
+    context: &Context,
+) -> anyhow::Result<Outcome> {
+    let progress = context.progress();
+    let mut documents = Vec::new();
+    for collection in collections {
+        let settings = collection.settings.clone();
+        let Some(mut settings) = settings.filter(|settings| settings.kind == CollectionKind::Directory) else {
+            progress.suspend(|| context.output.line(format!("{}: there are no folders to look at", collection.name)));
+            continue;
+        };
+        settings.excludes.extend(args.exclude.iter().cloned());
+        let application = settings.application.as_ref();
+        let preset = application.map(|application| store.preset(&application.preset)).transpose()?;
+        let (at, of_walk, monitor, cancel) = (store.clone(), preset.clone(), progress.clone(), context.cancellation());
+        progress.task(&format!("looking at {}", collection.name), Counter::Entries, None);
+        let found = blocking(move || preview(&at, &settings, of_walk.as_ref(), &*monitor, &cancel)).await?;
+        progress.suspend(|| {
+            context.output.line(format!(
+                "{}: would take {}, {}, {}",
+                collection.name,
+                count(found.files, "file"),
+                count(found.directories, "directory"),
+                bytes(found.bytes)
+            ));
+            say_left_out(&found.left_out, preset.as_ref(), context);
+        });
+        documents.push(json!({
+            "collection": collection.name, "files": found.files, "directories": found.directories, "others": found.others,
+            "bytes": found.bytes, "left_out": found.left_out.iter().take(LISTED).map(left_out_document).collect::<Vec<_>>(),
+        }));
+    }
+    progress.finish();
+    let problems = progress.problems();
+    context.output.document("backup --dry-run", documents, &problems);
+    Ok(context.output.outcome(&problems))
+}
+
 /// Pins and tags a snapshot, if that was asked for.
 async fn mark(store: &Store, snapshot: &ManifestId, args: &BackupArgs) -> anyhow::Result<()> {
     if args.pin || !args.tag.is_empty() {
@@ -170,10 +216,16 @@ async fn make(
     Ok(recorder.back_up(collection, extras, progress).await?)
 }
 
+/// Whether there is anything to back up: a collection of old archives has no folders.
+fn has_something(settings: &CollectionSettings) -> bool {
+    settings.kind == CollectionKind::Axon || !settings.roots.is_empty()
+}
+
 async fn wanted(store: &Store, names: &[String]) -> anyhow::Result<Vec<Collection>> {
     if names.is_empty() {
         let all = store.index.collections().await?;
-        let own: Vec<Collection> = all.into_iter().filter(|collection| collection.settings.is_some()).collect();
+        let own: Vec<Collection> =
+            all.into_iter().filter(|collection| collection.settings.as_ref().is_some_and(has_something)).collect();
         if own.is_empty() {
             bail!("there is nothing to back up yet: 'bulbil collection add NAME FOLDER' says what");
         }
@@ -210,24 +262,7 @@ pub(super) fn say(collection: &Collection, created: &Created, preset: Option<&Pr
     for name in &created.secrets.stored {
         context.output.line(format!("  stored {name} under the recovery key, apart from the data"));
     }
-    let patterns = preset.map(Preset::patterns).unwrap_or_default();
-    let why = |pattern: &str| match preset.and_then(|preset| preset.why(pattern)) {
-        Some(why) => why.to_owned(),
-        None if patterns.iter().any(|other| other == pattern) => "no part of the application's data".to_owned(),
-        None => format!("by {pattern}"),
-    };
-    for left_out in created.left_out.iter().take(TOLD) {
-        let what = format!("{} in {}", bytes(left_out.bytes), count(left_out.files, "file"));
-        let why = why(&left_out.pattern);
-        context.output.line(format!("  left out: {} ({what}): {why}", left_out.path));
-    }
-    if let Some(rest) = created.left_out.get(TOLD..).filter(|rest| !rest.is_empty()) {
-        let (files, size) = rest.iter().fold((0, 0), |(files, size), one| (files + one.files, size + one.bytes));
-        let what = format!("{} in {}", bytes(size), count(files, "file"));
-        context
-            .output
-            .line(format!("  left out: {} more ({what}); --json names them", count(rest.len() as u64, "thing")));
-    }
+    say_left_out(&created.left_out, preset, context);
     for missing in &created.secrets.missing {
         context.output.warning(format!("warning: {}", missing.in_words()));
     }
@@ -252,6 +287,27 @@ pub(super) fn say(collection: &Collection, created: &Created, preset: Option<&Pr
     }
     if created.partial {
         context.output.remark("  the next backup goes on from here");
+    }
+}
+
+fn say_left_out(left_out: &[LeftOut], preset: Option<&Preset>, context: &Context) {
+    let patterns = preset.map(Preset::patterns).unwrap_or_default();
+    let why = |pattern: &str| match preset.and_then(|preset| preset.why(pattern)) {
+        Some(why) => why.to_owned(),
+        None if patterns.iter().any(|other| other == pattern) => "no part of the application's data".to_owned(),
+        None => format!("by {pattern}"),
+    };
+    for one in left_out.iter().take(TOLD) {
+        let what = format!("{} in {}", bytes(one.bytes), count(one.files, "file"));
+        let why = why(&one.pattern);
+        context.output.line(format!("  left out: {} ({what}): {why}", one.path));
+    }
+    if let Some(rest) = left_out.get(TOLD..).filter(|rest| !rest.is_empty()) {
+        let (files, size) = rest.iter().fold((0, 0), |(files, size), one| (files + one.files, size + one.bytes));
+        let what = format!("{} in {}", bytes(size), count(files, "file"));
+        context
+            .output
+            .line(format!("  left out: {} more ({what}); --json names them", count(rest.len() as u64, "thing")));
     }
 }
 

@@ -3,13 +3,14 @@
 use anyhow::Context as _;
 use zeroize::Zeroizing;
 
-use crate::backup::check::{Databases, Depth, stored};
+use crate::backup::check::{Databases, Depth, Private, private, stored};
 use crate::backup::escrow;
 use crate::backup::open::OpenSnapshot;
 use crate::backup::select;
-use crate::domain::content::{Level, Report, Secrets};
+use crate::domain::content::{Finding, Level, Report, Secrets};
 use crate::domain::dotenv;
-use crate::monitor::Counter;
+use crate::monitor::{Counter, Monitor};
+use crate::store::blocking;
 use crate::store::index::Cause;
 use crate::worker::runs::Recorder;
 
@@ -27,8 +28,9 @@ pub async fn run(args: CheckArgs, context: &Context) -> anyhow::Result<Outcome> 
     let preset = store.preset(name.unwrap_or("generic"))?;
     let given = args.secrets.as_deref().map(read_secrets).transpose()?;
     let (progress, cancel) = (context.progress(), context.cancellation());
-    crate::monitor::Monitor::task(&*progress, &format!("checking {}", collection.name), Counter::BytesDone, None);
+    progress.task(&format!("checking {}", collection.name), Counter::BytesDone, None);
     let monitor = progress.clone();
+    let mut tightened = 0;
     let (report, of): (Report, String) = match &args.snapshot {
         Some(which) => {
             let text = if which.contains('@') { which.clone() } else { format!("{}@{which}", collection.name) };
@@ -53,14 +55,44 @@ pub async fn run(args: CheckArgs, context: &Context) -> anyhow::Result<Outcome> 
                 )
             })?;
             let recorder = Recorder { store: &store, cause: Cause::Command, clock: &*context.clock, cancel: &cancel };
-            let report = recorder.check(&collection, settings, preset, given.unwrap_or_default(), monitor).await?;
+            let (roots, rules, listening) = (settings.roots.clone(), preset.clone(), monitor.clone());
+            let mut report = recorder.check(&collection, settings, preset, given.unwrap_or_default(), monitor).await?;
+            for root in roots {
+                let (rules, stop, change) = (rules.clone(), cancel.clone(), args.tighten);
+                let found = blocking(move || private(&root.path, &rules, change, &stop)).await?;
+                found.problems.iter().for_each(|problem| listening.problem(problem.clone()));
+                tightened += found.tightened;
+                add_loose(&mut report, found, change);
+            }
             (report, format!("{} as it is now", collection.name))
         }
     };
     progress.finish();
     say(&report, &of, started.elapsed(), context);
-    context.output.document("check", &report, &[]);
-    Ok(if report.errors > 0 { Outcome::NotEverything } else { Outcome::Done })
+    if args.tighten {
+        context.output.line(format!("{} only their owner may read now", count(tightened, "private file or folder")));
+    }
+    let problems = progress.problems();
+    context.output.document("check", &report, &problems);
+    let outcome = context.output.outcome(&problems);
+    Ok(if report.errors > 0 { Outcome::NotEverything } else { outcome })
+}
+
+/// Private files that others may read become findings; not those that were put right just now.
+fn add_loose(report: &mut Report, found: Private, change: bool) {
+    let failed = |path: &String| found.problems.iter().any(|problem| problem.subject == *path);
+    for (path, mode) in found.loose.iter().filter(|(path, _)| !change || failed(path)) {
+        report.warnings += 1;
+        let who = if mode & 0o007 == 0 { "its group" } else { "everybody on this machine" };
+        let message = format!("{who} has rights on it (mode {mode:o}), and it is private: --tighten takes them away");
+        report.findings.push(Finding {
+            level: Level::Warning,
+            code: "readable",
+            path: path.clone(),
+            line: None,
+            message,
+        });
+    }
 }
 
 fn say(report: &Report, of: &str, elapsed: std::time::Duration, context: &Context) {

@@ -12,8 +12,9 @@ use crate::domain::id::CollectionId;
 use crate::domain::peer::is_plain_name;
 use crate::domain::preset::Hooks;
 use crate::source::Excludes;
+use crate::source::volumes::Engine;
 use crate::store::index::{Application, Collection, CollectionKind, CollectionSettings, NewCollection, Root};
-use crate::store::{Store, entropy};
+use crate::store::{Store, blocking, entropy};
 
 use super::args::{CollectionAddArgs, CollectionCommand, CollectionSetArgs};
 use super::context::Context;
@@ -43,12 +44,20 @@ pub(super) async fn add(args: CollectionAddArgs, store: &Store, context: &Contex
         args.name
     );
     Excludes::new(&args.exclude)?;
-    let preset = args.preset.as_deref().map(|name| preset::choose(store, name, &args.roots)).transpose()?;
-    let roots = roots(&args.roots)?;
-    let home = store.home.root().canonicalize()?;
-    if let Some(root) = roots.iter().find(|root| root.path.starts_with(&home)) {
-        anyhow::bail!("{} belongs to this bulbil home: its keys must not get into a backup", root.path.display());
+    let volumes = volumes(&args.volume).await?;
+    let folders: Vec<PathBuf> = args.roots.iter().chain(volumes.iter().map(|(_, path)| path)).cloned().collect();
+    let preset = args.preset.as_deref().map(|name| preset::choose(store, name, &folders)).transpose()?;
+    let mut roots = roots(&folders)?;
+    for (name, path) in volumes {
+        // Their folders are all called '_data'.
+        let taken = roots.iter().any(|root| root.name == name);
+        if let Some(root) = roots.iter_mut().find(|root| path.canonicalize().is_ok_and(|path| path == root.path))
+            && !taken
+        {
+            root.name = name;
+        }
     }
+    outside_of_home(&roots, store)?;
     let settings = CollectionSettings {
         roots,
         excludes: args.exclude,
@@ -70,6 +79,50 @@ pub(super) async fn add(args: CollectionAddArgs, store: &Store, context: &Contex
         preset::say_parts(preset, &collection, context);
     }
     Ok(collection)
+}
+
+/// Where volumes are on this machine.
+async fn volumes(names: &[String]) -> anyhow::Result<Vec<(String, PathBuf)>> {
+    let mut volumes = Vec::new();
+    for name in names {
+        let wanted = name.clone();
+        let path = blocking(move || Engine::find()?.volume(&wanted)).await;
+        let path = path.with_context(|| format!("the volume {name:?} is not found"))?;
+        anyhow::ensure!(
+            std::fs::read_dir(&path).is_ok(),
+            "the volume {name:?} is in {}, which cannot be read: run bulbil as root, or back up what a command in a container writes \
+             ('bulbil backup --from-command')",
+            path.display()
+        );
+        volumes.push((name.clone(), path));
+    }
+    Ok(volumes)
+}
+
+/// Folders in place of those of before. One alone keeps its name in the tree; snapshots of archives have the collection's.
+fn moved(settings: &CollectionSettings, folders: &[PathBuf], name: &str, store: &Store) -> anyhow::Result<Vec<Root>> {
+    anyhow::ensure!(
+        settings.kind == CollectionKind::Directory,
+        "collection {name:?} is of an Axon BBS: it has no folders"
+    );
+    let mut roots = roots(folders)?;
+    outside_of_home(&roots, store)?;
+    if let [root] = roots.as_mut_slice() {
+        match settings.roots.as_slice() {
+            [] => root.name = name.to_owned(),
+            [before] => root.name = before.name.clone(),
+            _ => {}
+        }
+    }
+    Ok(roots)
+}
+
+fn outside_of_home(roots: &[Root], store: &Store) -> anyhow::Result<()> {
+    let home = store.home.root().canonicalize()?;
+    if let Some(root) = roots.iter().find(|root| root.path.starts_with(&home)) {
+        anyhow::bail!("{} belongs to this bulbil home: its keys must not get into a backup", root.path.display());
+    }
+    Ok(())
 }
 
 /// Absolute paths with unique names in the tree.
@@ -154,6 +207,12 @@ async fn set(args: CollectionSetArgs, store: &Store, context: &Context) -> anyho
     let mut settings = collection.settings.clone().with_context(|| {
         format!("collection {:?} belongs to another instance; its settings are changed there", args.name)
     })?;
+    if !args.folder.is_empty() {
+        settings.roots = moved(&settings, &args.folder, &collection.name, store)?;
+        if let Some(application) = &mut settings.application {
+            application.preset = preset::choose(store, &application.preset, &args.folder)?.name;
+        }
+    }
     if let Some(excludes) = args.exclude {
         Excludes::new(&excludes)?;
         settings.excludes = excludes;

@@ -22,6 +22,7 @@ mod drill;
 mod fetch;
 mod have;
 mod import;
+mod import_tar;
 mod init;
 mod inspect;
 mod invite;
@@ -59,6 +60,7 @@ mod status;
 mod sync;
 mod usage;
 mod verify;
+mod volumes;
 
 use std::process::ExitCode;
 
@@ -129,8 +131,10 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Restore(args) => restore::run(args, context).await,
         Command::Export(args) => export::run(args, context).await,
         Command::Import(args) => import::run(args, context).await,
+        Command::ImportTar(args) => import_tar::run(args, context).await,
         Command::Have(args) => have::run(args, context).await,
         Command::Audit(args) => audit::run(args, context).await,
+        Command::Volumes(args) => volumes::run(args, context).await,
         Command::Verify(args) => verify::run(args, context).await,
         Command::Scrub(args) => scrub::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,

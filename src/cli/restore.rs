@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde_json::json;
 
+use crate::backup::check::{Private, private};
 use crate::backup::escrow::{Differs, compare, given_beside, given_in_file};
 use crate::backup::open::OpenSnapshot;
 use crate::backup::recover::{RecoverError, sessions};
 use crate::backup::restore::{Overwrite, RestoreOptions, refuse_homes, restore};
 use crate::backup::select;
+use crate::domain::id::CollectionId;
 use crate::domain::preset::Preset;
-use crate::monitor::Problem;
-use crate::store::Store;
+use crate::monitor::{Monitor, Problem};
+use crate::store::{Store, blocking};
 
 use super::args::{OverwriteArg, RestoreArgs};
 use super::context::Context;
@@ -51,6 +53,7 @@ pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome
     };
     let options = RestoreOptions { paths, overwrite, delete: args.delete, dry_run: args.dry_run };
     let (progress, cancel) = (context.progress(), context.cancellation());
+    let preset = open.private.capture.as_ref().and_then(|capture| capture.preset.clone());
     let (chunks, into, monitor) = (store.chunks.clone(), target.clone(), progress.clone());
     let name = format!("{}@{}", open.private.name, snapshot.sequence);
     context.note(format!("{name} {}", snapshot.id.short()));
@@ -60,6 +63,12 @@ pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome
     };
     let stats =
         tokio::task::spawn_blocking(move || restore(&chunks, &open, &into, &options, &*monitor, &cancel)).await??;
+    let mut tightened = None;
+    if args.tighten {
+        let private = tighten(&store, &snapshot.collection, preset, &target, context).await?;
+        private.problems.iter().for_each(|problem| progress.problem(problem.clone()));
+        tightened = Some(private.tightened);
+    }
     progress.finish();
     let emptied = match emptying.filter(|_| !args.dry_run) {
         Some(emptying) => emptying.run(&target)?,
@@ -80,8 +89,11 @@ pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome
     context.output.line(format!("{verb} {name} into {}", target.display()));
     context.output.line(format!("  {}; {}", parts.join(", "), took(started.elapsed())));
     emptied.iter().for_each(|path| context.output.line(format!("  emptied: {}", path.display())));
+    if let Some(n) = tightened {
+        context.output.line(format!("  {} only their owner may read", count(n, "private file or folder")));
+    }
     let document = json!({
-        "emptied": emptied, "snapshot": name, "id": snapshot.id, "target": target, "dry_run": args.dry_run, "statistics": stats,
+        "emptied": emptied, "snapshot": name, "id": snapshot.id, "target": target, "dry_run": args.dry_run, "statistics": stats, "tightened": tightened,
         "seconds": started.elapsed().as_secs_f64(), "secrets_differ": differing,
     });
     context.output.document("restore", document, &problems);
@@ -152,4 +164,21 @@ pub(super) fn preset_of(store: &Store, open: &OpenSnapshot) -> Option<Preset> {
     let capture = open.private.capture.as_ref();
     let name = capture.and_then(|capture| capture.preset.as_deref()).and_then(|label| label.split('/').next());
     name.and_then(|name| store.preset(name).ok())
+}
+
+/// Takes the rights of others away from what was restored and is private, by the preset of the collection, or of the snapshot.
+async fn tighten(
+    store: &Store,
+    collection: &CollectionId,
+    of_snapshot: Option<String>,
+    target: &Path,
+    context: &Context,
+) -> anyhow::Result<Private> {
+    let collections = store.index.collections().await?;
+    let settings = collections.into_iter().find(|one| one.id == *collection).and_then(|one| one.settings);
+    let of_collection = settings.and_then(|settings| settings.application).map(|application| application.preset);
+    let of_snapshot = of_snapshot.and_then(|label| Some(label.split_once('/')?.0.to_owned()));
+    let preset = store.preset(of_collection.or(of_snapshot).as_deref().unwrap_or("generic"))?;
+    let (target, cancel) = (target.to_owned(), context.cancellation());
+    Ok(blocking(move || private(&target, &preset, true, &cancel)).await?)
 }

@@ -12,7 +12,8 @@ use super::output::{Outcome, bytes, count, took};
 pub async fn run(args: VerifyArgs, context: &Context) -> anyhow::Result<Outcome> {
     let started = std::time::Instant::now();
     let store = context.store().await?;
-    let mut options = VerifyOptions { data: args.data, ..VerifyOptions::default() };
+    let at = Some(context.clock.now());
+    let mut options = VerifyOptions { data: args.data, sample: args.sample, at, ..VerifyOptions::default() };
     for name in &args.collections {
         options.collections.push(select::collection(&store, name).await?.id);
     }
@@ -30,7 +31,16 @@ pub async fn run(args: VerifyArgs, context: &Context) -> anyhow::Result<Outcome>
         count(report.entries, "entry"),
         count(report.chunks, "chunk"),
         bytes(report.chunk_bytes),
-        if args.data { ", every byte read" } else { "; 'verify --data' reads every byte, too" },
+        match (args.data, args.sample) {
+            (true, _) => ", every byte read".to_owned(),
+            (false, Some(_)) => format!(
+                ", {} ({}) read; {} never read so far",
+                count(report.chunks_read, "chunk"),
+                bytes(report.bytes_read),
+                report.never_read
+            ),
+            (false, None) => "; 'verify --data' reads every byte, too".to_owned(),
+        },
         took(started.elapsed()),
     ));
     match (problems.is_empty(), report.missing.len() as u64) {

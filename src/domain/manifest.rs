@@ -128,6 +128,20 @@ pub struct Capture {
     /// The application's secrets that were in use, which are not in the data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretMark>,
+    /// The old archive that it was made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<ArchiveOrigin>,
+}
+
+/// An old archive that became a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveOrigin {
+    /// The name of its file.
+    pub name: String,
+    /// BLAKE3 of that file, 64 hex digits: the same archive is taken once.
+    pub blake3: String,
+    /// When it was taken.
+    pub imported_at: Timestamp,
 }
 
 /// Which secret belonged to a snapshot's data. It tells nothing of the secret to whoever lacks the key of the fingerprints.
@@ -172,6 +186,8 @@ pub enum CaptureMode {
     /// Some file changed each time it was read, or what was read did not fit together.
     #[default]
     BestEffort,
+    /// It is out of an old archive; what kept the data still then, nobody knows.
+    Archive,
     /// Something that this program does not know.
     #[serde(other)]
     Unknown,
@@ -186,6 +202,7 @@ impl CaptureMode {
             CaptureMode::FilesystemSnapshot => "filesystem-snapshot",
             CaptureMode::StableRead => "stable-read",
             CaptureMode::BestEffort => "best-effort",
+            CaptureMode::Archive => "archive",
             CaptureMode::Unknown => "unknown",
         }
     }

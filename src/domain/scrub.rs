@@ -68,6 +68,64 @@ impl Policy {
     }
 }
 
+/// How much of what is stored is read in one go, when not everything is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sample {
+    /// So many of a hundred chunks, rounded up; 1 to 100.
+    Percent(u8),
+    /// Chunks until so many bytes were read; one at least.
+    Bytes(u64),
+}
+
+/// Why a text says no share.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no share: write 1% to 100%, or a size like 500M")]
+pub struct BadSample(String);
+
+impl std::str::FromStr for Sample {
+    type Err = BadSample;
+
+    fn from_str(text: &str) -> Result<Self, BadSample> {
+        let bad = || BadSample(text.to_owned());
+        if let Some(percent) = text.strip_suffix('%') {
+            let percent = percent.trim().parse().ok().filter(|percent| (1..=100).contains(percent));
+            return percent.map(Self::Percent).ok_or_else(bad);
+        }
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit: u64 = match text[digits.len()..].to_ascii_uppercase().trim_end_matches('B').trim_end_matches('I') {
+            "K" => 1 << 10,
+            "M" => 1 << 20,
+            "G" => 1 << 30,
+            "T" => 1 << 40,
+            _ => return Err(bad()),
+        };
+        let bytes = digits.trim().parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).filter(|bytes| *bytes > 0);
+        bytes.map(Self::Bytes).ok_or_else(bad)
+    }
+}
+
+impl Sample {
+    /// Whether it leaves nothing out.
+    pub fn is_everything(self) -> bool {
+        self == Self::Percent(100)
+    }
+
+    /// How many of chunks with these sizes are read, from the first one on.
+    pub fn of(self, sizes: &[u64]) -> usize {
+        match self {
+            Self::Percent(percent) => (sizes.len() * usize::from(percent)).div_ceil(100),
+            Self::Bytes(bytes) => {
+                let before = sizes.iter().scan(0u64, |sum, size| {
+                    let before = *sum;
+                    *sum = sum.saturating_add(*size);
+                    Some(before)
+                });
+                before.take_while(|before| *before < bytes).count()
+            }
+        }
+    }
+}
+
 fn later(at: Timestamp, by: Duration) -> Timestamp {
     at.saturating_add(SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX)
 }
@@ -78,6 +136,22 @@ mod tests {
     use proptest::prelude::*;
 
     const DAY: i64 = 86_400;
+
+    #[test]
+    fn a_share_is_percent_or_a_size() {
+        let parse = |text: &str| text.parse::<Sample>().ok();
+        assert_eq!(parse("10%"), Some(Sample::Percent(10)));
+        assert_eq!(parse("500M"), Some(Sample::Bytes(500 << 20)));
+        assert_eq!(parse("2 GiB"), Some(Sample::Bytes(2 << 30)));
+        for bad in ["", "%", "0%", "101%", "-1%", "10", "M", "0K", "1e9G", "99999999999T", "5X"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+        assert_eq!(Sample::Percent(10).of(&[1; 11]), 2);
+        assert_eq!(Sample::Percent(100).of(&[1; 11]), 11);
+        assert_eq!(Sample::Bytes(25).of(&[10; 11]), 3);
+        assert_eq!(Sample::Bytes(1).of(&[10; 11]), 1);
+        assert_eq!(Sample::Bytes(1).of(&[]), 0);
+    }
 
     /// Reads what is due as the worker does, object by object; answers when each was read, and its bytes.
     fn simulate(policy: &Policy, sizes: &[u64], down: &[(i64, i64)], draws: &mut dyn FnMut() -> u32) -> Vec<Vec<i64>> {

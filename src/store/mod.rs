@@ -40,8 +40,8 @@ use std::sync::Arc;
 pub use blocking::blocking;
 pub use chunks::{ChunkStore, ChunkStoreError};
 pub use entropy::{entropy, fresh_axon_key, fresh_envelope_key};
-pub use files::write_private;
 pub use escrow::{Escrow, EscrowFileError};
+pub use files::write_private;
 pub use home::Home;
 pub use index::{Index, IndexError};
 pub use keys::{Keys, Passphrase};
@@ -346,6 +346,14 @@ impl Store {
     /// [`IndexError::Ledger`].
     pub async fn save_ledger(&self) -> Result<(), StoreError> {
         Ok(self.index.save_ledger().await?)
+    }
+
+    /// Whether the ledger is what it was.
+    ///
+    /// # Errors
+    /// [`StoreError::KeysDamaged`], [`StoreError::Io`].
+    pub fn check_ledger(&self) -> Result<(), StoreError> {
+        LedgerFile::new(&self.home, self.keys.clone()).load().map(drop)
     }
 
     /// Makes this process the only one that backs up here. Let go when dropped, or when the process ends.

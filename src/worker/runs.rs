@@ -180,7 +180,12 @@ impl Recorder<'_> {
     ) -> Result<VerifyReport, RunError> {
         let monitor = Arc::new(Relay::new(monitor));
         let no = self.begin(collection, if data { Work::VerifyData } else { Work::Verify }).await?;
-        let options = VerifyOptions { collections: vec![collection.id], data, ..VerifyOptions::default() };
+        let options = VerifyOptions {
+            collections: vec![collection.id],
+            data,
+            at: Some(self.clock.now()),
+            ..VerifyOptions::default()
+        };
         let verified = verify(self.store, &options, monitor.clone(), self.cancel).await.map_err(RunError::from);
         if let Ok(report) = &verified {
             self.store.index.note_damaged(&report.affected).await?;

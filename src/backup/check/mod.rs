@@ -2,6 +2,7 @@
 
 mod databases; // SQLite
 mod live; // the folders
+mod private; // who may read secrets
 mod stored; // a snapshot, streamed out of the store
 
 use crate::domain::metadata::path::TreePath;
@@ -11,6 +12,7 @@ use crate::store::TreeError;
 
 pub use databases::Databases;
 pub use live::live;
+pub use private::{Private, private};
 pub use stored::{Depth, stored};
 
 /// Why nothing could be checked.

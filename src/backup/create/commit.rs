@@ -56,6 +56,8 @@ pub struct Committer {
     pub capture: Option<Capture>,
     /// Names of files that commands wrote: they stand beside the roots.
     pub outputs: Vec<String>,
+    /// The root and the name of an archive that is taken instead of the folders.
+    pub archive: Option<(String, String)>,
     /// Chunks that earlier passes made, and of which the index knows nothing yet.
     kept: Vec<NewChunk>,
 }
@@ -85,6 +87,7 @@ impl Committer {
             beside: false,
             capture: None,
             outputs: Vec::new(),
+            archive: None,
             kept: Vec::new(),
         }
     }
@@ -190,6 +193,9 @@ impl Committer {
         };
         let output = |name: &String| RootRecord { name: name.clone(), path: OUTPUT.to_owned() };
         let mut roots: Vec<RootRecord> = self.settings.roots.iter().map(root).collect();
+        if let Some((root, name)) = &self.archive {
+            roots = vec![RootRecord { name: root.clone(), path: format!("(archive {name})") }];
+        }
         roots.extend(self.outputs.iter().map(output));
         PrivatePart {
             name: self.collection.name.clone(),

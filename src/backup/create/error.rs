@@ -24,6 +24,22 @@ pub enum CreateError {
     /// It has no folders, and nothing was given to be put into the snapshot.
     #[error("collection {0:?} is of an Axon BBS and has no folders; nothing is known of it that could be backed up")]
     Nothing(String),
+    /// It has no folders here.
+    #[error("collection {0:?} has no folders here: 'bulbil collection set {0} --folder DIR' says what is backed up")]
+    NoFolders(String),
+    /// A snapshot must not come before one that is there already.
+    #[error(
+        "it is older than what is there: snapshot {sequence} is of {}, and snapshots stand in the order of their time. Import it into a collection of its own (--collection)", super::moment(*newest)
+    )]
+    Older {
+        /// When the newest one was made.
+        newest: jiff::Timestamp,
+        /// Its number.
+        sequence: u64,
+    },
+    /// What an archive holds cannot be read any more.
+    #[error("what the archive holds cannot be read any more; no snapshot was made of it")]
+    Spool(#[source] std::io::Error),
     /// Another instance has taken it over.
     #[error(
         "collection {name:?} is led by instance {} now, which has taken it over: no snapshots of it are made here any more. What this one has stays, and can be restored; let the other one appoint this one ('bulbil peer appoint') to take it back with 'bulbil promote'", leader.short()

@@ -7,6 +7,7 @@ use crossbeam_channel::Sender;
 use crate::domain::crypto::hash::{FileHash, FragmentHash};
 use crate::domain::metadata::entry::{Attributes, EntryKind};
 use crate::domain::metadata::path::TreePath;
+use crate::source::archive::{self, Archive};
 use crate::source::{DirHandle, Document, Found, Stat};
 
 use super::CommandSource;
@@ -34,6 +35,19 @@ pub enum Step {
     },
     /// A file whose content is here already.
     Made(Document),
+    /// A file of an archive.
+    Archived {
+        /// Where it is in the tree.
+        path: TreePath,
+        /// Its attributes.
+        attributes: Attributes,
+        /// Where its content is in the archive's file.
+        content: Arc<Vec<archive::Piece>>,
+        /// Its length in bytes.
+        size: u64,
+        /// The archive.
+        archive: Arc<Archive>,
+    },
     /// A file that a command writes.
     Output(CommandSource),
 }

@@ -36,11 +36,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::domain::id::{ChunkId, InstanceId, ManifestId};
-use crate::domain::manifest::{Capture, CaptureMode, Statistics};
+use crate::domain::manifest::{ArchiveOrigin, Capture, CaptureMode, Statistics};
 use crate::domain::metadata::node::Node;
 use crate::domain::metadata::path::TreePath;
 use crate::domain::preset::Preset;
 use crate::monitor::{Monitor, Problem, Relay, with_causes};
+use crate::source::archive::Archive;
 use crate::source::{Document, LeftOut};
 use crate::store::index::{Collection, CollectionKind, CollectionSettings, Snapshot};
 use crate::store::{ChunkStoreError, Store, blocking};
@@ -98,6 +99,21 @@ pub struct Extras {
     pub accept_shrink: bool,
     /// Commands whose output is backed up beside the folders.
     pub commands: Vec<CommandSource>,
+    /// An old archive that is taken instead of the folders.
+    pub archive: Option<ArchiveSource>,
+}
+
+/// An old archive that becomes a snapshot.
+#[derive(Debug, Clone)]
+pub struct ArchiveSource {
+    /// What is in it.
+    pub archive: Arc<Archive>,
+    /// The name of the root in the snapshot's tree.
+    pub root: String,
+    /// When it was made: the snapshot's time.
+    pub made_at: Timestamp,
+    /// What it is.
+    pub origin: ArchiveOrigin,
 }
 
 /// A command whose output is backed up.
@@ -154,9 +170,17 @@ pub async fn create_with(
         let own = std::mem::replace(&mut settings.excludes, preset.patterns());
         settings.excludes.extend(own);
     }
+    if settings.roots.is_empty() && settings.kind == CollectionKind::Directory && extras.archive.is_none() {
+        return Err(CreateError::NoFolders(collection.name.clone()));
+    }
     let _lock = store.lock_backup()?;
     refuse_unfinished(store, &collection.id, &collection.name)?;
-    let hooks = Hooking::new(store, collection, &settings, preset.as_ref(), cancel)?;
+    // An archive has nothing to do with the application as it is now.
+    let hooking = preset.as_ref().filter(|_| extras.archive.is_none());
+    if let Some(application) = settings.application.as_mut().filter(|_| extras.archive.is_some()) {
+        application.hooks = None;
+    }
+    let hooks = Hooking::new(store, collection, &settings, hooking, cancel)?;
     hooks.before().await?;
     let created = passes(store, collection, settings, preset, &hooks, extras, clock, &monitor, cancel, started).await;
     hooks.after(&*monitor).await;
@@ -177,7 +201,7 @@ async fn passes(
     cancel: &CancellationToken,
     started: Instant,
 ) -> Result<Created, CreateError> {
-    let created_at = clock.now();
+    let created_at = extras.archive.as_ref().map_or_else(|| clock.now(), |archive| archive.made_at);
     let snapshots = store.index.snapshots(Some(&collection.id)).await?;
     let line: Vec<Snapshot> = snapshots.iter().filter(|snapshot| !snapshot.beside).cloned().collect();
     let opened = earlier_snapshots(store, &line);
@@ -206,6 +230,12 @@ async fn passes(
     )
     .with_shared(extras.shared);
     committer.outputs = extras.commands.iter().map(|command| command.path.to_string()).collect();
+    committer.archive = extras.archive.as_ref().map(|archive| (archive.root.clone(), archive.origin.name.clone()));
+    if let (Some(archive), Some(newest)) = (&extras.archive, line.iter().max_by_key(|snapshot| snapshot.sequence))
+        && newest.created_at > archive.made_at
+    {
+        return Err(CreateError::Older { newest: newest.created_at, sequence: newest.sequence });
+    }
     let mut documents = extras.documents;
     documents.sort_by(|a, b| a.path.cmp(&b.path));
 
@@ -234,6 +264,7 @@ async fn passes(
             preset: reviewer.as_ref().and_then(|reviewer| reviewer.preset.clone()),
             hook_folder: hooks.folder().map(|folder| (folder.to_owned(), hooks.has_before())),
             commands: extras.commands.clone(),
+            archive: extras.archive.as_ref().map(|archive| archive.archive.clone()),
             left_out: Mutex::default(),
         };
         let (opened, again, of_run) = (earlier.clone(), reviewer.clone(), documents.clone());
@@ -249,12 +280,17 @@ async fn passes(
         let (returned, mut gathered, review, left_out) = pass.await.map_err(|_| CreateError::Died)??;
         committer = returned;
         let cancelled = cancel.is_cancelled();
+        // A part of an archive is nothing to go on from.
+        if cancelled && extras.archive.is_some() {
+            return Err(CreateError::Cancelled);
+        }
         if cancelled && gathered.packed.files + gathered.packed.directories == 0 {
             return Err(CreateError::Cancelled);
         }
         // What is wrong and stays as it is will not get better.
         let stands = last_pass.as_ref() == Some(&gathered.root);
-        if review.is_unsettled(gathered.problems) && !cancelled && !stands && number < PASSES {
+        let may_move = extras.archive.is_none();
+        if may_move && review.is_unsettled(gathered.problems) && !cancelled && !stands && number < PASSES {
             before.add_work_of(&gathered.packed);
             committer.keep(&mut gathered);
             let root = Node::parse(&gathered.root).expect("it was just made");
@@ -268,7 +304,9 @@ async fn passes(
         held.release();
         gathered.packed.add_work_of(&before);
         let moving = gathered.problems > 0 || (!review.inconsistent.is_empty() && !stands);
-        let mode = extras.capture.unwrap_or(if moving { CaptureMode::BestEffort } else { CaptureMode::StableRead });
+        let found = if moving { CaptureMode::BestEffort } else { CaptureMode::StableRead };
+        let of_archive = extras.archive.as_ref().map(|_| CaptureMode::Archive);
+        let mode = extras.capture.or(of_archive).unwrap_or(found);
         let capture = Capture {
             mode,
             preset: reviewer.as_ref().and_then(|reviewer| reviewer.preset.as_ref()).map(Preset::label),
@@ -277,6 +315,7 @@ async fn passes(
             shrunk: review.shrunk,
             unread: held.heard().told,
             secrets: noted.marks.clone(),
+            archive: extras.archive.as_ref().map(|archive| archive.origin.clone()),
         };
         committer.capture = Some(capture.clone());
         let (signed, statistics) = committer.commit(&gathered, cancelled).await?;

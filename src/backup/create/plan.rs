@@ -11,6 +11,7 @@ use crate::domain::id::ChunkId;
 use crate::domain::metadata::entry::{Attributes, Entry, EntryKind, Extent, FileContent, FileTime};
 use crate::domain::metadata::path::TreePath;
 use crate::monitor::Monitor;
+use crate::source::archive::{Archive, ArchiveKind};
 use crate::source::{DirHandle, Document, Found, FoundKind, LeftOut, WalkEvent, document};
 
 use super::flow::{Batch, Block, Draft, DraftKind, Step};
@@ -172,6 +173,28 @@ impl<'a> Planner<'a> {
         let (out, blocks) = bounded(BLOCKS_AHEAD);
         let batch = Batch { steps: std::mem::take(&mut self.steps), out };
         self.order.send(blocks).is_ok() && self.batches.send(batch).is_ok()
+    }
+
+    /// Plans all of an archive; false if the packer does not listen any more.
+    pub fn archive(&mut self, archive: &Arc<Archive>) -> bool {
+        for entry in &archive.entries {
+            let (path, attributes) = (entry.path.clone(), entry.attributes.clone());
+            self.steps.push(match &entry.kind {
+                ArchiveKind::Known(kind) => {
+                    Step::Ready(Draft { path, attributes, kind: DraftKind::Known(kind.clone()) })
+                }
+                ArchiveKind::File { content, size } => {
+                    self.bytes += size;
+                    let (content, archive) = (content.clone(), archive.clone());
+                    Step::Archived { path, attributes, content, size: *size, archive }
+                }
+            });
+            if (self.steps.len() >= BATCH_ENTRIES || self.bytes >= BATCH_BYTES) && !self.flush() {
+                return false;
+            }
+        }
+        self.left_out.extend(archive.left_out.iter().cloned());
+        true
     }
 
     /// Plans a command's output.

@@ -6,8 +6,10 @@ use crossbeam_channel::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::crypto::hash::{FileHash, FileHasher, FragmentKey};
-use crate::domain::metadata::entry::{EntryKind, Xattr};
+use crate::domain::metadata::entry::{Attributes, EntryKind, Xattr};
+use crate::domain::metadata::path::TreePath;
 use crate::monitor::{Counter, Monitor, Problem};
+use crate::source::archive::{self, Archive};
 use crate::source::command::{CommandError, Output};
 use crate::source::read::{self, OpenFile, ReadError, Stretch};
 use crate::source::{DirHandle, Document, Found, FoundKind, Stat};
@@ -82,6 +84,9 @@ impl Reader<'_, '_> {
             Step::Visit { found, dir, like } => (found, dir, like),
             Step::Made(document) => return self.made(document),
             Step::Output(command) => return self.output(command),
+            Step::Archived { path, attributes, content, size, archive } => {
+                return self.archived(path, attributes, &content, size, &archive);
+            }
         };
         let done = match found.kind {
             FoundKind::File => self.file(&found, &dir, like.as_ref()),
@@ -161,6 +166,48 @@ impl Reader<'_, '_> {
         Ok(true)
     }
 
+    /// Cuts a file of an archive; false if nobody wants the results any more. If it cannot be read, nothing is committed.
+    fn archived(
+        &mut self,
+        path: TreePath,
+        attributes: Attributes,
+        pieces: &[archive::Piece],
+        size: u64,
+        archive: &Archive,
+    ) -> bool {
+        let mut content = Content::new(size, true);
+        let cutter = Cutter::new(self.context.gear, size);
+        for piece in pieces {
+            let (mut at, len) = match *piece {
+                archive::Piece::Hole { len } => {
+                    content.hole(len);
+                    self.piece(Piece::Hole { len });
+                    continue;
+                }
+                archive::Piece::Data { at, len } => (at, len),
+            };
+            let mut read = |buffer: &mut [u8]| {
+                archive.read_at(buffer, at)?;
+                at += buffer.len() as u64;
+                Ok::<_, std::io::Error>(buffer.len())
+            };
+            match self.stretch(&mut read, len, &cutter, &mut content) {
+                Ok(true) => {}
+                Ok(false) => return false,
+                Err(cause) => {
+                    let mut failed = self.context.failed.lock().expect("no holder of this lock can panic");
+                    failed.get_or_insert(CreateError::Spool(cause));
+                    drop(failed);
+                    self.piece(Piece::Nothing);
+                    return true;
+                }
+            }
+        }
+        let kind = DraftKind::Read { size: content.size, hash: content.hash(), changed_while_read: false };
+        self.piece(Piece::Entry(Draft { path, attributes, kind }));
+        true
+    }
+
     /// Extended attributes, unless they are beyond all measure: a node must hold them.
     fn bounded(&self, found: &Found, xattrs: Vec<Xattr>) -> Vec<Xattr> {
         if xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() <= MAX_XATTR_BYTES {
@@ -234,7 +281,7 @@ impl Reader<'_, '_> {
                     self.piece(Piece::Hole { len });
                 }
                 Stretch::Data { len, .. } => {
-                    if !self.stretch(file, len, &cutter, content)? {
+                    if !self.stretch(&mut |buffer: &mut [u8]| file.read(buffer), len, &cutter, content)? {
                         return Ok(false);
                     }
                 }
@@ -244,13 +291,13 @@ impl Reader<'_, '_> {
     }
 
     /// Reads and cuts one stretch of data; false if nobody wants it any more.
-    fn stretch(
+    fn stretch<E>(
         &mut self,
-        file: &mut OpenFile,
+        read: &mut dyn FnMut(&mut [u8]) -> Result<usize, E>,
         len: u64,
         cutter: &Cutter<'_>,
         content: &mut Content,
-    ) -> Result<bool, ReadError> {
+    ) -> Result<bool, E> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         let (mut left, mut at, mut ended) = (len, 0, false);
@@ -263,7 +310,7 @@ impl Reader<'_, '_> {
                 buffer.resize(before + want, 0);
                 let mut filled = before;
                 while filled < buffer.len() {
-                    match file.read(&mut buffer[filled..])? {
+                    match read(&mut buffer[filled..])? {
                         0 => break,
                         n => filled += n,
                     }

@@ -27,6 +27,7 @@ use crate::domain::metadata::node::Node;
 use crate::domain::metadata::path::TreePath;
 use crate::domain::preset::Preset;
 use crate::monitor::{Counter, Monitor, Problem, Relay};
+use crate::source::archive::Archive;
 use crate::source::{Document, Excludes, LeftOut, Root, WalkOptions, walk};
 use crate::store::index::{Collection, CollectionSettings};
 use crate::store::{Store, TreeReader, open_chunk_secret};
@@ -80,6 +81,8 @@ pub struct Run {
     pub hook_folder: Option<(PathBuf, bool)>,
     /// Commands whose output is backed up.
     pub commands: Vec<CommandSource>,
+    /// An archive that is taken instead of the folders.
+    pub archive: Option<Arc<Archive>>,
     /// What the patterns left out.
     pub left_out: Mutex<Vec<LeftOut>>,
 }
@@ -186,6 +189,12 @@ impl Run {
             _ => None,
         };
         let mut planner = Planner::new(earlier, &self.avoid, stand_ins, monitor, batches, order);
+        if let Some(archive) = &self.archive {
+            planner.archive(archive);
+            *self.left_out.lock().expect("no holder of this lock can panic") = planner.take_left_out();
+            planner.finish();
+            return Ok(());
+        }
         let mut sources = Vec::with_capacity(self.settings.roots.len());
         for root in &self.settings.roots {
             let tree =

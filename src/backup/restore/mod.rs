@@ -4,6 +4,7 @@
 //! (R14). Nothing is written outside the target, and nothing has its final name before it is whole: see [`super::target`].
 
 mod files;
+mod needed;
 mod plan;
 
 use std::num::NonZeroUsize;
@@ -19,7 +20,7 @@ use crate::domain::metadata::path::TreePath;
 use crate::monitor::{Counter, Monitor};
 use crate::store::{ChunkStore, TreeError};
 
-use super::cache::ChunkCache;
+use super::cache::{ChunkCache, ReadChunkError};
 use super::open::OpenSnapshot;
 use super::target::{Target, TargetError};
 use files::Writers;
@@ -85,6 +86,19 @@ pub enum RestoreError {
     /// The target cannot be written.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// It would have left a mixture.
+    #[error(
+        "nothing was changed, because not all of the snapshot can be restored: {chunks} of the chunks it needs are missing or damaged ({cause}); among the files in them: {files}. Restore another snapshot; or into an empty folder, which takes what is whole; or with '--overwrite never', which adds what is not there and replaces nothing"
+    )]
+    NotWhole {
+        /// How many chunks.
+        chunks: usize,
+        /// The first few files that lean on them.
+        files: String,
+        /// What is wrong with the first one.
+        #[source]
+        cause: ReadChunkError,
+    },
     /// The target is a file, or something is in the way.
     #[error("{} is not a folder: choose another target", .0.display())]
     NotAFolder(PathBuf),
@@ -122,7 +136,8 @@ pub fn refuse_homes(into: &Path, home: &Path) -> Result<(), RestoreError> {
 /// Restores `snapshot` into the folder `into`, which is made if it is missing. Blocks; for a thread of its own.
 ///
 /// The content of a snapshot with one root comes directly into the folder, several roots get a folder each. What cannot be
-/// restored is reported to `monitor` and does not stop the rest.
+/// restored is reported to `monitor` and does not stop the rest; but nothing that is there already is replaced before everything that
+/// is needed was read and opened.
 ///
 /// # Errors
 /// [`RestoreError`].
@@ -151,6 +166,10 @@ pub fn restore(
         staged.commit()?.into_iter().for_each(|problem| monitor.problem(problem));
         Ok(stats)
     } else {
+        if options.overwrite != Overwrite::Never || options.delete {
+            needed::check(chunks, snapshot, &target, options, monitor, cancel)?;
+            monitor.task(&format!("restoring {}", snapshot.private.name), Counter::BytesDone, total);
+        }
         let stats = fill(chunks, snapshot, &target, options, monitor, cancel)?;
         target.sync()?;
         Ok(stats)

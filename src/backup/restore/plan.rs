@@ -17,6 +17,7 @@ use crate::store::{ChunkStore, TreeReader};
 use super::super::open::OpenSnapshot;
 use super::super::target::{Target, TargetError, without_root};
 use super::files::FileJob;
+use super::needed::Needed;
 use super::{Overwrite, RestoreError, RestoreOptions, RestoreStats};
 
 /// A batch is sent off at this many files …
@@ -48,6 +49,7 @@ pub struct Plan<'a> {
     children: HashMap<Option<TreePath>, HashSet<Vec<u8>>>,
     batch: Vec<FileJob>,
     batch_bytes: u64,
+    needed: Option<Needed>,
 }
 
 impl<'a> Plan<'a> {
@@ -74,6 +76,7 @@ impl<'a> Plan<'a> {
             children: HashMap::new(),
             batch: Vec::new(),
             batch_bytes: 0,
+            needed: None,
         }
     }
 
@@ -85,6 +88,16 @@ impl<'a> Plan<'a> {
         self.walk(None, cancel)?;
         self.delete_others(true)?;
         Ok(self.stats)
+    }
+
+    /// Walks, and gathers the chunks of all files that are not there yet. For a dry run.
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub fn needed(mut self, cancel: &CancellationToken) -> Result<Needed, RestoreError> {
+        self.needed = Some(Needed::new());
+        self.walk(None, cancel)?;
+        Ok(self.needed.unwrap_or_default())
     }
 
     /// Walks, makes folders and links, and hands files to the writers.
@@ -254,6 +267,11 @@ impl<'a> Plan<'a> {
     ) -> Result<(), RestoreError> {
         self.stats.files += 1;
         self.stats.bytes += file.size;
+        if let Some(needed) = &mut self.needed {
+            for chunk in self.aside.extents(file)?.iter().filter_map(chunk_of) {
+                needed.entry(chunk.id).or_insert_with(|| (chunk.clone(), source.clone()));
+            }
+        }
         let Some(outlets) = outlets else { return Ok(()) };
         let extents = self.aside.extents(file)?;
         let mut last = self.batch.last().and_then(|job| job.extents.last()).and_then(chunk_of).map(|chunk| chunk.id);

@@ -51,3 +51,29 @@ pub struct HaveArgs {
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
 }
+
+/// `bulbil import-tar`
+#[derive(Debug, Args)]
+pub struct ImportTarArgs {
+    /// The archives
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Which collection they belong to, made if it is missing [default: what their names begin with]
+    #[arg(long, value_name = "NAME")]
+    pub collection: Option<String>,
+    /// Which application's data a new collection is: 'bulbil preset list'
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
+    /// When the archive was made, as 2026-11-26T02:00:00Z [default: as its name says, or the newest file in it]
+    #[arg(long, value_name = "TIME")]
+    pub date: Option<jiff::Timestamp>,
+    /// A file whose first line is the passphrase of encrypted archives [default: gpg asks its agent]
+    #[arg(long, value_name = "FILE")]
+    pub archive_passphrase_file: Option<PathBuf>,
+    /// Where an archive's content lies meanwhile, in a file without a name [default: the home]
+    #[arg(long, value_name = "DIR")]
+    pub scratch: Option<PathBuf>,
+    /// Say which archive is of when, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}

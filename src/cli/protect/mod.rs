@@ -142,6 +142,7 @@ async fn collection_of(
     let add = CollectionAddArgs {
         name,
         roots: vec![folder.to_owned()],
+        volume: Vec::new(),
         preset: Some(preset),
         exclude: args.exclude.clone(),
         compression: 3,

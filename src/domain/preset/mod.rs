@@ -64,6 +64,9 @@ pub struct Preset {
     /// Folders that say by a `CACHEDIR.TAG` that they are caches are recorded empty.
     #[serde(default)]
     pub skip_caches: bool,
+    /// Files that nobody but the application should read: patterns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub private: Vec<String>,
     /// SQLite databases: patterns. They are copied as they stand at one moment, with what is in their logs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sqlite: Vec<String>,
@@ -378,6 +381,7 @@ impl Preset {
         }
         let c = &self.checks;
         globs(&self.sqlite)?;
+        globs(&self.private)?;
         [&c.json, &c.jsonl, &c.sqlite, &self.shrink.files].into_iter().try_for_each(|list| globs(list).map(drop))?;
         for ids in &c.ids {
             globs(std::slice::from_ref(&ids.from))?;

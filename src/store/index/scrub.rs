@@ -5,7 +5,11 @@ use sqlx::Row;
 
 use super::{Index, IndexError, id, moment, nanos, optional_moment, to_json};
 use crate::domain::id::{ChunkId, CollectionId};
+use crate::domain::scrub::Policy;
+use crate::store::entropy;
 
+/// Objects that are noted in one statement.
+const BATCH: usize = 2000;
 /// So many findings are kept.
 const FINDINGS: i64 = 200;
 
@@ -80,6 +84,44 @@ impl Index {
         .bind(read_at.map(nanos))
         .execute(&self.pool)
         .await?;
+        Ok(())
+    }
+
+    /// When objects that are here were read last, of those of which it is known.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn read_times(&self) -> Result<Vec<(ChunkId, Timestamp)>, IndexError> {
+        let rows = sqlx::query(
+            "SELECT chunk.id, scrub.scrubbed_at FROM scrub JOIN chunk ON chunk.no = scrub.chunk_no
+             WHERE chunk.state > 0 AND scrub.scrubbed_at IS NOT NULL",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(|row| Ok((id(row, "id", ChunkId::from_slice)?, moment(row, "scrubbed_at")?))).collect()
+    }
+
+    /// Remembers that objects were read and found right. When they are read next by themselves stays as it was drawn.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn note_read(&self, ids: &[ChunkId], at: Timestamp) -> Result<(), IndexError> {
+        let mut rng = entropy();
+        for some in ids.chunks(BATCH) {
+            let rows: Vec<(ChunkId, i64)> = some
+                .iter()
+                .map(|id| (*id, nanos(Policy::default().first(at, rand_core::Rng::next_u32(&mut rng)))))
+                .collect();
+            sqlx::query(
+                "INSERT INTO scrub (chunk_no, due_at, scrubbed_at)
+                 SELECT chunk.no, due.value ->> 1, ?2 FROM json_each(?1) due JOIN chunk ON chunk.id = unhex(due.value ->> 0)
+                 WHERE true ON CONFLICT (chunk_no) DO UPDATE SET scrubbed_at = excluded.scrubbed_at",
+            )
+            .bind(to_json(&rows))
+            .bind(nanos(at))
+            .execute(&self.pool)
+            .await?;
+        }
         Ok(())
     }
 

@@ -1,12 +1,16 @@
 //! Quilltap's data, as `tests/quilltap/make_quilltap_data.py` makes and damages it. Tests are named after the rows of the guide's operations
 //! (`docs/quilltap.md`).
 
+mod archives; // old archives become snapshots
 mod check; // rows 1, 15, 19, 20: content
+mod cost; // rows 27, 28: space and time
 mod drill; // row 16: a restore that is tried
-mod recover; // rows 11, 18, 24: the live data comes back
 mod entity; // row 19: a part of a snapshot
+mod places; // rows 6, 12, 13, 29: volumes, targets, who may read
 mod presets; // another application, by a document alone
 mod protect; // all of it in one command
+mod recover; // rows 11, 18, 24: the live data comes back
+mod rows; // rows 9, 10: sealed, and whole
 mod secrets; // rows 16, 17: secrets that are not in the data
 mod shrink; // row 25a: much less than before
 mod taking; // rows 2, 5: how it is taken
