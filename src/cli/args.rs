@@ -14,6 +14,7 @@ mod protect; // all of it at once
 mod schedule; // schedule, runs
 mod retention; // retention, prune, usage, snapshot
 mod standby; // mirror, standby
+mod target; // target, copy
 
 pub use audit::*;
 pub use network::*;
@@ -22,6 +23,7 @@ pub use protect::*;
 pub use retention::*;
 pub use schedule::*;
 pub use standby::*;
+pub use target::*;
 
 /// Back up an application's data, serve it to the instances you trust, clone it, mirror it, take over.
 #[derive(Debug, Parser)]
@@ -146,6 +148,14 @@ pub enum Command {
         after_help = "Example:\n  bulbil import /media/usb\n  bulbil import /media/usb notes --rekey --recovery-key-file key.txt"
     )]
     Import(ImportArgs),
+    /// Say where copies go: folders, mounted shares, buckets
+    #[command(subcommand)]
+    Target(TargetCommand),
+    /// Copy what is new to all targets, or to those named, and look whether it is right there
+    #[command(
+        after_help = "Exit code 2: some target failed, and is named; the others have their copies.\n\nExample:\n  bulbil copy\n  bulbil copy nas notes --verify all"
+    )]
+    Copy(CopyArgs),
     /// Write down what this instance holds, so that an export for it can leave that out
     #[command(after_help = "Example:\n  bulbil have --output nas.have")]
     Have(HaveArgs),
@@ -243,6 +253,12 @@ pub struct InitArgs {
     /// Ask for a passphrase that protects the keys
     #[arg(long, conflicts_with = "passphrase_file")]
     pub passphrase: bool,
+    /// Keep chunks and manifests in a bucket, s3://bucket/prefix; index and keys stay here
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// How it is reached
+    #[command(flatten)]
+    pub bucket: BucketArgs,
 }
 
 /// `bulbil doctor`
@@ -444,12 +460,18 @@ pub struct RestoreArgs {
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Read what is not here from a target, a folder with a portable backup, or s3://bucket/prefix
+    #[arg(long, value_name = "TARGET")]
+    pub from: Option<String>,
+    /// How it is reached
+    #[command(flatten)]
+    pub bucket: BucketArgs,
 }
 
 /// `bulbil rescue`
 #[derive(Debug, Args)]
 pub struct RescueArgs {
-    /// A folder with 'chunks' and 'manifests': the home of the dead instance, or of a mirror
+    /// A folder with 'chunks' and 'manifests': the home of the dead instance, or of a mirror; or the s3://bucket/prefix of its chunks
     pub dir: PathBuf,
     /// Which snapshot: NAME or NAME@NUMBER [default: list them]
     #[arg(requires = "target")]
@@ -463,6 +485,9 @@ pub struct RescueArgs {
     /// Only this file or folder of the snapshot; may be given several times
     #[arg(long, value_name = "PATH")]
     pub path: Vec<PathBuf>,
+    /// How a bucket is reached
+    #[command(flatten)]
+    pub bucket: BucketArgs,
 }
 
 /// What to do with files that are there already.

@@ -7,7 +7,9 @@ use crate::domain::audit::{Ending, Event, Who};
 use crate::domain::text::shown;
 use crate::store::{StoreError, audit::record};
 
-use super::args::{AuditArgs, AuditCommand, CollectionCommand, Command, OnionCommand, PeerCommand, StandbyCommand};
+use super::args::{
+    AuditArgs, AuditCommand, CollectionCommand, Command, OnionCommand, PeerCommand, StandbyCommand, TargetCommand,
+};
 use super::axon::AxonCommand;
 use super::context::Context;
 use super::output::{Outcome, one_line};
@@ -70,6 +72,11 @@ pub fn about(command: &Command) -> Option<(&'static str, Vec<String>)> {
             ("export", named.chain(recipient).chain([path(&args.output)]).collect())
         }
         Command::Import(args) => ("import", args.collections.iter().cloned().chain([path(&args.dir)]).collect()),
+        Command::Target(TargetCommand::Add(args)) => ("target add", one(&args.name)),
+        Command::Target(TargetCommand::Remove(args)) => ("target remove", one(&args.name)),
+        Command::Target(TargetCommand::Verify(args)) if args.repair => ("target verify --repair", one(&args.name)),
+        Command::Target(TargetCommand::Prune(args)) if !args.dry_run => ("target prune", one(&args.name)),
+        Command::Copy(args) => ("copy", args.names.clone()),
         Command::Drill(args) => ("drill", vec![args.collection.clone()]),
         Command::Prune(args) if !args.dry_run => ("prune", args.collections.clone()),
         // What they changed, if anything, they note themselves.

@@ -11,6 +11,7 @@ mod backup;
 mod check;
 mod clone;
 mod collection;
+mod copy;
 mod context; // the home, the store, the clock: what every command needs
 mod demo;
 mod dialling; // how peers are reached
@@ -53,6 +54,7 @@ mod snapshots;
 mod standby;
 mod status;
 mod sync;
+mod target;
 mod usage;
 mod verify;
 
@@ -122,6 +124,8 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Restore(args) => restore::run(args, context).await,
         Command::Export(args) => export::run(args, context).await,
         Command::Import(args) => import::run(args, context).await,
+        Command::Target(command) => target::run(command, context).await,
+        Command::Copy(args) => copy::run(args, context).await,
         Command::Have(args) => have::run(args, context).await,
         Command::Audit(args) => audit::run(args, context).await,
         Command::Verify(args) => verify::run(args, context).await,

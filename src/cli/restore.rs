@@ -1,15 +1,21 @@
 //! `bulbil restore`
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use crate::backup::open::OpenSnapshot;
 use crate::backup::restore::{Overwrite, RestoreOptions, refuse_homes, restore};
 use crate::backup::select;
+use crate::monitor::{Counter, Monitor};
+use crate::portable::{Reading, fill_snapshots};
+use crate::store::ChunkStore;
 
 use super::args::{OverwriteArg, RestoreArgs};
 use super::context::Context;
 use super::ls::tree_path;
 use super::output::{Outcome, bytes, count, took};
+use super::target::target_or_place;
 
 /// Restores a snapshot, or a part of it.
 pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome> {
@@ -18,7 +24,20 @@ pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome
     let store = context.store().await?;
     let snapshot = select::snapshot(&store, &args.snapshot).await?;
     let open = OpenSnapshot::open(&store, &snapshot.id)?;
-    if !snapshot.complete {
+    let (progress, cancel) = (context.progress(), context.cancellation());
+    let elsewhere = match &args.from {
+        Some(from) => {
+            let at = target_or_place(&store, from, &args.bucket)?;
+            if args.path.is_empty() && !args.dry_run {
+                // Everything is needed: many at a time, and what came stays if it is cut.
+                progress.task("getting chunks", Counter::ChunkBytes, None);
+                fill_snapshots(&store, &at, &[snapshot.id], progress.clone(), &cancel).await?;
+            }
+            Some(Reading::from(&store, &at).await?)
+        }
+        None => None,
+    };
+    if !snapshot.complete && elsewhere.is_none() {
         context.output.warning(format!(
             "warning: chunks of {}@{} are still missing here: what they hold cannot be restored ('bulbil fetch' gets them)",
             open.private.name, snapshot.sequence
@@ -34,12 +53,19 @@ pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome
         OverwriteArg::Always => Overwrite::Always,
     };
     let options = RestoreOptions { paths, overwrite, delete: args.delete, dry_run: args.dry_run };
-    let (progress, cancel) = (context.progress(), context.cancellation());
-    let (chunks, target, monitor) = (store.chunks.clone(), args.target.clone(), progress.clone());
+    let chunks: Arc<dyn ChunkStore> = match &elsewhere {
+        Some(reading) => reading.clone(),
+        None => store.chunks.clone(),
+    };
+    let (target, monitor) = (args.target.clone(), progress.clone());
     let name = format!("{}@{}", open.private.name, snapshot.sequence);
     context.note(format!("{name} {}", snapshot.id.short()));
-    let stats =
-        tokio::task::spawn_blocking(move || restore(&chunks, &open, &target, &options, &*monitor, &cancel)).await??;
+    let restored =
+        tokio::task::spawn_blocking(move || restore(&chunks, &open, &target, &options, &*monitor, &cancel)).await?;
+    if let Some(reading) = elsewhere {
+        reading.finish(&store, &*progress).await?;
+    }
+    let stats = restored?;
     progress.finish();
     let problems = progress.problems();
     let verb = if args.dry_run { "would restore" } else { "restored" };
