@@ -45,14 +45,20 @@ pub async fn look(store: &Store, bounds: Bounds, now: Timestamp) -> Result<Vec<A
     if let Some(away) = &away {
         add(AlertKind::Away, "home".to_owned(), away.to_string());
     }
-    let marks = store.index.marks().await?;
+    let (marks, targets) = (store.index.marks().await?, store.targets()?);
     for collection in store.index.collections().await? {
         let name = &collection.name;
         if let Some(message) = late(store, &collection, now).await? {
             add(AlertKind::Late, name.clone(), message);
         }
+        // A target tells by itself what is wrong with it.
+        let has_target = targets.iter().any(|target| target.takes(&collection.id));
         let led_here = store.keys.is_ours(&collection.origin);
-        for work in Work::ALL.into_iter().filter(|work| *work != Work::Backup || led_here).filter(|work| *work != Work::Copy) {
+        for work in Work::ALL
+            .into_iter()
+            .filter(|work| *work != Work::Backup || led_here)
+            .filter(|work| *work != Work::Copy || !has_target)
+        {
             let Some((message, result)) = failed(store, &collection, work).await? else { continue };
             // A drill that could not be made says nothing of the snapshot.
             let is_bad = work == Work::Drill && result == RunResult::Partly;

@@ -3,7 +3,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use std::sync::Arc;
+
+use bulbil::clock::FixedClock;
+use bulbil::domain::schedule::Work;
+use bulbil::monitor::Tally;
+use bulbil::store::Store;
+use bulbil::store::index::RunResult;
+use bulbil::worker::schedule::{Lane, Scheduler};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::kill::{files, kill_when};
 use crate::portable::whole;
@@ -84,7 +94,7 @@ fn row_8_one_target_that_is_not_reached_hides_behind_no_other() {
     let document = json(&String::from_utf8_lossy(&output.stdout));
     let problem = &document["problems"][0];
     assert_eq!(problem["subject"], "target nas: notes");
-    assert!(problem["message"].as_str().unwrap().contains("Is its disk mounted?"), "{problem}");
+    assert!(problem["message"].as_str().unwrap().contains("Is its disk mounted"), "{problem}");
     assert_eq!(files(&nas), 0, "nothing is written where the disk should be");
     assert_eq!(whole(&usb), 2, "the other one has its copy");
     let status = json(&String::from_utf8_lossy(&run(&place.home(), &["status", "--json"]).stdout));
@@ -108,6 +118,28 @@ fn row_8_one_target_that_is_not_reached_hides_behind_no_other() {
     fs::rename(&nas, place.path("a")).unwrap();
     fs::rename(&usb, place.path("b")).unwrap();
     expect(1, &place.home(), &["copy"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_8_what_is_scheduled_is_copied_once_and_the_target_that_failed_is_on_record() {
+    let place = Place::new();
+    let (nas, usb) = (place.folder("nas"), place.folder("usb"));
+    place.good(&["schedule", "notes", "--copy", "30 3 * * *", "--time-zone", "UTC"]);
+    fs::rename(&nas, place.path("unmounted")).unwrap();
+    let store = Store::open(&place.home(), None).await.unwrap();
+    let collection = store.index.collections().await.unwrap().remove(0);
+    let since: Timestamp = collection.upkeep.scheduled[0].since;
+    let clock = Arc::new(FixedClock::new(since + SignedDuration::from_hours(25)));
+    let scheduler = Scheduler::new(store.clone(), clock, Arc::new(Tally::default()));
+    let never = CancellationToken::new();
+    assert_eq!(scheduler.step(Lane::Care, &never).await.unwrap(), 0, "another lane does it");
+    assert_eq!(scheduler.step(Lane::Copies, &never).await.unwrap(), 1);
+    assert_eq!(scheduler.step(Lane::Copies, &never).await.unwrap(), 0, "once");
+    assert_eq!(whole(&usb), 1);
+    let run = store.index.runs(Some(&collection.id), Some(Work::Copy), 1).await.unwrap().remove(0).ended.unwrap();
+    assert_eq!(run.result, RunResult::Partly);
+    assert!(run.message.unwrap().contains("target nas: notes"));
+    assert!(run.counts.new_bytes > 0 && run.snapshot.is_some());
 }
 
 #[test]
@@ -249,7 +281,7 @@ fn row_8_a_bucket_is_a_target_like_a_folder() {
     // The bucket is gone.
     fs::rename(server.object(""), place.path("s3/other")).unwrap();
     let said = server.expect(2, &home, &["copy"]);
-    assert!(said.contains("target cloud: notes") && said.contains("or is it another bucket?"), "{said}");
+    assert!(said.contains("target cloud: notes") && said.contains("there is no such bucket"), "{said}");
     assert!(!server.object("").exists(), "nothing was written there");
     fs::rename(place.path("s3/other"), server.object("")).unwrap();
     place.good(&["copy"]);
