@@ -473,10 +473,9 @@ impl Store {
     /// # Errors
     /// [`Away`], which says what to do.
     pub fn check_folders(&self) -> Result<(), Away> {
-        match self.chunks.check() {
-            Err(ChunkStoreError::Away(away)) => return Err(away),
-            // What else may be wrong says who reads or writes.
-            Ok(()) | Err(_) => {}
+        // What else may be wrong says who reads or writes.
+        if let Err(ChunkStoreError::Away(away)) = self.chunks.check() {
+            return Err(away);
         }
         Marker::of_manifests(&self.home, &self.keys).check()
     }

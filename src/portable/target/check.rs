@@ -1,6 +1,7 @@
 //! Whether what is in a place is what it should be: every manifest, the list of every chunk that one leans on, and whether those are
 //! there with their lengths; and of the chunks' bytes as many as are wanted, compared with their names.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -126,14 +127,14 @@ fn look(
             let mut leans = Vec::new();
             for summary in &signed.manifest.segments {
                 leans.push(summary.id);
-                if !lists.contains_key(&summary.id) {
+                if let Entry::Vacant(free) = lists.entry(summary.id) {
                     let found = folder.chunk(&summary.id, MAX_STORED)?.and_then(|bytes| {
                         let size = u32::try_from(bytes.len()).ok()?;
                         check_object(&summary.id, size, Some(std::slice::from_ref(summary)), &bytes).ok().flatten()
                     });
                     let entries =
                         found.map(|list| list.entries.iter().map(|entry| (entry.id, entry.size_bytes)).collect());
-                    lists.insert(summary.id, entries);
+                    free.insert(entries);
                 }
                 match lists.get(&summary.id).and_then(Option::as_ref) {
                     Some(entries) => {
