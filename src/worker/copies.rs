@@ -284,5 +284,5 @@ pub fn seed() -> u64 {
 
 /// What was wrong first.
 fn first(monitor: &Relay) -> String {
-    monitor.heard().first.unwrap_or_else(|| "'bulbil target verify' shows what".to_owned())
+    monitor.heard().told.into_iter().next().unwrap_or_else(|| "'bulbil target verify' shows what".to_owned())
 }
