@@ -9,9 +9,10 @@ pub mod domain; // pure values: ids, crypto, formats, peers and rights; never aw
 pub mod clock; // what time it is
 pub mod monitor; // progress: counters, tasks, non-fatal problems
 
+pub mod transport; // Dial and Listen: direct, memory; buckets
+
 pub mod source; // what is backed up: directories
 pub mod store; // the repository: index, chunk files, manifests, keys, lock
-pub mod transport; // Dial and Listen: direct, memory
 
 pub mod backup; // create, restore, verify, rebuild, rescue
 pub mod portable; // export into a folder, import from one

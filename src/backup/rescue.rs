@@ -10,7 +10,9 @@ use crate::domain::envelope::{EnvelopeError, HPKE_X25519};
 use crate::domain::id::ManifestId;
 use crate::monitor::{Monitor, Problem};
 use crate::store::chunks::ChunkFiles;
-use crate::store::{ChunkStore, ManifestFileError, ManifestFiles};
+use crate::store::objects::{ChunkObjects, fetch_manifests};
+use crate::store::{ChunkStore, ManifestFileError, ManifestFiles, StoreError};
+use crate::transport::bucket::Bucket;
 
 use super::open::{OpenSnapshot, OpenSnapshotError};
 
@@ -23,12 +25,34 @@ pub enum RescueError {
     /// The manifests cannot be listed.
     #[error(transparent)]
     Manifests(#[from] ManifestFileError),
+    /// The bucket cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no place for manifests.
+    #[error("cannot make the folder {}", path.display())]
+    Meanwhile {
+        /// Which one.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: std::io::Error,
+    },
     /// No snapshot opens.
     #[error("the recovery key opens none of the {0} snapshots here: it belongs to another instance")]
     NothingOpens(usize),
     /// There are none.
     #[error("there are no snapshots in {}", .0.display())]
     Nothing(PathBuf),
+}
+
+/// What is rescued from a bucket: manifests lie in a folder meanwhile.
+#[derive(Debug)]
+struct Meanwhile(PathBuf);
+
+impl Drop for Meanwhile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// A folder to rescue from.
@@ -50,7 +74,35 @@ impl Rescue {
         if !chunks.is_dir() || !manifests.is_dir() {
             return Err(RescueError::NotARepository(dir.to_owned()));
         }
-        let manifests = ManifestFiles::new(manifests);
+        Self::of(ManifestFiles::new(manifests), Arc::new(ChunkFiles::read_only(chunks)), dir, key, monitor)
+    }
+
+    /// The same from a bucket that a home kept its chunks in. Manifests are read into the folder `meanwhile`, which is made, and removed
+    /// again.
+    ///
+    /// # Errors
+    /// [`RescueError`].
+    pub fn from_bucket(
+        bucket: &Bucket,
+        meanwhile: &Path,
+        key: &RecoveryKey,
+        monitor: &dyn Monitor,
+    ) -> Result<Self, RescueError> {
+        std::fs::create_dir(meanwhile).map_err(|cause| RescueError::Meanwhile { path: meanwhile.to_owned(), cause })?;
+        let folder = Meanwhile(meanwhile.to_owned());
+        fetch_manifests(bucket, &folder.0)?;
+        let chunks = Arc::new(ChunkObjects::read_only(bucket.clone()));
+        let shown = PathBuf::from(bucket.address().to_string());
+        Self::of(ManifestFiles::new(folder.0.clone()), chunks, &shown, key, monitor)
+    }
+
+    fn of(
+        manifests: ManifestFiles,
+        chunks: Arc<dyn ChunkStore>,
+        dir: &Path,
+        key: &RecoveryKey,
+        monitor: &dyn Monitor,
+    ) -> Result<Self, RescueError> {
         let ids = manifests.list()?;
         if ids.is_empty() {
             return Err(RescueError::Nothing(dir.to_owned()));
@@ -70,7 +122,7 @@ impl Rescue {
             let place = |s: &OpenSnapshot| (s.private.name.clone(), s.collection(), s.signed.manifest.sequence);
             place(a).cmp(&place(b))
         });
-        Ok(Self { chunks: Arc::new(ChunkFiles::read_only(chunks)), snapshots })
+        Ok(Self { chunks, snapshots })
     }
 
     /// The newest whole snapshot of a collection, or the one with this number: `NAME` or `NAME@NUMBER`.

@@ -18,6 +18,7 @@ mod schedule; // schedule, runs
 mod retention; // retention, prune, usage, snapshot
 mod secret; // secrets of applications, the recovery sheet
 mod standby; // mirror, standby
+mod target; // target, copy
 
 pub use audit::*;
 pub use network::*;
@@ -28,6 +29,7 @@ pub use retention::*;
 pub use schedule::*;
 pub use secret::*;
 pub use standby::*;
+pub use target::*;
 
 /// Back up an application's data, serve it to the instances you trust, clone it, mirror it, take over.
 #[derive(Debug, Parser)]
@@ -173,6 +175,14 @@ pub enum Command {
         after_help = "Takes .tar, compressed with gzip, zstd, bzip2 or xz, encrypted with gpg or openssl. One that is damaged makes no snapshot.\n\nExample:\n  bulbil import-tar --collection tales --preset quilltap backup-*.tar.gz\n  bulbil import-tar --collection tales backup-*.tar.gz.gpg --archive-passphrase-file pass.txt"
     )]
     ImportTar(ImportTarArgs),
+    /// Say where copies go: folders, mounted shares, buckets
+    #[command(subcommand)]
+    Target(TargetCommand),
+    /// Copy what is new to all targets, or to those named, and look whether it is right there
+    #[command(
+        after_help = "Exit code 2: some target failed, and is named; the others have their copies.\n\nExample:\n  bulbil copy\n  bulbil copy nas notes --verify all"
+    )]
+    Copy(CopyArgs),
     /// Write down what this instance holds, so that an export for it can leave that out
     #[command(after_help = "Example:\n  bulbil have --output nas.have")]
     Have(HaveArgs),
@@ -272,6 +282,12 @@ pub struct InitArgs {
     /// Ask for a passphrase that protects the keys
     #[arg(long, conflicts_with = "passphrase_file")]
     pub passphrase: bool,
+    /// Keep chunks and manifests in a bucket, s3://bucket/prefix; index and keys stay here
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// How it is reached
+    #[command(flatten)]
+    pub bucket: BucketArgs,
 }
 
 /// `bulbil doctor`
@@ -503,6 +519,12 @@ pub struct RestoreArgs {
     /// Take the rights of everybody but the owner away from what the preset calls private, or from everything if it calls nothing so
     #[arg(long, conflicts_with = "dry_run")]
     pub tighten: bool,
+    /// Read what is not here from a target, a folder with a portable backup, or s3://bucket/prefix
+    #[arg(long, value_name = "TARGET")]
+    pub from: Option<String>,
+    /// How it is reached
+    #[command(flatten)]
+    pub bucket: BucketArgs,
 }
 
 /// `bulbil volumes`
@@ -521,7 +543,7 @@ pub struct VolumesArgs {
 /// `bulbil rescue`
 #[derive(Debug, Args)]
 pub struct RescueArgs {
-    /// A folder with 'chunks' and 'manifests': the home of the dead instance, or of a mirror
+    /// A folder with 'chunks' and 'manifests': the home of the dead instance, or of a mirror; or the s3://bucket/prefix of its chunks
     pub dir: PathBuf,
     /// Which snapshot: NAME or NAME@NUMBER [default: list them]
     #[arg(requires = "target")]
@@ -535,6 +557,9 @@ pub struct RescueArgs {
     /// Only this file or folder of the snapshot; may be given several times
     #[arg(long, value_name = "PATH")]
     pub path: Vec<PathBuf>,
+    /// How a bucket is reached
+    #[command(flatten)]
+    pub bucket: BucketArgs,
 }
 
 /// What to do with files that are there already.

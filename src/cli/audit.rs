@@ -9,7 +9,7 @@ use crate::store::{StoreError, audit::record};
 
 use super::args::{
     AuditArgs, AuditCommand, CollectionCommand, Command, OnionCommand, PeerCommand, RecoveryCommand, SecretCommand,
-    SheetArgs, StandbyCommand,
+    SheetArgs, StandbyCommand, TargetCommand,
 };
 use super::axon::AxonCommand;
 use super::context::Context;
@@ -85,6 +85,11 @@ pub fn about(command: &Command) -> Option<(&'static str, Vec<String>)> {
         Command::ImportTar(args) if !args.dry_run => {
             ("import-tar", args.collection.iter().cloned().chain(args.files.iter().map(|file| path(file))).collect())
         }
+        Command::Target(TargetCommand::Add(args)) => ("target add", one(&args.name)),
+        Command::Target(TargetCommand::Remove(args)) => ("target remove", one(&args.name)),
+        Command::Target(TargetCommand::Verify(args)) if args.repair => ("target verify --repair", one(&args.name)),
+        Command::Target(TargetCommand::Prune(args)) if !args.dry_run => ("target prune", one(&args.name)),
+        Command::Copy(args) => ("copy", args.names.clone()),
         Command::Drill(args) => ("drill", vec![args.collection.clone()]),
         Command::Prune(args) if !args.dry_run => ("prune", args.collections.clone()),
         // What they changed, if anything, they note themselves.

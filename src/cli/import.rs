@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::portable::import::{ImportOptions, Imported, import};
+use crate::portable::At;
+use crate::portable::import::{ImportOptions, Imported, import_from};
 use crate::store::Store;
 
 use super::admin::AdminClient;
@@ -10,6 +11,7 @@ use super::args::ImportArgs;
 use super::context::Context;
 use super::output::{Outcome, bytes, count};
 use super::remote::words;
+use super::target::place;
 
 /// Takes snapshots from a portable backup.
 pub async fn run(args: ImportArgs, context: &Context) -> anyhow::Result<Outcome> {
@@ -18,9 +20,13 @@ pub async fn run(args: ImportArgs, context: &Context) -> anyhow::Result<Outcome>
         true => Some(Arc::new(super::rescue::recovery_key(args.recovery_key_file.as_deref(), context)?)),
         false => None,
     };
+    let at = match args.dir.to_str().filter(|dir| dir.starts_with("s3://")) {
+        Some(url) => place(url, &args.bucket)?,
+        None => At::Folder(args.dir),
+    };
     let options = ImportOptions { collections: args.collections, skip_chunks: args.skip_chunks, recovery };
     let progress = context.progress();
-    let imported = import(&store, &args.dir, &options, progress.clone(), &context.cancellation()).await?;
+    let imported = import_from(&store, &at, &options, progress.clone(), &context.cancellation()).await?;
     AdminClient::feed_changed(&store).await;
     progress.finish();
     say(&store, &imported, context).await?;

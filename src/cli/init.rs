@@ -4,11 +4,13 @@ use serde_json::{Value, json};
 
 use crate::domain::crypto::recovery::RecoveryKey;
 use crate::domain::peer::fingerprint_words;
-use crate::store::{CreateOptions, Store};
+use crate::domain::target::BucketAddress;
+use crate::store::{BucketStore, CreateOptions, Store};
 
 use super::args::InitArgs;
 use super::context::{Context, ask};
 use super::output::Outcome;
+use super::target::bucket_key;
 
 /// Makes a home.
 pub async fn run(args: InitArgs, context: &Context) -> anyhow::Result<Outcome> {
@@ -20,8 +22,20 @@ pub async fn run(args: InitArgs, context: &Context) -> anyhow::Result<Outcome> {
     } else {
         context.passphrase_from_file()?
     };
+    let bucket = match &args.store {
+        Some(url) => {
+            let bucket = &args.bucket;
+            let address = BucketAddress::parse(url, bucket.endpoint.as_deref(), bucket.region.as_deref())?;
+            Some(BucketStore { address, key: bucket_key(bucket)? })
+        }
+        None => None,
+    };
     let protected = passphrase.is_some();
-    let (store, recovery) = Store::create(&context.home, CreateOptions { name: args.name, passphrase }).await?;
+    let options = CreateOptions { name: args.name, passphrase };
+    let (store, recovery) = match bucket {
+        Some(bucket) => Store::create_in_bucket(&context.home, options, bucket).await?,
+        None => Store::create(&context.home, options).await?,
+    };
     show(&store, &recovery, protected, context);
     let shown = document(&store, &recovery, protected);
     context.output.document("init", shown, &[]);

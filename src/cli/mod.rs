@@ -11,6 +11,7 @@ mod backup;
 mod check;
 mod clone;
 mod collection;
+mod copy;
 mod context; // the home, the store, the clock: what every command needs
 mod demo;
 mod dialling; // how peers are reached
@@ -58,6 +59,7 @@ mod snapshots;
 mod standby;
 mod status;
 mod sync;
+mod target;
 mod usage;
 mod verify;
 mod volumes;
@@ -132,6 +134,8 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Export(args) => export::run(args, context).await,
         Command::Import(args) => import::run(args, context).await,
         Command::ImportTar(args) => import_tar::run(args, context).await,
+        Command::Target(command) => target::run(command, context).await,
+        Command::Copy(args) => copy::run(args, context).await,
         Command::Have(args) => have::run(args, context).await,
         Command::Audit(args) => audit::run(args, context).await,
         Command::Volumes(args) => volumes::run(args, context).await,

@@ -10,18 +10,31 @@ use crate::backup::create::moment;
 use crate::backup::rescue::Rescue;
 use crate::backup::restore::{Overwrite, RestoreOptions, refuse_homes, restore};
 use crate::domain::crypto::recovery::RecoveryKey;
+use crate::domain::target::BucketAddress;
+use crate::transport::bucket::Bucket;
 
 use super::args::RescueArgs;
 use super::audit::UsedKey;
 use super::context::Context;
 use super::ls::tree_path;
 use super::output::{Outcome, bytes, count, number};
+use super::target::bucket_key;
 
 /// Lists or restores what the recovery key opens.
 pub async fn run(args: RescueArgs, context: &Context) -> anyhow::Result<Outcome> {
     let key = recovery_key(args.recovery_key_file.as_deref(), context)?;
     let progress = context.progress();
-    let rescue = Rescue::open(&args.dir, &key, &*progress)?;
+    let rescue = match args.dir.to_str().filter(|dir| dir.starts_with("s3://")) {
+        Some(url) => {
+            let bucket = Bucket::open(
+                &BucketAddress::parse(url, args.bucket.endpoint.as_deref(), args.bucket.region.as_deref())?,
+                &bucket_key(&args.bucket)?,
+            )?;
+            let meanwhile = std::env::temp_dir().join(format!("bulbil-rescue-{}", std::process::id()));
+            tokio::task::block_in_place(|| Rescue::from_bucket(&bucket, &meanwhile, &key, &*progress))?
+        }
+        None => Rescue::open(&args.dir, &key, &*progress)?,
+    };
     let out = &context.output;
     let (Some(wanted), Some(target)) = (&args.snapshot, &args.target) else {
         let rows: Vec<[String; 4]> = rescue

@@ -1,6 +1,7 @@
 //! `bulbil restore`
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde_json::json;
@@ -13,13 +14,15 @@ use crate::backup::restore::{Overwrite, RestoreOptions, refuse_homes, restore};
 use crate::backup::select;
 use crate::domain::id::CollectionId;
 use crate::domain::preset::Preset;
-use crate::monitor::{Monitor, Problem};
-use crate::store::{Store, blocking};
+use crate::monitor::{Counter, Monitor, Problem};
+use crate::portable::{Reading, fill_snapshots};
+use crate::store::{ChunkStore, Store, blocking};
 
 use super::args::{OverwriteArg, RestoreArgs};
 use super::context::Context;
 use super::ls::tree_path;
 use super::output::{Outcome, bytes, count, took};
+use super::target::target_or_place;
 
 /// Restores a snapshot, or a part of it.
 pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome> {
@@ -32,7 +35,20 @@ pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome
     let store = context.store().await?;
     let snapshot = select::snapshot(&store, &args.snapshot).await?;
     let open = OpenSnapshot::open(&store, &snapshot.id)?;
-    if !snapshot.complete {
+    let (progress, cancel) = (context.progress(), context.cancellation());
+    let elsewhere = match &args.from {
+        Some(from) => {
+            let at = target_or_place(&store, from, &args.bucket)?;
+            if args.path.is_empty() && !args.dry_run {
+                // Everything is needed: many at a time, and what came stays if it is cut.
+                progress.task("getting chunks", Counter::ChunkBytes, None);
+                fill_snapshots(&store, &at, &[snapshot.id], progress.clone(), &cancel).await?;
+            }
+            Some(Reading::from(&store, &at).await?)
+        }
+        None => None,
+    };
+    if !snapshot.complete && elsewhere.is_none() {
         context.output.warning(format!(
             "warning: chunks of {}@{} are still missing here: what they hold cannot be restored ('bulbil fetch' gets them)",
             open.private.name, snapshot.sequence
@@ -52,17 +68,24 @@ pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome
         OverwriteArg::Always => Overwrite::Always,
     };
     let options = RestoreOptions { paths, overwrite, delete: args.delete, dry_run: args.dry_run };
-    let (progress, cancel) = (context.progress(), context.cancellation());
     let preset = open.private.capture.as_ref().and_then(|capture| capture.preset.clone());
-    let (chunks, into, monitor) = (store.chunks.clone(), target.clone(), progress.clone());
+    let chunks: Arc<dyn ChunkStore> = match &elsewhere {
+        Some(reading) => reading.clone(),
+        None => store.chunks.clone(),
+    };
+    let (into, monitor, stop) = (target.clone(), progress.clone(), cancel.clone());
     let name = format!("{}@{}", open.private.name, snapshot.sequence);
     context.note(format!("{name} {}", snapshot.id.short()));
     let emptying = match args.drop_sessions {
         true => Some(Emptying::new(&store, &open).await?),
         false => None,
     };
-    let stats =
-        tokio::task::spawn_blocking(move || restore(&chunks, &open, &into, &options, &*monitor, &cancel)).await??;
+    let restored =
+        tokio::task::spawn_blocking(move || restore(&chunks, &open, &into, &options, &*monitor, &stop)).await?;
+    if let Some(reading) = elsewhere {
+        reading.finish(&store, &*progress).await?;
+    }
+    let stats = restored?;
     let mut tightened = None;
     if args.tighten {
         let private = tighten(&store, &snapshot.collection, preset, &target, context).await?;

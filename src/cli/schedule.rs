@@ -69,6 +69,7 @@ async fn change(
         (Work::Check, &args.check),
         (Work::Prune, &args.prune),
         (Work::Drill, &args.drill),
+        (Work::Copy, &args.copy),
     ];
     let is_planned = planned.iter().any(|(_, pattern)| pattern.is_some());
     ensure!(

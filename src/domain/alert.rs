@@ -25,13 +25,15 @@ pub enum AlertKind {
     Away,
     /// A peer was not heard of for long.
     SilentPeer,
+    /// A target has no copy of what it should have, or a wrong one.
+    TargetFailed,
     /// The disk is nearly full.
     DiskFull,
 }
 
 impl AlertKind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Late,
         Self::Failed,
         Self::DrillFailed,
@@ -40,6 +42,7 @@ impl AlertKind {
         Self::Corrupt,
         Self::Away,
         Self::SilentPeer,
+        Self::TargetFailed,
         Self::DiskFull,
     ];
 
@@ -54,6 +57,7 @@ impl AlertKind {
             Self::Corrupt => "corrupt",
             Self::Away => "away",
             Self::SilentPeer => "silent-peer",
+            Self::TargetFailed => "target-failed",
             Self::DiskFull => "disk-full",
         }
     }

@@ -56,11 +56,14 @@ pub enum Work {
     Prune,
     /// The newest snapshot is restored into a scratch folder, compared and checked.
     Drill,
+    /// What is new is copied to targets.
+    Copy,
 }
 
 impl Work {
     /// All kinds.
-    pub const ALL: [Self; 6] = [Self::Backup, Self::Verify, Self::VerifyData, Self::Check, Self::Prune, Self::Drill];
+    pub const ALL: [Self; 7] =
+        [Self::Backup, Self::Verify, Self::VerifyData, Self::Check, Self::Prune, Self::Drill, Self::Copy];
 
     /// Its name.
     pub fn word(self) -> &'static str {
@@ -71,6 +74,7 @@ impl Work {
             Self::Check => "check",
             Self::Prune => "prune",
             Self::Drill => "drill",
+            Self::Copy => "copy",
         }
     }
 }

@@ -3,8 +3,11 @@
 //! Each chunk is compared with its name before it is written. A snapshot of which something is missing or damaged here is left out, which
 //! is said, and the others go on.
 
+pub(super) mod place; // into a place that was named before
 mod target; // the folder that is written
 mod write; // what is written into it
+
+pub(super) use write::pretty;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +16,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::have::Have;
+use super::place::PlaceError;
 use crate::domain::crypto::keywrap::{EnvelopeRecipient, KeyError};
 use crate::domain::id::{CollectionId, ManifestId};
 use crate::domain::peer::{Rights, Role};
@@ -42,6 +46,9 @@ pub enum ExportError {
     /// It cannot be written.
     #[error(transparent)]
     Dir(#[from] DirError),
+    /// It cannot be written.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     /// The receiver's key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -122,11 +129,11 @@ pub struct Exported {
 
 /// A collection that is exported.
 #[derive(Debug)]
-struct Part {
+pub(super) struct Part {
     collection: Collection,
     name: Option<String>,
     succession: Vec<SignedStatement>,
-    snapshots: Vec<Snapshot>,
+    pub(super) snapshots: Vec<Snapshot>,
 }
 
 /// Writes whole snapshots into `output`: that folder, if it is a portable backup or is called like one; otherwise the newest portable backup
@@ -158,7 +165,11 @@ pub async fn export(
     .await
 }
 
-async fn plan(store: &Store, options: &ExportOptions, monitor: &dyn Monitor) -> Result<Vec<Part>, ExportError> {
+pub(super) async fn plan(
+    store: &Store,
+    options: &ExportOptions,
+    monitor: &dyn Monitor,
+) -> Result<Vec<Part>, ExportError> {
     let (statements, here) = (store.index.statements().await?, store.keys.instance());
     let mut parts = Vec::new();
     for collection in store.index.collections().await? {

@@ -6,19 +6,20 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
 use super::folder::Folder;
 use super::import::ImportError;
+use super::place::{At, PlaceError};
 use crate::domain::chunk::MAX_STORED;
 use crate::domain::id::{ChunkId, ManifestId};
 use crate::domain::manifest::SegmentSummary;
 use crate::domain::segment::Segment;
 use crate::monitor::{Counter, Monitor, Problem};
 use crate::store::incoming::{Wrong, check_object};
-use crate::store::{ChunkStoreError, IndexError, Store, blocking};
+use crate::store::{IndexError, Store, blocking};
 
 /// So many chunks are made durable and noted together.
 const BATCH: usize = 256;
@@ -47,14 +48,29 @@ pub async fn fill_from(
     monitor: Arc<dyn Monitor>,
     cancel: &CancellationToken,
 ) -> Result<Filled, ImportError> {
-    store.check_folders()?;
     let wanted: Vec<ManifestId> =
         store.index.snapshots(None).await?.iter().filter(|s| !s.complete).map(|s| s.id).collect();
-    let dir = dir.to_owned();
+    fill_snapshots(store, &At::Folder(dir.to_owned()), &wanted, monitor, cancel).await
+}
+
+/// Takes what is missing of these snapshots from a portable backup, wherever it is: nothing else is read there, and what came stays if
+/// it is stopped.
+///
+/// # Errors
+/// [`ImportError`]; what came until then stays.
+pub async fn fill_snapshots(
+    store: &Store,
+    at: &At,
+    wanted: &[ManifestId],
+    monitor: Arc<dyn Monitor>,
+    cancel: &CancellationToken,
+) -> Result<Filled, ImportError> {
+    store.check_folders()?;
+    let at = at.clone();
     let mut filled = Filled::default();
-    for folder in blocking(move || Folder::open_all(&dir)).await? {
+    for folder in blocking(move || Folder::open_all(&at)).await? {
         let filling = Filling::new(store, Arc::new(folder), &monitor, cancel);
-        filling.fill(&wanted).await?;
+        filling.fill(wanted).await?;
         let one = filling.finish();
         filled = Filled {
             chunks: filled.chunks + one.chunks,
@@ -128,7 +144,7 @@ impl<'a> Filling<'a> {
         let damaged = self.damaged.load(Ordering::Relaxed);
         if damaged > MAX_NAMED {
             let message = format!("{} more files there are damaged, and were left out", damaged - MAX_NAMED);
-            self.monitor.problem(Problem { subject: self.folder.path().display().to_string(), message });
+            self.monitor.problem(Problem { subject: self.folder.shown().to_string(), message });
         }
         let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
         Filled { chunks: get(&self.chunks), bytes: get(&self.bytes), lists: get(&self.lists) }
@@ -163,16 +179,38 @@ impl<'a> Filling<'a> {
         let (store, folder, monitor) = (self.store.clone(), Arc::clone(&self.folder), Arc::clone(self.monitor));
         let (cancel, damaged) = (self.cancel.clone(), Arc::clone(&self.damaged));
         let taken = blocking(move || {
-            let mut here = Vec::new();
-            for wanted in wanted.into_iter().take_while(|_| !cancel.is_cancelled()) {
-                here.extend(take(&store, &folder, &wanted, &*monitor, &damaged)?);
-            }
+            let (next, wanted_after_all) = (AtomicUsize::new(0), wanted.len());
+            // Each takes the next one until there is none, or something stops it.
+            let work = || {
+                let mut here = Vec::new();
+                while !cancel.is_cancelled() {
+                    let Some(wanted) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+                    match take(&store, &folder, wanted, &*monitor, &damaged) {
+                        Ok(taken) => here.extend(taken),
+                        Err(error) => {
+                            next.store(wanted_after_all, Ordering::Relaxed);
+                            return (here, Err(error));
+                        }
+                    }
+                }
+                (here, Ok(()))
+            };
+            let done: Vec<(Vec<Here>, Result<(), ImportError>)> = std::thread::scope(|scope| {
+                let others: Vec<_> = (1..folder.readers()).map(|_| scope.spawn(work)).collect();
+                let mine = work();
+                let join = |other: std::thread::ScopedJoinHandle<'_, _>| {
+                    other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                };
+                std::iter::once(mine).chain(others.into_iter().map(join)).collect()
+            });
+            let (here, ended): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+            let here: Vec<Here> = here.into_iter().flatten().collect();
             if !here.is_empty() {
                 store.chunks.sync()?;
             }
-            Ok::<_, ImportError>(here)
+            Ok::<_, ImportError>((here, ended.into_iter().find_map(Result::err)))
         });
-        let taken = taken.await?;
+        let (taken, failed) = taken.await?;
         let mut arrived = Vec::new();
         for Here { id, size_bytes, segment } in taken {
             let Some(segment) = segment else {
@@ -197,7 +235,8 @@ impl<'a> Filling<'a> {
             self.chunks.fetch_add(arrived.len() as u64, Ordering::Relaxed);
             self.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
-        Ok(())
+        // What came before is noted all the same.
+        failed.map_or(Ok(()), Err)
     }
 }
 
@@ -208,7 +247,7 @@ fn take(
     wanted: &Wanted,
     monitor: &dyn Monitor,
     damaged: &AtomicU64,
-) -> Result<Option<Here>, ChunkStoreError> {
+) -> Result<Option<Here>, ImportError> {
     let Wanted { id, size_bytes, list } = wanted;
     let check = |bytes: &[u8]| check_object(id, *size_bytes, list.as_ref().map(std::slice::from_ref), bytes);
     let here = |segment| Some(Here { id: *id, size_bytes: *size_bytes, segment });
@@ -232,6 +271,8 @@ fn take(
             }
             Err(wrong) => wrong.to_string(),
         },
+        // A place that does not answer says nothing of what is in it.
+        Err(PlaceError::Bucket(error)) if error.is_away() => return Err(PlaceError::from(error).into()),
         Err(error) => crate::monitor::with_causes(&error),
     };
     if damaged.fetch_add(1, Ordering::Relaxed) < MAX_NAMED {

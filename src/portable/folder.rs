@@ -1,7 +1,7 @@
 //! A folder that is read. What is in it is believed as far as it proves itself.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 
@@ -11,13 +11,17 @@ use crate::domain::id::{ChunkId, CollectionId, ManifestId};
 use crate::domain::manifest::{MAX_BYTES, MAX_SIDECAR_BYTES, ManifestError, SIDECAR_FORMAT, Sidecar};
 use crate::domain::text::shown;
 use crate::monitor::{Monitor, Problem};
-use crate::store::dir::{Dir, DirError};
+use crate::store::dir::DirError;
 use crate::store::incoming::Incoming;
 
 use super::document::{
     BACKUP_MANIFEST, BackupManifest, CHUNKS, COLLECTION_FORMAT, COLLECTIONS, CollectionDocument, ESCROW_PREFIX, FORMAT,
     MANIFESTS, MAX_DOCUMENT_BYTES, METADATA, PREFIX, manifest_file, sidecar_file,
 };
+use super::place::{At, Place, PlaceError};
+
+/// So many chunks are read from a bucket at a time.
+const AT_ONCE: usize = 8;
 
 /// Why a folder cannot be read at all.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +42,9 @@ pub enum FolderError {
     /// The system said no.
     #[error(transparent)]
     Dir(#[from] DirError),
+    /// It cannot be read.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
 }
 
 /// What is wrong with one file.
@@ -45,6 +52,8 @@ pub enum FolderError {
 pub(super) enum FileError {
     #[error(transparent)]
     Dir(#[from] DirError),
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     #[error("it is no document of the form {0}")]
     Document(&'static str),
     #[error("its signature file is none of the form {SIDECAR_FORMAT}")]
@@ -60,8 +69,8 @@ pub(super) enum FileError {
 /// A portable backup.
 #[derive(Debug)]
 pub(super) struct Folder {
-    dir: Dir,
-    chunks: Option<Dir>,
+    dir: Place,
+    chunks: Option<Place>,
 }
 
 /// A collection in it.
@@ -70,7 +79,7 @@ pub(super) struct CollectionFolder {
     /// What its folder is called, to be shown.
     pub(super) shown: String,
     pub(super) document: Option<CollectionDocument>,
-    manifests: Option<Dir>,
+    manifests: Option<Place>,
     /// Secrets of the application, sealed.
     pub(super) escrows: Vec<EscrowDocument>,
     /// The manifests that are there or should be.
@@ -79,8 +88,8 @@ pub(super) struct CollectionFolder {
 
 impl Folder {
     /// Opens the folder, or all that are in it, oldest first.
-    pub(super) fn open_all(path: &Path) -> Result<Vec<Self>, FolderError> {
-        let dir = Dir::open(path)?;
+    pub(super) fn open_all(at: &At) -> Result<Vec<Self>, FolderError> {
+        let dir = at.open()?;
         if dir.has(BACKUP_MANIFEST)? {
             return Ok(vec![Self::open(dir)?]);
         }
@@ -93,10 +102,10 @@ impl Folder {
                 }
             }
         }
-        if found.is_empty() { Err(FolderError::NotOne(path.to_owned())) } else { Ok(found) }
+        if found.is_empty() { Err(FolderError::NotOne(dir.shown())) } else { Ok(found) }
     }
 
-    fn open(dir: Dir) -> Result<Self, FolderError> {
+    pub(super) fn open(dir: Place) -> Result<Self, FolderError> {
         #[derive(serde::Deserialize)]
         struct Head {
             format: String,
@@ -105,7 +114,7 @@ impl Folder {
         if let Ok(head) = read_json::<Head>(&dir, BACKUP_MANIFEST, FORMAT)
             && head.format != FORMAT
         {
-            return Err(FolderError::Newer { path: dir.path().to_owned(), found: shown(&head.format) });
+            return Err(FolderError::Newer { path: dir.shown(), found: shown(&head.format) });
         }
         let chunks = match dir.enter(CHUNKS) {
             Err(error) if error.is_missing() => None,
@@ -114,12 +123,21 @@ impl Folder {
         Ok(Self { dir, chunks })
     }
 
-    pub(super) fn path(&self) -> &Path {
-        self.dir.path()
+    /// What it is called in messages.
+    pub(super) fn shown(&self) -> String {
+        self.dir.shown().display().to_string()
+    }
+
+    /// How many may read in it at a time: who asks over a network waits for answers, not for a disk.
+    pub(super) fn readers(&self) -> usize {
+        match self.dir {
+            Place::Folder(_) => 1,
+            Place::Bucket(_) => AT_ONCE,
+        }
     }
 
     /// Its collections. What is wrong is a problem for `monitor`.
-    pub(super) fn collections(&self, monitor: &dyn Monitor) -> Result<Vec<CollectionFolder>, DirError> {
+    pub(super) fn collections(&self, monitor: &dyn Monitor) -> Result<Vec<CollectionFolder>, PlaceError> {
         let named: Vec<String> = match read_json::<BackupManifest>(&self.dir, BACKUP_MANIFEST, FORMAT) {
             Ok(document) => document.collections.into_iter().map(|entry| entry.folder).collect(),
             Err(error) => {
@@ -143,7 +161,7 @@ impl Folder {
         Ok(collections)
     }
 
-    fn collection(&self, dir: &Dir, place: &str, monitor: &dyn Monitor) -> Result<CollectionFolder, FileError> {
+    fn collection(&self, dir: &Place, place: &str, monitor: &dyn Monitor) -> Result<CollectionFolder, FileError> {
         let document = match read_json::<CollectionDocument>(dir, METADATA, COLLECTION_FORMAT) {
             Ok(document) if document.format == COLLECTION_FORMAT => Some(document),
             Ok(_) => {
@@ -178,7 +196,7 @@ impl Folder {
     }
 
     /// Reads a chunk of at most `limit_bytes`; `None` if it is not there. Its bytes were not compared with its name.
-    pub(super) fn chunk(&self, id: &ChunkId, limit_bytes: usize) -> Result<Option<Vec<u8>>, DirError> {
+    pub(super) fn chunk(&self, id: &ChunkId, limit_bytes: usize) -> Result<Option<Vec<u8>>, PlaceError> {
         let Some(chunks) = &self.chunks else { return Ok(None) };
         let name = id.to_string();
         let read = chunks.enter(&name[..2]).and_then(|dir| dir.read(&name, limit_bytes.min(MAX_STORED)));
@@ -214,7 +232,7 @@ impl CollectionFolder {
     }
 }
 
-pub(super) fn read_json<T: DeserializeOwned>(dir: &Dir, name: &str, form: &'static str) -> Result<T, FileError> {
+pub(super) fn read_json<T: DeserializeOwned>(dir: &Place, name: &str, form: &'static str) -> Result<T, FileError> {
     let bytes = dir.read(name, MAX_DOCUMENT_BYTES)?;
     serde_json::from_slice(&bytes).map_err(|_| FileError::Document(form))
 }

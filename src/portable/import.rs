@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::fill::{Filled, Filling};
 use super::folder::{CollectionFolder, FileError, Folder, FolderError};
 use super::keys;
+use super::place::{At, PlaceError};
 use crate::domain::crypto::keywrap::KeyError;
 use crate::domain::crypto::recovery::{RecoveryError, RecoveryKey};
 use crate::domain::envelope::Envelope;
@@ -17,7 +18,6 @@ use crate::domain::manifest::SignedManifest;
 use crate::domain::succession::{SignedStatement, Verified};
 use crate::domain::text::shown;
 use crate::monitor::{Counter, Monitor, Problem};
-use crate::store::dir::DirError;
 use crate::store::incoming::save_new;
 use crate::store::{Away, ChunkStoreError, EscrowFileError, IndexError, ManifestFileError, Store, blocking};
 
@@ -34,7 +34,7 @@ pub enum ImportError {
     Folder(#[from] FolderError),
     /// It cannot be read.
     #[error(transparent)]
-    Dir(#[from] DirError),
+    Place(#[from] PlaceError),
     /// A collection is not in it.
     #[error("there is no collection {name:?} in this portable backup; there are: {there}")]
     NoCollection {
@@ -118,11 +118,25 @@ pub async fn import(
     monitor: Arc<dyn Monitor>,
     cancel: &CancellationToken,
 ) -> Result<Imported, ImportError> {
+    import_from(store, &At::Folder(dir.to_owned()), options, monitor, cancel).await
+}
+
+/// The same from any place.
+///
+/// # Errors
+/// [`ImportError`].
+pub async fn import_from(
+    store: &Store,
+    at: &At,
+    options: &ImportOptions,
+    monitor: Arc<dyn Monitor>,
+    cancel: &CancellationToken,
+) -> Result<Imported, ImportError> {
     store.check_folders()?;
-    let (path, told) = (dir.to_owned(), Arc::clone(&monitor));
+    let (at, told) = (at.clone(), Arc::clone(&monitor));
     let folders = blocking(move || {
         let open = |folder: Folder| folder.collections(&*told).map(|collections| (folder, collections));
-        Folder::open_all(&path)?.into_iter().map(open).collect::<Result<Vec<_>, _>>().map_err(ImportError::from)
+        Folder::open_all(&at)?.into_iter().map(open).collect::<Result<Vec<_>, _>>().map_err(ImportError::from)
     });
     let folders = folders.await?;
     let chosen = choose(store, &folders, &options.collections).await?;

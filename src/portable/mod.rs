@@ -14,7 +14,13 @@ mod fill; // chunks from a folder
 mod folder; // a folder that is read
 pub mod have; // what an instance holds, in one file
 pub mod import; // from a folder to here
+mod inventory; // which chunks are in a place
 mod keys; // what opens here of what came
-mod writer; // chunks into a folder
+mod place; // a folder, or objects in a bucket
+mod reading; // chunks of a restore that are elsewhere
+pub mod target; // a place that is kept up to date
+mod writer; // chunks into a place
 
-pub use fill::{Filled, fill_from};
+pub use fill::{Filled, fill_from, fill_snapshots};
+pub use place::{At, PlaceError};
+pub use reading::Reading;

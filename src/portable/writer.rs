@@ -1,10 +1,13 @@
-//! Chunks into a folder: `chunks/ab/<sha256>`. They have other names until they are durable, so that a name is a promise also after a
-//! power cut; what a kill leaves is written over.
+//! Chunks into a place: `chunks/ab/<sha256>`. In a folder they have other names until they are durable, so that a name is a promise also
+//! after a power cut; what a kill leaves is written over. In a bucket an object has its name when it is durable, and many are written at
+//! a time.
 
 use std::collections::{HashMap, HashSet};
 
+use super::place::{Objects, Place, PlaceError};
 use crate::domain::id::ChunkId;
 use crate::store::dir::{Access, Dir, DirError};
+use crate::transport::bucket::Uploads;
 
 /// So many chunks are made durable together, at most.
 const BATCH: usize = 512;
@@ -18,45 +21,116 @@ pub(super) struct Written {
     pub(super) bytes: u64,
 }
 
-/// The chunks of a folder, while they are added to.
+/// The chunks of a place, while they are added to.
 #[derive(Debug)]
 pub(super) struct Writer {
-    root: Dir,
-    folders: HashMap<u8, Dir>,
-    pending: HashSet<ChunkId>,
-    pending_bytes: u64,
+    to: To,
     pub(super) written: Written,
+}
+
+#[derive(Debug)]
+enum To {
+    Folder(Folder),
+    Bucket(InBucket),
 }
 
 impl Writer {
     /// Adds to `root`, the folder `chunks`.
-    pub(super) fn new(root: Dir) -> Self {
-        let (folders, pending) = (HashMap::new(), HashSet::new());
-        Self { root, folders, pending, pending_bytes: 0, written: Written::default() }
+    pub(super) fn new(root: Place) -> Result<Self, PlaceError> {
+        let to = match root {
+            Place::Folder(root) => {
+                let (folders, pending) = (HashMap::new(), HashSet::new());
+                To::Folder(Folder { root, folders, pending, pending_bytes: 0 })
+            }
+            Place::Bucket(objects) => To::Bucket(InBucket::new(objects)?),
+        };
+        Ok(Self { to, written: Written::default() })
     }
 
     /// Whether a chunk is there with this length, or is about to be.
-    pub(super) fn has(&mut self, id: &ChunkId, size_bytes: u64) -> Result<bool, DirError> {
+    pub(super) fn has(&mut self, id: &ChunkId, size_bytes: u64) -> Result<bool, PlaceError> {
+        match &mut self.to {
+            To::Folder(folder) => Ok(folder.has(id, size_bytes)?),
+            To::Bucket(bucket) => Ok(bucket.there.get(id) == Some(&size_bytes)),
+        }
+    }
+
+    /// Adds a chunk whose bytes were compared with its name.
+    pub(super) fn put(&mut self, id: &ChunkId, bytes: &[u8]) -> Result<(), PlaceError> {
+        match &mut self.to {
+            To::Folder(folder) => folder.put(id, bytes)?,
+            To::Bucket(bucket) => bucket.put(id, bytes)?,
+        }
+        self.written.chunks += 1;
+        self.written.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Gives what was added its names. Those are durable after the next [`Place::sync_all`] anywhere on the disk.
+    pub(super) fn flush(&mut self) -> Result<(), PlaceError> {
+        match &mut self.to {
+            To::Folder(folder) => Ok(folder.flush()?),
+            To::Bucket(bucket) => Ok(bucket.uploads.finish()?),
+        }
+    }
+
+    /// Counts what is there.
+    pub(super) fn count(&self) -> Result<Written, PlaceError> {
+        match &self.to {
+            To::Folder(folder) => Ok(folder.count()?),
+            To::Bucket(bucket) => Ok(Written { chunks: bucket.there.len() as u64, bytes: bucket.there.values().sum() }),
+        }
+    }
+}
+
+/// Chunks in a bucket. What is there is asked once.
+#[derive(Debug)]
+struct InBucket {
+    objects: Objects,
+    uploads: Uploads,
+    there: HashMap<ChunkId, u64>,
+}
+
+impl InBucket {
+    fn new(objects: Objects) -> Result<Self, PlaceError> {
+        let there = super::inventory::of_bucket(&objects)?;
+        Ok(Self { uploads: objects.bucket.uploads(), objects, there })
+    }
+
+    fn put(&mut self, id: &ChunkId, bytes: &[u8]) -> Result<(), PlaceError> {
+        let text = id.to_string();
+        self.uploads.put(format!("{}/{}/{text}", self.objects.within(), &text[..2]), bytes.to_vec())?;
+        self.there.insert(*id, bytes.len() as u64);
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Folder {
+    root: Dir,
+    folders: HashMap<u8, Dir>,
+    pending: HashSet<ChunkId>,
+    pending_bytes: u64,
+}
+
+impl Folder {
+    fn has(&mut self, id: &ChunkId, size_bytes: u64) -> Result<bool, DirError> {
         if self.pending.contains(id) {
             return Ok(true);
         }
         Ok(self.folder(id)?.size(&id.to_string())? == Some(size_bytes))
     }
 
-    /// Adds a chunk whose bytes were compared with its name.
-    pub(super) fn put(&mut self, id: &ChunkId, bytes: &[u8]) -> Result<(), DirError> {
+    fn put(&mut self, id: &ChunkId, bytes: &[u8]) -> Result<(), DirError> {
         let (folder, part) = (self.folder(id)?, part(id));
         folder.remove(&part)?;
         folder.write(&part, bytes, Access::Usual)?;
         self.pending.insert(*id);
         self.pending_bytes += bytes.len() as u64;
-        self.written.chunks += 1;
-        self.written.bytes += bytes.len() as u64;
         if self.pending.len() >= BATCH || self.pending_bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// Gives what was added its names. Those are durable after the next [`Dir::sync_all`] anywhere on the disk.
-    pub(super) fn flush(&mut self) -> Result<(), DirError> {
+    fn flush(&mut self) -> Result<(), DirError> {
         if self.pending.is_empty() {
             return Ok(());
         }
@@ -68,22 +142,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Counts what is there.
-    pub(super) fn count(&self) -> Result<Written, DirError> {
+    fn count(&self) -> Result<Written, DirError> {
         let mut there = Written::default();
-        for short in self.root.names()? {
-            if short.len() != 2 || !self.root.is_folder(&short)? {
-                continue;
-            }
-            let folder = self.root.enter(&short)?;
-            for name in folder.names()? {
-                let is_chunk = name.starts_with(&short) && name.parse::<ChunkId>().is_ok();
-                if let Some(size) = is_chunk.then(|| folder.size(&name)).transpose()?.flatten() {
-                    there.chunks += 1;
-                    there.bytes += size;
-                }
-            }
-        }
+        super::inventory::of_folder(&self.root, &mut |_, size| {
+            there.chunks += 1;
+            there.bytes += size;
+        })?;
         Ok(there)
     }
 

@@ -270,7 +270,9 @@ impl Server {
             Ok(())
         };
         server.run_task("sync worker", work, &tell);
-        for (what, lane) in [("scheduled backups", Lane::Backups), ("scheduled care", Lane::Care)] {
+        for (what, lane) in
+            [("scheduled backups", Lane::Backups), ("scheduled care", Lane::Care), ("scheduled copies", Lane::Copies)]
+        {
             let (scheduler, stopped) = (scheduler.clone(), server.stop.clone());
             let working = async move {
                 scheduler.run(lane, stopped).await;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::marker::{Away, Marker};
 use crate::domain::chunk::MAX_STORED;
 use crate::domain::id::ChunkId;
+use crate::transport::bucket::BucketError;
 
 /// What went wrong with a chunk's bytes.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,17 @@ pub enum ChunkStoreError {
         /// How long it is.
         size_bytes: u64,
     },
+    /// It is in another place than a folder, and cannot be read or written there.
+    #[error("chunk {id}: {message}")]
+    Elsewhere {
+        /// Which one.
+        id: ChunkId,
+        /// What is wrong there.
+        message: String,
+    },
+    /// The store of objects said no, or nothing.
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
     /// The disk is full.
     #[error(
         "no space is left for chunk {id}: free some space where the repository is, then run the command again; nothing that was stored is lost"

@@ -127,6 +127,11 @@ pub(super) fn lock_standby(home: &Home) -> Result<StandbyLock, StoreError> {
     take(&home.lock("standby")).map(StandbyLock)
 }
 
+/// Takes a lock of this name, or says who has it.
+pub(super) fn lock_named(home: &Home, name: &str) -> Result<File, StoreError> {
+    take(&home.lock(name))
+}
+
 /// Waits for the turn to add a key: it takes a moment only.
 pub(super) fn lock_keys(home: &Home) -> Result<File, StoreError> {
     loop {

@@ -19,6 +19,7 @@ pub use look::{Fault, Looked, Part};
 use crate::domain::envelope::Envelope;
 use crate::domain::id::ManifestId;
 use crate::domain::manifest::{MAX_BYTES, MAX_SIDECAR_BYTES, ManifestError, SIDECAR_FORMAT, Sidecar, SignedManifest};
+use crate::transport::bucket::{Bucket, BucketError, Put};
 
 /// What went wrong with a manifest's files.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,9 @@ pub enum ManifestFileError {
     /// The folder is not the one that manifests are kept in: nothing can be said of any manifest.
     #[error(transparent)]
     Away(#[from] Away),
+    /// The bucket that keeps a copy of each said no.
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
     /// The system said no.
     #[error("cannot {what} {}", path.display())]
     Io {
@@ -73,18 +77,20 @@ pub enum ManifestFileError {
 pub struct ManifestFiles {
     root: PathBuf,
     marker: Option<Marker>,
+    /// What is written here is written there, too, and before.
+    bucket: Option<Bucket>,
 }
 
 impl ManifestFiles {
     /// Reads manifests in `root`, which is there.
     pub fn new(root: PathBuf) -> Self {
-        Self { root, marker: None }
+        Self { root, marker: None, bucket: None }
     }
 
     /// Keeps manifests in the folder that is marked. While it has no mark, nothing is written into it, and nothing counts as
     /// missing.
-    pub(super) fn open(marker: Marker) -> Self {
-        Self { root: marker.dir().to_owned(), marker: Some(marker) }
+    pub(super) fn open(marker: Marker, bucket: Option<Bucket>) -> Self {
+        Self { root: marker.dir().to_owned(), marker: Some(marker), bucket }
     }
 
     /// Whether the folder is there.
@@ -111,6 +117,7 @@ impl ManifestFiles {
     pub fn save(&self, signed: &SignedManifest, envelopes: &[Envelope]) -> Result<(), ManifestFileError> {
         self.save_sidecar(&signed.id, Sidecar::new(signed.signature, envelopes.to_vec()))?;
         let path = self.path(&signed.id);
+        self.write_to_bucket(&path, &signed.bytes)?;
         files::write_atomically(&path, &signed.bytes, 0o600).map_err(|cause| io("write", &path, cause))
     }
 
@@ -222,6 +229,10 @@ impl ManifestFiles {
     /// # Errors
     /// [`ManifestFileError::Io`].
     pub fn remove(&self, id: &ManifestId) -> Result<(), ManifestFileError> {
+        if let Some(bucket) = &self.bucket {
+            bucket.remove(&format!("manifests/{id}"))?;
+            bucket.remove(&format!("manifests/{id}.sidecar"))?;
+        }
         for path in [self.path(id), self.sidecar_path(id)] {
             files::remove(&path).map_err(|cause| io("remove", &path, cause))?;
         }
@@ -231,6 +242,7 @@ impl ManifestFiles {
     fn save_sidecar(&self, id: &ManifestId, sidecar: Sidecar) -> Result<(), ManifestFileError> {
         self.check()?;
         let (path, bytes) = self.sidecar_file(id, sidecar)?;
+        self.write_to_bucket(&path, &bytes)?;
         files::write_atomically(&path, &bytes, 0o600).map_err(|cause| io("write", &path, cause))
     }
 
@@ -247,7 +259,19 @@ impl ManifestFiles {
             return Ok(());
         }
         self.check()?;
+        if let Some(bucket) = &self.bucket {
+            let uploads = bucket.uploads();
+            for (path, bytes) in all {
+                uploads.put(object(path), bytes.clone())?;
+            }
+            uploads.finish()?;
+        }
         files::write_together(&self.root, all, 0o600).map_err(|cause| io("write into", &self.root, cause))
+    }
+
+    fn write_to_bucket(&self, path: &Path, bytes: &[u8]) -> Result<(), ManifestFileError> {
+        let Some(bucket) = &self.bucket else { return Ok(()) };
+        Ok(bucket.put(&object(path), bytes.to_vec(), Put::Replace)?)
     }
 
     fn load_sidecar(&self, id: &ManifestId) -> Result<Sidecar, ManifestFileError> {
@@ -272,6 +296,11 @@ impl ManifestFiles {
 struct SidecarEnvelopes {
     format: String,
     envelopes: Vec<Envelope>,
+}
+
+/// What a file is called in a bucket.
+fn object(path: &Path) -> String {
+    format!("manifests/{}", path.file_name().unwrap_or_default().to_string_lossy())
 }
 
 fn io(what: &'static str, path: &Path, cause: std::io::Error) -> ManifestFileError {

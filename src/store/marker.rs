@@ -12,7 +12,7 @@ use crate::domain::id::InstanceId;
 
 /// The mark's name. Its text is `bulbil-home/1 <instance>`: the instance that the home was when it was written.
 pub(super) const NAME: &str = ".bulbil-home";
-const VERSION: &str = "bulbil-home/1";
+pub(super) const VERSION: &str = "bulbil-home/1";
 
 /// A folder is not the one that this home keeps its things in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,9 +36,16 @@ enum Why {
     Damaged,
     #[error("its mark (.bulbil-home) cannot be read, {0}")]
     NotRead(String),
+    #[error("{0}")]
+    Bucket(String),
 }
 
 impl Away {
+    /// A bucket that is not reached, or is another one.
+    pub(super) fn of_bucket(address: String, why: String) -> Self {
+        Self { dir: PathBuf::from(address), what: "chunks", why: Why::Bucket(why) }
+    }
+
     /// Whether the folder may be marked if it turns out to be the right one.
     pub(super) fn may_be_marked(&self) -> bool {
         matches!(self.why, Why::Missing | Why::Damaged)
@@ -92,6 +99,6 @@ impl Marker {
     }
 }
 
-fn parse(text: &[u8]) -> Option<InstanceId> {
+pub(super) fn parse(text: &[u8]) -> Option<InstanceId> {
     std::str::from_utf8(text).ok()?.trim().strip_prefix(VERSION)?.trim().parse().ok()
 }

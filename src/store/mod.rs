@@ -17,6 +17,8 @@ mod presets;
 mod rebuild;
 mod secrets;
 mod sweep;
+pub mod objects; // chunks and manifests in a bucket
+mod targets;
 
 pub mod audit; // who did what
 pub mod axon; // what is known of an Axon BBS
@@ -48,16 +50,21 @@ pub use keys::{Keys, Passphrase};
 pub use lock::{BackupLock, ChunkHold, PruneLock, ServerInfo, ServerLock, StandbyLock, SweepGate, TorLock};
 pub use manifests::{ManifestFileError, ManifestFiles};
 pub use marker::Away;
+pub use objects::BucketStore;
 pub use onion::OnionName;
 pub use presets::PresetsError;
 pub use rebuild::RebuildReport;
 pub use secrets::{ChunkSecret, open_chunk_secret, seal_chunk_secret};
 pub use sweep::{SweepError, Swept};
+pub use targets::TargetLock;
 pub use tree::{TreeError, TreeReader};
 
+use crate::domain::id::InstanceId;
+use crate::transport::bucket::Bucket;
 use chunks::ChunkFiles;
 use ledger::LedgerFile;
 use marker::Marker;
+use objects::ChunkObjects;
 
 use jiff::Timestamp;
 
@@ -136,6 +143,12 @@ pub enum StoreError {
         mode: u32,
         /// The mode it should have.
         wanted: &'static str,
+    },
+    /// Some home keeps its chunks there.
+    #[error("{address} holds the chunks of a home already: name another prefix")]
+    BucketTaken {
+        /// Where.
+        address: String,
     },
     /// Somebody else is at it.
     #[error("another bulbil holds the {what} lock of this home{}: wait until it is done", pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
@@ -243,14 +256,43 @@ impl Store {
         options: CreateOptions,
         envelope: Option<EnvelopeKey>,
     ) -> Result<(Self, RecoveryKey), StoreError> {
+        Self::create_at(home, options, envelope, None).await
+    }
+
+    /// Like [`create`](Self::create), with chunks and manifests in a bucket.
+    ///
+    /// # Errors
+    /// See [`create`](Self::create); [`StoreError::BucketTaken`], [`ChunkStoreError::Bucket`].
+    pub async fn create_in_bucket(
+        home: &Path,
+        options: CreateOptions,
+        bucket: BucketStore,
+    ) -> Result<(Self, RecoveryKey), StoreError> {
+        Self::create_at(home, options, None, Some(bucket)).await
+    }
+
+    async fn create_at(
+        home: &Path,
+        options: CreateOptions,
+        envelope: Option<EnvelopeKey>,
+        bucket: Option<BucketStore>,
+    ) -> Result<(Self, RecoveryKey), StoreError> {
         if !is_plain_name(&options.name) {
             return Err(StoreError::BadName { name: options.name });
         }
         let home = home.to_owned();
         let made = tokio::task::spawn_blocking(move || {
             let home = Home::begin(&home)?;
+            if let Some(store) = &bucket {
+                refuse_taken(&store.open().map_err(ChunkStoreError::from)?)?;
+            }
             let envelope = envelope.unwrap_or_else(fresh_envelope_key);
             let (keys, recovery) = Keys::create(&home, options.name, options.passphrase.as_ref(), envelope)?;
+            if let Some(store) = &bucket {
+                let bucket = store.open().map_err(ChunkStoreError::from)?;
+                ChunkObjects::mark(&bucket, &keys.instance()).map_err(ChunkStoreError::from)?;
+                store.save(&home, &keys)?;
+            }
             Ok::<_, StoreError>((home, keys, recovery))
         });
         let (home, keys, recovery) = made.await.expect("making keys does not panic")?;
@@ -442,7 +484,10 @@ impl Store {
     /// # Errors
     /// [`Away`], which says what to do.
     pub fn check_folders(&self) -> Result<(), Away> {
-        Marker::of_chunks(&self.home, &self.keys).check()?;
+        // What else may be wrong says who reads or writes.
+        if let Err(ChunkStoreError::Away(away)) = self.chunks.check() {
+            return Err(away);
+        }
         Marker::of_manifests(&self.home, &self.keys).check()
     }
 
@@ -454,7 +499,20 @@ impl Store {
         let home = Home::open(home)?;
         let keys = open_keys(&home, passphrase).await?;
         let mut said = false;
-        for marker in [Marker::of_chunks(&home, &keys), Marker::of_manifests(&home, &keys)] {
+        let bucket = BucketStore::load(&home, &keys)?;
+        if let Some(store) = &bucket {
+            let (bucket, quarantine) = (store.open().map_err(ChunkStoreError::from)?, home.quarantine());
+            let owners: Vec<InstanceId> = keys.own_ids().collect();
+            let owner = keys.instance();
+            said = blocking(move || match ChunkObjects::open(bucket.clone(), quarantine, owners).check() {
+                Ok(()) => Ok(false),
+                Err(_) => ChunkObjects::mark(&bucket, &owner).map(|()| true),
+            })
+            .await
+            .map_err(ChunkStoreError::from)?;
+        }
+        let of_chunks = bucket.is_none().then(|| Marker::of_chunks(&home, &keys));
+        for marker in of_chunks.into_iter().chain([Marker::of_manifests(&home, &keys)]) {
             if marker.check().is_err() {
                 marker.write().map_err(|cause| StoreError::io("mark", marker.dir(), cause))?;
                 said = true;
@@ -465,13 +523,15 @@ impl Store {
 
     async fn assemble(home: Home, keys: Arc<Keys>, index: Index) -> Result<Self, StoreError> {
         let (of_chunks, of_manifests) = (Marker::of_chunks(&home, &keys), Marker::of_manifests(&home, &keys));
-        let chunks = Arc::new(ChunkFiles::open(of_chunks.clone(), home.quarantine())?);
-        let manifests = ManifestFiles::open(of_manifests.clone());
+        let bucket = BucketStore::load(&home, &keys)?;
+        let bucket = bucket.map(|store| store.open()).transpose().map_err(ChunkStoreError::from)?;
+        let files = Arc::new(ChunkFiles::open(of_chunks.clone(), home.quarantine())?);
+        let manifests = ManifestFiles::open(of_manifests.clone(), bucket.clone());
         // New folders, and those of an earlier version, have no mark yet. They get one if nothing is known to be in them, or
         // something of that is there.
-        if of_chunks.check().is_err_and(|away| away.may_be_marked()) {
+        if bucket.is_none() && of_chunks.check().is_err_and(|away| away.may_be_marked()) {
             let known = index.some_present(KNOWN).await?;
-            if known.is_empty() || known.iter().any(|id| chunks.path(id).exists()) {
+            if known.is_empty() || known.iter().any(|id| files.path(id).exists()) {
                 mark(&of_chunks);
             }
         }
@@ -481,7 +541,19 @@ impl Store {
                 mark(&of_manifests);
             }
         }
+        let chunks: Arc<dyn ChunkStore> = match bucket {
+            Some(bucket) => Arc::new(ChunkObjects::open(bucket, home.quarantine(), keys.own_ids().collect())),
+            None => files,
+        };
         Ok(Self { home, keys, index, chunks, manifests })
+    }
+}
+
+/// Refuses a place in a bucket that is some home's.
+fn refuse_taken(bucket: &Bucket) -> Result<(), StoreError> {
+    match ChunkObjects::owner(bucket).map_err(ChunkStoreError::from)? {
+        None => Ok(()),
+        Some(_) => Err(StoreError::BucketTaken { address: bucket.address().to_string() }),
     }
 }
 

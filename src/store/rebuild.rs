@@ -11,9 +11,10 @@ use super::chunks::{ChunkFiles, ChunkStore};
 use super::index::{Collection, Contents, Index, founder};
 use super::ledger::LedgerFile;
 use super::marker::Marker;
+use super::objects::{BucketStore, ChunkObjects, fetch_manifests};
 use super::secrets::seal_chunk_secret;
 use super::tree::TreeReader;
-use super::{Home, Keys, ManifestFiles, StoreError, files};
+use super::{ChunkStoreError, Home, Keys, ManifestFiles, StoreError, blocking, files};
 use crate::domain::chunk::{ChunkContent, ChunkKind, ChunkRef, Workbench};
 use crate::domain::envelope::{Envelope, SnapshotKey, VAULT};
 use crate::domain::id::{ChunkId, CollectionId};
@@ -45,8 +46,14 @@ struct Own {
 
 /// Builds a new index and puts it in place. Nobody else is at work in the home.
 pub(super) async fn rebuild(home: &Home, keys: &Arc<Keys>) -> Result<RebuildReport, StoreError> {
-    let chunks: Arc<dyn ChunkStore> = Arc::new(ChunkFiles::open(Marker::of_chunks(home, keys), home.quarantine())?);
-    check_folders(home, keys, chunks.as_ref())?;
+    let chunks: Arc<dyn ChunkStore> = match BucketStore::load(home, keys)? {
+        Some(store) => from_bucket(home, keys, &store).await?,
+        None => {
+            let files = ChunkFiles::open(Marker::of_chunks(home, keys), home.quarantine())?;
+            check_folders(home, keys, &files)?;
+            Arc::new(files)
+        }
+    };
     let new = home.root().join("index.db.new");
     remove_index(&new)?;
     let mut report = RebuildReport::default();
@@ -56,6 +63,25 @@ pub(super) async fn rebuild(home: &Home, keys: &Arc<Keys>) -> Result<RebuildRepo
     filled?;
     replace(&home.index(), &new)?;
     Ok(report)
+}
+
+/// Chunks in a bucket, which is this home's; the manifests that are lost here come from there.
+async fn from_bucket(home: &Home, keys: &Arc<Keys>, store: &BucketStore) -> Result<Arc<dyn ChunkStore>, StoreError> {
+    let bucket = store.open().map_err(ChunkStoreError::from)?;
+    let chunks = ChunkObjects::open(bucket.clone(), home.quarantine(), keys.own_ids().collect());
+    let (marker, into) = (Marker::of_manifests(home, keys), home.manifests());
+    blocking(move || {
+        chunks.check()?;
+        if let Err(away) = marker.check() {
+            if !away.may_be_marked() {
+                return Err(away.into());
+            }
+            marker.write().map_err(|cause| StoreError::io("mark", marker.dir(), cause))?;
+        }
+        fetch_manifests(&bucket, &into)?;
+        Ok(Arc::new(chunks) as Arc<dyn ChunkStore>)
+    })
+    .await
 }
 
 /// Refuses to take an empty folder for all that there is: without a mark something has to be in it. Where nothing was stored yet

@@ -3,6 +3,7 @@
 //! An address says by which transport alone it is reached (R9): there is no fallback, no look-up of names, no proxy from the
 //! environment, and no redirect is followed.
 
+pub mod bucket; // objects in a bucket that an admin named
 pub mod client; // HTTP over any of them, bounded
 pub mod direct; // plain TCP, for a LAN or a test
 pub mod door; // through the server that runs in the same home

@@ -11,6 +11,7 @@ use rustix::process::{Pid, test_kill_process};
 use tokio_util::sync::CancellationToken;
 
 use super::axon::{self, AxonError};
+use super::copies::{self, CopiesError, Made};
 use crate::backup::check::{CheckError, live};
 use crate::backup::create::{CreateError, Created, Extras, create_with};
 use crate::backup::drill::{DrillError, DrillOptions, Drilled, drill};
@@ -57,6 +58,9 @@ pub enum RunError {
     /// Nothing was removed, or not all that was to be.
     #[error(transparent)]
     Prune(#[from] PruneError),
+    /// It could not be copied to any target.
+    #[error(transparent)]
+    Copies(#[from] CopiesError),
     /// It could not be put on record.
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -332,6 +336,26 @@ impl Recorder<'_> {
         }
         self.end(no, collection, Work::Drill, &ended).await?;
         drilled
+    }
+
+    /// Copies what is new of a collection to every target that takes it.
+    ///
+    /// # Errors
+    /// [`RunError`], if no target has it now. Of one that failed, a problem on `monitor` says so.
+    pub async fn copy(&self, collection: &Collection, monitor: Arc<dyn Monitor>) -> Result<Vec<Made>, RunError> {
+        let monitor = Arc::new(Relay::new(monitor));
+        let no = self.begin(collection, Work::Copy).await?;
+        let copies = copies::Copies { store: self.store, clock: self.clock, cancel: self.cancel };
+        let made = copies.copy(collection, monitor.clone()).await.map_err(RunError::from);
+        let mut ended = self.ended(&made, &monitor);
+        if let Ok(made) = &made {
+            let exported = |of: fn(&Made) -> u64| made.iter().map(of).sum::<u64>();
+            ended.snapshot = made.iter().find_map(Made::newest);
+            ended.counts.chunks = exported(Made::new_chunks);
+            ended.counts.new_bytes = exported(Made::new_bytes);
+        }
+        self.end(no, collection, Work::Copy, &ended).await?;
+        made
     }
 
     async fn pruned(&self, collection: &Collection, monitor: &Relay) -> Result<Pruned, RunError> {

@@ -34,6 +34,8 @@ pub enum Lane {
     Backups,
     /// What is stored is looked at, and what is not to be kept is removed.
     Care,
+    /// What is new goes to targets: a slow line keeps nothing else from being done.
+    Copies,
 }
 
 impl Lane {
@@ -41,6 +43,7 @@ impl Lane {
         match work {
             Work::Backup => self == Self::Backups,
             Work::Verify | Work::VerifyData | Work::Check | Work::Prune | Work::Drill => self == Self::Care,
+            Work::Copy => self == Self::Copies,
         }
     }
 }
@@ -178,6 +181,7 @@ impl Scheduler {
             Work::VerifyData => recorder.verify(collection, true, monitor).await.map(drop),
             Work::Check => recorder.check_folders(collection, monitor).await.map(drop),
             Work::Drill => recorder.drill_newest(collection, monitor).await.map(drop),
+            Work::Copy => recorder.copy(collection, monitor).await.map(drop),
             Work::Prune => recorder.prune(collection, monitor).await.map(drop),
         };
         match came {

@@ -45,14 +45,20 @@ pub async fn look(store: &Store, bounds: Bounds, now: Timestamp) -> Result<Vec<A
     if let Some(away) = &away {
         add(AlertKind::Away, "home".to_owned(), away.to_string());
     }
-    let marks = store.index.marks().await?;
+    let (marks, targets) = (store.index.marks().await?, store.targets()?);
     for collection in store.index.collections().await? {
         let name = &collection.name;
         if let Some(message) = late(store, &collection, now).await? {
             add(AlertKind::Late, name.clone(), message);
         }
+        // A target tells by itself what is wrong with it.
+        let has_target = targets.iter().any(|target| target.takes(&collection.id));
         let led_here = store.keys.is_ours(&collection.origin);
-        for work in Work::ALL.into_iter().filter(|work| *work != Work::Backup || led_here) {
+        for work in Work::ALL
+            .into_iter()
+            .filter(|work| *work != Work::Backup || led_here)
+            .filter(|work| *work != Work::Copy || !has_target)
+        {
             let Some((message, result)) = failed(store, &collection, work).await? else { continue };
             // A drill that could not be made says nothing of the snapshot.
             let is_bad = work == Work::Drill && result == RunResult::Partly;
@@ -85,6 +91,9 @@ pub async fn look(store: &Store, bounds: Bounds, now: Timestamp) -> Result<Vec<A
             let message = format!("the manifests of {} snapshots are lost: 'bulbil scrub' names them", lost.len());
             add(AlertKind::Corrupt, "manifests".to_owned(), message);
         }
+    }
+    for (subject, message) in copies(store).await? {
+        add(AlertKind::TargetFailed, subject, message);
     }
     let silence = SignedDuration::from_hours(bounds.silent_peer_hours.max(1).into());
     for peer in store.index.peers().await? {
@@ -122,6 +131,22 @@ async fn failed(store: &Store, collection: &Collection, work: Work) -> Result<Op
         RunResult::Done | RunResult::Interrupted => return Ok(None),
     };
     Ok(Some((message, last.result)))
+}
+
+/// Targets without a right copy of something: each by its name, whatever others have.
+async fn copies(store: &Store) -> Result<Vec<(String, String)>, StoreError> {
+    let (targets, known) = (store.targets()?, store.index.target_copies().await?);
+    let collections = store.index.collections().await?;
+    let mut failed = Vec::new();
+    for target in targets {
+        for copy in known.iter().filter(|copy| copy.target == target.name) {
+            let of = collections.iter().find(|known| known.id == copy.collection && target.takes(&known.id));
+            let (Some(collection), Some((since, why))) = (of, &copy.failed) else { continue };
+            let message = format!("nothing was copied, or it is wrong there, since {since:.0}: {why}");
+            failed.push((format!("target {}: {}", target.name, collection.name), message));
+        }
+    }
+    Ok(failed)
 }
 
 /// Why more may be lost of a collection than was said.

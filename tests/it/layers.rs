@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 /// Groups of top-level modules; a module may use those of the groups before its own.
 const LAYERS: &[&[&str]] = &[
     &["domain", "clock", "monitor"],
-    &["source", "store", "transport"],
+    &["transport"],
+    &["source", "store"],
     &["backup", "portable", "replicate", "axon"],
     &["worker"],
     &["http"],

@@ -22,6 +22,7 @@ mod shared;
 mod standby;
 mod succession;
 mod support;
+mod targets;
 mod tor;
 mod upkeep;
 mod vectors;

@@ -23,7 +23,7 @@ use crate::replicate::{Instance, never, small_source};
 use crate::support::{expect, init, noise};
 
 /// Asserts that every manifest in a portable backup leans on nothing that is not there, byte for byte; how many manifests there are.
-fn whole(folder: &Path) -> usize {
+pub fn whole(folder: &Path) -> usize {
     let chunk = |id: &ChunkId| {
         let name = id.to_string();
         let bytes = fs::read(folder.join("chunks").join(&name[..2]).join(&name));

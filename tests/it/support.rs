@@ -1,5 +1,6 @@
 //! What several topics need: trees to back up, trees to compare, a home of one's own, the real binary.
 
+pub mod bucket; // an S3 server
 pub mod ctor; // the C tor client of that network
 pub mod running; // a process that goes on
 pub mod world; // instances in a private Tor network

@@ -205,7 +205,11 @@ async fn passes(
     let snapshots = store.index.snapshots(Some(&collection.id)).await?;
     let line: Vec<Snapshot> = snapshots.iter().filter(|snapshot| !snapshot.beside).cloned().collect();
     let opened = earlier_snapshots(store, &line);
-    let noted = note_secrets(store, collection, preset.clone(), created_at, &**monitor).await;
+    let noted = match extras.archive {
+        // Which secrets belonged to an old archive is not known.
+        Some(_) => Noted::default(),
+        None => note_secrets(store, collection, preset.clone(), created_at, &**monitor).await,
+    };
     let reviewer = match settings.kind {
         CollectionKind::Directory => {
             Some(Arc::new(Reviewer::new(store, collection, preset, &line, extras.accept_shrink).await?))

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::target::BucketArgs;
+
 /// `bulbil export`
 #[derive(Debug, Args)]
 pub struct ExportArgs {
@@ -29,7 +31,7 @@ pub struct ExportArgs {
 /// `bulbil import`
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// A portable backup, or a folder with some
+    /// A portable backup, or a folder with some; or s3://bucket/prefix
     pub dir: PathBuf,
     /// Which collections: names, or beginnings of ids [default: all]
     pub collections: Vec<String>,
@@ -42,6 +44,9 @@ pub struct ImportArgs {
     /// A file with that recovery key [default: ask for it]
     #[arg(long, value_name = "FILE", requires = "rekey")]
     pub recovery_key_file: Option<PathBuf>,
+    /// How a bucket is reached
+    #[command(flatten)]
+    pub bucket: BucketArgs,
 }
 
 /// `bulbil have`

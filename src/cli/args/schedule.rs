@@ -31,7 +31,10 @@ pub struct ScheduleArgs {
     /// Try a restore of the newest snapshot
     #[arg(long, value_name = "CRON", requires = "collection")]
     pub drill: Option<Pattern>,
-    /// Do this by itself no longer: backup, verify, verify-data, check, prune, drill, or all
+    /// Copy what is new to targets
+    #[arg(long, value_name = "CRON", requires = "collection")]
+    pub copy: Option<Pattern>,
+    /// Do this by itself no longer: backup, verify, verify-data, check, prune, drill, copy, or all
     #[arg(long, value_name = "WORK", requires = "collection", value_delimiter = ',')]
     pub off: Vec<Off>,
     /// The time zone of what is scheduled now, as Europe/Berlin [default: that of the system]
@@ -116,7 +119,7 @@ pub struct DrillArgs {
 pub struct RunsArgs {
     /// Of which collection [default: all]
     pub collection: Option<String>,
-    /// Of which kind: backup, verify, verify-data, check, prune, drill
+    /// Of which kind: backup, verify, verify-data, check, prune, drill, copy
     #[arg(long, value_name = "WORK")]
     pub work: Option<Work>,
     /// The newest so many

@@ -7,6 +7,7 @@ use jiff::{Span, Timestamp};
 use super::ExportError;
 use crate::portable::document::{BACKUP_MANIFEST, BackupManifest, FORMAT, PREFIX};
 use crate::portable::folder::read_json;
+use crate::portable::place::{Place, PlaceError};
 use crate::store::Store;
 use crate::store::dir::{Access, Dir, DirError, part_of};
 
@@ -16,7 +17,7 @@ const MAX_TRIES: i64 = 60;
 /// The folder, held until it is dropped.
 #[derive(Debug)]
 pub(super) struct Target {
-    pub(super) dir: Dir,
+    pub(super) place: Place,
     pub(super) document: BackupManifest,
     pub(super) continued: bool,
 }
@@ -35,6 +36,7 @@ impl Target {
         made.map_err(|cause| DirError::Io { what: "make", path: output.to_owned(), cause })?;
         let output_dir = Dir::open(output)?;
         if output_dir.has(BACKUP_MANIFEST)? {
+            let output_dir = Place::Folder(output_dir);
             let document = read(&output_dir)?;
             if !store.keys.is_ours(&document.instance) {
                 return Err(ExportError::Others(output.to_owned()));
@@ -45,8 +47,8 @@ impl Target {
             return Self::hold(output_dir, document, true);
         }
         let called = output.canonicalize().ok().and_then(|path| path.file_name()?.to_str().map(str::to_owned));
-        if called.is_some_and(|name| name.starts_with(PREFIX)) && never_begun(&output_dir)? {
-            return Self::begin(output_dir, store, delta, now);
+        if called.is_some_and(|name| name.starts_with(PREFIX)) && output_dir.names()?.iter().all(unbegun) {
+            return Self::begin(Place::Folder(output_dir), store, delta, now);
         }
         if !new_folder {
             match newest(&output_dir, store, delta)? {
@@ -60,13 +62,13 @@ impl Target {
             let name = format!("{PREFIX}{}", at.strftime("%Y%m%dT%H%M%SZ"));
             match output_dir.make(&name, Access::Usual) {
                 Err(DirError::Exists(_)) => {}
-                made => return Self::begin(made?, store, delta, now),
+                made => return Self::begin(Place::Folder(made?), store, delta, now),
             }
         }
         Err(DirError::Exists(output.to_owned()).into())
     }
 
-    fn begin(dir: Dir, store: &Store, delta: bool, now: Timestamp) -> Result<Self, ExportError> {
+    pub(super) fn begin(place: Place, store: &Store, delta: bool, now: Timestamp) -> Result<Self, ExportError> {
         let document = BackupManifest {
             format: FORMAT.to_owned(),
             instance: store.keys.instance(),
@@ -77,33 +79,33 @@ impl Target {
             chunks: 0,
             chunk_bytes: 0,
         };
-        let target = Self::hold(dir, document, false)?;
+        let target = Self::hold(place, document, false)?;
         target.save()?;
         Ok(target)
     }
 
-    fn hold(dir: Dir, document: BackupManifest, continued: bool) -> Result<Self, ExportError> {
-        if dir.hold()? { Ok(Self { dir, document, continued }) } else { Err(ExportError::Busy(dir.path().to_owned())) }
+    pub(super) fn hold(place: Place, document: BackupManifest, continued: bool) -> Result<Self, ExportError> {
+        if place.hold()? { Ok(Self { place, document, continued }) } else { Err(ExportError::Busy(place.shown())) }
     }
 
     /// Writes the first document.
-    pub(super) fn save(&self) -> Result<(), DirError> {
-        self.dir.save(BACKUP_MANIFEST, &super::write::pretty(&self.document), Access::Usual)
+    pub(super) fn save(&self) -> Result<(), PlaceError> {
+        self.place.save(BACKUP_MANIFEST, &super::write::pretty(&self.document))
     }
 }
 
-fn read(dir: &Dir) -> Result<BackupManifest, ExportError> {
+pub(super) fn read(dir: &Place) -> Result<BackupManifest, ExportError> {
     let document = read_json::<BackupManifest>(dir, BACKUP_MANIFEST, FORMAT);
     let document = document.ok().filter(|document| document.format == FORMAT);
-    document.ok_or_else(|| ExportError::Damaged(dir.path().to_owned()))
+    document.ok_or_else(|| ExportError::Damaged(dir.shown()))
 }
 
 /// The newest folder of this instance and of this kind, with its document; if there is none, one that was made and never begun. Others,
 /// and damaged ones, are left alone.
-fn newest(output: &Dir, store: &Store, delta: bool) -> Result<Option<(Dir, Option<BackupManifest>)>, DirError> {
+fn newest(output: &Dir, store: &Store, delta: bool) -> Result<Option<(Place, Option<BackupManifest>)>, PlaceError> {
     let mut unused = None;
     for name in output.names()?.into_iter().rev().filter(|name| name.starts_with(PREFIX)) {
-        let Ok(dir) = output.enter(&name) else { continue };
+        let Ok(dir) = output.enter(&name).map(Place::Folder) else { continue };
         let ours = read(&dir).ok().filter(|found| found.delta == delta && store.keys.is_ours(&found.instance));
         if let Some(document) = ours {
             return Ok(Some((dir, Some(document))));
@@ -116,6 +118,10 @@ fn newest(output: &Dir, store: &Store, delta: bool) -> Result<Option<(Dir, Optio
 }
 
 /// Whether a folder holds nothing at all, or nothing but the beginning of its first document.
-fn never_begun(dir: &Dir) -> Result<bool, DirError> {
-    Ok(dir.names()?.iter().all(|name| name == &part_of(BACKUP_MANIFEST)))
+fn never_begun(dir: &Place) -> Result<bool, PlaceError> {
+    Ok(dir.names()?.iter().all(unbegun))
+}
+
+fn unbegun(name: &String) -> bool {
+    *name == part_of(BACKUP_MANIFEST)
 }

@@ -18,8 +18,8 @@ use crate::portable::document::{
     SnapshotEntry, collection_folder, manifest_file, sidecar_file,
 };
 use crate::portable::folder::read_json;
+use crate::portable::place::{Place, PlaceError};
 use crate::portable::writer::Writer;
-use crate::store::dir::{Access, Dir, DirError};
 use crate::store::incoming::{Wrong, check_object};
 use crate::store::{ChunkStoreError, Store};
 
@@ -44,12 +44,12 @@ impl<E: Into<ExportError>> From<E> for Trouble {
 
 impl Work<'_> {
     pub(super) fn run(&self, mut target: Target, parts: Vec<Part>, now: Timestamp) -> Result<Exported, ExportError> {
-        let mut writer = Writer::new(target.dir.make_or_enter(CHUNKS, Access::Usual)?);
+        let mut writer = Writer::new(target.place.make_or_enter(CHUNKS)?)?;
         let parts = self.chunks(&mut writer, parts)?;
         writer.flush()?;
         // Also the names of the chunks are durable before something names them.
-        target.dir.sync_all()?;
-        let root = target.dir.make_or_enter(COLLECTIONS, Access::Usual)?;
+        target.place.sync_all()?;
+        let root = target.place.make_or_enter(COLLECTIONS)?;
         let mut new_snapshots = 0;
         for part in &parts {
             if self.cancel.is_cancelled() {
@@ -60,7 +60,7 @@ impl Work<'_> {
                 Some(at) => target.document.collections[at].folder.clone(),
                 None => collection_folder(&part.collection.id, part.name.as_deref()),
             };
-            let dir = root.make_or_enter(&folder, Access::Usual)?;
+            let dir = root.make_or_enter(&folder)?;
             new_snapshots += self.manifests(&dir, part)?;
             let snapshots = self.document(&dir, part)?;
             self.escrows(&dir, part)?;
@@ -73,10 +73,10 @@ impl Work<'_> {
         let there = writer.count()?;
         target.document.updated_at = now;
         (target.document.chunks, target.document.chunk_bytes) = (there.chunks, there.bytes);
-        target.dir.sync_all()?;
+        target.place.sync_all()?;
         target.save()?;
         Ok(Exported {
-            folder: target.dir.path().to_owned(),
+            folder: target.place.shown(),
             continued: target.continued,
             new_snapshots,
             snapshots: target.document.collections.iter().map(|entry| entry.snapshots).sum(),
@@ -145,7 +145,7 @@ impl Work<'_> {
         self.options.have.as_ref().is_some_and(|have| have.has_chunk(id))
     }
 
-    fn put(&self, writer: &mut Writer, id: &ChunkId, bytes: &[u8]) -> Result<(), DirError> {
+    fn put(&self, writer: &mut Writer, id: &ChunkId, bytes: &[u8]) -> Result<(), PlaceError> {
         writer.put(id, bytes)?;
         self.monitor.add(Counter::Chunks, 1);
         self.monitor.add(Counter::ChunkBytes, bytes.len() as u64);
@@ -161,8 +161,8 @@ impl Work<'_> {
     }
 
     /// Writes manifests with their sidecars, sidecars first; answers how many were not there.
-    fn manifests(&self, dir: &Dir, part: &Part) -> Result<u64, ExportError> {
-        let dir = dir.make_or_enter(MANIFESTS, Access::Usual)?;
+    fn manifests(&self, dir: &Place, part: &Part) -> Result<u64, ExportError> {
+        let dir = dir.make_or_enter(MANIFESTS)?;
         let ours = self.store.keys.envelope.recipient();
         let theirs = readers_key(self.options).filter(|key| key.id() != ours.id());
         let mut wrappers: Vec<(String, Wrapper)> = Vec::new();
@@ -176,26 +176,18 @@ impl Work<'_> {
             let sidecar = self.sidecar(&signed, envelopes, before.as_ref(), &wrappers)?;
             if before.as_ref() != Some(&sidecar) {
                 let bytes = serde_json::to_vec(&sidecar).expect("a sidecar has no maps with odd keys");
-                write_part(&dir, &file, &bytes)?;
-                sidecars.push(file);
+                sidecars.push((file, bytes));
             }
             let file = manifest_file(&signed.id);
             if dir.read(&file, MAX_BYTES).ok().as_ref() != Some(&signed.bytes) {
-                write_part(&dir, &file, &signed.bytes)?;
-                manifests.push(file);
+                manifests.push((file, signed.bytes.clone()));
             }
         }
-        if !sidecars.is_empty() || !manifests.is_empty() {
-            dir.sync_all()?;
-            for file in sidecars.iter().chain(&manifests) {
-                dir.replace(&part_name(file), file)?;
-            }
-            dir.sync_all()?;
-        }
+        dir.save_all(&sidecars, &manifests)?;
         Ok(manifests.len() as u64)
     }
 
-    fn sidecar_there(&self, dir: &Dir, signed: &SignedManifest) -> Option<Sidecar> {
+    fn sidecar_there(&self, dir: &Place, signed: &SignedManifest) -> Option<Sidecar> {
         let bytes = dir.read(&sidecar_file(&signed.id), MAX_SIDECAR_BYTES).ok()?;
         let sidecar: Sidecar = serde_json::from_slice(&bytes).ok()?;
         (sidecar.signature == signed.signature && sidecar.is_whole()).then_some(sidecar)
@@ -230,7 +222,7 @@ impl Work<'_> {
     }
 
     /// Writes the application's secrets, sealed under the recovery key: for nobody but who has that.
-    fn escrows(&self, dir: &Dir, part: &Part) -> Result<(), DirError> {
+    fn escrows(&self, dir: &Place, part: &Part) -> Result<(), PlaceError> {
         if part.name.is_none() || self.options.recipient.is_some() {
             return Ok(());
         }
@@ -241,13 +233,13 @@ impl Work<'_> {
         });
         for document in escrows.iter().map(|escrow| escrow.document.for_recovery_alone()) {
             let file = format!("{ESCROW_PREFIX}{}.json", document.fingerprint_key_id);
-            dir.save(&file, &pretty(&document), Access::Owner)?;
+            dir.save_for_owner(&file, &pretty(&document))?;
         }
         Ok(())
     }
 
     /// Writes the collection's document; answers how many snapshots it names.
-    fn document(&self, dir: &Dir, part: &Part) -> Result<u64, ExportError> {
+    fn document(&self, dir: &Place, part: &Part) -> Result<u64, ExportError> {
         let before = read_json::<CollectionDocument>(dir, METADATA, COLLECTION_FORMAT).ok();
         let mut snapshots: BTreeMap<ManifestId, SnapshotEntry> = BTreeMap::new();
         let before = before.filter(|before| before.collection == part.collection.id);
@@ -277,19 +269,9 @@ impl Work<'_> {
             succession: part.succession.clone(),
             snapshots,
         };
-        dir.save(METADATA, &pretty(&document), Access::Usual)?;
+        dir.save(METADATA, &pretty(&document))?;
         Ok(number)
     }
-}
-
-fn part_name(file: &str) -> String {
-    format!("{file}.part")
-}
-
-fn write_part(dir: &Dir, file: &str, bytes: &[u8]) -> Result<(), DirError> {
-    let part = part_name(file);
-    dir.remove(&part)?;
-    dir.write(&part, bytes, Access::Usual)
 }
 
 fn lost(id: &ChunkId, error: &ChunkStoreError) -> Trouble {
@@ -308,7 +290,7 @@ fn damaged(id: &ChunkId, wrong: Wrong) -> Trouble {
 }
 
 /// JSON for people.
-pub(super) fn pretty(document: &impl Serialize) -> Vec<u8> {
+pub(in crate::portable) fn pretty(document: &impl Serialize) -> Vec<u8> {
     let mut bytes = serde_json::to_vec_pretty(document).expect("documents have no maps with odd keys");
     bytes.push(b'\n');
     bytes

@@ -28,6 +28,7 @@ mod scrub;
 mod snapshots;
 mod standbys;
 mod succession;
+mod targets; // what was copied where
 #[cfg(test)]
 mod tests;
 
@@ -59,6 +60,7 @@ pub use snapshots::{NewChunk, NewSnapshot, Snapshot};
 pub use standbys::{StandbyRecord, StandbySettings};
 pub(super) use succession::founder;
 pub use succession::{Succeeded, Topic};
+pub use targets::TargetCopy;
 
 use super::entropy;
 use super::ledger::{Ledger, LedgerFile};
