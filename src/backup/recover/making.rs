@@ -12,6 +12,7 @@ use super::places::{Places, join};
 use super::run::Work;
 use super::stage::{self, NEW, Source, Tried};
 use super::{RecoverError, sessions, swap};
+use crate::backup::escrow;
 use crate::backup::open::OpenSnapshot;
 use crate::backup::restore::{RestoreError, refuse_homes};
 use crate::domain::id::ManifestId;
@@ -35,9 +36,10 @@ impl Work<'_> {
             false => Some(self.make(journal, choice).await?),
         };
         let mut places = self.places(journal, made.as_ref().map(|(source, _)| source)).await?;
-        if let Some((_, tried)) = made {
-            // What else is known of secrets joins here: each sentence stops what is not forced.
-            let against = tried.of_secrets();
+        if let Some((source, tried)) = made {
+            // Each sentence stops what is not forced.
+            let mut against = tried.of_secrets();
+            against.extend(self.other_secrets(source).await?);
             self.report.staged = Some(tried);
             if !against.is_empty() && !self.options.force {
                 return Err(RecoverError::Secrets(against));
@@ -55,6 +57,17 @@ impl Work<'_> {
         self.report.replaced = places.moves.iter().map(|one| one.live.clone()).collect();
         (journal.moves, journal.carried, journal.folders) = (places.moves, places.carried, places.folders);
         Ok(())
+    }
+
+    /// Secrets beside the live data that are not those which belong to the snapshot, each in a sentence.
+    async fn other_secrets(&self, source: Arc<Source>) -> Result<Vec<String>, RecoverError> {
+        let (store, preset) = (self.store.clone(), self.preset.clone());
+        let folders: Vec<PathBuf> = self.grounds.iter().map(|ground| ground.live.clone()).collect();
+        blocking(move || {
+            let differing = escrow::compare(&store, &source.open, &escrow::given_beside(&preset, &folders))?;
+            Ok(differing.iter().map(|differs| differs.in_words(&source.open.private.name)).collect())
+        })
+        .await
     }
 
     /// Makes the candidates, one after another, until one is what it should be.

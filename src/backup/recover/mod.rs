@@ -35,6 +35,7 @@ use super::restore::RestoreError;
 use crate::domain::id::CollectionId;
 use crate::source::command::CommandError;
 use crate::source::{ExcludeError, WalkError};
+use crate::store::EscrowFileError;
 use crate::store::{IndexError, PresetsError, Store, StoreError, TreeError};
 use crate::transport::health::HealthError;
 use journal::{Journal, Phase};
@@ -42,6 +43,9 @@ use journal::{Journal, Phase};
 /// Why nothing was brought back, or not all of it.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
+    /// What is stored of the application's secrets cannot be read.
+    #[error(transparent)]
+    Escrow(#[from] EscrowFileError),
     /// It is not backed up here.
     #[error("collection {0:?} has no folders on this machine: 'bulbil restore {0} --target DIR' restores it anywhere")]
     NotHere(String),

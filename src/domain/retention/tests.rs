@@ -184,10 +184,10 @@ fn row_25a_the_one_before_a_flagged_one_stays() {
 #[test]
 fn of_many_flagged_ones_in_a_row_the_first_and_the_last_stay_and_the_good_one_before_them() {
     let mut snapshots: Vec<Candidate> = (1..30).map(|n| on(n, &format!("2026-05-{n:02}T00:00:00Z"))).collect();
-    for n in 10..29 {
-        snapshots[n].flagged = true;
+    for snapshot in &mut snapshots[10..29] {
+        snapshot.flagged = true;
         // That all bytes are there says nothing of what is in them.
-        snapshots[n].verified_at = Some(snapshots[n].made_at);
+        snapshot.verified_at = Some(snapshot.made_at);
     }
     snapshots[5].verified_at = Some(snapshots[5].made_at);
     assert_eq!(kept(&snapshots, &Policy { keep_last: 1, ..Policy::none() }), [6, 10, 11, 29]);

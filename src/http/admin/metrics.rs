@@ -117,7 +117,7 @@ mod tests {
         let collection = host.collection("notes").await;
         let upkeep = crate::domain::schedule::Upkeep { rpo_hours: Some(24), ..Default::default() };
         host.store.index.set_upkeep(&collection.id, &upkeep).await.unwrap();
-        let text = metrics(&host.store, Timestamp::now()).await.unwrap();
+        let text = metrics(&host.store, Timestamp::UNIX_EPOCH).await.unwrap();
         for line in [
             "bulbil_rpo_seconds{collection=\"notes\"} 86400",
             "bulbil_snapshots{collection=\"notes\"} 0",
