@@ -15,7 +15,7 @@ use super::compare::compare;
 use super::escrow;
 use super::open::{OpenSnapshot, OpenSnapshotError};
 use super::restore::{Overwrite, RestoreError, RestoreOptions, RestoreStats, restore};
-use crate::domain::content::{Report, Secrets};
+use crate::domain::content::{Finding, Level, Report, Secrets};
 use crate::domain::id::ManifestId;
 use crate::domain::preset::Preset;
 use crate::monitor::{Counter, Monitor, Problem};
@@ -81,6 +81,8 @@ pub struct Drilled {
     pub compared: u64,
     /// Their bytes.
     pub compared_bytes: u64,
+    /// Files that had not.
+    pub wrong: u64,
     /// What the rules of the application say.
     pub content: Report,
     /// How long the restore took: what it would take after a disaster, but for fetching. Seconds.
@@ -94,6 +96,12 @@ pub struct Drilled {
 }
 
 impl Drilled {
+    /// Whether something is wrong with the snapshot, and not only with the secret that was to open sealed fields.
+    pub fn is_against_snapshot(&self) -> bool {
+        let in_content = |finding: &Finding| finding.level == Level::Error && finding.code != "sealed";
+        self.restored.failed > 0 || self.wrong > 0 || self.content.findings.iter().any(in_content)
+    }
+
     /// How long everything took.
     pub fn total(&self) -> Duration {
         Duration::from_secs_f64(self.restore_seconds + self.compare_seconds + self.check_seconds)
@@ -181,6 +189,7 @@ pub fn drill(
         restored,
         compared: compared.files,
         compared_bytes: compared.bytes,
+        wrong: compared.wrong,
         content,
         restore_seconds,
         compare_seconds,

@@ -42,6 +42,13 @@ pub struct VerifyOptions {
     pub at: Option<Timestamp>,
 }
 
+impl VerifyOptions {
+    /// The structure of all snapshots of one collection.
+    pub fn of(collection: CollectionId) -> Self {
+        Self { collections: vec![collection], ..Self::default() }
+    }
+}
+
 /// What was found.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct VerifyReport {

@@ -9,7 +9,7 @@ use crate::store::index::Cause;
 use crate::worker::runs::Recorder;
 
 use super::args::DrillArgs;
-use super::check::read_secrets;
+use super::check::read_secrets_for;
 use super::context::Context;
 use super::output::{Outcome, bytes, count, took};
 
@@ -22,10 +22,12 @@ pub async fn run(args: DrillArgs, context: &Context) -> anyhow::Result<Outcome> 
     let snapshot = select::snapshot(&store, &text).await?;
     let of_collection = collection.settings.as_ref().and_then(|settings| settings.application.as_ref());
     let name = args.preset.as_deref().or(of_collection.map(|application| application.preset.as_str()));
+    let preset = store.preset(name.unwrap_or("generic"))?;
+    let secrets = args.secrets.as_deref().map(|file| read_secrets_for(&preset, file)).transpose()?;
     let options = DrillOptions {
         scratch: args.scratch.clone(),
-        preset: store.preset(name.unwrap_or("generic"))?,
-        secrets: args.secrets.as_deref().map(read_secrets).transpose()?.unwrap_or_default(),
+        preset,
+        secrets: secrets.unwrap_or_default(),
         settings: collection.settings.clone(),
     };
     let (progress, cancel) = (context.progress(), context.cancellation());

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backup::select;
 use crate::clock::Clock;
 use crate::domain::peer::Trust;
-use crate::portable::export::{ExportOptions, Exported, Recipient, export};
+use crate::portable::export::{ExportError, ExportOptions, Exported, Recipient, export};
 use crate::portable::have::Have;
 use crate::replicate::scope::effective;
 use crate::store::Store;
@@ -22,7 +22,7 @@ use super::progress::Progress;
 /// Writes snapshots into a portable backup.
 pub async fn run(args: ExportArgs, context: &Context) -> anyhow::Result<Outcome> {
     let store = context.store().await?;
-    let mut options = ExportOptions { new_folder: args.new, ..ExportOptions::default() };
+    let mut options = ExportOptions { new_folder: args.new, verify: args.verify, ..ExportOptions::default() };
     for name in &args.collections {
         options.collections.push(select::collection(&store, name).await?.id);
     }
@@ -39,7 +39,16 @@ pub async fn run(args: ExportArgs, context: &Context) -> anyhow::Result<Outcome>
         options.recipient = Some(recipient(&store, name).await?);
     }
     let progress = context.progress();
-    let exported = into(&store, &args.output, &options, &progress, &context.cancellation(), context).await?;
+    let exported = match into(&store, &args.output, &options, &progress, &context.cancellation(), context).await {
+        // A day on which nothing happened is none on which something failed.
+        Err(error) if matches!(error.downcast_ref(), Some(ExportError::NothingNew)) => {
+            progress.finish();
+            context.output.line(error.to_string());
+            context.output.document("export", serde_json::Value::Null, &[]);
+            return Ok(Outcome::Done);
+        }
+        exported => exported?,
+    };
     progress.finish();
     say(&exported, context);
     let problems = progress.problems();

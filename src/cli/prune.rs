@@ -6,12 +6,13 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use crate::backup::create::moment;
-use crate::backup::prune::{CollectionPlan, PrunePlan, Pruned, apply, plan};
+use crate::backup::prune::{CollectionPlan, PrunePlan, Pruned, plan};
 use crate::backup::select;
 use crate::clock::Clock;
 use crate::domain::retention::Reason;
 use crate::store::Store;
-use crate::store::index::{Collection, Retention};
+use crate::store::index::{Cause, Collection, Retention};
+use crate::worker::runs::Recorder;
 
 use super::admin::AdminClient;
 use super::args::PruneArgs;
@@ -49,7 +50,8 @@ pub async fn run(args: PruneArgs, context: &Context) -> anyhow::Result<Outcome> 
                 super::audit::begun("prune", going.clone(), context).await;
             }
             going.into_iter().for_each(|text| context.note(text));
-            let pruned = apply(&store, &plan, grace, now, &*progress, &cancel).await?;
+            let recorder = Recorder { store: &store, cause: Cause::Command, clock: &*context.clock, cancel: &cancel };
+            let pruned = recorder.prune_by(&collections, &plan, grace, progress.clone()).await?;
             progress.finish();
             if pruned.snapshots > 0 {
                 AdminClient::feed_changed(&store).await;

@@ -44,7 +44,7 @@ pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome
                 progress.task("getting chunks", Counter::ChunkBytes, None);
                 fill_snapshots(&store, &at, &[snapshot.id], progress.clone(), &cancel).await?;
             }
-            Some(Reading::from(&store, &at).await?)
+            Some(Reading::from(&store, &at, progress.clone()).await?)
         }
         None => None,
     };

@@ -1,26 +1,26 @@
 //! `bulbil verify`
 
-use crate::backup::select;
-use crate::backup::verify::{VerifyOptions, verify};
-use crate::clock::Clock;
+use crate::backup::verify::VerifyOptions;
+use crate::store::index::Cause;
+use crate::worker::runs::Recorder;
 
 use super::args::VerifyArgs;
 use super::context::Context;
 use super::output::{Outcome, bytes, count, took};
+use super::prune::collections;
 
 /// Checks that everything is there and is what it was.
 pub async fn run(args: VerifyArgs, context: &Context) -> anyhow::Result<Outcome> {
     let started = std::time::Instant::now();
     let store = context.store().await?;
-    let at = Some(context.clock.now());
-    let mut options = VerifyOptions { data: args.data, sample: args.sample, at, ..VerifyOptions::default() };
-    for name in &args.collections {
-        options.collections.push(select::collection(&store, name).await?.id);
+    let collections = collections(&store, &args.collections).await?;
+    let mut options = VerifyOptions { data: args.data, sample: args.sample, ..VerifyOptions::default() };
+    if !args.collections.is_empty() {
+        options.collections = collections.iter().map(|collection| collection.id).collect();
     }
-    let progress = context.progress();
-    let report = verify(&store, &options, progress.clone(), &context.cancellation()).await?;
-    store.index.note_damaged(&report.affected).await?;
-    store.index.note_verified(&report.verified, context.clock.now()).await?;
+    let (progress, cancel) = (context.progress(), context.cancellation());
+    let recorder = Recorder { store: &store, cause: Cause::Command, clock: &*context.clock, cancel: &cancel };
+    let report = recorder.verify(&collections, options, progress.clone()).await?;
     progress.finish();
     let problems = progress.problems();
     let out = &context.output;

@@ -34,6 +34,12 @@ pub enum ExportError {
         "there is nothing to export: no snapshot is whole here; 'bulbil backup' makes one, 'bulbil fetch' completes those of others"
     )]
     Nothing,
+    /// The receiver has all of it.
+    #[error("there is nothing new: the receiver has all that is whole here")]
+    NothingNew,
+    /// The receiver may have nothing of it.
+    #[error("there is nothing that peer {0} may have: 'bulbil peer rights {0}' says what it was granted")]
+    NotFor(String),
     /// The folder was begun by somebody else.
     #[error("{} was begun by another instance: name another folder", .0.display())]
     Others(PathBuf),
@@ -104,6 +110,8 @@ pub struct ExportOptions {
     pub recipient: Option<Recipient>,
     /// Begin a new folder, though there is one to go on with.
     pub new_folder: bool,
+    /// Read what is in the folder already, and write anew what is not what it was.
+    pub verify: bool,
 }
 
 /// What was exported.
@@ -154,7 +162,11 @@ pub async fn export(
     store.check_folders()?;
     let parts = plan(store, options, &*monitor).await?;
     if parts.iter().all(|part| part.snapshots.is_empty()) {
-        return Err(ExportError::Nothing);
+        return Err(match (&options.have, &options.recipient) {
+            (Some(_), _) if any_whole(store, options).await? => ExportError::NothingNew,
+            (_, Some(recipient)) if any_whole(store, options).await? => ExportError::NotFor(recipient.name.clone()),
+            _ => ExportError::Nothing,
+        });
     }
     let (store, output, options, cancel) = (store.clone(), output.to_owned(), options.clone(), cancel.clone());
     blocking(move || {
@@ -163,6 +175,12 @@ pub async fn export(
         work.run(target, parts, now)
     })
     .await
+}
+
+/// Whether there is something that could be exported if nobody's rights, and nothing that the receiver has, were in the way.
+async fn any_whole(store: &Store, options: &ExportOptions) -> Result<bool, ExportError> {
+    let wanted = |id: &CollectionId| options.collections.is_empty() || options.collections.contains(id);
+    Ok(store.index.snapshots(None).await?.iter().any(|snapshot| snapshot.complete && wanted(&snapshot.collection)))
 }
 
 pub(super) async fn plan(

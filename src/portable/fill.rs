@@ -66,9 +66,9 @@ pub async fn fill_snapshots(
     cancel: &CancellationToken,
 ) -> Result<Filled, ImportError> {
     store.check_folders()?;
-    let at = at.clone();
+    let (at, told) = (at.clone(), Arc::clone(&monitor));
     let mut filled = Filled::default();
-    for folder in blocking(move || Folder::open_all(&at)).await? {
+    for folder in blocking(move || Folder::open_all(&at, &*told)).await? {
         let filling = Filling::new(store, Arc::new(folder), &monitor, cancel);
         filling.fill(wanted).await?;
         let one = filling.finish();

@@ -87,22 +87,32 @@ pub(super) struct CollectionFolder {
 }
 
 impl Folder {
-    /// Opens the folder, or all that are in it, oldest first.
-    pub(super) fn open_all(at: &At) -> Result<Vec<Self>, FolderError> {
+    /// Opens the folder, or all that are in it, oldest first. Of several, one that cannot be opened is a problem for `monitor`.
+    pub(super) fn open_all(at: &At, monitor: &dyn Monitor) -> Result<Vec<Self>, FolderError> {
         let dir = at.open()?;
         if dir.has(BACKUP_MANIFEST)? {
             return Ok(vec![Self::open(dir)?]);
         }
-        let mut found = Vec::new();
+        let (mut found, mut bad) = (Vec::new(), Vec::new());
         for name in dir.names()?.into_iter().filter(|name| name.starts_with(PREFIX)) {
             if dir.is_folder(&name)? {
                 let inner = dir.enter(&name)?;
                 if inner.has(BACKUP_MANIFEST)? {
-                    found.push(Self::open(inner)?);
+                    match Self::open(inner) {
+                        Ok(folder) => found.push(folder),
+                        Err(error) => bad.push((name, error)),
+                    }
                 }
             }
         }
-        if found.is_empty() { Err(FolderError::NotOne(dir.shown())) } else { Ok(found) }
+        if found.is_empty() {
+            return Err(bad.pop().map_or_else(|| FolderError::NotOne(dir.shown()), |(_, error)| error));
+        }
+        for (name, error) in bad {
+            let message = format!("left out: {}", crate::monitor::with_causes(&error));
+            monitor.problem(Problem { subject: shown(&name), message });
+        }
+        Ok(found)
     }
 
     pub(super) fn open(dir: Place) -> Result<Self, FolderError> {

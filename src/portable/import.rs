@@ -136,7 +136,7 @@ pub async fn import_from(
     let (at, told) = (at.clone(), Arc::clone(&monitor));
     let folders = blocking(move || {
         let open = |folder: Folder| folder.collections(&*told).map(|collections| (folder, collections));
-        Folder::open_all(&at)?.into_iter().map(open).collect::<Result<Vec<_>, _>>().map_err(ImportError::from)
+        Folder::open_all(&at, &*told)?.into_iter().map(open).collect::<Result<Vec<_>, _>>().map_err(ImportError::from)
     });
     let folders = folders.await?;
     let chosen = choose(store, &folders, &options.collections).await?;

@@ -25,9 +25,9 @@ impl Reading {
     ///
     /// # Errors
     /// [`ImportError`] if there is nothing to read from.
-    pub async fn from(store: &Store, at: &At) -> Result<Arc<Self>, ImportError> {
+    pub async fn from(store: &Store, at: &At, monitor: Arc<dyn Monitor>) -> Result<Arc<Self>, ImportError> {
         let (at, hold) = (at.clone(), store.hold_chunks()?);
-        let folders = blocking(move || Folder::open_all(&at)).await?;
+        let folders = blocking(move || Folder::open_all(&at, &*monitor)).await?;
         Ok(Arc::new(Self { here: Arc::clone(&store.chunks), folders, came: Mutex::default(), _hold: hold }))
     }
 

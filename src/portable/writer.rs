@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::place::{Objects, Place, PlaceError};
+use crate::domain::chunk::MAX_STORED;
 use crate::domain::id::ChunkId;
 use crate::store::dir::{Access, Dir, DirError};
 use crate::transport::bucket::Uploads;
@@ -25,6 +26,8 @@ pub(super) struct Written {
 #[derive(Debug)]
 pub(super) struct Writer {
     to: To,
+    /// What is there in a folder is read before it counts as there.
+    pub(super) is_looked_at: bool,
     pub(super) written: Written,
 }
 
@@ -44,12 +47,13 @@ impl Writer {
             }
             Place::Bucket(objects) => To::Bucket(InBucket::new(objects)?),
         };
-        Ok(Self { to, written: Written::default() })
+        Ok(Self { to, is_looked_at: false, written: Written::default() })
     }
 
     /// Whether a chunk is there with this length, or is about to be.
     pub(super) fn has(&mut self, id: &ChunkId, size_bytes: u64) -> Result<bool, PlaceError> {
         match &mut self.to {
+            To::Folder(folder) if self.is_looked_at => Ok(folder.has(id, size_bytes)? && folder.is_whole(id)?),
             To::Folder(folder) => Ok(folder.has(id, size_bytes)?),
             To::Bucket(bucket) => Ok(bucket.there.get(id) == Some(&size_bytes)),
         }
@@ -119,6 +123,14 @@ impl Folder {
             return Ok(true);
         }
         Ok(self.folder(id)?.size(&id.to_string())? == Some(size_bytes))
+    }
+
+    /// Whether the bytes are those of the name; one that cannot be read is as good as damaged.
+    fn is_whole(&mut self, id: &ChunkId) -> Result<bool, DirError> {
+        if self.pending.contains(id) {
+            return Ok(true);
+        }
+        Ok(self.folder(id)?.read(&id.to_string(), MAX_STORED).is_ok_and(|bytes| ChunkId::of(&bytes) == *id))
     }
 
     fn put(&mut self, id: &ChunkId, bytes: &[u8]) -> Result<(), DirError> {

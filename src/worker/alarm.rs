@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,8 @@ use crate::transport::webhook::{Webhook, WebhookError};
 const STEP: Duration = Duration::from_secs(60);
 /// What goes on is told again after this time.
 const AGAIN: SignedDuration = SignedDuration::from_hours(24);
+/// So many alerts are told at a time.
+const AT_A_TIME: usize = 4;
 /// How long a command may take.
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
 
@@ -107,6 +110,8 @@ pub struct Alarm {
     ping: Option<Webhook>,
     mail: Option<Mail>,
     pinged_at: Option<Timestamp>,
+    /// What could not be written down.
+    unsaved: Vec<KnownAlert>,
 }
 
 impl Alarm {
@@ -121,7 +126,7 @@ impl Alarm {
         };
         let (webhook, ping) = (reach(&config.webhook)?, reach(&config.ping)?);
         let mail = config.mail.as_ref().map(|mail| Mail::new(mail, certificates)).transpose()?;
-        Ok(Self { store, clock, config, webhook, ping, mail, pinged_at: None })
+        Ok(Self { store, clock, config, webhook, ping, mail, pinged_at: None, unsaved: Vec::new() })
     }
 
     /// Runs until cancelled.
@@ -141,8 +146,12 @@ impl Alarm {
     pub async fn step(&mut self, cancel: &CancellationToken) -> Result<usize, StoreError> {
         let now = self.clock.now();
         let found = look(&self.store, self.config.bounds, now).await?;
-        let known = self.store.index.alerts().await?;
+        let mut known = self.store.index.alerts().await?;
         let is = |one: &Alert, other: &Alert| one.kind == other.kind && one.subject == other.subject;
+        for unsaved in std::mem::take(&mut self.unsaved) {
+            known.retain(|other| !is(&other.alert, &unsaved.alert));
+            known.push(unsaved);
+        }
         let mut all: Vec<KnownAlert> = Vec::new();
         for alert in &found {
             let before = known.iter().find(|known| is(&known.alert, alert) && known.over_at.is_none());
@@ -165,11 +174,22 @@ impl Alarm {
             }
             all.push(over);
         }
-        for mut known in all {
-            let everybody = self.tell(&mut known, now, cancel).await;
+        // What is wrong is on record before anybody is told, and one who does not answer keeps nobody from hearing.
+        for known in &all {
+            self.save(known).await;
+        }
+        let told: Vec<(KnownAlert, bool)> = futures_util::stream::iter(all)
+            .map(|known| self.tell(known, now, cancel))
+            .buffer_unordered(AT_A_TIME)
+            .collect()
+            .await;
+        self.unsaved.clear();
+        for (known, everybody) in told {
             match known.over_at {
                 Some(_) if everybody => self.store.index.drop_alert(&known.alert).await?,
-                _ => self.store.index.put_alert(&known).await?,
+                // On a full disk it cannot be written down who was told: it is not told again all the same.
+                _ if !self.save(&known).await => self.unsaved.push(known),
+                _ => {}
             }
         }
         if found.is_empty() {
@@ -178,8 +198,17 @@ impl Alarm {
         Ok(found.len())
     }
 
-    /// Tells those who do not know yet; whether everybody knows.
-    async fn tell(&self, known: &mut KnownAlert, now: Timestamp, cancel: &CancellationToken) -> bool {
+    /// Writes it down; whether that went well.
+    async fn save(&self, known: &KnownAlert) -> bool {
+        let saved = self.store.index.put_alert(known).await;
+        if let Err(error) = &saved {
+            tracing::warn!(error = with_causes(error), "an alert could not be written down");
+        }
+        saved.is_ok()
+    }
+
+    /// Tells those who do not know yet, all ways at once; whether everybody knows.
+    async fn tell(&self, mut known: KnownAlert, now: Timestamp, cancel: &CancellationToken) -> (KnownAlert, bool) {
         let state = if known.over_at.is_some() { "over" } else { "open" };
         let message = Message {
             version: 1,
@@ -190,60 +219,61 @@ impl Alarm {
             state,
             since: known.since,
         };
-        let mut took: Vec<&str> = Vec::new();
-        let mut everybody = true;
-        if let Some(webhook) = &self.webhook
-            && !known.told.contains("webhook")
-        {
-            match webhook.post(&message).await {
-                Ok(()) => took.push("webhook"),
-                Err(error) => {
-                    everybody = false;
-                    tracing::warn!(error = with_causes(&error), "an alert could not be posted; it is tried again");
-                }
-            }
-        }
-        if let Some(mail) = &self.mail
-            && !known.told.contains("mail")
-        {
-            let word = if state == "over" { "well again" } else { message.kind };
-            let subject = format!("[{}] {}: {word}", message.instance, message.subject);
-            let since = known.since;
-            let text = format!("{}\r\n\r\n{state} since {since:.0}\r\n", message.message);
-            match mail.send(&subject, text).await {
-                Ok(()) => took.push("mail"),
-                Err(error) => {
-                    everybody = false;
-                    tracing::warn!(error = with_causes(&error), "an alert could not be mailed; it is tried again");
-                }
-            }
-        }
-        if let Some(command) = &self.config.command
-            && !known.told.contains("command")
-        {
-            let environment = [
-                ("BULBIL_ALERT_INSTANCE", message.instance.into()),
-                ("BULBIL_ALERT_KIND", message.kind.into()),
-                ("BULBIL_ALERT_SUBJECT", message.subject.into()),
-                ("BULBIL_ALERT_MESSAGE", message.message.into()),
-                ("BULBIL_ALERT_STATE", state.into()),
-            ];
-            let (command, cancel) = (command.clone(), cancel.clone());
-            let run = move || hook::run(&command, &environment, COMMAND_LIMIT, &cancel);
-            match tokio::task::spawn_blocking(run).await {
-                Ok(Ok(())) => took.push("command"),
-                Ok(Err(error)) => {
-                    everybody = false;
-                    tracing::warn!(%error, "the command for alerts failed; it is tried again");
-                }
-                Err(_) => everybody = false,
-            }
-        }
+        let is_new = |way: &str| !known.told.contains(way);
+        let (post, mail, run) = tokio::join!(
+            async { if is_new("webhook") { self.post(&message).await } else { None } },
+            async { if is_new("mail") { self.write(&message).await } else { None } },
+            async { if is_new("command") { self.run_command(&message, cancel).await } else { None } },
+        );
+        let ways = [("webhook", post), ("mail", mail), ("command", run)];
+        let everybody = ways.iter().all(|(_, took)| *took != Some(false));
+        let took: Vec<String> =
+            ways.iter().filter(|(_, took)| *took == Some(true)).map(|(way, _)| (*way).to_owned()).collect();
         if !took.is_empty() {
             known.told_at = Some(now);
-            known.told.extend(took.into_iter().map(str::to_owned));
+            known.told.extend(took);
         }
-        everybody
+        (known, everybody)
+    }
+
+    /// Whether it was taken; nothing if there is no such way.
+    async fn post(&self, message: &Message<'_>) -> Option<bool> {
+        let posted = self.webhook.as_ref()?.post(message).await;
+        if let Err(error) = &posted {
+            tracing::warn!(error = with_causes(error), "an alert could not be posted; it is tried again");
+        }
+        Some(posted.is_ok())
+    }
+
+    /// Whether it was taken; nothing if there is no such way.
+    async fn write(&self, message: &Message<'_>) -> Option<bool> {
+        let word = if message.state == "over" { "well again" } else { message.kind };
+        let subject = format!("[{}] {}: {word}", message.instance, message.subject);
+        let (state, since) = (message.state, message.since);
+        let text = format!("{}\r\n\r\n{state} since {since:.0}\r\n", message.message);
+        let sent = self.mail.as_ref()?.send(&subject, text).await;
+        if let Err(error) = &sent {
+            tracing::warn!(error = with_causes(error), "an alert could not be mailed; it is tried again");
+        }
+        Some(sent.is_ok())
+    }
+
+    /// Whether it was taken; nothing if there is no such way.
+    async fn run_command(&self, message: &Message<'_>, cancel: &CancellationToken) -> Option<bool> {
+        let command = self.config.command.clone()?;
+        let environment = [
+            ("BULBIL_ALERT_INSTANCE", message.instance.into()),
+            ("BULBIL_ALERT_KIND", message.kind.into()),
+            ("BULBIL_ALERT_SUBJECT", message.subject.into()),
+            ("BULBIL_ALERT_MESSAGE", message.message.into()),
+            ("BULBIL_ALERT_STATE", message.state.into()),
+        ];
+        let cancel = cancel.clone();
+        let run = tokio::task::spawn_blocking(move || hook::run(&command, &environment, COMMAND_LIMIT, &cancel)).await;
+        if let Ok(Err(error)) = &run {
+            tracing::warn!(%error, "the command for alerts failed; it is tried again");
+        }
+        Some(matches!(run, Ok(Ok(()))))
     }
 
     /// Calls the one who watches over this instance, if it is time.

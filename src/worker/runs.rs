@@ -16,7 +16,7 @@ use crate::backup::check::{CheckError, live};
 use crate::backup::create::{CreateError, Created, Extras, create_with};
 use crate::backup::drill::{DrillError, DrillOptions, Drilled, drill};
 use crate::backup::escrow;
-use crate::backup::prune::{self, PruneError, Pruned};
+use crate::backup::prune::{self, PruneError, PrunePlan, Pruned};
 use crate::backup::verify::{VerifyError, VerifyOptions, VerifyReport, verify};
 use crate::clock::Clock;
 use crate::domain::audit::{Ending, Event, Who};
@@ -172,36 +172,47 @@ impl Recorder<'_> {
         Ok(created)
     }
 
-    /// Verifies the snapshots of a collection: their structure, or every byte.
+    /// Verifies the snapshots of collections, and records it for each of them.
     ///
     /// # Errors
     /// [`RunError`]. What is wrong is in the report, and a problem on `monitor`.
     pub async fn verify(
         &self,
-        collection: &Collection,
-        data: bool,
+        collections: &[Collection],
+        options: VerifyOptions,
         monitor: Arc<dyn Monitor>,
     ) -> Result<VerifyReport, RunError> {
+        let work = if options.data { Work::VerifyData } else { Work::Verify };
         let monitor = Arc::new(Relay::new(monitor));
-        let no = self.begin(collection, if data { Work::VerifyData } else { Work::Verify }).await?;
-        let options = VerifyOptions {
-            collections: vec![collection.id],
-            data,
-            at: Some(self.clock.now()),
-            ..VerifyOptions::default()
-        };
+        let mut begun = Vec::with_capacity(collections.len());
+        for collection in collections {
+            begun.push(self.begin(collection, work).await?);
+        }
+        let options = VerifyOptions { at: Some(self.clock.now()), ..options };
         let verified = verify(self.store, &options, monitor.clone(), self.cancel).await.map_err(RunError::from);
         if let Ok(report) = &verified {
             self.store.index.note_damaged(&report.affected).await?;
             self.store.index.note_verified(&report.verified, self.clock.now()).await?;
         }
-        let mut ended = self.ended(&verified, &monitor);
-        if let Ok(report) = &verified {
-            ended.counts.chunks = report.chunks;
-            ended.counts.bytes_read = if data { report.chunk_bytes } else { 0 };
+        for (collection, no) in collections.iter().zip(begun) {
+            let mut ended = self.ended(&verified, &monitor);
+            if let Ok(report) = &verified {
+                ended.counts.chunks = report.chunks;
+                ended.counts.bytes_read = report.bytes_read;
+                // What is wrong with the snapshots of another one is no news of this one.
+                if !report.affected.is_empty() && !self.is_any_of(collection, &report.affected).await? {
+                    (ended.result, ended.message) = (RunResult::Done, None);
+                }
+            }
+            self.end(no, collection, work, &ended).await?;
         }
-        self.end(no, collection, if data { Work::VerifyData } else { Work::Verify }, &ended).await?;
         verified
+    }
+
+    /// Whether one of these snapshots is of this collection.
+    async fn is_any_of(&self, collection: &Collection, snapshots: &[ManifestId]) -> Result<bool, IndexError> {
+        let own = self.store.index.snapshots(Some(&collection.id)).await?;
+        Ok(own.iter().any(|snapshot| snapshots.contains(&snapshot.id)))
     }
 
     /// Removes the snapshots of a collection that are not to be kept, and what nobody names any more.
@@ -213,14 +224,40 @@ impl Recorder<'_> {
             // While something is stored nothing can be freed: it waits until that has ended.
             drop(self.store.lock_backup()?);
         }
+        let of = std::slice::from_ref(collection);
+        let plan = prune::plan(self.store, of, None, self.clock.now()).await?;
+        self.prune_by(of, &plan, prune::GRACE, monitor).await
+    }
+
+    /// Removes what a plan says, and records it for each collection that it is of.
+    ///
+    /// # Errors
+    /// [`RunError`]. If somebody else is pruning, there is no record of this one.
+    pub async fn prune_by(
+        &self,
+        collections: &[Collection],
+        plan: &PrunePlan,
+        grace: SignedDuration,
+        monitor: Arc<dyn Monitor>,
+    ) -> Result<Pruned, RunError> {
         let monitor = Relay::new(monitor);
-        let no = self.begin(collection, Work::Prune).await?;
-        let pruned = self.pruned(collection, &monitor).await;
-        let mut ended = self.ended(&pruned, &monitor);
-        if let Ok(pruned) = &pruned {
-            ended.counts.chunks = pruned.swept.removed.chunks;
+        let mut begun = Vec::with_capacity(collections.len());
+        for collection in collections {
+            begun.push(self.begin(collection, Work::Prune).await?);
         }
-        self.end(no, collection, Work::Prune, &ended).await?;
+        let now = self.clock.now();
+        let pruned = prune::apply(self.store, plan, grace, now, &monitor, self.cancel).await.map_err(RunError::from);
+        for (collection, no) in collections.iter().zip(begun) {
+            if pruned.as_ref().is_err_and(RunError::is_busy) {
+                self.store.index.take_run_back(no).await?;
+                continue;
+            }
+            let mut ended = self.ended(&pruned, &monitor);
+            if let Ok(pruned) = &pruned {
+                ended.counts.chunks = pruned.swept.removed.chunks;
+            }
+            self.end(no, collection, Work::Prune, &ended).await?;
+        }
         pruned
     }
 
@@ -327,7 +364,7 @@ impl Recorder<'_> {
             if drilled.good {
                 // Every byte of it was read, and compared.
                 self.store.index.note_verified(&[*snapshot], self.clock.now()).await?;
-            } else {
+            } else if drilled.is_against_snapshot() {
                 // It stays, with the one before it, until somebody has looked; a flag that is there says more.
                 let why = format!("a drill of it failed: {}", ended.message.as_deref().unwrap_or("see 'bulbil runs'"));
                 let flag = |mark: &mut Mark| mark.flagged = mark.flagged.take().or(Some(why));
@@ -356,12 +393,6 @@ impl Recorder<'_> {
         }
         self.end(no, collection, Work::Copy, &ended).await?;
         made
-    }
-
-    async fn pruned(&self, collection: &Collection, monitor: &Relay) -> Result<Pruned, RunError> {
-        let now = self.clock.now();
-        let plan = prune::plan(self.store, std::slice::from_ref(collection), None, now).await?;
-        Ok(prune::apply(self.store, &plan, prune::GRACE, now, monitor, self.cancel).await?)
     }
 
     /// Records how it ended; what nobody typed stands in the audit log, too.

@@ -170,15 +170,18 @@ impl Scheduler {
     /// Does it; false if another backup has to end first.
     async fn work(&self, collection: &Collection, work: Work, cause: Cause, cancel: &CancellationToken) -> bool {
         let recorder = Recorder { store: &self.store, cause, clock: &*self.clock, cancel };
-        let monitor = Arc::clone(&self.monitor);
+        let (monitor, of) = (Arc::clone(&self.monitor), std::slice::from_ref(collection));
         let came: Result<(), RunError> = match work {
             Work::Backup => recorder.back_up(collection, Extras::default(), monitor).await.map(|created| {
                 for missing in created.iter().flat_map(|created| &created.secrets.missing) {
                     tracing::warn!(collection = collection.name, "{}", missing.in_words());
                 }
             }),
-            Work::Verify => recorder.verify(collection, false, monitor).await.map(drop),
-            Work::VerifyData => recorder.verify(collection, true, monitor).await.map(drop),
+            Work::Verify => recorder.verify(of, VerifyOptions::of(collection.id), monitor).await.map(drop),
+            Work::VerifyData => {
+                let options = VerifyOptions { data: true, ..VerifyOptions::of(collection.id) };
+                recorder.verify(of, options, monitor).await.map(drop)
+            }
             Work::Check => recorder.check_folders(collection, monitor).await.map(drop),
             Work::Drill => recorder.drill_newest(collection, monitor).await.map(drop),
             Work::Copy => recorder.copy(collection, monitor).await.map(drop),

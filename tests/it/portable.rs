@@ -140,6 +140,38 @@ fn r8_a_folder_that_a_killed_export_made_and_never_began_is_begun_by_the_next_on
     assert_eq!((whole(&made), fs::read_dir(&made).unwrap().count(), fs::read_dir(&usb).unwrap().count()), (0, 1, 2));
 }
 
+#[test]
+fn what_rotted_in_a_folder_is_written_anew_where_it_is_looked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (home, source, usb) = (dir.path().join("home"), dir.path().join("source"), dir.path().join("usb"));
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("a"), noise(1, 100_000)).unwrap();
+    init(&home, "alpha");
+    expect(0, &home, &["collection", "add", "notes", source.to_str().unwrap()]);
+    expect(0, &home, &["backup", "-q"]);
+    let export = |more: &[&str]| -> Value {
+        let args = [&["export", "--json", "--output", usb.to_str().unwrap()], more].concat();
+        serde_json::from_str(&expect(0, &home, &args)).unwrap()
+    };
+    export(&[]);
+    let chunk = find(&usb, "????????????????????????????????????????????????????????????????").remove(0);
+    let good = fs::read(&chunk).unwrap();
+    let mut bytes = good.clone();
+    bytes[50_000] ^= 1;
+    fs::write(&chunk, &bytes).unwrap();
+    assert_eq!(export(&["--verify"])["result"]["new_chunks"], 1);
+    assert_eq!(fs::read(&chunk).unwrap(), good);
+    assert_eq!(export(&["--verify"])["result"]["new_chunks"], 0);
+    // A receiver that has it all is no failure.
+    let have = dir.path().join("alpha.have");
+    expect(0, &home, &["have", "--output", have.to_str().unwrap()]);
+    export(&["--since-have", have.to_str().unwrap()]);
+    // Nor is anybody's letter written over.
+    fs::write(&have, "dear").unwrap();
+    expect(1, &home, &["have", "--output", have.to_str().unwrap()]);
+    assert_eq!(fs::read_to_string(&have).unwrap(), "dear");
+}
+
 async fn export_all(from: &Instance, to: &Path) -> Exported {
     let tally = Arc::new(Tally::default());
     let exported = export(&from.store, to, &ExportOptions::default(), from.clock.now(), tally.clone(), &never()).await;

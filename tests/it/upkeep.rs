@@ -118,6 +118,24 @@ async fn row_3_a_backup_waits_for_the_one_that_goes_on_and_its_slot_is_not_lost(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn row_21_what_a_clock_did_that_was_ahead_settles_nothing() {
+    let place = Place::new(Some(24)).await;
+    assert_eq!(place.step_at("2031-06-01T02:00:10Z").await, 1);
+    // It is set right: the snapshot from the future says nothing of today, and tonight's run is made.
+    place.clock.set(at("2026-11-22T12:00:00Z"));
+    assert_eq!(place.wrong().await, [AlertKind::Late]);
+    assert_eq!(place.step().await, 1, "what was missed is made up for");
+    assert_eq!(place.wrong().await, []);
+    assert_eq!(place.step().await, 0);
+    assert_eq!(place.step_at("2026-11-23T02:00:10Z").await, 1);
+    let now = at("2026-11-23T03:00:00Z");
+    let plan = bulbil::backup::prune::plan(&place.store, &[place.collection.clone()], Some(&Default::default()), now);
+    let plan = plan.await.unwrap();
+    let kept: Vec<bool> = plan.collections[0].snapshots.iter().map(|snapshot| !snapshot.goes()).collect();
+    assert_eq!(kept, [true, true, true], "it holds no day's place, and is not thrown away either");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn row_26_what_fails_is_on_record_as_failed_and_is_tried_again_later() {
     let place = Place::new(None).await;
     let (folder, aside) = (place.dir.path().join("notes"), place.dir.path().join("aside"));

@@ -26,6 +26,9 @@ pub struct ExportArgs {
     /// Begin a new folder, though there is one to go on with
     #[arg(long)]
     pub new: bool,
+    /// Read every chunk that is in the folder already, and write anew what is not what it was
+    #[arg(long)]
+    pub verify: bool,
 }
 
 /// `bulbil import`

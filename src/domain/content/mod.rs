@@ -46,6 +46,11 @@ impl Secrets {
         self.0.is_empty()
     }
 
+    /// Whether there is one of this name, and it is not empty.
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|secret| !secret.is_empty())
+    }
+
     fn get(&self, name: &str) -> Option<&Zeroizing<String>> {
         self.0.get(name)
     }

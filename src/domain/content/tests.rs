@@ -54,6 +54,23 @@ fn what_is_sound_gives_nothing_however_it_is_cut() {
 }
 
 #[test]
+fn what_somebody_wrote_stands_in_no_message() {
+    let list = b"{\"thing\":\"my private diary\\u001b[31m\\nerror: forged\"}\n{\"thing\":\"t-1\"}\n";
+    let report = check(&[("a.json", b"{}"), ("full/x", b""), ("list.jsonl", list)], 100);
+    let words = words(&report).join("\n");
+    assert!(words.contains("it names the thing t-1 (things/t-1.json)"), "{words}");
+    assert!(words.contains("by something that is no id"), "{words}");
+    assert!(!words.contains("diary") && !words.contains('\u{1b}') && !words.contains("forged"), "{words}");
+}
+
+#[test]
+fn what_may_be_good_json_is_a_warning() {
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    let report = check(&[("a.json", deep.as_bytes()), ("b.json", b"1e999"), ("full/x", b"")], 64);
+    assert_eq!((report.errors, report.warnings), (0, 2), "{:?}", words(&report));
+}
+
+#[test]
 fn each_fault_is_told_with_path_and_line() {
     let list = b"{\"id\":\"1\",\"name\":\"x.png\",\"size\":3,\"thing\":\"gone\"}\nno\n{\"id\":\"2\",\"name\":\"\",\"size\":3}\n{\"id\":";
     let report = check(&[("a.json", b"{\n\"a\": "), ("b.json", b""), ("list.jsonl", list), ("store/1.png", b"ab")], 3);

@@ -45,6 +45,7 @@ impl<E: Into<ExportError>> From<E> for Trouble {
 impl Work<'_> {
     pub(super) fn run(&self, mut target: Target, parts: Vec<Part>, now: Timestamp) -> Result<Exported, ExportError> {
         let mut writer = Writer::new(target.place.make_or_enter(CHUNKS)?)?;
+        writer.is_looked_at = self.options.verify;
         let parts = self.chunks(&mut writer, parts)?;
         writer.flush()?;
         // Also the names of the chunks are durable before something names them.

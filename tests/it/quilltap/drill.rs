@@ -69,3 +69,30 @@ fn row_16_a_drill_of_what_was_lost_fails_and_leaves_nothing_behind() {
     let kinds: Vec<_> = status["alerts"].as_array().unwrap().iter().map(|alert| alert["kind"].clone()).collect();
     assert!(kinds.contains(&"drill-failed".into()), "{status}");
 }
+
+#[test]
+fn row_16_what_a_drill_finds_counts_against_the_snapshot_whatever_verify_says() {
+    let world = World::with("app17");
+    let right = secrets(&world, PEPPER);
+    world.good(&["backup"]);
+    world.good(&["drill", "tales", "--secrets", &right]);
+    // A wrong secret says nothing of the snapshot.
+    let wrong = secrets(&world, "another pepper, of more than thirty-two letters");
+    world.json(2, &["drill", "tales", "--secrets", &wrong]);
+    assert!(world.json(0, &["snapshots"])[0]["flagged"].is_null());
+    // A file without the secret would open nothing, and pass each time.
+    let other = world.path("other.env");
+    fs::write(&other, "NEXTAUTH_SECRET=x\n").unwrap();
+    let drilled = world.run(&["drill", "tales", "--secrets", other.to_str().unwrap()]);
+    assert!(drilled.status.code() == Some(1) && super::said(&drilled).contains("ENCRYPTION_MASTER_PEPPER"));
+
+    world.corrupt("bitflip");
+    world.good(&["backup"]);
+    let right = secrets(&world, PEPPER);
+    world.json(2, &["drill", "tales", "--secrets", &right]);
+    assert!(world.json(0, &["snapshots"])[1]["flagged"].as_str().unwrap().contains("drill"));
+    // All bytes are as they were stored; the picture in them is broken.
+    world.good(&["verify", "--data"]);
+    world.good(&["prune", "--keep-last", "1", "--grace", "0s"]);
+    assert_eq!(world.json(0, &["snapshots"])[0]["sequence"], 1, "the good one stays");
+}

@@ -44,3 +44,33 @@ fn row_25a_fewer_files_are_an_alarm_and_growth_is_none() {
     assert!(said(&made).contains("shrunk: ") && said(&made).contains(" files, and "), "{}", said(&made));
     support::expect(2, &world.home(), &["status"]);
 }
+
+#[test]
+fn row_25a_an_emptied_folder_is_an_alarm_without_any_preset_and_the_full_snapshot_stays() {
+    let world = World::new();
+    let folder = world.path("notes");
+    super::write(&folder.join("a"), "alpha");
+    super::write(&folder.join("b"), "beta");
+    world.good(&["collection", "add", "notes", folder.to_str().unwrap()]);
+    world.good(&["retention", "notes", "--keep-last", "1"]);
+    world.good(&["backup"]);
+    // A disk that is not mounted looks like this.
+    std::fs::remove_file(folder.join("a")).unwrap();
+    std::fs::remove_file(folder.join("b")).unwrap();
+    for _ in 0..4 {
+        let made = world.run(&["backup"]);
+        assert!(made.status.code() == Some(2) && said(&made).contains("shrunk: 0 files, and 2"), "{}", said(&made));
+        // What `verify --data` finds whole is whole, and empty.
+        world.good(&["verify", "--data"]);
+        world.good(&["prune", "--grace", "0s"]);
+    }
+    let left: Vec<u64> =
+        world.json(0, &["snapshots"]).as_array().unwrap().iter().map(|s| s["sequence"].as_u64().unwrap()).collect();
+    assert_eq!(left, [1, 2, 5], "the full one, and the first and the last that are suspicious");
+    assert_eq!(world.json(2, &["status"])["alerts"][0]["kind"], "shrunk");
+    // Somebody says that it is meant so.
+    world.good(&["backup", "--accept-shrink"]);
+    assert_eq!(world.run(&["status"]).status.code(), Some(0));
+    world.good(&["prune", "--grace", "0s"]);
+    assert_eq!(world.json(0, &["snapshots"]).as_array().unwrap().len(), 1);
+}

@@ -73,6 +73,12 @@ fn row_2_what_a_hook_copied_is_taken_instead_of_the_live_database() {
     for gone in ["data/quilltap.db-wal", "data/quilltap.dbkey", "logs"] {
         assert!(!out.join(gone).exists(), "{gone}");
     }
+    // One that ends well and leaves nothing is heard of: the live file may not be whole.
+    world.good(&["collection", "set", "tales", "--hook-before", "true"]);
+    let made = world.run(&["backup"]);
+    assert!(made.status.code() == Some(2) && said(&made).contains("did not put quilltap.db"), "{}", said(&made));
+    assert!(world.json(0, &["snapshots"])[1]["flagged"].as_str().unwrap().contains("could be read"));
+    assert_eq!(world.json(2, &["status"])["alerts"][0]["kind"], "suspect");
 }
 
 #[test]
@@ -91,6 +97,8 @@ fn row_5_output_of_a_command_is_backed_up_and_a_cut_one_makes_no_snapshot() {
         assert!(said(&made).contains("no snapshot was made"), "{}", said(&made));
     }
     assert_eq!(world.json(0, &["snapshots"]).as_array().unwrap().len(), 1);
+    let made = world.run(&["backup", "tales", "--from-command", "true", "--name", "dump.sql"]);
+    assert!(made.status.code() == Some(1) && said(&made).contains("wrote nothing"), "{}", said(&made));
     let made = world.run(&["backup", "tales", "--from-command", "true", "--name", "a/b"]);
     assert!(made.status.code() == Some(1) && said(&made).contains("one name"), "{}", said(&made));
 }
