@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::runs::{Recorder, RunError, close_dead, is_alive};
 use crate::backup::create::Extras;
 use crate::backup::prune::{self, PruneError};
+use crate::backup::verify::VerifyOptions;
 use crate::clock::Clock;
 use crate::domain::schedule::{Scheduled, Work};
 use crate::monitor::{Monitor, with_causes};

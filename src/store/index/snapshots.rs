@@ -117,8 +117,8 @@ impl Index {
         if let Some(old) = new.supersedes {
             supersede(&mut tx, &old, &collection.id).await?;
         }
-        // The ledger knows of flags.
-        if is_flagged {
+        // The ledger knows of flags, and of the marks of what makes place.
+        if is_flagged || new.supersedes.is_some() {
             self.commit_with_ledger(tx).await?
         } else {
             tx.commit().await?
