@@ -56,6 +56,8 @@ pub struct Noted {
     pub marks: Vec<SecretMark>,
     /// Names of those that were stored because they are new, or not what they were.
     pub stored: Vec<String>,
+    /// Of these, those of which another value was stored before.
+    pub changed: Vec<String>,
     /// Those without which the data is of no use, and of which nothing is known.
     pub missing: Vec<MissingSecret>,
 }
@@ -277,15 +279,30 @@ fn keep(
         let fingerprint = match document.elsewhere.contains(name) {
             true => key.of(name, value),
             false => {
+                let had_one = document.secrets.iter().any(|secret| secret.name == *name);
                 let put = (name.as_str(), *form, value.as_slice());
                 let (fingerprint, is_new) = document.put(&mut entropy(), put, (key, now), store.keepers())?;
                 if is_new {
                     noted.stored.push(name.clone());
+                    noted.changed.extend(had_one.then(|| name.clone()));
                 }
                 fingerprint
             }
         };
         noted.marks.push(SecretMark { name: name.clone(), fingerprint });
+    }
+    Ok(())
+}
+
+/// Looks whether what is stored of a collection's secrets opens, as far as this instance may open it. Blocks.
+///
+/// # Errors
+/// [`EscrowFileError`]: it was changed, or cut off.
+pub fn verify(store: &Store, collection: &CollectionId) -> Result<(), EscrowFileError> {
+    for escrow in store.escrows(collection)?.iter().filter(|escrow| escrow.key.is_some()) {
+        for secret in &escrow.document.secrets {
+            escrow.open(secret, store)?;
+        }
     }
     Ok(())
 }

@@ -21,10 +21,11 @@ use crate::domain::id::{ChunkId, CollectionId, ManifestId};
 use crate::domain::manifest::SignedManifest;
 use crate::domain::scrub::Sample;
 use crate::domain::segment::{Segment, SegmentEntry};
-use crate::monitor::{Counter, Monitor, Problem};
+use crate::monitor::{Counter, Monitor, Problem, with_causes};
 use crate::store::index::Snapshot;
-use crate::store::{ChunkStoreError, IndexError, Store, StoreError, TreeError, entropy};
+use crate::store::{ChunkStoreError, IndexError, Store, StoreError, TreeError, blocking, entropy};
 
+use super::escrow;
 use super::open::{OpenSnapshot, OpenSnapshotError};
 
 /// What to verify.
@@ -148,6 +149,13 @@ async fn beside_chunks(store: &Store, monitor: &dyn Monitor) -> Result<(), Verif
     if let Err(error) = store.check_ledger() {
         let message = format!("{error}. Or change a collection or a peer here: that writes it anew from the index");
         monitor.problem(Problem { subject: "keys/ledger".to_owned(), message });
+    }
+    for collection in store.index.collections().await? {
+        let (in_store, id) = (store.clone(), collection.id);
+        if let Err(error) = blocking(move || escrow::verify(&in_store, &id)).await {
+            let subject = format!("escrow of {}", collection.name);
+            monitor.problem(Problem { subject, message: with_causes(&error) });
+        }
     }
     if let Some(broken) = store.verify_audit().await?.broken {
         monitor.problem(Problem { subject: "audit log".to_owned(), message: broken.to_string() });

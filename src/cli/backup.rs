@@ -263,6 +263,12 @@ pub(super) fn say(collection: &Collection, created: &Created, preset: Option<&Pr
         context.output.line(format!("  stored {name} under the recovery key, apart from the data"));
     }
     say_left_out(&created.left_out, preset, context);
+    for name in &created.secrets.changed {
+        context.output.warning(format!(
+            "warning: {name} is another one than before. If nobody changed it on purpose, put the old one back: 'bulbil secret list {0}' and 'bulbil secret show {0} {name} --fingerprint …'",
+            collection.name
+        ));
+    }
     for missing in &created.secrets.missing {
         context.output.warning(format!("warning: {}", missing.in_words()));
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::monitor::{Monitor, Problem};
 use crate::portable::At;
 use crate::portable::import::{ImportOptions, Imported, import_from};
 use crate::store::Store;
@@ -24,12 +25,19 @@ pub async fn run(args: ImportArgs, context: &Context) -> anyhow::Result<Outcome>
         Some(url) => place(url, &args.bucket)?,
         None => At::Folder(args.dir),
     };
+    let is_rekeying = recovery.is_some();
     let options = ImportOptions { collections: args.collections, skip_chunks: args.skip_chunks, recovery };
     let progress = context.progress();
     let imported = import_from(&store, &at, &options, progress.clone(), &context.cancellation()).await?;
     AdminClient::feed_changed(&store).await;
     progress.finish();
     say(&store, &imported, context).await?;
+    let opened_nothing = is_rekeying && imported.keys == 0 && imported.without_key > 0;
+    if opened_nothing {
+        let message =
+            "the recovery key opened nothing: is it that of the instance that made these snapshots?".to_owned();
+        progress.problem(Problem { subject: "recovery key".to_owned(), message });
+    }
     let problems = progress.problems();
     context.output.document("import", &imported, &problems);
     Ok(context.output.outcome(&problems))

@@ -218,7 +218,7 @@ impl Place<'_> {
         let cancel = self.context.cancellation();
         let recorder =
             Recorder { store: self.store, cause: Cause::Command, clock: &*self.context.clock, cancel: &cancel };
-        let created = match recorder.back_up(&collection, extras, self.progress.clone()).await {
+        let created = match recorder.take_archive(&collection, extras, self.progress.clone()).await {
             Ok(created) => created.context("an archive makes a snapshot")?,
             Err(error) if error.is_busy() || cancel.is_cancelled() => return Err(error.into()),
             Err(error) => {

@@ -86,7 +86,7 @@ pub fn choose(store: &Store, name: &str, folders: &[PathBuf]) -> anyhow::Result<
 }
 
 /// The folder above, if `folder` is one of its parts.
-fn parent_with(preset: &Preset, folder: &Path) -> Option<PathBuf> {
+pub fn parent_with(preset: &Preset, folder: &Path) -> Option<PathBuf> {
     let folder = folder.canonicalize().ok()?;
     folder
         .ancestors()

@@ -14,20 +14,31 @@ use super::id::CollectionId;
 /// Longest address, in bytes.
 const MAX_ADDRESS: usize = 2048;
 
+/// An address without what stands before an `@`: that may be a secret, and messages are kept.
+fn without_user(address: &str) -> String {
+    match address.rsplit_once('@') {
+        Some((before, host)) => {
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+            format!("{scheme}://…@{host}")
+        }
+        None => address.to_owned(),
+    }
+}
+
 /// Why something is no address of a target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// No address of a known kind.
-    #[error("{0:?} is no place for copies: give a folder, file:///a/folder, or s3://bucket/prefix")]
+    #[error("{:?} is no place for copies: give a folder, file:///a/folder, or s3://bucket/prefix", without_user(.0))]
     Kind(String),
     /// A folder that is not named from the root.
     #[error("{0:?} is not the whole path of a folder: begin it with /")]
     Relative(String),
     /// No bucket.
-    #[error("{0:?} names no bucket: it looks like s3://bucket or s3://bucket/prefix, of letters, digits and ._-/")]
+    #[error("{:?} names no bucket: it looks like s3://bucket or s3://bucket/prefix, of letters, digits and ._-/", without_user(.0))]
     Bucket(String),
     /// Not an endpoint.
-    #[error("{0:?} is no endpoint: it looks like https://s3.example.org or http://127.0.0.1:9000, without a path")]
+    #[error("{:?} is no endpoint: it looks like https://s3.example.org or http://127.0.0.1:9000, without a path", without_user(.0))]
     Endpoint(String),
     /// An onion service as an endpoint.
     #[error("an endpoint in the Tor network is not supported: object stores are reached without Tor")]

@@ -136,7 +136,12 @@ impl Copies<'_> {
         monitor: Arc<dyn Monitor>,
     ) -> Result<Made, CopiesError> {
         let told = Arc::new(Relay::new(Arc::clone(&monitor)));
-        let came = self.copied(target, collection, depth, told).await;
+        let known = self.store.index.target_copies().await?;
+        let is_bad = known
+            .iter()
+            .any(|copy| copy.target == target.name && copy.collection == collection.id && copy.failed.is_some());
+        // What is known to be wrong there is not over because a sample does not meet it.
+        let came = self.copied(target, collection, if is_bad { Depth::Data } else { depth }, told).await;
         let now = self.clock.now();
         let index = &self.store.index;
         let came = match came {
@@ -151,7 +156,7 @@ impl Copies<'_> {
         };
         if let Ok(Some(there)) = &came {
             index.note_copied(&target.name, &collection.id, &there.newest, now).await?;
-            index.note_copy_verified(&target.name, &collection.id, &there.newest, now).await?;
+            index.note_copy_verified(&target.name, &collection.id, &there.newest, now, true).await?;
         }
         Ok(Made { target: target.name.clone(), collection: collection.id, came })
     }
@@ -215,9 +220,19 @@ impl Copies<'_> {
                         newest = newest.max(known.map(|known| (known.sequence, *snapshot)));
                     }
                     let sound = mended || snapshots.iter().all(|snapshot| checked.sound.contains(snapshot));
+                    let here = index.latest(id, false).await?.map(|newest| newest.id);
                     match newest.filter(|_| sound) {
-                        Some((_, newest)) => index.note_copy_verified(&target.name, id, &newest, now).await?,
+                        Some((_, newest)) => {
+                            let is_newest = here.is_none_or(|here| here == newest);
+                            index.note_copy_verified(&target.name, id, &newest, now, is_newest).await?;
+                        }
                         None => index.note_copy_failed(&target.name, id, &first(&told), now).await?,
+                    }
+                }
+                // Something is not there, or not to be read, of which nobody can say whose it is.
+                if told.heard().problems > checked.bad.len() as u64 {
+                    for collection in &taken {
+                        index.note_copy_failed(&target.name, &collection.id, &first(&told), now).await?;
                     }
                 }
             }

@@ -146,6 +146,19 @@ impl Recorder<'_> {
         made
     }
 
+    /// Makes a snapshot of an old archive. It is no backup of the folders as they are now: what came of those stays on record.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn take_archive(
+        &self,
+        collection: &Collection,
+        extras: Extras,
+        monitor: Arc<dyn Monitor>,
+    ) -> Result<Option<Created>, RunError> {
+        self.made(collection, extras, Arc::new(Relay::new(monitor))).await
+    }
+
     async fn made(
         &self,
         collection: &Collection,

@@ -10,11 +10,13 @@ use crate::domain::alert::{Alert, AlertKind};
 use crate::domain::manifest::SHRANK;
 use crate::domain::peer::Trust;
 use crate::domain::schedule::{Work, grace};
-use crate::store::index::{Collection, RunResult};
+use crate::store::index::{Collection, RunResult, TargetCopy};
 use crate::store::{Store, StoreError};
 
 /// So many times in a row something may be broken off before that is told.
 const BROKEN_OFF: usize = 3;
+/// So much later than its time a copy may be made before that is told.
+const LATE_COPY: SignedDuration = SignedDuration::from_hours(6);
 /// So many runs are looked at to find one that came to an end.
 const RUNS_LOOKED_AT: u32 = 20;
 
@@ -92,7 +94,7 @@ pub async fn look(store: &Store, bounds: Bounds, now: Timestamp) -> Result<Vec<A
             add(AlertKind::Corrupt, "manifests".to_owned(), message);
         }
     }
-    for (subject, message) in copies(store).await? {
+    for (subject, message) in copies(store, now).await? {
         add(AlertKind::TargetFailed, subject, message);
     }
     let silence = SignedDuration::from_hours(bounds.silent_peer_hours.max(1).into());
@@ -134,11 +136,28 @@ async fn failed(store: &Store, collection: &Collection, work: Work) -> Result<Op
 }
 
 /// Targets without a right copy of something: each by its name, whatever others have.
-async fn copies(store: &Store) -> Result<Vec<(String, String)>, StoreError> {
+async fn copies(store: &Store, now: Timestamp) -> Result<Vec<(String, String)>, StoreError> {
     let (targets, known) = (store.targets()?, store.index.target_copies().await?);
     let collections = store.index.collections().await?;
     let mut failed = Vec::new();
     for target in targets {
+        for collection in collections.iter().filter(|collection| target.takes(&collection.id)) {
+            let Some(copying) = collection.upkeep.scheduled.iter().find(|one| one.work == Work::Copy) else { continue };
+            let of = |copy: &&TargetCopy| copy.target == target.name && copy.collection == collection.id;
+            let copied_at = known.iter().find(of).and_then(|copy| copy.copied).map(|(at, _)| at);
+            let since = copied_at.unwrap_or(copying.since);
+            let allowed = copying.pattern.longest_pause(now).saturating_add(LATE_COPY);
+            if now.duration_since(since) > allowed && store.index.latest(&collection.id, false).await?.is_some() {
+                let message = match copied_at {
+                    Some(_) => format!(
+                        "the last copy is {} hours old: does the server run, and 'bulbil copy'?",
+                        now.duration_since(since).as_hours()
+                    ),
+                    None => "nothing was ever copied to it: does the server run, and 'bulbil copy'?".to_owned(),
+                };
+                failed.push((format!("target {}: {}", target.name, collection.name), message));
+            }
+        }
         for copy in known.iter().filter(|copy| copy.target == target.name) {
             let of = collections.iter().find(|known| known.id == copy.collection && target.takes(&known.id));
             let (Some(collection), Some((since, why))) = (of, &copy.failed) else { continue };

@@ -60,6 +60,9 @@ impl ChunkStore for Counting {
     fn sync(&self) -> Result<(), ChunkStoreError> {
         self.inner.sync()
     }
+    fn check(&self) -> Result<(), ChunkStoreError> {
+        self.inner.check()
+    }
     fn read(&self, id: &ChunkId) -> Result<Vec<u8>, ChunkStoreError> {
         self.inner.read(id)
     }

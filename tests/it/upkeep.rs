@@ -12,7 +12,7 @@ use bulbil::domain::audit::Ending;
 use bulbil::domain::schedule::{Scheduled, Upkeep, Work};
 use bulbil::monitor::Tally;
 use bulbil::store::Store;
-use bulbil::store::index::{Cause, Collection, Run, RunResult};
+use bulbil::store::index::{Application, Cause, Collection, Run, RunResult};
 use bulbil::transport::mail::{MailConfig, MailTls};
 use bulbil::worker::alarm::{Alarm, AlertConfig};
 use bulbil::worker::schedule::{Lane, Scheduler};
@@ -163,6 +163,13 @@ async fn row_26_what_fails_is_on_record_as_failed_and_is_tried_again_later() {
 #[tokio::test(flavor = "multi_thread")]
 async fn row_19_what_is_wrong_in_the_folders_is_heard_of_without_being_asked_for() {
     let place = Place::new(None).await;
+    let presets = place.store.home.root().join("presets");
+    fs::create_dir(&presets).unwrap();
+    fs::write(presets.join("letters.toml"), "name = \"letters\"\nversion = 1\n[checks]\njson = [\"*.json\"]\n")
+        .unwrap();
+    let mut settings = place.collection.settings.clone().unwrap();
+    settings.application = Some(Application { preset: "letters".to_owned(), hooks: None });
+    place.store.index.update_settings(&place.collection.id, &settings).await.unwrap();
     let hourly = Scheduled {
         work: Work::Check,
         pattern: "@hourly".parse().unwrap(),

@@ -102,6 +102,9 @@ pub enum RestoreError {
     /// The target is a file, or something is in the way.
     #[error("{} is not a folder: choose another target", .0.display())]
     NotAFolder(PathBuf),
+    /// It would mix with a portable backup, or remove it.
+    #[error("{} is, or lies in, a portable backup or a target of copies: name another folder", .0.display())]
+    Portable(PathBuf),
     /// The target is a home of Bulbil, is inside one, or holds one.
     #[error("{} is, lies in, or holds a bulbil home: restoring there could destroy keys and chunks. Choose another target", .0.display())]
     Home(PathBuf),
@@ -129,6 +132,9 @@ pub fn refuse_homes(into: &Path, home: &Path) -> Result<(), RestoreError> {
         std::fs::read(path.join("version")).is_ok_and(|text| text.starts_with(b"bulbil-home/"))
             || path.join("keys").is_dir() && path.join("index.db").is_file()
     };
+    if target.ancestors().any(|path| path.join("backup_manifest.json").is_file()) {
+        return Err(RestoreError::Portable(into.to_owned()));
+    }
     let holds_home = home.canonicalize().is_ok_and(|home| home.starts_with(&target));
     if holds_home || target.ancestors().any(is_home) { Err(RestoreError::Home(into.to_owned())) } else { Ok(()) }
 }

@@ -157,9 +157,32 @@ fn fitting(store: &Store, folder: &Path) -> anyhow::Result<String> {
     for (name, _) in store.preset_names()? {
         // One that is wrong fits nothing.
         let Ok(rules) = store.preset(&name) else { continue };
-        let must = || rules.checks.required.iter().map(|path| path.trim_end_matches('/'));
-        let all = must().next().is_some() && must().all(|path| exists(folder, path));
-        if all && !rules.parts.is_empty() && preset::choose(store, &name, &[folder.to_owned()]).is_ok() {
+        if rules.parts.is_empty() || rules.checks.required.is_empty() {
+            continue;
+        }
+        let missing = |at: &Path| {
+            let must = rules.checks.required.iter().map(|path| path.trim_end_matches('/'));
+            must.filter(|path| !exists(at, path)).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let is_any = |at: &Path| missing(at).len() < rules.checks.required.len();
+        if let Some(above) = preset::parent_with(&rules, folder).filter(|above| is_any(above)) {
+            anyhow::bail!(
+                "{} is a part of the folder of {name}: name {}, so that the rest is backed up, too; or say --preset generic to take it as it is",
+                folder.display(),
+                above.display()
+            );
+        }
+        if !is_any(folder) {
+            continue;
+        }
+        let missing = missing(folder);
+        anyhow::ensure!(
+            missing.is_empty(),
+            "{} looks like the folder of {name}, and {} is not there: say --preset {name} if it is that, or --preset generic to take it as it is",
+            folder.display(),
+            missing.join(", ")
+        );
+        if preset::choose(store, &name, &[folder.to_owned()]).is_ok() {
             fitting.push(name);
         }
     }

@@ -56,7 +56,7 @@ impl Index {
         Ok(())
     }
 
-    /// A collection's copy was looked at, and is right. What was wrong before is over.
+    /// A collection's copy was looked at, and is right. What was wrong before is over if `is_newest`: if the newest snapshot is there.
     ///
     /// # Errors
     /// [`IndexError`].
@@ -66,15 +66,18 @@ impl Index {
         collection: &CollectionId,
         snapshot: &ManifestId,
         at: Timestamp,
+        is_newest: bool,
     ) -> Result<(), IndexError> {
         sqlx::query(
             "INSERT INTO target_copy (target, collection, verified_at, verified) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (target, collection) DO UPDATE SET verified_at = ?3, verified = ?4, failed_at = NULL, failure = NULL",
+             ON CONFLICT (target, collection) DO UPDATE SET verified_at = ?3, verified = ?4,
+               failed_at = CASE WHEN ?5 THEN NULL ELSE failed_at END, failure = CASE WHEN ?5 THEN NULL ELSE failure END",
         )
         .bind(target)
         .bind(collection.as_bytes().to_vec())
         .bind(nanos(at))
         .bind(snapshot.as_bytes().to_vec())
+        .bind(is_newest)
         .execute(&self.pool)
         .await?;
         Ok(())

@@ -58,7 +58,7 @@ fn a_folder_that_only_looks_like_an_application_is_taken_as_it_is() {
     fs::write(world.app().join("b"), "b").unwrap();
     let out = world.good(&["--json", "protect", world.app().to_str().unwrap(), "--rpo", "none"]);
     let result: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(result["result"]["capture"]["preset"], "generic/1");
+    assert_eq!(result["result"]["capture"]["preset"], "generic/2");
     assert!(world.good(&["ls", "-r", "quilltap"]).contains("quilltap/b"));
 }
 

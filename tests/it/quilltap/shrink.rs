@@ -67,7 +67,8 @@ fn row_25a_an_emptied_folder_is_an_alarm_without_any_preset_and_the_full_snapsho
     let left: Vec<u64> =
         world.json(0, &["snapshots"]).as_array().unwrap().iter().map(|s| s["sequence"].as_u64().unwrap()).collect();
     assert_eq!(left, [1, 2, 5], "the full one, and the first and the last that are suspicious");
-    assert_eq!(world.json(2, &["status"])["alerts"][0]["kind"], "shrunk");
+    let status = world.json(2, &["status"]);
+    assert!(status["alerts"].as_array().unwrap().iter().any(|alert| alert["kind"] == "shrunk"), "{status}");
     // Somebody says that it is meant so.
     world.good(&["backup", "--accept-shrink"]);
     assert_eq!(world.run(&["status"]).status.code(), Some(0));

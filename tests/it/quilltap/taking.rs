@@ -78,7 +78,8 @@ fn row_2_what_a_hook_copied_is_taken_instead_of_the_live_database() {
     let made = world.run(&["backup"]);
     assert!(made.status.code() == Some(2) && said(&made).contains("did not put quilltap.db"), "{}", said(&made));
     assert!(world.json(0, &["snapshots"])[1]["flagged"].as_str().unwrap().contains("could be read"));
-    assert_eq!(world.json(2, &["status"])["alerts"][0]["kind"], "suspect");
+    let status = world.json(2, &["status"]);
+    assert!(status["alerts"].as_array().unwrap().iter().any(|alert| alert["kind"] == "suspect"), "{status}");
 }
 
 #[test]
