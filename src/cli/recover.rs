@@ -38,7 +38,7 @@ pub async fn run(args: RecoverArgs, context: &Context) -> anyhow::Result<Outcome
     secrets.as_deref().map(read_secrets).transpose()?;
     let options = RecoverOptions {
         snapshot,
-        paths: args.path,
+        paths: super::restore::topmost(args.path),
         force: args.force,
         dry_run: args.dry_run,
         stop: args.stop,

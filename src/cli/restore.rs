@@ -61,7 +61,8 @@ pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome
     for differs in &differing {
         context.output.warning(format!("warning: {}", differs.in_words(&open.private.name)));
     }
-    let paths = args.path.iter().map(|path| tree_path(path, &open.private)).collect::<anyhow::Result<_>>()?;
+    let paths =
+        topmost(args.path.clone()).iter().map(|path| tree_path(path, &open.private)).collect::<anyhow::Result<_>>()?;
     let overwrite = match args.overwrite {
         OverwriteArg::Never => Overwrite::Never,
         OverwriteArg::IfChanged => Overwrite::IfChanged,
@@ -121,6 +122,13 @@ pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome
     });
     context.output.document("restore", document, &problems);
     Ok(context.output.outcome(&problems))
+}
+
+/// Paths without those that lie in another one of them, or are named twice.
+pub(super) fn topmost(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    paths.sort();
+    paths.dedup_by(|path, above| path.starts_with(above));
+    paths
 }
 
 /// Sessions that are not to come back.

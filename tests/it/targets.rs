@@ -120,6 +120,34 @@ fn row_8_one_target_that_is_not_reached_hides_behind_no_other() {
     expect(1, &place.home(), &["copy"]);
 }
 
+#[test]
+fn row_8_a_look_at_a_target_ends_no_alarm_while_the_newest_snapshot_is_not_there() {
+    let place = Place::new();
+    let nas = place.folder("nas");
+    place.good(&["copy"]);
+    place.more(1);
+    fs::rename(&nas, place.path("unmounted")).unwrap();
+    expect(1, &place.home(), &["copy"]);
+    fs::rename(place.path("unmounted"), &nas).unwrap();
+    // What is there is right; what should be there is not.
+    place.good(&["target", "verify", "nas"]);
+    expect(2, &place.home(), &["status"]);
+    place.good(&["copy"]);
+    place.good(&["status"]);
+    let out = std::process::Command::new("find").arg(&nas).args(["-path", "*/manifests/*"]).output().unwrap();
+    for file in String::from_utf8(out.stdout).unwrap().lines() {
+        fs::remove_file(file).unwrap();
+    }
+    expect(2, &place.home(), &["target", "verify", "nas"]);
+    expect(2, &place.home(), &["status"]);
+    place.good(&["copy"]);
+    place.good(&["status"]);
+    // Nor is it a folder to restore into.
+    let nas = nas.to_str().unwrap();
+    expect(1, &place.home(), &["restore", "notes", "--target", nas, "--delete", "--overwrite", "always"]);
+    place.good(&["target", "verify", "nas", "--data"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn row_8_what_is_scheduled_is_copied_once_and_the_target_that_failed_is_on_record() {
     let place = Place::new();

@@ -42,6 +42,7 @@ use crate::domain::metadata::path::TreePath;
 use crate::domain::preset::Preset;
 use crate::monitor::{Monitor, Problem, Relay, with_causes};
 use crate::source::archive::Archive;
+use crate::source::parts::parts;
 use crate::source::{Document, LeftOut};
 use crate::store::index::{Collection, CollectionKind, CollectionSettings, Snapshot};
 use crate::store::{ChunkStoreError, Store, blocking};
@@ -257,6 +258,9 @@ async fn passes(
             Some(_) => Relay::holding_back(monitor.clone()),
             None => Relay::new(monitor.clone()),
         });
+        if extras.archive.is_none() {
+            tell_links(reviewer.as_ref().and_then(|reviewer| reviewer.preset.as_ref()), &settings, &*held);
+        }
         let run = Run {
             store: store.clone(),
             collection: collection.clone(),
@@ -360,6 +364,17 @@ async fn note_secrets(
         monitor.problem(Problem { subject: collection.name.clone(), message });
         Noted::default()
     })
+}
+
+/// Parts of the application that are links, or behind one: the snapshot has the link, and not the data.
+fn tell_links(preset: Option<&Preset>, settings: &CollectionSettings, monitor: &dyn Monitor) {
+    let Some(preset) = preset else { return };
+    for root in &settings.roots {
+        for link in parts(preset, &root.path).links {
+            let message = "it is a link, or behind one: what it leads to is not in the snapshot. Mount the folder there instead of linking it (mount --bind)".to_owned();
+            monitor.problem(Problem { subject: format!("{}/{link}", root.name), message });
+        }
+    }
 }
 
 /// Chunks that the index or the disk says are gone: nothing new may lean on them.

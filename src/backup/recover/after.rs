@@ -23,7 +23,9 @@ impl Work<'_> {
         {
             self.report.failures.push(format!("the data is in place; {}", with_causes(&error)));
         }
-        let wait = self.options.wait.or_else(|| self.options.start.as_ref().map(|_| WAIT));
+        // What did not start is not waited for.
+        let started = self.options.start.as_ref().filter(|_| self.report.failures.is_empty());
+        let wait = self.options.wait.or_else(|| started.map(|_| WAIT));
         if let Some(wait) = wait
             && let Some((address, probe)) = self.probe.clone()
         {

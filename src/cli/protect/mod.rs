@@ -124,6 +124,12 @@ async fn collection_of(
             known.name
         );
         context.output.remark(format!("{} is collection {} already", folder.display(), known.name));
+        if args.preset.is_some() || !args.exclude.is_empty() {
+            context.output.warning(format!(
+                "warning: --preset and --exclude change nothing of what is there: 'bulbil collection set {}' does",
+                known.name
+            ));
+        }
         return Ok((known, false));
     }
     let name = match &args.name {

@@ -462,18 +462,34 @@ impl Preset {
             }
         }
         out.extend(self.leave_out.iter().map(|out| out.pattern.clone()));
+        for pattern in self.secrets.iter().flat_map(|secret| &secret.files).map(|file| secret_pattern(file)) {
+            if !out.contains(&pattern) {
+                out.push(pattern);
+            }
+        }
         out
     }
 
     /// Why something is left out: the reason of the pattern, if there is one.
     pub fn why(&self, pattern: &str) -> Option<&str> {
-        self.leave_out.iter().find(|out| out.pattern == pattern).map(|out| out.why.as_str())
+        let said = self.leave_out.iter().find(|out| out.pattern == pattern).map(|out| out.why.as_str());
+        let mut secrets = self.secrets.iter().flat_map(|secret| &secret.files);
+        said.or_else(|| {
+            secrets
+                .any(|file| secret_pattern(file) == pattern)
+                .then_some("it may hold a secret, which is kept apart from the data")
+        })
     }
 
     /// What a backup writes down: `quilltap/1`.
     pub fn label(&self) -> String {
         format!("{}/{}", self.name, self.version)
     }
+}
+
+/// What leaves out a file that may hold a secret.
+fn secret_pattern(file: &str) -> String {
+    format!("/{}", globset::escape(file))
 }
 
 /// Patterns of paths: `*` and `?` stop at `/`, `**` does not.
@@ -500,6 +516,18 @@ fn relative(path: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_hold_a_secret_is_left_out_also_where_everything_is_taken() {
+        let text = r#"
+            name = "x"
+            version = 1
+            secrets = [{ name = "KEY", what = "", files = [".env", "conf/[a].bin"] }]
+        "#;
+        let preset = Preset::parse("x", text).unwrap();
+        assert_eq!(preset.patterns(), ["/.env", "/conf/[[]a[]].bin"]);
+        assert!(preset.why("/.env").unwrap().contains("secret"));
+    }
 
     #[test]
     fn parts_become_patterns_that_leave_everything_else_out() {

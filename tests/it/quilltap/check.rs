@@ -143,6 +143,19 @@ fn row_1_a_part_that_is_a_link_is_said_and_its_absence_in_the_snapshot_too() {
     let added = world.run(&["collection", "add", "tales", "--preset", "quilltap", world.app().to_str().unwrap()]);
     assert!(said(&added).contains("warning: data in ") && said(&added).contains("is a link"), "{}", said(&added));
     assert_eq!(world.run(&["backup"]).status.code(), Some(2));
+    // Also where nothing names what is behind it.
+    let world = World::new();
+    world.make("app17");
+    let pictures = world.app().join("public/data/files");
+    fs::rename(&pictures, world.path("files")).unwrap();
+    std::os::unix::fs::symlink(world.path("files"), &pictures).unwrap();
+    world.run(&["collection", "add", "tales", "--preset", "quilltap", world.app().to_str().unwrap()]);
+    let made = world.run(&["backup"]);
+    assert!(
+        made.status.code() == Some(2) && said(&made).contains("public/data/files: it is a link"),
+        "{}",
+        said(&made)
+    );
 }
 
 #[test]

@@ -63,6 +63,20 @@ fn a_folder_that_only_looks_like_an_application_is_taken_as_it_is() {
 }
 
 #[test]
+fn row_1_what_is_only_a_part_or_lacks_something_is_asked_for_and_not_guessed() {
+    let world = World::new();
+    world.make("app17");
+    let refused = |folder: &std::path::Path, words: &str| {
+        let out = world.run(&["protect", folder.to_str().unwrap()]);
+        assert!(out.status.code() == Some(1) && super::said(&out).contains(words), "{}", super::said(&out));
+    };
+    refused(&world.app().join("data"), "is a part of the folder of quilltap");
+    fs::remove_file(world.app().join("data/tags/tags.json")).unwrap();
+    refused(&world.app(), "data/tags/tags.json is not there");
+    assert!(world.json(0, &["collection", "list"]).as_array().unwrap().is_empty());
+}
+
+#[test]
 fn a_service_is_written_enabled_and_not_overwritten() {
     let world = World::new();
     fs::create_dir_all(world.app()).unwrap();
