@@ -96,3 +96,22 @@ fn row_16_what_a_drill_finds_counts_against_the_snapshot_whatever_verify_says() 
     world.good(&["prune", "--keep-last", "1", "--grace", "0s"]);
     assert_eq!(world.json(0, &["snapshots"])[0]["sequence"], 1, "the good one stays");
 }
+
+#[test]
+fn row_22_each_phase_is_timed_and_compared_with_what_it_may_take() {
+    let world = World::new();
+    super::generator(&world.app(), &["--size", "40M"]);
+    world.good(&["collection", "add", "tales", "--preset", "quilltap", world.app().to_str().unwrap()]);
+    world.good(&["backup"]);
+    let told = world.good(&["drill", "tales", "--rto", "30m"]);
+    for phase in ["restored ", "read again ", "checked "] {
+        assert!(told.lines().any(|line| line.trim_start().starts_with(phase) && line.contains(" in ")), "{told}");
+    }
+    // What it took is what it is judged by.
+    let drilled = world.run(&["drill", "tales", "--rto", "1s", "--json"]);
+    let document: serde_json::Value = serde_json::from_slice(&drilled.stdout).unwrap();
+    let seconds = |phase: &str| document["result"][phase].as_f64().unwrap();
+    let total = seconds("restore_seconds") + seconds("compare_seconds") + seconds("check_seconds");
+    assert_eq!(drilled.status.code(), Some(if total > 1.0 { 2 } else { 0 }), "it took {total} s");
+    assert_eq!(document["problems"].as_array().unwrap().is_empty(), total <= 1.0);
+}
