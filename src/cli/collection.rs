@@ -11,6 +11,7 @@ use crate::domain::chunk::Padding;
 use crate::domain::id::CollectionId;
 use crate::domain::peer::is_plain_name;
 use crate::domain::preset::Hooks;
+use crate::domain::text::path_text;
 use crate::source::Excludes;
 use crate::source::volumes::Engine;
 use crate::store::index::{Application, Collection, CollectionKind, CollectionSettings, NewCollection, Root};
@@ -253,7 +254,7 @@ async fn set(args: CollectionSetArgs, store: &Store, context: &Context) -> anyho
 fn document(collection: &Collection) -> serde_json::Value {
     let settings = collection.settings.as_ref().map(|settings| {
         json!({
-            "roots": settings.roots.iter().map(|root| json!({ "name": root.name, "path": root.path })).collect::<Vec<_>>(),
+            "roots": settings.roots.iter().map(|root| json!({ "name": root.name, "path": path_text(&root.path) })).collect::<Vec<_>>(),
             "excludes": settings.excludes, "compression": settings.level, "padding": settings.padding,
             "preset": settings.application.as_ref().map(|application| &application.preset),
             "hooks": settings.application.as_ref().and_then(|application| application.hooks.as_ref()),

@@ -12,7 +12,7 @@ use crate::backup::select;
 use crate::clock::Clock;
 use crate::domain::entity::EntityId;
 use crate::domain::preset::Preset;
-use crate::domain::text::shown;
+use crate::domain::text::{path_text, shown};
 use crate::monitor::Problem;
 use crate::store::Store;
 use crate::store::index::Collection;
@@ -79,7 +79,7 @@ pub async fn run(args: &RestoreArgs, id: &EntityId, context: &Context) -> anyhow
         out.remark("If the application runs, restart it: what it has in memory it may write back over this.");
     }
     let document = json!({
-        "snapshot": name, "id": snapshot.id, "entity": id.to_string(), "target": folder, "in_place": args.in_place,
+        "snapshot": name, "id": snapshot.id, "entity": id.to_string(), "target": path_text(&folder), "in_place": args.in_place,
         "dry_run": args.dry_run, "statistics": stats, "secrets_differ": differing,
     });
     out.document("restore", document, &problems);

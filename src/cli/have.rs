@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::domain::text::path_text;
 use crate::portable::have::Have;
 
 use super::args::HaveArgs;
@@ -21,6 +22,10 @@ pub async fn run(args: HaveArgs, context: &Context) -> anyhow::Result<Outcome> {
         count(chunks, "chunk")
     ));
     context.output.remark("Take it to where the data is: bulbil export --output DIR --since-have FILE");
-    context.output.document("have", json!({ "file": args.output, "snapshots": snapshots, "chunks": chunks }), &[]);
+    context.output.document(
+        "have",
+        json!({ "file": path_text(&args.output), "snapshots": snapshots, "chunks": chunks }),
+        &[],
+    );
     Ok(Outcome::Done)
 }

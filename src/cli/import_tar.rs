@@ -15,6 +15,7 @@ use crate::domain::crypto::hash::FileHash;
 use crate::domain::id::CollectionId;
 use crate::domain::manifest::ArchiveOrigin;
 use crate::domain::peer::is_plain_name;
+use crate::domain::text::path_text;
 use crate::monitor::{Counter, Monitor, Problem};
 use crate::source::Excludes;
 use crate::source::archive::{self, Archive, ArchiveError, Opening};
@@ -75,7 +76,7 @@ pub async fn run(args: ImportTarArgs, context: &Context) -> anyhow::Result<Outco
         let when = format!("{} ({})", moment(one.made_at), one.from);
         if args.dry_run {
             context.output.line(format!("{}: {when}", one.name));
-            documents.push(json!({ "file": one.path, "made_at": one.made_at, "date_from": one.from }));
+            documents.push(json!({ "file": path_text(&one.path), "made_at": one.made_at, "date_from": one.from }));
             continue;
         }
         match place.import(one).await? {
@@ -200,7 +201,7 @@ impl Place<'_> {
                 Some(ArchiveError::Cancelled) | None => return Err(error),
                 Some(_) => {
                     self.problem(&one.name, format!("no snapshot was made of it: {error}"));
-                    return Ok(Some((json!({ "file": one.path, "failed": error.to_string() }), true)));
+                    return Ok(Some((json!({ "file": path_text(&one.path), "failed": error.to_string() }), true)));
                 }
             },
         };
@@ -224,7 +225,7 @@ impl Place<'_> {
             Err(error) => {
                 let why = crate::monitor::with_causes(&error);
                 self.problem(&one.name, format!("no snapshot was made of it: {why}"));
-                return Ok(Some((json!({ "file": one.path, "failed": why }), true)));
+                return Ok(Some((json!({ "file": path_text(&one.path), "failed": why }), true)));
             }
         };
         AdminClient::feed_changed(self.store).await;
@@ -259,7 +260,7 @@ impl Place<'_> {
             }
         });
         let document = json!({
-            "file": one.path, "made_at": one.made_at, "date_from": one.from, "sequence": created.sequence,
+            "file": path_text(&one.path), "made_at": one.made_at, "date_from": one.from, "sequence": created.sequence,
             "id": created.id, "statistics": created.statistics, "capture": created.capture, "beside": beside,
         });
         Ok(Some((document, created.capture.is_sound())))

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::domain::crypto::recovery::RecoveryKey;
 use crate::domain::peer::fingerprint_words;
 use crate::domain::target::BucketAddress;
+use crate::domain::text::path_text;
 use crate::store::{BucketStore, CreateOptions, Store};
 
 use super::args::InitArgs;
@@ -66,7 +67,7 @@ pub(super) fn show(store: &Store, recovery: &RecoveryKey, protected: bool, conte
 pub(super) fn document(store: &Store, recovery: &RecoveryKey, protected: bool) -> Value {
     let instance = store.keys.instance();
     json!({
-        "home": store.home.root(), "name": store.keys.name, "instance": instance,
+        "home": path_text(store.home.root()), "name": store.keys.name, "instance": instance,
         "fingerprint": fingerprint_words(&instance).join(" "), "recovery_key": recovery.to_text().as_str(),
         "passphrase": protected,
     })

@@ -10,6 +10,7 @@ use crate::backup::select;
 use crate::clock::Clock;
 use crate::domain::manifest::PrivatePart;
 use crate::domain::metadata::entry::EntryKind;
+use crate::domain::text::path_text;
 use crate::replicate::succession::promote;
 use crate::store::index::{Application, CollectionKind, CollectionSettings, Root, Snapshot};
 use crate::store::{ChunkStore, Store};
@@ -85,7 +86,7 @@ pub async fn run(args: PromoteArgs, context: &Context) -> anyhow::Result<Outcome
     let document = json!({
         "collection": collection.name, "id": collection.id, "from": promotion.from, "after": promotion.after, "at": promotion.at,
         "newest": { "id": newest.id, "sequence": newest.sequence }, "not_fetched": later.len(),
-        "roots": settings.roots.iter().map(|root| json!({ "name": root.name, "path": root.path })).collect::<Vec<_>>(),
+        "roots": settings.roots.iter().map(|root| json!({ "name": root.name, "path": path_text(&root.path) })).collect::<Vec<_>>(),
     });
     out.document("promote", document, &[]);
     Ok(Outcome::Done)

@@ -11,6 +11,7 @@ use crate::backup::rescue::Rescue;
 use crate::backup::restore::{Overwrite, RestoreOptions, refuse_homes, restore};
 use crate::domain::crypto::recovery::RecoveryKey;
 use crate::domain::target::BucketAddress;
+use crate::domain::text::path_text;
 use crate::transport::bucket::Bucket;
 
 use super::args::RescueArgs;
@@ -81,7 +82,8 @@ pub async fn run(args: RescueArgs, context: &Context) -> anyhow::Result<Outcome>
     let name = format!("{}@{}", snapshot.private.name, snapshot.signed.manifest.sequence);
     out.line(format!("restored {name} into {}", target.display()));
     out.line(format!("  {}, {}", count(stats.files, "file"), bytes(stats.bytes)));
-    let document = json!({ "snapshot": name, "id": snapshot.signed.id, "target": target, "statistics": stats });
+    let document =
+        json!({ "snapshot": name, "id": snapshot.signed.id, "target": path_text(&target), "statistics": stats });
     out.document("rescue", document, &progress.problems());
     Ok(out.outcome(&progress.problems()))
 }

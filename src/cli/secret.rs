@@ -20,6 +20,7 @@ use crate::domain::escrow::{
     EscrowDocument, EscrowedSecret, Fingerprint, MAX_DOCUMENT_BYTES, MAX_SECRET_BYTES, SecretForm, read_papers,
 };
 use crate::domain::id::CollectionId;
+use crate::domain::text::path_text;
 use crate::store::index::Collection;
 use crate::store::{EscrowFileError, Store, blocking};
 
@@ -226,7 +227,7 @@ async fn show(args: SecretShowArgs, context: &Context) -> anyhow::Result<Outcome
     if let Some(path) = &args.output {
         write_new(path, &value)?;
         context.output.line(format!("{} is in {}", secret.name, path.display()));
-        result["output"] = json!(path);
+        result["output"] = json!(path_text(path));
         context.output.document("secret show", result, &[]);
         return Ok(Outcome::Done);
     }

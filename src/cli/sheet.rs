@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::domain::escrow::papers;
 use crate::domain::peer::fingerprint_words;
 use crate::domain::preset::Preset;
+use crate::domain::text::path_text;
 use crate::store::Store;
 use crate::store::index::Collection;
 
@@ -83,7 +84,7 @@ pub async fn run(command: RecoveryCommand, context: &Context) -> anyhow::Result<
     let collections: Vec<_> = sheet.collections.iter().map(document).collect();
     let document = json!({
         "name": sheet.name, "instance": sheet.instance, "made_at": sheet.made, "recovery_key_id": sheet.key_id,
-        "with_recovery_key": sheet.key.is_some(), "collections": collections, "output": args.output,
+        "with_recovery_key": sheet.key.is_some(), "collections": collections, "output": args.output.as_ref().map(path_text),
     });
     context.output.document("recovery sheet", document, &[]);
     Ok(Outcome::Done)

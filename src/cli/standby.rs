@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::backup::select;
 use crate::clock::Clock;
+use crate::domain::text::path_text;
 use crate::monitor::{Monitor, Problem};
 use crate::store::Store;
 use crate::store::index::{Collection, StandbySettings};
@@ -39,7 +40,7 @@ async fn add(args: StandbyAddArgs, store: &Store, context: &Context) -> anyhow::
         Some(_) => "The server lays out the newest snapshot now.",
         None => "No server runs: 'bulbil serve' keeps it up to date, 'bulbil standby run' lays it out now.",
     });
-    let document = json!({ "collection": collection.name, "into": settings.into, "hook": settings.hook });
+    let document = json!({ "collection": collection.name, "into": path_text(&settings.into), "hook": settings.hook });
     out.document("standby add", document, &[]);
     Ok(Outcome::Done)
 }
@@ -76,7 +77,7 @@ async fn remove(args: StandbyArg, store: &Store, context: &Context) -> anyhow::R
     store.index.set_standby(&collection.id, None).await?;
     let out = &context.output;
     out.line(format!("{} is not laid out any more; {} stays as it is", collection.name, settings.into.display()));
-    out.document("standby remove", json!({ "collection": collection.name, "into": settings.into }), &[]);
+    out.document("standby remove", json!({ "collection": collection.name, "into": path_text(&settings.into) }), &[]);
     Ok(Outcome::Done)
 }
 
@@ -139,7 +140,7 @@ pub(super) fn in_words(standby: &StandbyStatus, context: &Context) -> String {
 /// A standby as JSON.
 pub(super) fn document(standby: &StandbyStatus) -> Value {
     json!({
-        "collection": standby.name, "id": standby.collection, "into": standby.settings.into, "hook": standby.settings.hook,
+        "collection": standby.name, "id": standby.collection, "into": path_text(&standby.settings.into), "hook": standby.settings.hook,
         "laid_out": standby.laid_out, "newest": standby.newest.as_ref().map(|newest| newest.sequence),
         "error": standby.error, "hook_error": standby.hook_error,
     })

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use crate::domain::text::path_text;
 use crate::source::volumes::{Container, Engine, Mount};
 use crate::store::blocking;
 use crate::store::index::Collection;
@@ -32,7 +33,7 @@ pub async fn run(args: VolumesArgs, context: &Context) -> anyhow::Result<Outcome
         let backed_up = within.map_or("in no collection".to_owned(), |name| format!("in the collection {name}"));
         rows.push([show(&mount.destination), what, show(&mount.source), backed_up]);
         mounted.push(json!({
-            "in_container": mount.destination, "kind": mount.kind, "volume": mount.name, "path": mount.source,
+            "in_container": mount.destination, "kind": mount.kind, "volume": mount.name, "path": path_text(&mount.source),
             "collection": within,
         }));
     }

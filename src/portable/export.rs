@@ -21,6 +21,7 @@ use crate::domain::crypto::keywrap::{EnvelopeRecipient, KeyError};
 use crate::domain::id::{CollectionId, ManifestId};
 use crate::domain::peer::{Rights, Role};
 use crate::domain::succession::{SignedStatement, Succession};
+use crate::domain::text::paths;
 use crate::monitor::{Monitor, Problem};
 use crate::store::dir::DirError;
 use crate::store::index::{Collection, Snapshot};
@@ -118,6 +119,7 @@ pub struct ExportOptions {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Exported {
     /// The folder.
+    #[serde(serialize_with = "paths::one")]
     pub folder: PathBuf,
     /// Whether there was one to go on with.
     pub continued: bool,

@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 
 mod audit; // who did what
 mod portable; // folders that are carried
+mod names; // paths that are no text
 mod proofs; // copies elsewhere
 mod storage; // a disk that is not there
 mod succession; // heirs and keys

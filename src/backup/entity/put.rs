@@ -22,6 +22,7 @@ use crate::domain::crypto::hash::{FileHash, FileHasher};
 use crate::domain::entity::merge_line;
 use crate::domain::metadata::entry::{Attributes, FileTime};
 use crate::domain::metadata::path::TreePath;
+use crate::domain::text::paths;
 use crate::monitor::{Counter, Monitor, Problem};
 use crate::source::stat::Stat;
 use crate::source::{FoundKind, read};
@@ -55,6 +56,7 @@ pub struct PutStats {
     /// Lines that were put into lists.
     pub lines: u64,
     /// Where what was replaced is kept; nothing if nothing was.
+    #[serde(serialize_with = "paths::maybe")]
     pub kept: Option<PathBuf>,
     /// Attributes that could not be set.
     #[serde(skip)]

@@ -12,6 +12,7 @@ use super::stage::Tried;
 use crate::backup::create::moment;
 use crate::domain::content::Report as Content;
 use crate::domain::id::ManifestId;
+use crate::domain::text::paths;
 use crate::store::{Store, write_private};
 
 /// How it ended.
@@ -87,16 +88,20 @@ pub struct Report {
     /// Which was taken.
     pub chosen: Option<Chosen>,
     /// What took its place.
+    #[serde(serialize_with = "paths::all")]
     pub replaced: Vec<PathBuf>,
     /// Where what was there before is kept.
+    #[serde(serialize_with = "paths::all")]
     pub damaged: Vec<PathBuf>,
     /// What is not in the new tree.
     pub left_behind: Vec<LeftBehind>,
     /// What stays as it is although the snapshot does not have it.
     pub untouched: Vec<String>,
     /// What came over from the old one.
+    #[serde(serialize_with = "paths::all")]
     pub carried: Vec<PathBuf>,
     /// Sessions that were emptied.
+    #[serde(serialize_with = "paths::all")]
     pub emptied: Vec<PathBuf>,
     /// What was found of the snapshot before it took its place.
     pub staged: Option<Tried>,
@@ -160,7 +165,7 @@ impl Report {
     /// # Errors
     /// [`RecoverError::Io`].
     pub fn write(&self, store: &Store) -> Result<Vec<PathBuf>, RecoverError> {
-        let json = serde_json::to_vec_pretty(self).expect("a report has no maps with odd keys");
+        let json = serde_json::to_vec_pretty(self).expect("a report has no maps with odd keys, and its paths are text");
         let places = Self::places(store, &self.collection, &self.stamp);
         for (path, bytes) in places.iter().zip([self.in_words().into_bytes(), json]) {
             write_private(path, &bytes).map_err(|cause| RecoverError::io("write", path, cause))?;

@@ -16,6 +16,7 @@ use crate::axon::folder::write::{BackupOptions, local, write};
 use crate::axon::library::Library;
 use crate::axon::pull::recipients;
 use crate::clock::Clock;
+use crate::domain::text::path_text;
 use crate::store::Store;
 use crate::store::index::axon::AxonTrust;
 
@@ -131,7 +132,7 @@ async fn write_folder(
         count(written.states, "shared state")
     );
     let document = json!({
-        "folder": written.folder, "collection": collection.name, "applets": written.applets, "chunks": written.chunks,
+        "folder": path_text(&written.folder), "collection": collection.name, "applets": written.applets, "chunks": written.chunks,
         "data_chunks": written.data_chunks, "data": written.data, "scores": written.scores, "shared_states": written.states,
     });
     Ok((line, document))

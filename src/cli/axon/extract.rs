@@ -12,6 +12,7 @@ use super::common::existing_collection;
 use crate::axon::extract::{ExtractOptions, extract};
 use crate::axon::library::Library;
 use crate::clock::Clock;
+use crate::domain::text::path_text;
 use crate::store::Store;
 
 /// `bulbil axon extract`
@@ -61,7 +62,7 @@ pub async fn run(args: ExtractArgs, store: &Store, context: &Context) -> anyhow:
         done.not_opened.iter().map(|(what, why)| json!({ "what": what, "why": why })).collect();
     let problems = progress.problems();
     let document = json!({
-        "target": target, "collection": collection.name, "applets": done.applets, "code": done.code, "data": done.data,
+        "target": path_text(target), "collection": collection.name, "applets": done.applets, "code": done.code, "data": done.data,
         "files": done.files, "messages": done.messages, "private_messages_sealed": done.private_messages,
         "config_rows": done.rows, "actions": done.actions, "other": done.other, "not_opened": not_opened,
     });

@@ -14,6 +14,7 @@ use super::super::progress::Progress;
 use super::common::{instance, snapshot};
 use crate::axon::install::{InstallError, Installation, Options, Place, TakeOver, TakeReport};
 use crate::clock::Clock;
+use crate::domain::text::path_text;
 use crate::store::Store;
 use crate::store::index::Collection;
 
@@ -152,7 +153,7 @@ pub fn in_words(report: &TakeReport, made: Option<u64>, collection: &str) -> Vec
 /// As JSON.
 pub fn document(report: &TakeReport, made: Option<u64>) -> Value {
     json!({
-        "database": report.database, "no_table_of": report.no_table_of, "not_there": report.not_there, "items": report.items, "new_items": report.new_items, "incomplete": report.incomplete, "amiss_there": report.amiss, "chunks": report.chunks,
+        "database": path_text(&report.database), "no_table_of": report.no_table_of, "not_there": report.not_there, "items": report.items, "new_items": report.new_items, "incomplete": report.incomplete, "amiss_there": report.amiss, "chunks": report.chunks,
         "bytes": report.bytes, "tables": report.tables, "applets": report.applets, "data": report.data,
         "scores": report.scores, "shared_states": report.states, "changed_records": report.changed, "snapshot": made,
     })

@@ -25,6 +25,7 @@ use crate::domain::chunk::Padding;
 use crate::domain::id::{ChunkId, CollectionId};
 use crate::domain::invite::Invite;
 use crate::domain::peer::{Rights, Role, Scope, Trust};
+use crate::domain::text::path_text;
 use crate::monitor::{Monitor, Tally};
 use crate::replicate::pair::{invite, join};
 use crate::replicate::pull::Puller;
@@ -58,7 +59,7 @@ pub async fn run(args: DemoArgs, context: &Context) -> anyhow::Result<Outcome> {
         story.say("The folder is removed now. With your own data:\n  bulbil init --name alpha\n  bulbil collection add notes ~/notes\n  bulbil backup");
     }
     let document = json!({
-        "steps": story.steps, "seconds": started.elapsed().as_secs_f64(), "kept": args.keep.then_some(&folder.path),
+        "steps": story.steps, "seconds": started.elapsed().as_secs_f64(), "kept": args.keep.then(|| path_text(&folder.path)),
     });
     context.output.document("demo", document, &[]);
     Ok(Outcome::Done)
