@@ -111,7 +111,7 @@ impl Bucket {
     /// [`BucketError`].
     pub fn get(&self, name: &str, limit_bytes: usize) -> Result<Option<Vec<u8>>, BucketError> {
         let (this, name) = (self.clone(), name.to_owned());
-        wait(async move { this.get_object(&name, limit_bytes).await })
+        wait(async move { this.get_object(&name, limit_bytes).await })?
     }
 
     async fn get_object(&self, name: &str, limit_bytes: usize) -> Result<Option<Vec<u8>>, BucketError> {
@@ -147,7 +147,7 @@ impl Bucket {
                 Ok(meta) => Ok(Some(meta.size)),
                 Err(error) => this.missing_or(error),
             }
-        })
+        })?
     }
 
     /// Writes an object. It is durable, and whole, on return.
@@ -156,7 +156,7 @@ impl Bucket {
     /// [`BucketError`].
     pub fn put(&self, name: &str, bytes: Vec<u8>, put: Put) -> Result<(), BucketError> {
         let (this, name) = (self.clone(), name.to_owned());
-        wait(async move { this.put_object(&name, bytes, put).await })
+        wait(async move { this.put_object(&name, bytes, put).await })?
     }
 
     async fn put_object(&self, name: &str, bytes: Vec<u8>, put: Put) -> Result<(), BucketError> {
@@ -188,7 +188,7 @@ impl Bucket {
                 Ok(()) => Ok(()),
                 Err(error) => this.missing_or::<()>(error).map(drop),
             }
-        })
+        })?
     }
 
     /// Calls `each` with every object whose name begins with the folder `within`, and its length. Names are given without that.
@@ -199,7 +199,7 @@ impl Bucket {
         let (this, prefix) = (self.clone(), self.path(within)?);
         let (send, receive) = std::sync::mpsc::sync_channel(1024);
         let (store, begin) = (this.store, prefix.clone());
-        let listing = runtime().spawn(async move {
+        let listing = runtime()?.spawn(async move {
             let mut listed = store.list(Some(&begin));
             while let Some(next) = listed.next().await {
                 let failed = next.is_err();
@@ -215,8 +215,8 @@ impl Bucket {
                 each(name.trim_start_matches('/'), meta.size);
             }
         }
-        drop(listing);
-        Ok(())
+        // What breaks off looks like the end: a list that is too short would make chunks count as lost.
+        wait(listing)?.map_err(|_| BucketError::Broken)
     }
 
     /// What is in one place.
@@ -228,7 +228,7 @@ impl Bucket {
         let listed = wait(async move {
             let listed = this.store.list_with_delimiter(Some(&prefix)).await;
             listed.map_err(|error| BucketError::of(&this.address, error))
-        })?;
+        })??;
         let last = |path: &Path| path.as_ref().rsplit('/').next().unwrap_or_default().to_owned();
         let mut names = Listed {
             objects: listed.objects.iter().map(|meta| last(&meta.location)).collect(),
@@ -282,20 +282,21 @@ impl HttpConnector for Direct {
 }
 
 /// The threads on which requests are made.
-fn runtime() -> &'static Runtime {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| {
-        let built =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("bucket").enable_all().build();
-        built.expect("a process that can do anything can start two threads")
-    })
+fn runtime() -> Result<&'static Runtime, BucketError> {
+    static RUNTIME: OnceLock<Result<Runtime, BucketError>> = OnceLock::new();
+    let started = RUNTIME.get_or_init(|| {
+        let mut threads = tokio::runtime::Builder::new_multi_thread();
+        let built = threads.worker_threads(2).thread_name("bucket").enable_all().build();
+        built.map_err(|cause| BucketError::Threads { cause: cause.to_string() })
+    });
+    started.as_ref().map_err(Clone::clone)
 }
 
 /// Waits for it on this thread, while those others work on it.
-fn wait<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+fn wait<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, BucketError> {
     let (send, receive) = std::sync::mpsc::sync_channel(1);
-    runtime().spawn(async move {
+    runtime()?.spawn(async move {
         let _ = send.send(work.await);
     });
-    receive.recv().expect("a request does not panic")
+    receive.recv().map_err(|_| BucketError::Broken)
 }

@@ -143,6 +143,8 @@ impl Unpacked {
 #[derive(Debug, Default, Clone)]
 struct Said {
     records: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Of all that was said.
+    bytes: u64,
     stretches: Vec<u64>,
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
@@ -159,6 +161,11 @@ impl Said {
 
     fn take(&mut self, records: header::Records) -> Result<(), NoHeader> {
         for (key, value) in records {
+            // One header after another, and never a member.
+            self.bytes += (key.len() + value.len()) as u64;
+            if self.bytes > MAX_RECORDS {
+                return Err(NoHeader);
+            }
             // GNU's first sparse format says each number in a record of its own.
             if matches!(key.as_slice(), b"GNU.sparse.offset" | b"GNU.sparse.numbytes") {
                 self.stretches.push(decimal(&value).ok_or(NoHeader)?);

@@ -20,6 +20,15 @@ pub enum BucketError {
         /// Why.
         cause: String,
     },
+    /// The system gives us no threads.
+    #[error("no threads can be started to reach the bucket: {cause}")]
+    Threads {
+        /// What it said.
+        cause: String,
+    },
+    /// Our own work broke off.
+    #[error("a request to the bucket broke off: run it again")]
+    Broken,
     /// Something that cannot be the name of an object.
     #[error("{0:?} cannot be the name of an object")]
     Name(String),

@@ -25,13 +25,13 @@ impl Uploads {
     /// Begins to write; waits until there is room for one more.
     ///
     /// # Errors
-    /// What became of an earlier one.
+    /// What became of an earlier one; from then on nothing succeeds any more, [`finish`](Self::finish) least of all.
     pub fn put(&self, name: String, bytes: Vec<u8>) -> Result<(), BucketError> {
         let slots = Arc::clone(&self.slots);
-        let slot = wait(slots.acquire_owned()).expect("nobody closes it");
+        let slot = wait(slots.acquire_owned())?.expect("nobody closes it");
         self.check()?;
         let (bucket, failed) = (self.bucket.clone(), Arc::clone(&self.failed));
-        runtime().spawn(async move {
+        runtime()?.spawn(async move {
             if let Err(error) = bucket.put_object(&name, bytes, Put::Replace).await {
                 failed.lock().expect("no holder of this lock can panic").get_or_insert(error);
             }
@@ -46,11 +46,11 @@ impl Uploads {
     /// What became of one that was not.
     pub fn finish(&self) -> Result<(), BucketError> {
         let slots = Arc::clone(&self.slots);
-        drop(wait(slots.acquire_many_owned(AT_ONCE)).expect("nobody closes it"));
+        drop(wait(slots.acquire_many_owned(AT_ONCE))?.expect("nobody closes it"));
         self.check()
     }
 
     fn check(&self) -> Result<(), BucketError> {
-        self.failed.lock().expect("no holder of this lock can panic").take().map_or(Ok(()), Err)
+        self.failed.lock().expect("no holder of this lock can panic").clone().map_or(Ok(()), Err)
     }
 }
