@@ -60,6 +60,8 @@ pub struct Noted {
     pub changed: Vec<String>,
     /// Those without which the data is of no use, and of which nothing is known.
     pub missing: Vec<MissingSecret>,
+    /// Those of which a value is stored, and that were not found where they should be: a sentence each.
+    pub lost: Vec<String>,
 }
 
 /// A secret that is needed and not there.
@@ -225,11 +227,46 @@ pub fn note(
         }
     }
     noted.marks.sort_by(|a, b| a.name.cmp(&b.name));
+    noted.lost = lost_of(&found, known.as_ref());
     noted.missing = missing_of(&collection.name, &found, |name| {
         known.iter().any(|known| known.document.elsewhere.iter().any(|other| other == name))
             || noted.marks.iter().any(|mark| mark.name == name)
     });
     Ok(noted)
+}
+
+/// Secrets of which a value is stored, and that are empty, or not to be read, beside the data; or that were in a file there, and are not.
+fn lost_of(found: &[(SecretPlace, Found)], known: Option<&Escrow>) -> Vec<String> {
+    let is_stored = |name: &str| known.is_some_and(|known| known.document.current(name).is_some());
+    let lost = found.iter().filter(|(place, _)| is_stored(&place.name)).filter_map(|(place, found)| {
+        let name = &place.name;
+        match found {
+            Found::Empty(path) => Some(format!("{name} is empty in {}", path.display())),
+            Found::Unreadable(path, why) => {
+                Some(format!("{name} may be in {}, which cannot be read ({why})", path.display()))
+            }
+            Found::Value(_) | Found::Nowhere => None,
+        }
+    });
+    lost.collect()
+}
+
+/// Stored secrets that the application needs and that are not beside its data. Blocks.
+///
+/// # Errors
+/// [`EscrowFileError`].
+pub fn not_beside(
+    store: &Store,
+    preset: &Preset,
+    collection: &CollectionId,
+    folders: &[PathBuf],
+) -> Result<Vec<String>, EscrowFileError> {
+    let known = store.escrows(collection)?;
+    let is_stored = |name: &str| known.iter().any(|known| known.document.current(name).is_some());
+    let found = look(preset, folders).into_iter();
+    let gone =
+        found.filter(|(place, found)| place.required && is_stored(&place.name) && !matches!(found, Found::Value(_)));
+    Ok(gone.map(|(place, _)| place.name).collect())
 }
 
 /// The secrets without which a collection's data is of little use, and of which nothing is known. Blocks.

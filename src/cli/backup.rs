@@ -269,6 +269,12 @@ pub(super) fn say(collection: &Collection, created: &Created, preset: Option<&Pr
             collection.name
         ));
     }
+    for lost in &created.secrets.lost {
+        context.output.warning(format!(
+            "warning: {lost}. A value is stored from before: 'bulbil secret list {}'",
+            collection.name
+        ));
+    }
     for missing in &created.secrets.missing {
         context.output.warning(format!("warning: {}", missing.in_words()));
     }

@@ -1,17 +1,12 @@
 //! `bulbil check`
 
-use std::collections::BTreeSet;
-
 use anyhow::Context as _;
-use zeroize::Zeroizing;
 
 use crate::backup::check::{Databases, Depth, Private, private, stored};
 use crate::backup::escrow;
 use crate::backup::open::OpenSnapshot;
 use crate::backup::select;
-use crate::domain::content::{Finding, Level, Report, Secrets};
-use crate::domain::dotenv;
-use crate::domain::preset::Preset;
+use crate::domain::content::{Finding, Level, Report};
 use crate::monitor::{Counter, Monitor};
 use crate::store::blocking;
 use crate::store::index::Cause;
@@ -20,16 +15,14 @@ use crate::worker::runs::Recorder;
 use super::args::CheckArgs;
 use super::context::Context;
 use super::output::{Outcome, count, took};
+use super::rules;
 
 /// Checks the content of a collection by the rules of its preset.
 pub async fn run(args: CheckArgs, context: &Context) -> anyhow::Result<Outcome> {
     let started = std::time::Instant::now();
     let store = context.store().await?;
     let collection = select::collection(&store, &args.collection).await?;
-    let of_collection = collection.settings.as_ref().and_then(|settings| settings.application.as_ref());
-    let name = args.preset.as_deref().or(of_collection.map(|application| application.preset.as_str()));
-    let preset = store.preset(name.unwrap_or("generic"))?;
-    let given = args.secrets.as_deref().map(|file| read_secrets_for(&preset, file)).transpose()?;
+    let (preset, given) = rules::of(&args.rules, &store, &collection)?;
     let (progress, cancel) = (context.progress(), context.cancellation());
     progress.task(&format!("checking {}", collection.name), Counter::BytesDone, None);
     let monitor = progress.clone();
@@ -131,28 +124,4 @@ fn say(report: &Report, of: &str, elapsed: std::time::Duration, context: &Contex
         (0, warnings) => format!("everything holds; {}", count(warnings, "warning")),
         (errors, warnings) => format!("{}, {}", count(errors, "error"), count(warnings, "warning")),
     });
-}
-
-/// Reads `NAME=value` lines, as in an `.env` file, of which at least one has to be what opens sealed fields by this preset: a file that
-/// opens nothing would pass each time.
-pub fn read_secrets_for(preset: &Preset, path: &std::path::Path) -> anyhow::Result<Secrets> {
-    let secrets = read_secrets(path)?;
-    let wanted: BTreeSet<&str> = preset.checks.sealed.iter().map(|sealed| sealed.secret.as_str()).collect();
-    anyhow::ensure!(
-        wanted.is_empty() || wanted.iter().any(|name| secrets.has(name)),
-        "{} has no line {}=…: nothing that is sealed could be opened with it",
-        path.display(),
-        wanted.into_iter().collect::<Vec<_>>().join("=… or ")
-    );
-    Ok(secrets)
-}
-
-/// Reads `NAME=value` lines, as in an `.env` file.
-pub fn read_secrets(path: &std::path::Path) -> anyhow::Result<Secrets> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read the secrets in {}", path.display()))?;
-    let text = Zeroizing::new(text);
-    let mut secrets = Secrets::new();
-    dotenv::parse(&text).into_iter().for_each(|(name, value)| secrets.insert(name, value));
-    Ok(secrets)
 }

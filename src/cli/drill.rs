@@ -9,9 +9,9 @@ use crate::store::index::Cause;
 use crate::worker::runs::Recorder;
 
 use super::args::DrillArgs;
-use super::check::read_secrets_for;
 use super::context::Context;
 use super::output::{Outcome, bytes, count, took};
+use super::rules;
 
 /// Tries a restore.
 pub async fn run(args: DrillArgs, context: &Context) -> anyhow::Result<Outcome> {
@@ -20,10 +20,7 @@ pub async fn run(args: DrillArgs, context: &Context) -> anyhow::Result<Outcome> 
     let which = args.snapshot.as_deref().unwrap_or("latest");
     let text = if which.contains('@') { which.to_owned() } else { format!("{}@{which}", collection.name) };
     let snapshot = select::snapshot(&store, &text).await?;
-    let of_collection = collection.settings.as_ref().and_then(|settings| settings.application.as_ref());
-    let name = args.preset.as_deref().or(of_collection.map(|application| application.preset.as_str()));
-    let preset = store.preset(name.unwrap_or("generic"))?;
-    let secrets = args.secrets.as_deref().map(|file| read_secrets_for(&preset, file)).transpose()?;
+    let (preset, secrets) = rules::of(&args.rules, &store, &collection)?;
     let options = DrillOptions {
         scratch: args.scratch.clone(),
         preset,

@@ -48,6 +48,7 @@ mod rescue;
 mod restore;
 mod retention;
 mod rotate_key;
+mod rules; // by which content is judged
 mod runs;
 mod schedule;
 mod scrub;

@@ -8,12 +8,13 @@ use crate::backup::create::moment;
 use crate::backup::recover::{Candidate, Ending, RecoverError, RecoverOptions, Report, recover};
 use crate::backup::select;
 use crate::clock::Clock;
+use crate::domain::text::path_text;
 use crate::monitor::{Monitor, Problem};
 
 use super::args::RecoverArgs;
-use super::check::read_secrets;
 use super::context::Context;
 use super::output::{Outcome, age, bytes, number};
+use super::rules::read_secrets;
 
 /// Brings a collection back.
 pub async fn run(args: RecoverArgs, context: &Context) -> anyhow::Result<Outcome> {
@@ -38,7 +39,7 @@ pub async fn run(args: RecoverArgs, context: &Context) -> anyhow::Result<Outcome
     secrets.as_deref().map(read_secrets).transpose()?;
     let options = RecoverOptions {
         snapshot,
-        paths: super::restore::topmost(args.path),
+        paths: args.path,
         force: args.force,
         dry_run: args.dry_run,
         stop: args.stop,
@@ -68,7 +69,11 @@ pub async fn run(args: RecoverArgs, context: &Context) -> anyhow::Result<Outcome
     let mut problems = progress.problems();
     let subject = collection.name.clone();
     problems.extend(report.problems().into_iter().map(|message| Problem { subject: subject.clone(), message }));
-    context.output.document("recover", json!({ "report": report, "written": written }), &problems);
+    context.output.document(
+        "recover",
+        json!({ "report": report, "written": written.iter().map(path_text).collect::<Vec<_>>() }),
+        &problems,
+    );
     Ok(context.output.outcome(&problems))
 }
 

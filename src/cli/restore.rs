@@ -14,6 +14,7 @@ use crate::backup::restore::{Overwrite, RestoreOptions, refuse_homes, restore};
 use crate::backup::select;
 use crate::domain::id::CollectionId;
 use crate::domain::preset::Preset;
+use crate::domain::text::path_text;
 use crate::monitor::{Counter, Monitor, Problem};
 use crate::portable::{Reading, fill_snapshots};
 use crate::store::{ChunkStore, Store, blocking};
@@ -61,8 +62,7 @@ pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome
     for differs in &differing {
         context.output.warning(format!("warning: {}", differs.in_words(&open.private.name)));
     }
-    let paths =
-        topmost(args.path.clone()).iter().map(|path| tree_path(path, &open.private)).collect::<anyhow::Result<_>>()?;
+    let paths = args.path.iter().map(|path| tree_path(path, &open.private)).collect::<anyhow::Result<_>>()?;
     let overwrite = match args.overwrite {
         OverwriteArg::Never => Overwrite::Never,
         OverwriteArg::IfChanged => Overwrite::IfChanged,
@@ -117,18 +117,11 @@ pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome
         context.output.line(format!("  {} only their owner may read", count(n, "private file or folder")));
     }
     let document = json!({
-        "emptied": emptied, "snapshot": name, "id": snapshot.id, "target": target, "dry_run": args.dry_run, "statistics": stats, "tightened": tightened,
+        "emptied": emptied.iter().map(path_text).collect::<Vec<_>>(), "snapshot": name, "id": snapshot.id, "target": path_text(&target), "dry_run": args.dry_run, "statistics": stats, "tightened": tightened,
         "seconds": started.elapsed().as_secs_f64(), "secrets_differ": differing,
     });
     context.output.document("restore", document, &problems);
     Ok(context.output.outcome(&problems))
-}
-
-/// Paths without those that lie in another one of them, or are named twice.
-pub(super) fn topmost(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
-    paths.sort();
-    paths.dedup_by(|path, above| path.starts_with(above));
-    paths
 }
 
 /// Sessions that are not to come back.
@@ -142,8 +135,7 @@ impl Emptying {
     /// By the preset of the collection; before anything is restored.
     async fn new(store: &Store, open: &OpenSnapshot) -> anyhow::Result<Self> {
         let collection = store.index.collection(&open.collection()).await?;
-        let application = collection.and_then(|collection| collection.settings?.application);
-        let preset = store.preset(application.as_ref().map_or("generic", |application| &application.preset))?;
+        let preset = store.preset_of(collection.as_ref().and_then(|collection| collection.settings.as_ref()))?;
         anyhow::ensure!(!preset.sessions.is_empty(), RecoverError::NoSessions(preset.name));
         let roots = match open.has_one_folder(&mut open.tree(&*store.chunks))? {
             true => vec![PathBuf::new()],

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::Store;
 use super::files::read_bounded;
+use super::index::CollectionSettings;
 use crate::domain::peer::is_plain_name;
 use crate::domain::preset::{Preset, PresetError, builtin};
 
@@ -94,5 +95,14 @@ impl Store {
     /// [`PresetsError`].
     pub fn preset(&self, name: &str) -> Result<Preset, PresetsError> {
         Ok(Preset::parse(name, &self.preset_text(name)?)?)
+    }
+
+    /// The rules of the application whose data a collection holds: `generic`, if it names none.
+    ///
+    /// # Errors
+    /// [`PresetsError`].
+    pub fn preset_of(&self, settings: Option<&CollectionSettings>) -> Result<Preset, PresetsError> {
+        let application = settings.and_then(|settings| settings.application.as_ref());
+        self.preset(application.map_or("generic", |application| application.preset.as_str()))
     }
 }

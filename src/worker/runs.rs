@@ -284,7 +284,7 @@ impl Recorder<'_> {
         monitor: Arc<dyn Monitor>,
     ) -> Result<Option<Report>, RunError> {
         let Some(settings) = &collection.settings else { return Ok(None) };
-        let preset = self.preset(collection)?;
+        let preset = self.store.preset_of(collection.settings.as_ref())?;
         self.check(collection, settings.clone(), preset, Secrets::new(), monitor).await.map(Some)
     }
 
@@ -327,12 +327,6 @@ impl Recorder<'_> {
         checked
     }
 
-    /// The rules of a collection's application.
-    fn preset(&self, collection: &Collection) -> Result<Preset, RunError> {
-        let application = collection.settings.as_ref().and_then(|settings| settings.application.as_ref());
-        Ok(self.store.preset(application.map_or("generic", |application| application.preset.as_str()))?)
-    }
-
     /// Tries a restore of the newest snapshot that can be read here; nothing if there is none yet.
     ///
     /// # Errors
@@ -343,7 +337,7 @@ impl Recorder<'_> {
         monitor: Arc<dyn Monitor>,
     ) -> Result<Option<Drilled>, RunError> {
         let Some(newest) = self.store.index.newest_readable(&collection.id).await? else { return Ok(None) };
-        let (preset, settings) = (self.preset(collection)?, collection.settings.clone());
+        let (preset, settings) = (self.store.preset_of(collection.settings.as_ref())?, collection.settings.clone());
         let options = DrillOptions { scratch: None, preset, secrets: Secrets::new(), settings };
         self.drill(collection, &newest.id, options, monitor).await.map(Some)
     }

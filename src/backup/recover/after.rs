@@ -1,11 +1,13 @@
 //! When everything is in place: the application is started and asked, the live data checked, and what is left to do is said.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::RecoverError;
 use super::report::Health;
 use super::run::Work;
 use crate::backup::check::live;
+use crate::backup::escrow;
 use crate::monitor::with_causes;
 use crate::store::blocking;
 use crate::transport::health::{Answer, Probe};
@@ -41,12 +43,21 @@ impl Work<'_> {
         let checked = blocking(move || live(&store, &settings, &preset, secrets(), &*monitor, &cancel)).await?;
         self.end(at, format!("checked the live data: {} errors, {} warnings", checked.errors, checked.warnings));
         self.report.live = Some(checked);
-        self.say_next(wait.is_some());
+        let (store, preset, id) = (self.store.clone(), self.preset.clone(), self.collection.id);
+        let folders: Vec<PathBuf> = self.grounds.iter().map(|ground| ground.live.clone()).collect();
+        let gone = blocking(move || escrow::not_beside(&store, &preset, &id, &folders)).await?;
+        self.say_next(wait.is_some(), &gone);
         Ok(())
     }
 
-    fn say_next(&mut self, waited: bool) {
-        let mut next = Vec::new();
+    fn say_next(&mut self, waited: bool, secrets: &[String]) {
+        let name = &self.collection.name;
+        let put_back = |secret: &String| {
+            format!(
+                "put {secret} back beside the data, the application needs it: 'bulbil secret show {name} {secret}' gives it"
+            )
+        };
+        let mut next: Vec<String> = secrets.iter().map(put_back).collect();
         match (&self.report.health, &self.options.start) {
             (Some(health), _) if !health.up => next.push(format!("the application: {}", health.means)),
             (_, None) if !waited => next.push(match &self.probe {

@@ -115,8 +115,7 @@ impl<'a> Work<'a> {
     ) -> Result<Self, RecoverError> {
         let here = collection.settings.clone().filter(|settings| settings.kind == CollectionKind::Directory);
         let settings = here.ok_or_else(|| RecoverError::NotHere(collection.name.clone()))?;
-        let name = settings.application.as_ref().map_or("generic", |application| application.preset.as_str());
-        let preset = store.preset(name)?;
+        let preset = store.preset_of(Some(&settings))?;
         if options.drop_sessions && preset.sessions.is_empty() {
             return Err(RecoverError::NoSessions(preset.name));
         }

@@ -142,7 +142,13 @@ impl<'a> Plan<'a> {
         self.strip = self.snapshot.has_one_folder(&mut self.aside)?;
         let selections: Vec<Option<TreePath>> = match self.options.paths.as_slice() {
             [] => vec![None],
-            paths => paths.iter().cloned().map(Some).collect(),
+            // One that is named twice, or lies in another one, comes once.
+            paths => {
+                let mut paths = paths.to_vec();
+                paths.sort();
+                paths.dedup_by(|path, above| path.is_within(above));
+                paths.into_iter().map(Some).collect()
+            }
         };
         for selection in selections {
             if let Some(path) = &selection {

@@ -58,6 +58,17 @@ pub struct PresetShowArgs {
     pub name: String,
 }
 
+/// By whose rules content is judged.
+#[derive(Debug, Args)]
+pub struct RulesArgs {
+    /// By the rules of this preset [default: the collection's, or 'generic']
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
+    /// A file with NAME=value lines that hold the secrets for sealed fields: every one of these must open then
+    #[arg(long, value_name = "FILE")]
+    pub secrets: Option<PathBuf>,
+}
+
 /// `bulbil check`
 #[derive(Debug, Args)]
 pub struct CheckArgs {
@@ -66,12 +77,9 @@ pub struct CheckArgs {
     /// Which snapshot, as a number, an id or 'latest' [default: the folders as they are now]
     #[arg(long, value_name = "SNAPSHOT")]
     pub snapshot: Option<String>,
-    /// By the rules of this preset [default: the collection's, or 'generic']
-    #[arg(long, value_name = "NAME")]
-    pub preset: Option<String>,
-    /// A file with NAME=value lines that hold the secrets for sealed fields: every one of these must open then
-    #[arg(long, value_name = "FILE")]
-    pub secrets: Option<PathBuf>,
+    /// By whose rules
+    #[command(flatten)]
+    pub rules: RulesArgs,
     /// Take the rights of everybody but the owner away from what the preset calls private
     #[arg(long, conflicts_with = "snapshot")]
     pub tighten: bool,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::collection::RulesArgs;
 use super::network::parse_duration;
 use crate::domain::schedule::{Pattern, Work};
 
@@ -100,12 +101,9 @@ pub struct DrillArgs {
     /// Which snapshot, as a number, an id, a tag or 'latest' [default: latest]
     #[arg(long, value_name = "SNAPSHOT")]
     pub snapshot: Option<String>,
-    /// By the rules of this preset [default: the collection's, or 'generic']
-    #[arg(long, value_name = "NAME")]
-    pub preset: Option<String>,
-    /// A file with NAME=value lines that hold the secrets for sealed fields: every one of these must open then
-    #[arg(long, value_name = "FILE")]
-    pub secrets: Option<PathBuf>,
+    /// By whose rules
+    #[command(flatten)]
+    pub rules: RulesArgs,
     /// How long it may take: longer is a problem, and exit code 2
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub rto: Option<Duration>,

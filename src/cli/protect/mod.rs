@@ -14,8 +14,8 @@ use crate::backup::drill::{DrillOptions, Drilled};
 use crate::clock::Clock;
 use crate::domain::content::Secrets;
 use crate::domain::peer::is_plain_name;
-use crate::domain::preset::Preset;
 use crate::domain::schedule::{Pattern, Scheduled, Work};
+use crate::domain::text::path_text;
 use crate::monitor::Problem;
 use crate::source::parts::exists;
 use crate::store::index::{Cause, Collection};
@@ -55,7 +55,7 @@ pub async fn run(args: ProtectArgs, context: &Context) -> anyhow::Result<Outcome
     let created = recorder.back_up(&collection, Extras::default(), progress.clone()).await?;
     let created = created.context("there is nothing to back up yet")?;
     super::admin::AdminClient::feed_changed(&store).await;
-    let rules = preset_of(&store, &collection)?;
+    let rules = store.preset_of(collection.settings.as_ref())?;
     progress.suspend(|| backup::say(&collection, &created, Some(&rules), context));
     let options =
         DrillOptions { scratch: None, preset: rules, secrets: Secrets::new(), settings: collection.settings.clone() };
@@ -77,9 +77,9 @@ pub async fn run(args: ProtectArgs, context: &Context) -> anyhow::Result<Outcome
     };
     next_steps(&store, &args, wanted.is_any(context), service.is_some(), context);
     let document = json!({
-        "home": made.as_ref().unwrap_or(&json!({ "home": store.home.root() })), "collection": collection.name, "added": added,
+        "home": made.as_ref().unwrap_or(&json!({ "home": path_text(store.home.root()) })), "collection": collection.name, "added": added,
         "scheduled": scheduled, "snapshot": created.id, "sequence": created.sequence, "capture": created.capture,
-        "drill": drilled, "service": service,
+        "drill": drilled, "service": service.map(path_text),
     });
     out.document("protect", document, &problems);
     let outcome = out.outcome(&problems);
@@ -230,12 +230,6 @@ async fn schedule_all(
         store.index.set_upkeep(&collection.id, &upkeep).await?;
     }
     Ok(added)
-}
-
-/// The rules of a collection's application.
-fn preset_of(store: &Store, collection: &Collection) -> anyhow::Result<Preset> {
-    let application = collection.settings.as_ref().and_then(|settings| settings.application.as_ref());
-    Ok(store.preset(application.map_or("generic", |application| application.preset.as_str()))?)
 }
 
 /// What is left to do, for people.

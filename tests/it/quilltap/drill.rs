@@ -40,23 +40,7 @@ fn row_16_a_drill_restores_compares_opens_times_and_leaves_nothing_behind() {
 fn row_16_a_drill_of_what_was_lost_fails_and_leaves_nothing_behind() {
     let world = World::with("app17");
     world.good(&["backup"]);
-    let mut chunks = Vec::new();
-    let mut folders = vec![world.home().join("chunks")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path)
-            } else if path.file_name().unwrap().len() == 64 {
-                chunks.push(path)
-            }
-        }
-    }
-    let largest = chunks.iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
-    let mut bytes = fs::read(largest).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(largest, bytes).unwrap();
+    world.rot();
     let (elsewhere, precious) = (world.path("elsewhere"), world.path("elsewhere/restored"));
     fs::create_dir_all(&precious).unwrap();
     let drilled = world.run(&["drill", "tales", "--scratch", elsewhere.to_str().unwrap()]);

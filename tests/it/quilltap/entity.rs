@@ -187,23 +187,7 @@ fn row_19_what_is_damaged_in_the_snapshot_replaces_nothing() {
     world.good(&["backup"]);
     let (id, _) = chat_with_attachments(&world.app());
     let before = files(&world.app());
-    let mut chunks = Vec::new();
-    let mut folders = vec![world.home().join("chunks")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path)
-            } else if path.file_name().unwrap().len() == 64 {
-                chunks.push(path)
-            }
-        }
-    }
-    let largest = chunks.iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
-    let mut bytes = fs::read(largest).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(largest, bytes).unwrap();
+    world.rot();
     fs::remove_file(world.app().join(format!("data/chats/{id}.jsonl"))).unwrap();
     let output = world.run(&["restore", "tales", "--entity", &format!("chat:{id}"), "--in-place"]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));

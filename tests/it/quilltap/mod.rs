@@ -75,6 +75,27 @@ impl World {
         generator(&self.app(), &["--corrupt", kind])["path"].as_str().unwrap().to_owned()
     }
 
+    /// Flips a bit in the largest chunk of the home.
+    pub fn rot(&self) {
+        let mut chunks = Vec::new();
+        let mut folders = vec![self.home().join("chunks")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path)
+                } else if path.file_name().unwrap().len() == 64 {
+                    chunks.push(path)
+                }
+            }
+        }
+        let largest = chunks.iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+        let mut bytes = fs::read(largest).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(largest, bytes).unwrap();
+    }
+
     pub fn run(&self, args: &[&str]) -> Output {
         support::run(&self.home(), args)
     }

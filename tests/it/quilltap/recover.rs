@@ -121,6 +121,11 @@ fn row_11_day_one_comes_back_without_what_day_two_brought() {
     let kept = damaged(&world).pop().unwrap();
     assert!(kept.join("data/late/late.txt").exists());
     assert_eq!(fs::metadata(&kept).unwrap().mode() & 0o777, 0o700);
+    // What is named twice, or lies in something else that is named, comes once.
+    fs::remove_file(world.app().join("data/tags/tags.json")).unwrap();
+    let twice = ["--path", "data/tags", "--path", "data", "--path", "data"];
+    world.good(&[&["recover", "tales", "--snapshot", "before-upgrade"], &twice[..]].concat());
+    assert_equal(&world, &before, "named twice");
 }
 
 #[test]

@@ -390,3 +390,20 @@ fn row_17_a_secret_from_standard_input_and_from_the_environment() {
     assert!(added.status.success() && !said(&added).contains(OTHER), "{}", said(&added));
     assert_eq!(world.good(&["secret", "show", "tales", NAME]).trim_end(), OTHER);
 }
+
+#[test]
+fn row_17_a_pepper_that_changed_or_went_is_heard_of() {
+    let (world, _) = world(PEPPER);
+    world.good(&["backup"]);
+    let env = world.app().join(".env");
+    write(&env, &format!("{NAME}=another pepper, of more than thirty-two letters\n"));
+    let made = world.run(&["backup"]);
+    assert!(made.status.success() && said(&made).contains("is another one than before"), "{}", said(&made));
+    write(&env, &format!("{NAME}=\n"));
+    let made = world.run(&["backup"]);
+    assert!(said(&made).contains(&format!("{NAME} is empty in")), "{}", said(&made));
+    // After a recovery it is said that the application lacks it.
+    fs::remove_file(&env).unwrap();
+    let next = world.json(0, &["recover", "tales"])["report"]["next"].to_string();
+    assert!(next.contains(&format!("secret show tales {NAME}")), "{next}");
+}
