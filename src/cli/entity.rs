@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::backup::entity::{self, Place};
 use crate::backup::open::OpenSnapshot;
-use crate::backup::restore::refuse_homes;
+use crate::backup::restore::{refuse_homes, refuse_portable};
 use crate::backup::select;
 use crate::clock::Clock;
 use crate::domain::entity::EntityId;
@@ -40,6 +40,7 @@ pub async fn run(args: &RestoreArgs, id: &EntityId, context: &Context) -> anyhow
     }
     let folder = folder(args, collection.as_ref(), &open)?;
     refuse_homes(&folder, &context.home)?;
+    refuse_portable(&folder)?;
     let now = context.clock.now();
     let keep = args.in_place.then(|| beside(&folder, &now.strftime("%Y%m%dT%H%M%SZ").to_string())).transpose()?;
     let differing = differing(&folder, args.secrets.as_deref(), &store, &open).await?;

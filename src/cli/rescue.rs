@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::backup::create::moment;
 use crate::backup::rescue::Rescue;
-use crate::backup::restore::{Overwrite, RestoreOptions, refuse_homes, restore};
+use crate::backup::restore::{Overwrite, RestoreOptions, refuse_homes, refuse_portable, restore};
 use crate::domain::crypto::recovery::RecoveryKey;
 use crate::domain::target::BucketAddress;
 use crate::domain::text::path_text;
@@ -74,6 +74,7 @@ pub async fn run(args: RescueArgs, context: &Context) -> anyhow::Result<Outcome>
     })?;
     let paths = args.path.iter().map(|path| tree_path(path, &snapshot.private)).collect::<anyhow::Result<_>>()?;
     refuse_homes(target, &args.dir)?;
+    refuse_portable(target)?;
     let options = RestoreOptions { paths, overwrite: Overwrite::IfChanged, delete: false, dry_run: false };
     let cancel = context.cancellation();
     let stats =
@@ -83,7 +84,7 @@ pub async fn run(args: RescueArgs, context: &Context) -> anyhow::Result<Outcome>
     out.line(format!("restored {name} into {}", target.display()));
     out.line(format!("  {}, {}", count(stats.files, "file"), bytes(stats.bytes)));
     let document =
-        json!({ "snapshot": name, "id": snapshot.signed.id, "target": path_text(&target), "statistics": stats });
+        json!({ "snapshot": name, "id": snapshot.signed.id, "target": path_text(target), "statistics": stats });
     out.document("rescue", document, &progress.problems());
     Ok(out.outcome(&progress.problems()))
 }

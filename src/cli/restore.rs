@@ -10,7 +10,7 @@ use crate::backup::check::{Private, private};
 use crate::backup::escrow::{Differs, compare, given_beside, given_in_file};
 use crate::backup::open::OpenSnapshot;
 use crate::backup::recover::{RecoverError, sessions};
-use crate::backup::restore::{Overwrite, RestoreOptions, refuse_homes, restore};
+use crate::backup::restore::{Overwrite, RestoreOptions, refuse_homes, refuse_portable, restore};
 use crate::backup::select;
 use crate::domain::id::CollectionId;
 use crate::domain::preset::Preset;
@@ -33,6 +33,7 @@ pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome
         (None, target) => target.clone().context("say where to: --target DIR")?,
     };
     refuse_homes(&target, &context.home)?;
+    refuse_portable(&target)?;
     let store = context.store().await?;
     let snapshot = select::snapshot(&store, &args.snapshot).await?;
     let open = OpenSnapshot::open(&store, &snapshot.id)?;

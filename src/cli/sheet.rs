@@ -40,6 +40,8 @@ struct Sheet {
     collections: Vec<OfCollection>,
     /// Who else may have copies.
     peers: Vec<String>,
+    /// Where copies go.
+    targets: Vec<String>,
 }
 
 struct OfCollection {
@@ -135,6 +137,7 @@ async fn gather(args: &SheetArgs, store: &Store, context: &Context) -> anyhow::R
         key,
         collections,
         peers: store.index.peers().await?.into_iter().map(|peer| peer.name).collect(),
+        targets: store.targets()?.into_iter().map(|target| target.location.to_string()).collect(),
     })
 }
 
@@ -197,26 +200,37 @@ fn code(text: &str) -> anyhow::Result<qrcode::QrCode> {
     qrcode::QrCode::with_error_correction_level(text, qrcode::EcLevel::M).context("this is too long for a QR code")
 }
 
+/// As a shell takes it for one word.
+fn quoted(text: &str) -> String {
+    match text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-:".contains(c)) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
 /// What to do, step by step: what, and the commands.
 fn steps(sheet: &Sheet) -> Vec<(String, Vec<String>)> {
     let collection = sheet.collections.first();
     let name = collection.map_or("NAME", |of| of.name.as_str());
     let folder = collection.and_then(|of| of.folders.first()).map_or("DIR", String::as_str);
-    let quoted = if folder.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c)) {
-        folder.to_owned()
-    } else {
-        format!("'{}'", folder.replace('\'', r"'\''"))
-    };
+    let quoted = quoted(folder);
+    let place = sheet.targets.first().map_or_else(|| "/media/DISK".to_owned(), |place| self::quoted(place));
     let mut steps = vec![
         (
             "On a new machine install bulbil. Type the recovery key into a file that only you can read.".to_owned(),
             vec!["(umask 077; cat > key.txt)".to_owned()],
         ),
         (
-            "You have a portable backup (a disk with a folder backup_…):".to_owned(),
+            match sheet.targets.as_slice() {
+                [] => "You have a portable backup (a disk with a folder backup_…):".to_owned(),
+                targets => format!(
+                    "Copies go to {} ('bulbil import --help' says how a bucket is reached):",
+                    targets.join(", ")
+                ),
+            },
             vec![
                 format!("bulbil init --name {}-2", sheet.name),
-                "bulbil import /media/DISK --rekey --recovery-key-file key.txt".to_owned(),
+                format!("bulbil import {place} --rekey --recovery-key-file key.txt"),
                 format!("bulbil restore {name} --target {quoted}"),
             ],
         ),

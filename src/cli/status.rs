@@ -62,6 +62,7 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
     out.line(format!("  scrub        {}", scrub::in_words(&scrubbed, now, days)));
     let lost_manifests = if away.is_none() { store.lost_manifests().await? } else { Vec::new() };
     scrub::lost_manifests(&lost_manifests).into_iter().for_each(|line| out.line(format!("  manifests    {line}")));
+    let targets = store.index.target_copies().await?;
     let mut collections = Vec::new();
     let mut unsound = false;
     for collection in store.index.collections().await? {
@@ -112,6 +113,13 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
         if led_here && newest.is_some() {
             let since = store.index.proofs_since().await?;
             copies_in_words(&copies, now, since).into_iter().for_each(|line| out.line(format!("  {line}")));
+        }
+        for copy in targets.iter().filter(|copy| copy.collection == collection.id) {
+            if let Some((at, snapshot)) = copy.verified {
+                let sequence = snapshots.iter().find(|known| known.id == snapshot).map_or(0, |known| known.sequence);
+                let ago = age(now.duration_since(at).as_secs());
+                out.line(format!("  target {}: @{sequence} is there, found right {ago}", copy.target));
+            }
         }
         collections.push(json!({
             "name": collection.name, "id": collection.id, "origin": collection.origin, "snapshots": snapshots.len(),
@@ -250,6 +258,8 @@ async fn live(store: &Store) -> Option<anyhow::Result<StatusAnswer>> {
 fn missing_secrets(store: &Store, collection: &Collection) -> Vec<MissingSecret> {
     let application = collection.settings.as_ref().and_then(|settings| settings.application.as_ref());
     let preset = application.and_then(|application| store.preset(&application.preset).ok());
-    let missing = preset.map(|preset| escrow::missing(store, collection, &preset)).transpose();
+    // What was imported only has no folders, and no application beside it.
+    let is_live = collection.settings.as_ref().is_some_and(|settings| !settings.roots.is_empty());
+    let missing = preset.filter(|_| is_live).map(|preset| escrow::missing(store, collection, &preset)).transpose();
     missing.ok().flatten().unwrap_or_default()
 }

@@ -52,6 +52,9 @@ async fn add(args: TargetAddArgs, context: &Context) -> anyhow::Result<Outcome> 
         "there is a target {:?} already, elsewhere: 'bulbil target remove' forgets it first",
         args.name
     );
+    if let Some(other) = known.iter().find(|known| known.name != args.name && known.location == location) {
+        bail!("that is target {:?} already: two names for one place are one copy", other.name);
+    }
     let mut collections = Vec::new();
     for name in &args.collections {
         collections.push(select::collection(&store, name).await?.id);
@@ -63,7 +66,13 @@ async fn add(args: TargetAddArgs, context: &Context) -> anyhow::Result<Outcome> 
     );
     let key = match &location {
         Location::Folder(path) => {
+            ensure!(
+                path.is_dir(),
+                "{} is not there: mount its disk, or make the folder; a copy is never put where the disk should be",
+                path.display()
+            );
             crate::backup::restore::refuse_homes(path, &context.home).with_context(|| "a target cannot be there")?;
+            refuse_backed_up(&store, path).await?;
             None
         }
         Location::Bucket(_) => Some(bucket_key(&args.bucket)?),
@@ -82,8 +91,26 @@ async fn add(args: TargetAddArgs, context: &Context) -> anyhow::Result<Outcome> 
     Ok(Outcome::Done)
 }
 
+/// What is copied there would be in the next backup, and in the next copy, and so on.
+async fn refuse_backed_up(store: &Store, path: &Path) -> anyhow::Result<()> {
+    let real = path.canonicalize()?;
+    for collection in store.index.collections().await? {
+        let roots = collection.settings.iter().flat_map(|settings| &settings.roots);
+        let around = roots.into_iter().find(|root| root.path.canonicalize().is_ok_and(|root| real.starts_with(root)));
+        ensure!(
+            around.is_none(),
+            "{} is backed up itself, with collection {:?}: each copy would be in the next backup; name a folder elsewhere",
+            path.display(),
+            collection.name
+        );
+    }
+    Ok(())
+}
+
+/// The path from the root on, links followed if it is there: one place has one name.
 fn absolute(text: &str) -> anyhow::Result<String> {
     let path = std::path::absolute(text).with_context(|| format!("{text:?} is no path"))?;
+    let path = path.canonicalize().unwrap_or(path);
     path.into_os_string().into_string().map_err(|_| anyhow::anyhow!("the path of a target has to be valid UTF-8"))
 }
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::hook::{self, HookError};
 use crate::backup::layout::{LaidOut, Layout, LayoutError};
 use crate::backup::open::{OpenSnapshot, OpenSnapshotError};
-use crate::backup::restore::{RestoreError, refuse_homes};
+use crate::backup::restore::{RestoreError, refuse_homes, refuse_portable};
 use crate::clock::Clock;
 use crate::domain::id::{CollectionId, ManifestId};
 use crate::monitor::Monitor;
@@ -134,6 +134,7 @@ pub async fn check(store: &Store, collection: &Collection, into: &Path) -> Resul
         return Err(StandbyError::Blind(collection.name.clone()));
     }
     refuse_homes(into, store.home.root())?;
+    refuse_portable(into)?;
     for other in store.index.collections().await?.into_iter().filter(|other| other.id != collection.id) {
         let roots = other.settings.into_iter().flat_map(|settings| settings.roots).map(|root| root.path);
         let taken = roots.chain(other.standby.map(|standby| standby.into));

@@ -53,6 +53,8 @@ pub async fn look(store: &Store, bounds: Bounds, now: Timestamp) -> Result<Vec<A
         if let Some(message) = late(store, &collection, now).await? {
             add(AlertKind::Late, name.clone(), message);
         }
+        let newest = store.index.latest(&collection.id, false).await?;
+        let flagged = newest.and_then(|newest| marks.get(&newest.id)).and_then(|mark| mark.flagged.clone());
         // A target tells by itself what is wrong with it.
         let has_target = targets.iter().any(|target| target.takes(&collection.id));
         let led_here = store.keys.is_ours(&collection.origin);
@@ -61,14 +63,18 @@ pub async fn look(store: &Store, bounds: Bounds, now: Timestamp) -> Result<Vec<A
             .filter(|work| *work != Work::Backup || led_here)
             .filter(|work| *work != Work::Copy || !has_target)
         {
-            let Some((message, result)) = failed(store, &collection, work).await? else { continue };
+            let Some(Failed { message, why, result }) = failed(store, &collection, work).await? else { continue };
+            // What is known against the snapshot that came of it is told as that.
+            let is_told = |flag: &String| flag.contains(&why) || why.contains(flag.as_str());
+            if work == Work::Backup && result == RunResult::Partly && flagged.as_ref().is_some_and(is_told) {
+                continue;
+            }
             // A drill that could not be made says nothing of the snapshot.
             let is_bad = work == Work::Drill && result == RunResult::Partly;
             let kind = if is_bad { AlertKind::DrillFailed } else { AlertKind::Failed };
             add(kind, format!("{name}: {work}"), message);
         }
-        let newest = store.index.latest(&collection.id, false).await?;
-        if let Some(flagged) = newest.and_then(|newest| marks.get(&newest.id)).and_then(|mark| mark.flagged.clone()) {
+        if let Some(flagged) = flagged {
             let kind = if flagged.starts_with(SHRANK) { AlertKind::Shrunk } else { AlertKind::Suspect };
             add(kind, name.clone(), flagged);
         }
@@ -112,8 +118,17 @@ pub async fn look(store: &Store, bounds: Bounds, now: Timestamp) -> Result<Vec<A
     Ok(alerts)
 }
 
+/// What is wrong with the last run of some work.
+struct Failed {
+    /// A whole sentence.
+    message: String,
+    /// What the run itself says of it.
+    why: String,
+    result: RunResult,
+}
+
 /// What was wrong with the last run of something. What goes on, or was interrupted, says nothing yet.
-async fn failed(store: &Store, collection: &Collection, work: Work) -> Result<Option<(String, RunResult)>, StoreError> {
+async fn failed(store: &Store, collection: &Collection, work: Work) -> Result<Option<Failed>, StoreError> {
     let runs = store.index.runs(Some(&collection.id), Some(work), RUNS_LOOKED_AT).await?;
     let broken_off =
         runs.iter().filter_map(|run| run.ended.as_ref()).take_while(|ended| ended.result == RunResult::Interrupted);
@@ -122,7 +137,7 @@ async fn failed(store: &Store, collection: &Collection, work: Work) -> Result<Op
         let message = format!(
             "the last {broken_off} times {work} was broken off before its end: is it killed, or the machine switched off meanwhile?"
         );
-        return Ok(Some((message, RunResult::Failed)));
+        return Ok(Some(Failed { why: message.clone(), message, result: RunResult::Failed }));
     }
     let mut ended = runs.into_iter().filter_map(|run| run.ended);
     let Some(last) = ended.find(|ended| ended.result != RunResult::Interrupted) else { return Ok(None) };
@@ -132,7 +147,7 @@ async fn failed(store: &Store, collection: &Collection, work: Work) -> Result<Op
         RunResult::Partly => format!("something was wrong with the last {work}: {why}"),
         RunResult::Done | RunResult::Interrupted => return Ok(None),
     };
-    Ok(Some((message, last.result)))
+    Ok(Some(Failed { message, why, result: last.result }))
 }
 
 /// Targets without a right copy of something: each by its name, whatever others have.

@@ -142,6 +142,14 @@ fn row_8_a_look_at_a_target_ends_no_alarm_while_the_newest_snapshot_is_not_there
     expect(2, &place.home(), &["status"]);
     place.good(&["copy"]);
     place.good(&["status"]);
+    // A place has one name, and is not in what is backed up; the same one again is no harm.
+    place.good(&["target", "add", "nas", nas.to_str().unwrap()]);
+    expect(1, &place.home(), &["target", "add", "other", nas.join("../nas").to_str().unwrap()]);
+    let within = place.path("notes/copies");
+    fs::create_dir(&within).unwrap();
+    expect(1, &place.home(), &["target", "add", "within", within.to_str().unwrap()]);
+    expect(1, &place.home(), &["target", "add", "gone", place.path("gone").to_str().unwrap()]);
+    assert!(place.good(&["status"]).contains("target nas: @2 is there"));
     // Nor is it a folder to restore into.
     let nas = nas.to_str().unwrap();
     expect(1, &place.home(), &["restore", "notes", "--target", nas, "--delete", "--overwrite", "always"]);

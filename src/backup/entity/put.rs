@@ -28,6 +28,8 @@ use crate::source::stat::Stat;
 use crate::source::{FoundKind, read};
 use crate::store::{ChunkStore, TreeReader};
 
+/// How much is read at once, in bytes.
+const PIECE: usize = 1 << 18;
 /// How often a list is read that changes meanwhile.
 const ATTEMPTS: usize = 5;
 
@@ -92,7 +94,9 @@ pub fn put(
             putting.stats.files += 1;
             putting.stats.bytes += file.file.size;
         }
-        putting.stats.lines = parts.lines.len() as u64;
+        for line in &parts.lines {
+            putting.stats.lines += u64::from(putting.changes(line)?);
+        }
         return Ok(putting.stats);
     }
     putting.keep(&wanted, parts)?;
@@ -142,13 +146,25 @@ impl Putting<'_> {
                 return Err(EntityError::Cancelled);
             }
             self.read(file, &mut |_| Ok(()))?;
-            let path = self.on_disk(&file.path);
-            match read_file(&path, file.file.size)? {
-                Some((bytes, _)) if FileHash::of(&bytes) == file.file.hash => self.stats.unchanged += 1,
-                _ => wanted.push(file),
+            match is_there(&self.on_disk(&file.path), &file.file.hash, file.file.size)? {
+                true => self.stats.unchanged += 1,
+                false => wanted.push(file),
+            }
+        }
+        // Nothing is put in place before it is known that the lists can be, too.
+        for line in &parts.lines {
+            let list = self.on_disk(&line.path);
+            if std::fs::symlink_metadata(&list).is_ok_and(|found| !found.is_file()) {
+                return Err(EntityError::NotAFile(list));
             }
         }
         Ok(wanted)
+    }
+
+    /// Whether a line is not in its list yet as it should be.
+    fn changes(&self, line: &PartLine) -> Result<bool, EntityError> {
+        let list = read_file(&self.on_disk(&line.path), MAX_LIST_BYTES)?.map(|(bytes, _)| bytes).unwrap_or_default();
+        Ok(merge_line(&list, (&line.field, &line.id), &line.line).is_some())
     }
 
     /// Copies what will be replaced.
@@ -156,9 +172,7 @@ impl Putting<'_> {
         let Some(keep) = &self.place.keep else { return Ok(()) };
         let mut paths: BTreeSet<&TreePath> = wanted.iter().map(|file| &file.path).collect();
         for line in &parts.lines {
-            let list =
-                read_file(&self.on_disk(&line.path), MAX_LIST_BYTES)?.map(|(bytes, _)| bytes).unwrap_or_default();
-            if merge_line(&list, (&line.field, &line.id), &line.line).is_some() {
+            if self.changes(line)? {
                 paths.insert(&line.path);
             }
         }
@@ -291,8 +305,34 @@ fn attributes_of(stat: &Stat, path: &Path, now: Timestamp) -> Attributes {
     Attributes { mtime, ..stat.attributes(read::xattrs_at(path).unwrap_or_default()) }
 }
 
-/// A file of at most so many bytes; whether that is all of it. A link is not followed, and a pipe not waited for.
+/// Whether a file has this content. It may be long: it is never in memory as a whole.
+fn is_there(path: &Path, hash: &FileHash, size: u64) -> Result<bool, EntityError> {
+    let Some(file) = open_file(path)? else { return Ok(false) };
+    let fail = |cause| EntityError::Io { what: "read", path: path.to_owned(), cause };
+    if file.metadata().map_err(fail)?.len() != size {
+        return Ok(false);
+    }
+    let (mut hasher, mut buffer, mut file) = (FileHasher::default(), vec![0; PIECE], file.take(size + 1));
+    loop {
+        match file.read(&mut buffer).map_err(fail)? {
+            0 => return Ok(hasher.finish() == *hash),
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+}
+
+/// A file of at most so many bytes; whether that is all of it.
 fn read_file(path: &Path, limit: u64) -> Result<Option<(Vec<u8>, bool)>, EntityError> {
+    let fail = |cause| EntityError::Io { what: "read", path: path.to_owned(), cause };
+    let Some(file) = open_file(path)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(fail)?;
+    let whole = bytes.len() as u64 <= limit;
+    Ok(Some((bytes, whole)))
+}
+
+/// A file, if one is there. A link is not followed, and a pipe not waited for.
+fn open_file(path: &Path) -> Result<Option<std::fs::File>, EntityError> {
     let fail = |cause| EntityError::Io { what: "read", path: path.to_owned(), cause };
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
     let flags = i32::try_from(flags.bits()).expect("they are small bits");
@@ -304,8 +344,5 @@ fn read_file(path: &Path, limit: u64) -> Result<Option<(Vec<u8>, bool)>, EntityE
     if !file.metadata().map_err(fail)?.is_file() {
         return Err(EntityError::NotAFile(path.to_owned()));
     }
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(fail)?;
-    let whole = bytes.len() as u64 <= limit;
-    Ok(Some((bytes, whole)))
+    Ok(Some(file))
 }

@@ -74,6 +74,9 @@ pub struct RestoreStats {
     pub failed: u64,
 }
 
+/// The first document of a portable backup (`docs/portable.md`).
+const PORTABLE: &str = "backup_manifest.json";
+
 /// Why nothing, or not everything, was restored.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
@@ -132,11 +135,23 @@ pub fn refuse_homes(into: &Path, home: &Path) -> Result<(), RestoreError> {
         std::fs::read(path.join("version")).is_ok_and(|text| text.starts_with(b"bulbil-home/"))
             || path.join("keys").is_dir() && path.join("index.db").is_file()
     };
-    if target.ancestors().any(|path| path.join("backup_manifest.json").is_file()) {
-        return Err(RestoreError::Portable(into.to_owned()));
-    }
     let holds_home = home.canonicalize().is_ok_and(|home| home.starts_with(&target));
     if holds_home || target.ancestors().any(is_home) { Err(RestoreError::Home(into.to_owned())) } else { Ok(()) }
+}
+
+/// Refuses a folder that is, or lies in, a portable backup: what is restored would mix with it, or remove it.
+///
+/// # Errors
+/// [`RestoreError::Portable`].
+pub fn refuse_portable(into: &Path) -> Result<(), RestoreError> {
+    let absolute = std::path::absolute(into).unwrap_or_else(|_| into.to_owned());
+    let is_portable = |path: &Path| path.join(PORTABLE).is_file();
+    // A link leads into one, too.
+    let real = absolute.canonicalize().unwrap_or_else(|_| absolute.clone());
+    match absolute.ancestors().chain(real.ancestors()).any(is_portable) {
+        true => Err(RestoreError::Portable(into.to_owned())),
+        false => Ok(()),
+    }
 }
 
 /// Restores `snapshot` into the folder `into`, which is made if it is missing. Blocks; for a thread of its own.
