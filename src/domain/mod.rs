@@ -2,6 +2,7 @@
 //!
 //! Nothing in here awaits, opens a file, reads the clock or draws randomness: `now` and `rng` are arguments.
 
+pub mod access; // what somebody may do on the admin plane
 pub mod alert; // what an admin is told of, unasked
 pub mod audit; // who did what: lines that hold each other's hashes
 pub mod axon; // what Axon BBS instances say and keep: keys, manifests, payloads, signed headers, backups

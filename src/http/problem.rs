@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 
+use crate::domain::access::Scope;
 use crate::domain::wire::messages::{MAX_IDS, MAX_REQUEST_BYTES, ProblemDocument};
 use crate::monitor::with_causes;
 use crate::replicate::allowance::Refusal;
@@ -124,6 +125,12 @@ impl Problem {
         Self { detail: Some("it stands in keys/admin-token of the home".into()), ..problem }
     }
 
+    /// A request to the admin plane of somebody who may not do this.
+    pub fn wrong_scope(needed: Scope) -> Self {
+        let problem = Self::new(StatusCode::FORBIDDEN, "wrong-scope", "the token is not good for this");
+        Self { detail: Some(format!("it needs the scope {needed}").into()), ..problem }
+    }
+
     /// A request to the admin plane that was meant for another name.
     pub fn not_loopback() -> Self {
         let title = "the admin plane answers to loopback addresses and 'localhost' only";
@@ -164,6 +171,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let challenges = self.code == "no-token";
         let document = ProblemDocument {
             kind: format!("urn:bulbil:problem:{}", self.code),
             title: self.title.to_owned(),
@@ -177,6 +185,9 @@ impl IntoResponse for Problem {
         let mut response = (self.status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if challenges {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -1,4 +1,4 @@
-//! Whose request it is, and for which name it was meant.
+//! For which name a request was meant.
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -6,7 +6,6 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, header};
 
 use super::AdminPlane;
-use crate::http::listener::Welcome;
 use crate::http::problem::Problem;
 
 /// Refuses requests that were meant for another name than loopback's, or than that of the admin's onion service.
@@ -19,18 +18,6 @@ pub(super) async fn host(State(plane): State<AdminPlane>, request: Request, next
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
-}
-
-/// Lets in who shows the token.
-pub(super) async fn token(State(plane): State<AdminPlane>, request: Request, next: Next) -> Response {
-    if plane.token.is_shown(request.headers()) {
-        let mut response = next.run(request).await;
-        response.extensions_mut().insert(Welcome);
-        return response;
-    }
-    let mut response = Problem::no_token().into_response();
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
 }
 

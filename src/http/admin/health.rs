@@ -5,6 +5,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
 use super::AdminPlane;
+use super::access::{May, Metrics};
 use super::network::NetworkStatus;
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::problem::Problem;
@@ -35,11 +36,15 @@ pub(super) async fn get_healthz() -> Json<HealthAnswer> {
     responses(
         (status = 200, description = "The index answers, the disk is there, the worker runs, and peers can come in: over Tor, a test has", body = HealthAnswer),
         (status = 401, description = "No token, or a wrong one", body = ProblemDocument),
+        (status = 403, description = "The token is not good for this", body = ProblemDocument),
         (status = 503, description = "Something does not", body = ProblemDocument)
     ),
-    security(("token" = []))
+    security(("token" = ["metrics"]))
 )]
-pub(super) async fn get_readyz(State(plane): State<AdminPlane>) -> Result<Json<HealthAnswer>, Problem> {
+pub(super) async fn get_readyz(
+    _: May<Metrics>,
+    State(plane): State<AdminPlane>,
+) -> Result<Json<HealthAnswer>, Problem> {
     if let Err(error) = plane.store.index.feed_head().await {
         tracing::error!(%error, "the index does not answer");
         return Err(Problem::not_ready("the index does not answer"));

@@ -8,6 +8,7 @@ use axum::response::IntoResponse;
 use jiff::Timestamp;
 
 use super::AdminPlane;
+use super::access::{May, Metrics};
 use crate::domain::alert::AlertKind;
 use crate::domain::schedule::Work;
 use crate::domain::wire::messages::ProblemDocument;
@@ -22,11 +23,15 @@ const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
     path = "/metrics",
     responses(
         (status = 200, description = "Gauges in Prometheus' text format 0.0.4; moments are seconds since 1970", body = String, content_type = "text/plain"),
-        (status = 401, description = "No token, or a wrong one", body = ProblemDocument)
+        (status = 401, description = "No token, or a wrong one", body = ProblemDocument),
+        (status = 403, description = "The token is not good for this", body = ProblemDocument)
     ),
-    security(("token" = []))
+    security(("token" = ["metrics"]))
 )]
-pub(super) async fn get_metrics(State(plane): State<AdminPlane>) -> Result<impl IntoResponse, Problem> {
+pub(super) async fn get_metrics(
+    _: May<Metrics>,
+    State(plane): State<AdminPlane>,
+) -> Result<impl IntoResponse, Problem> {
     let text = metrics(&plane.store, plane.clock.now()).await.map_err(|error| Problem::internal(&error))?;
     Ok(([(CONTENT_TYPE, FORMAT)], text))
 }

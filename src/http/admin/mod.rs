@@ -5,8 +5,9 @@
 //! page does not know, and therefore requests for another name than loopback's are refused (a name that was made to point
 //! at 127.0.0.1 is still another name).
 
+pub mod access; // who asks, and what they may
 mod follow; // the sync worker
-mod guard; // whose request, and for which name
+mod guard; // for which name a request was meant
 mod health; // GET /healthz, GET /readyz
 mod metrics; // GET /metrics
 pub mod network; // how peers come in
@@ -110,15 +111,11 @@ pub fn openapi_admin() -> utoipa::openapi::OpenApi {
 
 /// The admin plane, to be served on a loopback listener, or an onion service, of its own (R9).
 pub fn admin_router(plane: AdminPlane) -> Router {
-    let with_token = from_fn_with_state(plane.clone(), guard::token);
-    let (router, _) = match plane.onion {
-        None => open_routes().merge(guarded_routes().layer(with_token)),
-        Some(_) => open_routes().merge(guarded_routes()).layer(with_token),
-    }
-    .split_for_parts();
+    let (router, _) = open_routes().merge(guarded_routes()).split_for_parts();
     router
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::not_found())
+        .layer(from_fn_with_state(plane.clone(), access::identify))
         .layer(from_fn_with_state(plane.clone(), guard::host))
         .with_state(plane)
 }

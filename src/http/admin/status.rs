@@ -5,6 +5,7 @@ use axum::extract::State;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::access::{Admin, May, Read};
 use super::network::{Addresses, NetworkStatus};
 use super::{AdminPlane, FollowStatus};
 use crate::domain::wire::messages::ProblemDocument;
@@ -224,11 +225,12 @@ impl From<AxonPeer> for AxonPeerStatus {
     path = "/admin/v1/status",
     responses(
         (status = 200, description = "The state", body = StatusAnswer),
-        (status = 401, description = "No token, or a wrong one", body = ProblemDocument)
+        (status = 401, description = "No token, or a wrong one", body = ProblemDocument),
+        (status = 403, description = "The token is not good for this", body = ProblemDocument)
     ),
-    security(("token" = []))
+    security(("token" = ["read"]))
 )]
-pub(super) async fn get_status(State(plane): State<AdminPlane>) -> Result<Json<StatusAnswer>, Problem> {
+pub(super) async fn get_status(_: May<Read>, State(plane): State<AdminPlane>) -> Result<Json<StatusAnswer>, Problem> {
     let internal = |error: crate::store::IndexError| Problem::internal(&error);
     let index = &plane.store.index;
     let now = plane.clock.now();
@@ -298,10 +300,11 @@ pub(super) async fn get_status(State(plane): State<AdminPlane>) -> Result<Json<S
     path = "/admin/v1/addresses",
     responses(
         (status = 200, description = "Where peers and the admin come in", body = Addresses),
-        (status = 401, description = "No token, or a wrong one", body = ProblemDocument)
+        (status = 401, description = "No token, or a wrong one", body = ProblemDocument),
+        (status = 403, description = "The token is not good for this", body = ProblemDocument)
     ),
-    security(("token" = []))
+    security(("token" = ["admin"]))
 )]
-pub(super) async fn get_addresses(State(plane): State<AdminPlane>) -> Json<Addresses> {
+pub(super) async fn get_addresses(_: May<Admin>, State(plane): State<AdminPlane>) -> Json<Addresses> {
     Json(plane.network.addresses())
 }

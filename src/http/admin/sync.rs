@@ -7,6 +7,7 @@ use axum::extract::{Query, State};
 use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 
+use super::access::{May, Operate};
 use super::{AdminPlane, FollowStatus};
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::problem::Problem;
@@ -47,11 +48,16 @@ pub struct FeedAnswer {
     responses(
         (status = 200, description = "They are being asked; with `wait`, they were", body = SyncAnswer),
         (status = 400, description = "Malformed query", body = ProblemDocument),
-        (status = 401, description = "No token, or a wrong one", body = ProblemDocument)
+        (status = 401, description = "No token, or a wrong one", body = ProblemDocument),
+        (status = 403, description = "The token is not good for this", body = ProblemDocument)
     ),
-    security(("token" = []))
+    security(("token" = ["operate"]))
 )]
-pub(super) async fn post_sync(State(plane): State<AdminPlane>, uri: Uri) -> Result<Json<SyncAnswer>, Problem> {
+pub(super) async fn post_sync(
+    _: May<Operate>,
+    State(plane): State<AdminPlane>,
+    uri: Uri,
+) -> Result<Json<SyncAnswer>, Problem> {
     let query = Query::<SyncQuery>::try_from_uri(&uri).map_err(|error| Problem::malformed(error.body_text()))?;
     let done = if query.wait {
         match tokio::time::timeout(MAX_WAIT, plane.worker.round(&plane.store, &*plane.clock)).await {
@@ -71,11 +77,15 @@ pub(super) async fn post_sync(State(plane): State<AdminPlane>, uri: Uri) -> Resu
     path = "/admin/v1/feed-changed",
     responses(
         (status = 200, description = "They are being told", body = FeedAnswer),
-        (status = 401, description = "No token, or a wrong one", body = ProblemDocument)
+        (status = 401, description = "No token, or a wrong one", body = ProblemDocument),
+        (status = 403, description = "The token is not good for this", body = ProblemDocument)
     ),
-    security(("token" = []))
+    security(("token" = ["operate"]))
 )]
-pub(super) async fn post_feed_changed(State(plane): State<AdminPlane>) -> Result<Json<FeedAnswer>, Problem> {
+pub(super) async fn post_feed_changed(
+    _: May<Operate>,
+    State(plane): State<AdminPlane>,
+) -> Result<Json<FeedAnswer>, Problem> {
     plane.worker.feed_changed();
     let length = plane.store.index.feed_head().await.map_err(|error| Problem::internal(&error))?;
     Ok(Json(FeedAnswer { length }))
