@@ -1,7 +1,7 @@
-//! The admin plane: for the owner of this machine, on loopback and, if wanted, on an onion service of its own, behind a
-//! bearer token.
+//! The admin plane: for the owner of this machine, on loopback and, if wanted, on an onion service of its own, behind bearer
+//! tokens, and a login for browsers.
 //!
-//! A browser on this machine can be made to send requests here by any page that it shows: therefore the token, which such a
+//! A browser on this machine can be made to send requests here by any page that it shows: therefore tokens, which such a
 //! page does not know, and therefore requests for another name than loopback's are refused (a name that was made to point
 //! at 127.0.0.1 is still another name).
 
@@ -33,6 +33,7 @@ use super::problem::Problem;
 use crate::clock::Clock;
 use crate::domain::peer::PeerAddress;
 use crate::store::Store;
+use access::Gate;
 use network::NetworkView;
 use token::AdminToken;
 
@@ -41,7 +42,7 @@ use token::AdminToken;
 pub struct AdminPlane {
     store: Store,
     clock: Arc<dyn Clock>,
-    token: AdminToken,
+    gate: Gate,
     worker: Following,
     network: Arc<dyn NetworkView>,
     started_at: Timestamp,
@@ -59,14 +60,21 @@ impl AdminPlane {
         network: Arc<dyn NetworkView>,
     ) -> Self {
         let started_at = clock.now();
-        Self { store, clock, token, worker, network, started_at, onion: None }
+        let gate = Gate::new(store.clone(), Arc::clone(&clock), token);
+        Self { store, clock, gate, worker, network, started_at, onion: None }
     }
 }
 
 impl AdminPlane {
-    /// The same plane for an onion service of its own: it answers to that name alone, and to nobody without the token.
+    /// The same plane for an onion service of its own: it answers to that name alone, and shows to nobody who has not shown who
+    /// they are but where to log in.
     pub fn over_tor(self, address: &PeerAddress) -> Self {
-        Self { onion: Some(address.authority()), ..self }
+        Self { onion: Some(address.authority()), gate: self.gate.over_tor(), ..self }
+    }
+
+    /// Who is let in.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
     }
 }
 
@@ -75,7 +83,7 @@ impl AdminPlane {
     info(
         title = "Bulbil admin plane",
         version = "1",
-        description = "For the owner of the machine: loopback only. The token stands in keys/admin-token of the home."
+        description = "For the owner of the machine: on loopback, and on an onion service of its own if that is switched on. Tokens are made by 'bulbil token create'; that of the owner stands in keys/admin-token of the home."
     ),
     modifiers(&Bearer)
 )]
@@ -113,6 +121,7 @@ pub fn openapi_admin() -> utoipa::openapi::OpenApi {
 pub fn admin_router(plane: AdminPlane) -> Router {
     let (router, _) = open_routes().merge(guarded_routes()).split_for_parts();
     router
+        .merge(access::routes())
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::not_found())
         .layer(from_fn_with_state(plane.clone(), access::identify))
