@@ -119,9 +119,14 @@ pub fn openapi_admin() -> utoipa::openapi::OpenApi {
 
 /// The admin plane, to be served on a loopback listener, or an onion service, of its own (R9).
 pub fn admin_router(plane: AdminPlane) -> Router {
+    assembled(plane, access::routes())
+}
+
+/// The routes of the description and these pages, behind who may.
+fn assembled(plane: AdminPlane, pages: Router<AdminPlane>) -> Router {
     let (router, _) = open_routes().merge(guarded_routes()).split_for_parts();
     router
-        .merge(access::routes())
+        .merge(pages)
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::not_found())
         .layer(from_fn_with_state(plane.clone(), access::identify))
