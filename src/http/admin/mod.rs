@@ -33,6 +33,7 @@ use super::problem::Problem;
 use crate::clock::Clock;
 use crate::domain::peer::PeerAddress;
 use crate::store::Store;
+use crate::worker::jobs::Jobs;
 use network::NetworkView;
 use token::AdminToken;
 
@@ -44,6 +45,7 @@ pub struct AdminPlane {
     token: AdminToken,
     worker: Following,
     network: Arc<dyn NetworkView>,
+    jobs: Jobs,
     started_at: Timestamp,
     /// The name that it answers to over Tor; on loopback there is none.
     onion: Option<String>,
@@ -57,9 +59,10 @@ impl AdminPlane {
         token: AdminToken,
         worker: Following,
         network: Arc<dyn NetworkView>,
+        jobs: Jobs,
     ) -> Self {
         let started_at = clock.now();
-        Self { store, clock, token, worker, network, started_at, onion: None }
+        Self { store, clock, token, worker, network, jobs, started_at, onion: None }
     }
 }
 
