@@ -6,6 +6,7 @@
 //! at 127.0.0.1 is still another name).
 
 pub mod access; // who asks, and what they may
+mod api; // /admin/v1: resources
 mod follow; // the sync worker
 mod guard; // for which name a request was meant
 mod health; // GET /healthz, GET /readyz
@@ -14,6 +15,7 @@ pub mod network; // how peers come in
 mod status; // GET /admin/v1/status
 mod sync; // POST /admin/v1/sync, POST /admin/v1/feed-changed
 pub mod token; // the bearer token
+pub mod view; // what is shown of each resource
 
 use std::sync::Arc;
 
@@ -34,6 +36,7 @@ use crate::clock::Clock;
 use crate::domain::peer::PeerAddress;
 use crate::store::Store;
 use crate::worker::jobs::Jobs;
+use api::idempotency::Answered;
 use network::NetworkView;
 use token::AdminToken;
 
@@ -46,6 +49,7 @@ pub struct AdminPlane {
     worker: Following,
     network: Arc<dyn NetworkView>,
     jobs: Jobs,
+    answered: Answered,
     started_at: Timestamp,
     /// The name that it answers to over Tor; on loopback there is none.
     onion: Option<String>,
@@ -62,7 +66,7 @@ impl AdminPlane {
         jobs: Jobs,
     ) -> Self {
         let started_at = clock.now();
-        Self { store, clock, token, worker, network, jobs, started_at, onion: None }
+        Self { store, clock, token, worker, network, jobs, answered: Answered::default(), started_at, onion: None }
     }
 }
 
@@ -105,6 +109,7 @@ fn guarded_routes() -> OpenApiRouter<AdminPlane> {
         .routes(routes!(status::get_addresses))
         .routes(routes!(sync::post_sync))
         .routes(routes!(sync::post_feed_changed))
+        .merge(api::routes())
 }
 
 /// The description of the admin plane, from the very routes that are served.
@@ -118,6 +123,7 @@ pub fn admin_router(plane: AdminPlane) -> Router {
     router
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::not_found())
+        .layer(from_fn_with_state(plane.clone(), api::idempotency::once))
         .layer(from_fn_with_state(plane.clone(), access::identify))
         .layer(from_fn_with_state(plane.clone(), guard::host))
         .with_state(plane)
