@@ -35,3 +35,4 @@ pub mod succession; // who leads a collection, and who took over from whom
 pub mod target; // other places that hold copies: where they are
 pub mod text; // names that others gave, as they are shown
 pub mod wire; // signed requests, frames of a chunk stream
+pub mod words; // numbers, sizes and times as people read them

@@ -197,6 +197,14 @@ impl Problem {
         self.status
     }
 
+    /// What is wrong, in words: the title, and what is known beyond it.
+    pub fn sentence(&self) -> String {
+        match &self.detail {
+            Some(detail) => format!("{}: {detail}", self.title),
+            None => self.title.to_owned(),
+        }
+    }
+
     /// The stable code.
     pub fn code(&self) -> &'static str {
         self.code

@@ -228,7 +228,8 @@ impl Server {
             dial: network.test_dial(),
         });
         let view: Arc<dyn NetworkView> = Arc::new(reach.clone());
-        let admin_plane = AdminPlane::new(store.clone(), clock, token, following.clone(), view, jobs);
+        let admin_plane = AdminPlane::new(store.clone(), clock, token, following.clone(), view, jobs)
+            .with_bounds(config.alerts.bounds);
         let admin_over_tor = network.admin.as_ref().map(|listener| admin_plane.clone().over_tor(&listener.address()));
 
         let (tell, lost) = mpsc::unbounded_channel();

@@ -15,7 +15,7 @@ pub mod network; // how peers come in
 mod status; // GET /admin/v1/status
 mod sync; // POST /admin/v1/sync, POST /admin/v1/feed-changed
 pub mod token; // the bearer token
-pub mod view; // what is shown of each resource
+pub mod view; // what resources look like, for REST and for pages
 
 use std::sync::Arc;
 
@@ -31,11 +31,12 @@ pub use follow::{FollowStatus, Following};
 pub use status::{CollectionStatus, PeerStatus, StatusAnswer};
 pub use sync::{FeedAnswer, SyncAnswer};
 
-use super::problem::Problem;
+use super::web;
 use crate::clock::Clock;
 use crate::domain::peer::PeerAddress;
 use crate::store::Store;
 use crate::worker::jobs::Jobs;
+use crate::worker::watch::Bounds;
 use api::idempotency::Answered;
 use network::NetworkView;
 use token::AdminToken;
@@ -51,6 +52,7 @@ pub struct AdminPlane {
     jobs: Jobs,
     answered: Answered,
     started_at: Timestamp,
+    bounds: Bounds,
     /// The name that it answers to over Tor; on loopback there is none.
     onion: Option<String>,
 }
@@ -66,11 +68,32 @@ impl AdminPlane {
         jobs: Jobs,
     ) -> Self {
         let started_at = clock.now();
-        Self { store, clock, token, worker, network, jobs, answered: Answered::default(), started_at, onion: None }
+        let (answered, bounds) = (Answered::default(), Bounds::default());
+        Self { store, clock, token, worker, network, jobs, answered, started_at, bounds, onion: None }
     }
 }
 
 impl AdminPlane {
+    /// What counts as wrong here.
+    pub fn with_bounds(self, bounds: Bounds) -> Self {
+        Self { bounds, ..self }
+    }
+
+    /// The repository.
+    pub(in crate::http) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What time it is.
+    pub(in crate::http) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What counts as wrong here.
+    pub(in crate::http) fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
     /// The same plane for an onion service of its own: it answers to that name alone, and to nobody without the token.
     pub fn over_tor(self, address: &PeerAddress) -> Self {
         Self { onion: Some(address.authority()), ..self }
@@ -121,8 +144,9 @@ pub fn openapi_admin() -> utoipa::openapi::OpenApi {
 pub fn admin_router(plane: AdminPlane) -> Router {
     let (router, _) = open_routes().merge(guarded_routes()).split_for_parts();
     router
-        .fallback(async || Problem::not_found())
-        .method_not_allowed_fallback(async || Problem::not_found())
+        .merge(web::routes())
+        .fallback(web::error::nowhere)
+        .method_not_allowed_fallback(web::error::nowhere)
         .layer(from_fn_with_state(plane.clone(), api::idempotency::once))
         .layer(from_fn_with_state(plane.clone(), access::identify))
         .layer(from_fn_with_state(plane.clone(), guard::host))
