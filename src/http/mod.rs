@@ -8,7 +8,7 @@ pub mod listener; // drives connections of a listener
 pub mod peer; // what peers may ask
 mod places; // how many requests of one caller are answered at once
 pub mod problem; // what went wrong, as a document
-pub mod web; // pages for people
+pub mod web; // pages for people, on the admin plane
 
 pub use admin::{AdminPlane, Following, admin_router, openapi_admin};
 pub use axon::{AxonPlane, axon_router};

@@ -2,6 +2,7 @@
 
 mod admission; // everything that lets somebody in
 mod delay; // guessing takes longer each time
+mod lifetime; // how long a token is good
 mod password; // what people type
 mod scope; // what a token may be good for
 mod token; // what programs show
@@ -9,6 +10,7 @@ pub mod totp; // codes that are good once
 
 pub use admission::{Admission, AdmissionError, KeptToken, Login, MAX_TOKENS, day};
 pub use delay::Delay;
+pub use lifetime::{Lifetime, LifetimeError};
 pub use password::{Cost, MIN_CHARS, PasswordError, PasswordHash};
 pub use scope::{Scope, Scopes, ScopesError};
 pub use token::{Token, TokenDigest};

@@ -6,6 +6,7 @@
 //! at 127.0.0.1 is still another name).
 
 pub mod access; // who asks, and what they may
+mod api; // /admin/v1: resources
 mod follow; // the sync worker
 mod guard; // for which name a request was meant
 mod health; // GET /healthz, GET /readyz
@@ -14,6 +15,7 @@ pub mod network; // how peers come in
 mod status; // GET /admin/v1/status
 mod sync; // POST /admin/v1/sync, POST /admin/v1/feed-changed
 pub mod token; // the bearer token
+pub mod view; // what resources look like, for REST and for pages
 
 use std::sync::Arc;
 
@@ -29,11 +31,14 @@ pub use follow::{FollowStatus, Following};
 pub use status::{CollectionStatus, PeerStatus, StatusAnswer};
 pub use sync::{FeedAnswer, SyncAnswer};
 
-use super::problem::Problem;
+use super::web;
 use crate::clock::Clock;
 use crate::domain::peer::PeerAddress;
 use crate::store::Store;
+use crate::worker::jobs::Jobs;
+use crate::worker::watch::Bounds;
 use access::Gate;
+use api::idempotency::Answered;
 use network::NetworkView;
 use token::AdminToken;
 
@@ -45,7 +50,10 @@ pub struct AdminPlane {
     gate: Gate,
     worker: Following,
     network: Arc<dyn NetworkView>,
+    jobs: Jobs,
+    answered: Answered,
     started_at: Timestamp,
+    bounds: Bounds,
     /// The name that it answers to over Tor; on loopback there is none.
     onion: Option<String>,
 }
@@ -58,14 +66,36 @@ impl AdminPlane {
         token: AdminToken,
         worker: Following,
         network: Arc<dyn NetworkView>,
+        jobs: Jobs,
     ) -> Self {
         let started_at = clock.now();
         let gate = Gate::new(store.clone(), Arc::clone(&clock), token);
-        Self { store, clock, gate, worker, network, started_at, onion: None }
+        let (answered, bounds) = (Answered::default(), Bounds::default());
+        Self { store, clock, gate, worker, network, jobs, answered, started_at, bounds, onion: None }
     }
 }
 
 impl AdminPlane {
+    /// What counts as wrong here.
+    pub fn with_bounds(self, bounds: Bounds) -> Self {
+        Self { bounds, ..self }
+    }
+
+    /// The repository.
+    pub(in crate::http) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What time it is.
+    pub(in crate::http) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What counts as wrong here.
+    pub(in crate::http) fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
     /// The same plane for an onion service of its own: it answers to that name alone, and shows to nobody who has not shown who
     /// they are but where to log in.
     pub fn over_tor(self, address: &PeerAddress) -> Self {
@@ -110,6 +140,7 @@ fn guarded_routes() -> OpenApiRouter<AdminPlane> {
         .routes(routes!(status::get_addresses))
         .routes(routes!(sync::post_sync))
         .routes(routes!(sync::post_feed_changed))
+        .merge(api::routes())
 }
 
 /// The description of the admin plane, from the very routes that are served.
@@ -119,7 +150,7 @@ pub fn openapi_admin() -> utoipa::openapi::OpenApi {
 
 /// The admin plane, to be served on a loopback listener, or an onion service, of its own (R9).
 pub fn admin_router(plane: AdminPlane) -> Router {
-    assembled(plane, access::routes())
+    assembled(plane, access::routes().merge(web::routes()))
 }
 
 /// The routes of the description and these pages, behind who may.
@@ -127,8 +158,9 @@ fn assembled(plane: AdminPlane, pages: Router<AdminPlane>) -> Router {
     let (router, _) = open_routes().merge(guarded_routes()).split_for_parts();
     router
         .merge(pages)
-        .fallback(async || Problem::not_found())
-        .method_not_allowed_fallback(async || Problem::not_found())
+        .fallback(web::error::nowhere)
+        .method_not_allowed_fallback(web::error::nowhere)
+        .layer(from_fn_with_state(plane.clone(), api::idempotency::once))
         .layer(from_fn_with_state(plane.clone(), access::identify))
         .layer(from_fn_with_state(plane.clone(), guard::host))
         .with_state(plane)

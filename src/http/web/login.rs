@@ -1,7 +1,8 @@
 //! The pages for which nobody need have logged in, and the one that asks for the password again.
 
-use maud::{DOCTYPE, Markup, html};
+use maud::{Markup, html};
 
+use super::layout::bare;
 use crate::domain::access::{MIN_CHARS, PasswordError};
 
 /// Why the page is shown again.
@@ -44,15 +45,15 @@ impl std::fmt::Display for Said {
 
 /// Asks for password and code; afterwards it goes on at `next`.
 pub fn login_page(next: &str, asks_for_code: bool, said: Option<Said>) -> Markup {
-    page(
+    bare(
         "Log in",
-        html! {
+        &html! {
             (wrong(said))
             form method="post" action="/login" {
                 input type="hidden" name="next" value=(next);
                 (password("Password", "password", "current-password"))
                 @if asks_for_code { (code()) }
-                button type="submit" { "Log in" }
+                button.button type="submit" { "Log in" }
             }
             p { "Forgotten? On the machine itself, 'bulbil password set' sets a new one." }
         },
@@ -61,9 +62,9 @@ pub fn login_page(next: &str, asks_for_code: bool, said: Option<Said>) -> Markup
 
 /// Asks for them again before something dangerous; afterwards it goes on at `next`.
 pub fn confirm_page(csrf: &str, next: &str, asks_for_code: bool, said: Option<Said>) -> Markup {
-    page(
+    bare(
         "Is it you?",
-        html! {
+        &html! {
             p { "What comes next cannot be undone, or shows a secret. Type your password once more." }
             (wrong(said))
             form method="post" action="/confirm" {
@@ -71,7 +72,7 @@ pub fn confirm_page(csrf: &str, next: &str, asks_for_code: bool, said: Option<Sa
                 input type="hidden" name="next" value=(next);
                 (password("Password", "password", "current-password"))
                 @if asks_for_code { (code()) }
-                button type="submit" { "Go on" }
+                button.button type="submit" { "Go on" }
             }
             p { a href="/" { "Back to the overview" } }
         },
@@ -80,9 +81,9 @@ pub fn confirm_page(csrf: &str, next: &str, asks_for_code: bool, said: Option<Sa
 
 /// Asks for the code of the set-up and for a first password.
 pub fn setup_page(setup: &str, said: Option<Said>) -> Markup {
-    page(
+    bare(
         "Set a password",
-        html! {
+        &html! {
             p { "Nobody can log in to this instance in a browser yet. Choose the password for it." }
             (wrong(said))
             form method="post" action="/setup" {
@@ -92,40 +93,26 @@ pub fn setup_page(setup: &str, said: Option<Said>) -> Markup {
                 }
                 (password(&format!("Password, at least {MIN_CHARS} characters"), "password", "new-password"))
                 (password("The same again", "again", "new-password"))
-                button type="submit" { "Set the password and log in" }
+                button.button type="submit" { "Set the password and log in" }
             }
         },
     )
 }
 
 fn wrong(said: Option<Said>) -> Markup {
-    html! { @if let Some(said) = said { p role="alert" { (said.to_string()) } } }
+    html! { @if let Some(said) = said { div.trouble.bad role="alert" { p { (said.to_string()) } } } }
 }
 
 fn password(label: &str, name: &str, autocomplete: &str) -> Markup {
-    html! { p {
+    html! { p.field {
         label for=(name) { (label) }
         input id=(name) name=(name) type="password" autocomplete=(autocomplete) maxlength="1024" required;
     } }
 }
 
 fn code() -> Markup {
-    html! { p {
+    html! { p.field {
         label for="code" { "Code from your authenticator app" }
         input id="code" name="code" inputmode="numeric" autocomplete="one-time-code" maxlength="12" required;
     } }
-}
-
-fn page(title: &str, body: Markup) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) " · Bulbil" }
-            }
-            body { main { h1 { (title) } (body) } }
-        }
-    }
 }

@@ -128,8 +128,16 @@ impl Gate {
         Ok(self.admission()?.login.as_ref().is_some_and(|login| login.totp.is_some()))
     }
 
+    pub(super) fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    pub(super) fn now(&self) -> jiff::Timestamp {
+        self.inner.clock.now()
+    }
+
     /// What lets in, as it is now: commands change it while the server runs.
-    fn admission(&self) -> Result<Arc<Admission>, Problem> {
+    pub(super) fn admission(&self) -> Result<Arc<Admission>, Problem> {
         // The stamp first: a change in between is seen the next time.
         let stamp = self.inner.store.admission_stamp();
         if let Some((known, admission)) = &*locked(&self.inner.known)

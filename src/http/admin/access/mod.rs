@@ -17,6 +17,7 @@ mod session; // a browser that logged in, as an extractor
 mod sessions; // all of them
 #[cfg(test)]
 mod tests;
+mod tokens; // made and revoked
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -33,6 +34,7 @@ pub use sessions::Way;
 use super::AdminPlane;
 use crate::http::listener::Welcome;
 use crate::http::problem::Problem;
+use crate::http::web::assets;
 
 /// What is answered to everybody on loopback.
 const OPEN: [&str; 1] = ["/healthz"];
@@ -40,8 +42,6 @@ const OPEN: [&str; 1] = ["/healthz"];
 const LOGIN: &str = "/login";
 /// What a browser needs while there is no password; on loopback alone.
 const SETUP: &str = "/setup";
-/// Files that are the same for everybody: styles and scripts.
-const STATIC: &str = "/assets/";
 
 /// Notes who asks, and turns away whoever has not shown it, whatever they ask for: nobody learns which paths there are.
 pub(super) async fn identify(State(plane): State<AdminPlane>, mut request: Request, next: Next) -> Response {
@@ -86,7 +86,7 @@ fn stranger(gate: &Gate, request: &Request) -> Result<Option<Response>, Problem>
     }
     let has_password = gate.has_password()?;
     if !by_token && (here || has_password) {
-        if path == LOGIN || path.starts_with(STATIC) || (here && path == SETUP) {
+        if path == LOGIN || path.starts_with(assets::PREFIX) || (here && path == SETUP) {
             return Ok(None);
         }
         if wants_page(request) {

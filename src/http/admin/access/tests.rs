@@ -416,3 +416,124 @@ async fn every_answer_is_strict_with_browsers() {
         assert_eq!(told, ["no-store", "no-referrer", "nosniff", "DENY", "same-origin"], "{path}");
     }
 }
+
+/// What the description says of an operation: method, path, and the scope that it needs.
+fn described() -> Vec<(Method, String, Option<Scope>)> {
+    let document = serde_json::to_value(crate::http::openapi_admin()).unwrap();
+    let mut all = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let Ok(method) = method.to_uppercase().parse::<Method>() else { continue };
+            let scope = operation["security"][0]["token"][0].as_str().map(|scope| scope.parse().unwrap());
+            // Something that is not there: nothing is harmed by asking for it.
+            let path = path.split('/').map(|part| if part.starts_with('{') { "77777" } else { part });
+            all.push((method, path.collect::<Vec<_>>().join("/"), scope));
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn every_described_route_asks_for_the_scope_that_it_names() {
+    let bench = Bench::new().await;
+    let now = bench.clock.now();
+    let mut bearer = std::collections::BTreeMap::new();
+    for scope in Scope::ALL {
+        let token = Token::random(&mut entropy());
+        bench.store().change_admission(|all| all.add_token(scope.word(), &token, scope.into(), None, now)).unwrap();
+        bearer.insert(scope, format!("Bearer {}", *token.reveal()));
+    }
+    let all = described();
+    assert!(all.len() > 10, "{all:?}");
+    for (method, path, needed) in all {
+        let send = async |token: Option<Scope>| {
+            let shown = token.map(|scope| ("authorization", bearer[&scope].as_str()));
+            bench.send(method.clone(), &path, &Vec::from_iter(shown), "").await.status
+        };
+        let Some(needed) = needed else {
+            assert_eq!(send(None).await, StatusCode::OK, "{method} {path} names no scope, so it is for everybody");
+            continue;
+        };
+        assert_eq!(send(None).await, StatusCode::UNAUTHORIZED, "{method} {path} without a token");
+        for scope in Scope::ALL {
+            let status = send(Some(scope)).await;
+            let told = format!("{method} {path} needs {needed} and was asked with {scope}: {status}");
+            if scope.allows(needed) {
+                let let_in = !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+                assert!(let_in && status != StatusCode::INTERNAL_SERVER_ERROR, "{told}");
+            } else {
+                assert_eq!(status, StatusCode::FORBIDDEN, "{told}");
+            }
+        }
+        // To peers it is as if it did not exist (R9).
+        let owner = bench.planes.token.header();
+        let shown = [("authorization", owner.as_str())];
+        let there = send_to_peer(&bench, &method, &path, &shown).await;
+        assert_eq!(there, send_to_peer(&bench, &method, "/nowhere", &shown).await, "{method} {path}");
+    }
+}
+
+async fn send_to_peer(bench: &Bench, method: &Method, path: &str, shown: &[(&str, &str)]) -> (StatusCode, String) {
+    let answer = send(&bench.planes.peer, method.clone(), path, shown, "").await;
+    (answer.status, answer.body)
+}
+
+#[tokio::test]
+async fn tokens_are_made_listed_and_revoked_over_rest_and_none_makes_a_better_one() {
+    let bench = Bench::new().await;
+    let owner = bench.planes.token.header().to_string();
+    let json = ("content-type", "application/json");
+    let make = async |by: &str, body: &str| {
+        bench.send(Method::POST, "/admin/v1/tokens", &[("authorization", by), json], body).await
+    };
+    let made = make(&owner, r#"{"name":"boss","scopes":["admin"],"expires":"2d"}"#).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    let made: serde_json::Value = serde_json::from_str(&made.body).unwrap();
+    assert_eq!(made["expires_at"], "2026-11-28T12:00:00Z");
+    let boss = format!("Bearer {}", made["token"].as_str().unwrap());
+    let usual: serde_json::Value =
+        serde_json::from_str(&make(&owner, r#"{"name":"viewer","scopes":["read"]}"#).await.body).unwrap();
+    assert_eq!(usual["expires_at"], "2027-02-24T12:00:00Z");
+    for (body, status) in [
+        (r#"{"name":"viewer","scopes":["read"]}"#, StatusCode::CONFLICT),
+        (r#"{"name":"a b","scopes":["read"]}"#, StatusCode::UNPROCESSABLE_ENTITY),
+        (r#"{"name":"a","scopes":[]}"#, StatusCode::UNPROCESSABLE_ENTITY),
+        (r#"{"name":"a","scopes":["root"]}"#, StatusCode::UNPROCESSABLE_ENTITY),
+        (r#"{"name":"a","scopes":["read"],"expires":"soon"}"#, StatusCode::UNPROCESSABLE_ENTITY),
+    ] {
+        assert_eq!(make(&owner, body).await.status, status, "{body}");
+    }
+    // A token that ends makes none that ends later.
+    assert_eq!(
+        make(&boss, r#"{"name":"a","scopes":["read"],"expires":"3d"}"#).await.status,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+    assert_eq!(
+        make(&boss, r#"{"name":"a","scopes":["read"],"expires":"never"}"#).await.status,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+    assert_eq!(make(&boss, r#"{"name":"a","scopes":["read"],"expires":"1d"}"#).await.status, StatusCode::CREATED);
+    let list = bench.get("/admin/v1/tokens", &[("authorization", &boss)]).await.body;
+    assert!(!list.contains("bulbil_") && !list.contains("digest"), "{list}");
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    let names: Vec<_> = list["items"].as_array().unwrap().iter().map(|token| token["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["a", "boss", "viewer"]);
+    let revoke = async |name: &str| {
+        bench.send(Method::DELETE, &format!("/admin/v1/tokens/{name}"), &[("authorization", &owner)], "").await.status
+    };
+    assert_eq!(revoke("boss").await, StatusCode::NO_CONTENT);
+    assert_eq!(revoke("boss").await, StatusCode::NOT_FOUND);
+    assert_eq!(bench.get("/admin/v1/tokens", &[("authorization", &boss)]).await.status, StatusCode::UNAUTHORIZED);
+    let audit = bench.store().audit(10).await.unwrap();
+    let audit: Vec<_> =
+        audit.iter().map(|entry| format!("{}: {} {}", entry.who, entry.what, entry.subjects[0])).collect();
+    assert_eq!(
+        audit,
+        [
+            "admin token: token create boss",
+            "admin token: token create viewer",
+            "token boss: token create a",
+            "admin token: token revoke boss"
+        ]
+    );
+}

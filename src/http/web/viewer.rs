@@ -1,0 +1,33 @@
+//! Who looks at a page.
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+
+use super::error::Amiss;
+use crate::http::admin::AdminPlane;
+use crate::http::admin::access::{May, Read, Session};
+
+/// Who looks at a page: a handler that takes one runs for nobody else.
+#[derive(Debug)]
+pub struct Viewer {
+    /// The token that each of this viewer's forms carries.
+    csrf: String,
+}
+
+impl Viewer {
+    /// The token that each of this viewer's forms carries.
+    pub fn csrf(&self) -> &str {
+        &self.csrf
+    }
+}
+
+impl FromRequestParts<AdminPlane> for Viewer {
+    type Rejection = Amiss;
+
+    async fn from_request_parts(parts: &mut Parts, plane: &AdminPlane) -> Result<Self, Self::Rejection> {
+        // A token shows pages, too; what changes something is a form, and needs a session.
+        May::<Read>::from_request_parts(parts, plane).await?;
+        let session = parts.extensions.get::<Session>();
+        Ok(Self { csrf: session.map(|session| session.csrf().to_owned()).unwrap_or_default() })
+    }
+}
