@@ -246,7 +246,7 @@ fn held(one: &CollectionView, now: Timestamp) -> Markup {
             h2 { "Who holds copies" }
             @if rows.is_empty() {
                 p { "Nobody has proved a copy. If this machine burns, all of it is gone: let a trusted instance mirror it, or copy it to another disk or an object store." }
-                (parts::command(&format!("bulbil invite --collection {}", one.name)))
+                (parts::command(&format!("bulbil invite --collections {}", one.name)))
                 (parts::command("bulbil target add NAME PLACE"))
             } @else {
                 (parts::table("Copies", &["Who", "What", "How good", "Looked at"], &rows))
