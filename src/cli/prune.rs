@@ -50,7 +50,7 @@ pub async fn run(args: PruneArgs, context: &Context) -> anyhow::Result<Outcome> 
                 super::audit::begun("prune", going.clone(), context).await;
             }
             going.into_iter().for_each(|text| context.note(text));
-            let recorder = Recorder { store: &store, cause: Cause::Command, clock: &*context.clock, cancel: &cancel };
+            let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
             let pruned = recorder.prune_by(&collections, &plan, grace, progress.clone()).await?;
             progress.finish();
             if pruned.snapshots > 0 {

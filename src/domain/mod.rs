@@ -27,6 +27,7 @@ pub mod preset; // what is known of an application
 pub mod proof; // that somebody keeps a snapshot
 pub mod reconcile; // which snapshots the other side has
 pub mod retention; // which snapshots stay and which go
+pub mod run; // what is put on record as a run
 pub mod schedule; // when work is done by itself
 pub mod scrub; // when what is stored is read again, and how fast
 pub mod segment; // plain lists of chunks

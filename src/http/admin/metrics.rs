@@ -89,7 +89,7 @@ async fn metrics(store: &Store, now: Timestamp) -> Result<String, IndexError> {
         snapshots.add(&labels, store.index.snapshots(Some(&collection.id)).await?.len());
         missing.add(&labels, store.index.count_missing(Some(&collection.id)).await?.1);
         for work in Work::ALL {
-            let runs = store.index.runs(Some(&collection.id), Some(work), 2).await?;
+            let runs = store.index.runs(Some(&collection.id), Some(work.into()), 2).await?;
             let Some((run, end)) = runs.iter().find_map(|run| Some((run, run.ended.as_ref()?))) else { continue };
             let labels = [("collection", collection.name.as_str()), ("work", work.word())];
             ended.add(&labels, seconds(end.at));

@@ -6,6 +6,7 @@
 //! at 127.0.0.1 is still another name).
 
 pub mod access; // who asks, and what they may
+mod api; // /admin/v1: resources
 mod follow; // the sync worker
 mod guard; // for which name a request was meant
 mod health; // GET /healthz, GET /readyz
@@ -34,7 +35,9 @@ use super::web;
 use crate::clock::Clock;
 use crate::domain::peer::PeerAddress;
 use crate::store::Store;
+use crate::worker::jobs::Jobs;
 use crate::worker::watch::Bounds;
+use api::idempotency::Answered;
 use network::NetworkView;
 use token::AdminToken;
 
@@ -46,6 +49,8 @@ pub struct AdminPlane {
     token: AdminToken,
     worker: Following,
     network: Arc<dyn NetworkView>,
+    jobs: Jobs,
+    answered: Answered,
     started_at: Timestamp,
     bounds: Bounds,
     /// The name that it answers to over Tor; on loopback there is none.
@@ -60,9 +65,11 @@ impl AdminPlane {
         token: AdminToken,
         worker: Following,
         network: Arc<dyn NetworkView>,
+        jobs: Jobs,
     ) -> Self {
         let started_at = clock.now();
-        Self { store, clock, token, worker, network, started_at, bounds: Bounds::default(), onion: None }
+        let (answered, bounds) = (Answered::default(), Bounds::default());
+        Self { store, clock, token, worker, network, jobs, answered, started_at, bounds, onion: None }
     }
 }
 
@@ -125,6 +132,7 @@ fn guarded_routes() -> OpenApiRouter<AdminPlane> {
         .routes(routes!(status::get_addresses))
         .routes(routes!(sync::post_sync))
         .routes(routes!(sync::post_feed_changed))
+        .merge(api::routes())
 }
 
 /// The description of the admin plane, from the very routes that are served.
@@ -139,6 +147,7 @@ pub fn admin_router(plane: AdminPlane) -> Router {
         .merge(web::routes())
         .fallback(web::error::nowhere)
         .method_not_allowed_fallback(web::error::nowhere)
+        .layer(from_fn_with_state(plane.clone(), api::idempotency::once))
         .layer(from_fn_with_state(plane.clone(), access::identify))
         .layer(from_fn_with_state(plane.clone(), guard::host))
         .with_state(plane)

@@ -4,6 +4,8 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use http::{Request, StatusCode, header};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::network::DirectOnly;
@@ -19,6 +21,7 @@ use crate::store::testing::TestStore;
 use crate::transport::client::{ClientLimits, HttpClient};
 use crate::transport::memory::MemoryNet;
 use crate::worker::follow::Worker;
+use crate::worker::jobs::Jobs;
 
 struct Planes {
     _home: TestStore,
@@ -34,12 +37,14 @@ async fn planes() -> Planes {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let client = HttpClient::new(Arc::new(MemoryNet::new()), ClientLimits::default());
     let caller = PeerCaller::new(client, Arc::clone(&store.keys), Arc::clone(&clock));
-    let puller = Puller::new(store.clone(), caller, Arc::new(Tally::default()));
+    let puller = Puller::new(store.clone(), caller.clone(), Arc::new(Tally::default()));
     let worker = Worker::new(puller, Serve::new(store.clone()), Duration::from_secs(60));
     let (following, wake) = Following::new(worker);
     let token = AdminToken::load_or_create(&store.home).unwrap();
     let network = Arc::new(DirectOnly { address: "http://127.0.0.1:7001".to_owned() });
-    let plane = AdminPlane::new(store.clone(), Arc::clone(&clock), token.clone(), following, network);
+    let at_work = (TaskTracker::new(), CancellationToken::new());
+    let jobs = Jobs::new(store.clone(), Arc::clone(&clock), caller, Arc::new(Tally::default()), at_work);
+    let plane = AdminPlane::new(store.clone(), Arc::clone(&clock), token.clone(), following, network, jobs);
     let peer = peer_router(PeerPlane::new(Serve::new(store), clock, PeerLimits::default()));
     Planes { _home: home, token, admin: admin_router(plane), peer, wake }
 }

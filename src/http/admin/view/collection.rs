@@ -212,7 +212,7 @@ async fn drills(
     store: &Store,
     collection: &CollectionId,
 ) -> Result<(Option<DrillView>, Option<Timestamp>), IndexError> {
-    let runs = store.index.runs(Some(collection), Some(Work::Drill), DRILLS_LOOKED_AT).await?;
+    let runs = store.index.runs(Some(collection), Some(Work::Drill.into()), DRILLS_LOOKED_AT).await?;
     let mut drills = runs.into_iter().filter_map(|run| {
         let ended = run.ended.filter(|ended| ended.result != RunResult::Interrupted)?;
         Some(DrillView { run: run.no.to_string(), ended_at: ended.at, result: ended.result, message: ended.message })
