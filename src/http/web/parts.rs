@@ -245,6 +245,19 @@ pub fn more(summary: &str, what: &Markup) -> Markup {
     html! { details { summary { (summary) } (what) } }
 }
 
+/// Work that goes on: how far it is, told by itself where scripts run ([`Page::live`](super::Page::live)), and by a link everywhere.
+/// `here` is the path of the page.
+pub fn progress(events: &str, here: &str, words: &str, percent: Option<u64>) -> Markup {
+    html! {
+        div.card data-live=(events) {
+            p.small.soft data-live-text { (words) }
+            progress max="100" value=[percent] aria-label="How far it is" {}
+            ol.plain.small data-live-log {}
+            p { a href=(here) { "Look again" } }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
