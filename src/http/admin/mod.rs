@@ -31,6 +31,7 @@ pub use follow::{FollowStatus, Following};
 pub use status::{CollectionStatus, PeerStatus, StatusAnswer};
 pub use sync::{FeedAnswer, SyncAnswer};
 
+use super::openapi::with_problems;
 use super::web;
 use crate::clock::Clock;
 use crate::domain::peer::PeerAddress;
@@ -137,7 +138,7 @@ fn guarded_routes() -> OpenApiRouter<AdminPlane> {
 
 /// The description of the admin plane, from the very routes that are served.
 pub fn openapi_admin() -> utoipa::openapi::OpenApi {
-    open_routes().merge(guarded_routes()).into_openapi()
+    with_problems(open_routes().merge(guarded_routes()).into_openapi())
 }
 
 /// The admin plane, to be served on a loopback listener, or an onion service, of its own (R9).
