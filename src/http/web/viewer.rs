@@ -5,7 +5,7 @@ use http::request::Parts;
 
 use super::error::Amiss;
 use crate::http::admin::AdminPlane;
-use crate::http::admin::access::{May, Read};
+use crate::http::admin::access::{May, Read, Session};
 
 /// Who looks at a page: a handler that takes one runs for nobody else.
 #[derive(Debug)]
@@ -25,7 +25,9 @@ impl FromRequestParts<AdminPlane> for Viewer {
     type Rejection = Amiss;
 
     async fn from_request_parts(parts: &mut Parts, plane: &AdminPlane) -> Result<Self, Self::Rejection> {
+        // A token shows pages, too; what changes something is a form, and needs a session.
         May::<Read>::from_request_parts(parts, plane).await?;
-        Ok(Self { csrf: String::new() })
+        let session = parts.extensions.get::<Session>();
+        Ok(Self { csrf: session.map(|session| session.csrf().to_owned()).unwrap_or_default() })
     }
 }

@@ -11,6 +11,7 @@ mod input; // what stands in the path and in the query
 mod page; // lists, a page at a time
 mod refusals; // what every route may answer instead
 mod runs; // backups, restores and other work
+mod tokens; // what lets programs in
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -26,4 +27,6 @@ pub(super) fn routes() -> OpenApiRouter<AdminPlane> {
         .routes(routes!(runs::post_restore))
         .routes(routes!(runs::post_export))
         .routes(routes!(events::get_events))
+        .routes(routes!(tokens::get_tokens, tokens::post_token))
+        .routes(routes!(tokens::delete_token))
 }

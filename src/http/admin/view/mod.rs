@@ -7,3 +7,4 @@ pub mod keys; // what must not be lost
 pub mod run; // backups, restores and other work
 pub mod schedule; // what is done when
 pub mod snapshot; // a snapshot and what is known of it
+pub mod token; // what lets programs in
