@@ -23,18 +23,24 @@ use crate::transport::memory::MemoryNet;
 use crate::worker::follow::Worker;
 use crate::worker::jobs::Jobs;
 
-struct Planes {
-    _home: TestStore,
-    token: AdminToken,
-    admin: axum::Router,
-    peer: axum::Router,
+/// Both planes over one repository.
+pub(super) struct Planes {
+    pub(super) _home: TestStore,
+    pub(super) token: AdminToken,
+    pub(super) plane: AdminPlane,
+    pub(super) admin: axum::Router,
+    pub(super) peer: axum::Router,
     wake: watch::Receiver<u64>,
 }
 
 async fn planes() -> Planes {
+    planes_at(Arc::new(SystemClock)).await
+}
+
+/// Both planes, by this clock.
+pub(super) async fn planes_at(clock: Arc<dyn Clock>) -> Planes {
     let home = TestStore::new().await;
     let store = home.store.clone();
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let client = HttpClient::new(Arc::new(MemoryNet::new()), ClientLimits::default());
     let caller = PeerCaller::new(client, Arc::clone(&store.keys), Arc::clone(&clock));
     let puller = Puller::new(store.clone(), caller.clone(), Arc::new(Tally::default()));
@@ -46,7 +52,7 @@ async fn planes() -> Planes {
     let jobs = Jobs::new(store.clone(), Arc::clone(&clock), caller, Arc::new(Tally::default()), at_work);
     let plane = AdminPlane::new(store.clone(), Arc::clone(&clock), token.clone(), following, network, jobs);
     let peer = peer_router(PeerPlane::new(Serve::new(store), clock, PeerLimits::default()));
-    Planes { _home: home, token, admin: admin_router(plane), peer, wake }
+    Planes { _home: home, token, admin: admin_router(plane.clone()), plane, peer, wake }
 }
 
 /// Status and body of an answer to a request with this host and token.

@@ -18,6 +18,7 @@ mod refusals; // what every route may answer instead
 mod rights; // what a peer may have, as it is sent
 mod runs; // backups, restores and other work
 mod snapshots; // pinned, tagged, deleted
+mod tokens; // what lets programs in
 mod upkeep; // what is done by itself, and what is kept
 
 use utoipa_axum::router::OpenApiRouter;
@@ -55,4 +56,6 @@ pub(super) fn routes() -> OpenApiRouter<AdminPlane> {
         .routes(routes!(peers::get_exposure))
         .routes(routes!(peers::post_reset))
         .routes(routes!(invites::post_invite))
+        .routes(routes!(tokens::get_tokens, tokens::post_token))
+        .routes(routes!(tokens::delete_token))
 }

@@ -10,3 +10,4 @@ pub mod peer; // other instances
 pub mod run; // backups, restores and other work
 pub mod schedule; // what is done when
 pub mod snapshot; // a snapshot and what is known of it
+pub mod token; // what lets programs in
