@@ -12,6 +12,7 @@ mod health; // GET /healthz, GET /readyz
 mod metrics; // GET /metrics
 pub mod network; // how peers come in
 mod status; // GET /admin/v1/status
+mod statusz; // GET /statusz
 mod sync; // POST /admin/v1/sync, POST /admin/v1/feed-changed
 pub mod token; // the bearer token
 
@@ -30,9 +31,12 @@ pub use status::{CollectionStatus, PeerStatus, StatusAnswer};
 pub use sync::{FeedAnswer, SyncAnswer};
 
 use super::problem::Problem;
+use super::traced::traced;
+use super::traffic::{Plane, Traffic};
 use crate::clock::Clock;
 use crate::domain::peer::PeerAddress;
 use crate::store::Store;
+use crate::worker::watch::Bounds;
 use network::NetworkView;
 use token::AdminToken;
 
@@ -45,6 +49,10 @@ pub struct AdminPlane {
     worker: Following,
     network: Arc<dyn NetworkView>,
     started_at: Timestamp,
+    /// What goes through both planes.
+    traffic: Traffic,
+    /// What counts as wrong.
+    bounds: Bounds,
     /// The name that it answers to over Tor; on loopback there is none.
     onion: Option<String>,
 }
@@ -59,11 +67,20 @@ impl AdminPlane {
         network: Arc<dyn NetworkView>,
     ) -> Self {
         let started_at = clock.now();
-        Self { store, clock, token, worker, network, started_at, onion: None }
+        let (traffic, bounds) = (Traffic::default(), Bounds::default());
+        Self { store, clock, token, worker, network, started_at, traffic, bounds, onion: None }
     }
-}
 
-impl AdminPlane {
+    /// With other bounds for what counts as wrong.
+    pub fn with_bounds(self, bounds: Bounds) -> Self {
+        Self { bounds, ..self }
+    }
+
+    /// What goes through both planes: whoever serves the other one counts there, too.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
     /// The same plane for an onion service of its own: it answers to that name alone, and to nobody without the token.
     pub fn over_tor(self, address: &PeerAddress) -> Self {
         Self { onion: Some(address.authority()), ..self }
@@ -98,6 +115,7 @@ fn guarded_routes() -> OpenApiRouter<AdminPlane> {
     OpenApiRouter::new()
         .routes(routes!(health::get_readyz))
         .routes(routes!(metrics::get_metrics))
+        .routes(routes!(statusz::get_statusz))
         .routes(routes!(status::get_status))
         .routes(routes!(status::get_addresses))
         .routes(routes!(sync::post_sync))
@@ -112,12 +130,14 @@ pub fn openapi_admin() -> utoipa::openapi::OpenApi {
 /// The admin plane, to be served on a loopback listener, or an onion service, of its own (R9).
 pub fn admin_router(plane: AdminPlane) -> Router {
     let (router, _) = open_routes().merge(guarded_routes()).split_for_parts();
-    router
+    let traffic = plane.traffic.clone();
+    let router = router
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::not_found())
         .layer(from_fn_with_state(plane.clone(), access::identify))
         .layer(from_fn_with_state(plane.clone(), guard::host))
-        .with_state(plane)
+        .with_state(plane);
+    traced(router, Plane::Admin, traffic)
 }
 
 #[cfg(test)]
