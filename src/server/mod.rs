@@ -26,8 +26,8 @@ use crate::domain::peer::PeerAddress;
 use crate::http::admin::network::NetworkView;
 use crate::http::admin::token::{AdminToken, TokenError};
 use crate::http::{
-    AdminPlane, AxonPlane, Following, PeerLimits, PeerPlane, Plane, ServeLimits, admin_router, axon_router, peer_router,
-    serve_counted, traced,
+    AdminPlane, AxonPlane, Following, PeerLimits, PeerPlane, Plane, ServeLimits, admin_router, axon_router,
+    peer_router, serve_counted, traced,
 };
 use crate::monitor::Monitor;
 use crate::replicate::call::PeerCaller;
@@ -261,8 +261,7 @@ impl Server {
         server.run_task("admin plane", serving, &tell);
         if let Some(listener) = network.admin {
             let plane = admin_over_tor.expect("it was made for this listener");
-            let serving =
-                serve_counted(listener, admin_router(plane), limits, open(Plane::Admin), server.stop.clone());
+            let serving = serve_counted(listener, admin_router(plane), limits, open(Plane::Admin), server.stop.clone());
             server.run_task("admin plane over Tor", serving, &tell);
         }
         if network.onions {

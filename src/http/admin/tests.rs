@@ -172,5 +172,8 @@ async fn statusz_says_what_is_wrong_in_words() {
     std::fs::create_dir(home.join("chunks")).unwrap();
     let (status, body) = ask(&planes.admin, "GET", "/statusz", HERE, Some(&planes.token)).await;
     assert_eq!(status, StatusCode::OK, "the answer is one, whatever it says");
-    assert!(body.contains("\"degraded\"") && body.contains("\"away\"") && body.contains("Is its disk mounted?"), "{body}");
+    assert!(
+        body.contains("\"degraded\"") && body.contains("\"away\"") && body.contains("Is its disk mounted?"),
+        "{body}"
+    );
 }

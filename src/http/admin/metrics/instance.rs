@@ -33,7 +33,11 @@ pub(super) async fn gather(page: &mut Page, plane: &AdminPlane, now: Timestamp) 
     if let Some(finding) = scrub.findings.first() {
         page.add(SCRUB_FINDING, &[], seconds(finding.found_at));
     }
-    let places = [("home", store.home.root().to_owned()), ("chunks", store.home.chunks()), ("manifests", store.home.manifests())];
+    let places = [
+        ("home", store.home.root().to_owned()),
+        ("chunks", store.home.chunks()),
+        ("manifests", store.home.manifests()),
+    ];
     for (place, path) in places {
         let Ok(disk) = rustix::fs::statvfs(&path) else { continue };
         let labels = [("place", place)];

@@ -129,8 +129,7 @@ async fn everything_that_is_known_has_its_figures_in_a_text_that_holds() {
     index.note_copy_verified("nas", &collection.id, &snapshot, at(8), true).await.unwrap();
     let peer = host.peer("beta").await;
     index.note_contact(&peer.id, at(7), None).await.unwrap();
-    let proof =
-        Proof { peer: peer.id, collection: collection.id, snapshot, proved_at: at(6), sampled: 8, right: 8 };
+    let proof = Proof { peer: peer.id, collection: collection.id, snapshot, proved_at: at(6), sampled: 8, right: 8 };
     index.note_proof(&proof).await.unwrap();
     let plane = plane_of(&host.store);
     let asked = Asked::new(Plane::Peer, &Method::GET, Some("/peer/v1/changes"));
@@ -159,9 +158,18 @@ async fn everything_that_is_known_has_its_figures_in_a_text_that_holds() {
         ("bulbil_http_open_connections{plane=\"admin\"}", 1.0),
         ("bulbil_http_open_connections{plane=\"peer\"}", 0.0),
         ("bulbil_http_requests_total{plane=\"peer\",method=\"GET\",route=\"/peer/v1/changes\",status=\"200\"}", 1.0),
-        ("bulbil_http_request_duration_seconds_bucket{plane=\"peer\",method=\"GET\",route=\"/peer/v1/changes\",le=\"0.1\"}", 0.0),
-        ("bulbil_http_request_duration_seconds_bucket{plane=\"peer\",method=\"GET\",route=\"/peer/v1/changes\",le=\"0.5\"}", 1.0),
-        ("bulbil_http_request_duration_seconds_bucket{plane=\"peer\",method=\"GET\",route=\"/peer/v1/changes\",le=\"+Inf\"}", 1.0),
+        (
+            "bulbil_http_request_duration_seconds_bucket{plane=\"peer\",method=\"GET\",route=\"/peer/v1/changes\",le=\"0.1\"}",
+            0.0,
+        ),
+        (
+            "bulbil_http_request_duration_seconds_bucket{plane=\"peer\",method=\"GET\",route=\"/peer/v1/changes\",le=\"0.5\"}",
+            1.0,
+        ),
+        (
+            "bulbil_http_request_duration_seconds_bucket{plane=\"peer\",method=\"GET\",route=\"/peer/v1/changes\",le=\"+Inf\"}",
+            1.0,
+        ),
         // A drill in which something was wrong is an alert.
         ("bulbil_degraded", 1.0),
     ] {
