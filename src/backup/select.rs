@@ -1,6 +1,11 @@
 //! Which snapshot: `notes`, `notes@latest`, `notes@3`, `notes@before-upgrade`, `notes@1f2e3d4c`, or an id alone.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
 use crate::domain::id::ManifestId;
+use crate::domain::manifest::PrivatePart;
+use crate::domain::metadata::path::TreePath;
 use crate::domain::retention::Tag;
 use crate::store::index::{Collection, Snapshot};
 use crate::store::{IndexError, Store};
@@ -27,6 +32,9 @@ pub enum SelectError {
     /// More than one fits.
     #[error("{0:?} fits several snapshots: give more digits of the id")]
     Ambiguous(String),
+    /// Not a path.
+    #[error("{} is no path in a snapshot: paths are relative, as 'bulbil ls' shows them", .0.display())]
+    NoPath(PathBuf),
     /// The index cannot be used.
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -82,6 +90,32 @@ pub async fn snapshot(store: &Store, text: &str) -> Result<Snapshot, SelectError
         return only(snapshots, which, text);
     }
     Err(SelectError::NoSnapshot(text.to_owned()))
+}
+
+/// The single root, which need not be typed.
+pub fn only_root(private: &PrivatePart) -> Option<TreePath> {
+    match private.roots.as_slice() {
+        [root] => TreePath::new(root.name.clone().into_bytes()).ok(),
+        _ => None,
+    }
+}
+
+/// A path as a user types it: with the root's name in front, or without it if there is only one root.
+///
+/// # Errors
+/// [`SelectError::NoPath`].
+pub fn path(path: &Path, private: &PrivatePart) -> Result<TreePath, SelectError> {
+    let typed = path.as_os_str().as_bytes();
+    let typed = typed.strip_prefix(b"./").unwrap_or(typed);
+    let trimmed = typed.strip_suffix(b"/").unwrap_or(typed);
+    let relative = match only_root(private) {
+        Some(root) if trimmed == b"." || trimmed.is_empty() => root.as_bytes().to_vec(),
+        Some(root) if !TreePath::new(trimmed.to_vec()).is_ok_and(|path| path.is_within(&root)) => {
+            [root.as_bytes(), b"/", trimmed].concat()
+        }
+        _ => trimmed.to_vec(),
+    };
+    TreePath::new(relative).map_err(|_| SelectError::NoPath(path.to_owned()))
 }
 
 fn is_id(text: &str) -> bool {

@@ -212,7 +212,7 @@ async fn make(
     let Options { capture, accept_shrink, commands } = options;
     let extras =
         Extras { capture: *capture, accept_shrink: *accept_shrink, commands: commands.clone(), ..Extras::default() };
-    let recorder = Recorder { store, cause: Cause::Command, clock: &*context.clock, cancel };
+    let recorder = Recorder::new(store, Cause::Command, context.clock.clone(), cancel);
     Ok(recorder.back_up(collection, extras, progress).await?)
 }
 

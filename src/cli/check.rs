@@ -50,7 +50,7 @@ pub async fn run(args: CheckArgs, context: &Context) -> anyhow::Result<Outcome> 
                     args.collection
                 )
             })?;
-            let recorder = Recorder { store: &store, cause: Cause::Command, clock: &*context.clock, cancel: &cancel };
+            let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
             let (roots, rules, listening) = (settings.roots.clone(), preset.clone(), monitor.clone());
             let mut report = recorder.check(&collection, settings, preset, given.unwrap_or_default(), monitor).await?;
             for root in roots {

@@ -29,7 +29,7 @@ pub async fn run(args: DrillArgs, context: &Context) -> anyhow::Result<Outcome> 
     };
     let (progress, cancel) = (context.progress(), context.cancellation());
     context.note(format!("{}@{} {}", collection.name, snapshot.sequence, snapshot.id.short()));
-    let recorder = Recorder { store: &store, cause: Cause::Command, clock: &*context.clock, cancel: &cancel };
+    let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
     let monitor: Arc<dyn Monitor> = progress.clone();
     let drilled = recorder.drill(&collection, &snapshot.id, options, monitor).await?;
     progress.finish();

@@ -217,8 +217,7 @@ impl Place<'_> {
         let source = ArchiveSource { archive: Arc::new(archive), root: self.root(), made_at: one.made_at, origin };
         let extras = Extras { archive: Some(source), ..Extras::default() };
         let cancel = self.context.cancellation();
-        let recorder =
-            Recorder { store: self.store, cause: Cause::Command, clock: &*self.context.clock, cancel: &cancel };
+        let recorder = Recorder::new(self.store, Cause::Command, self.context.clock.clone(), &cancel);
         let created = match recorder.take_archive(&collection, extras, self.progress.clone()).await {
             Ok(created) => created.context("an archive makes a snapshot")?,
             Err(error) if error.is_busy() || cancel.is_cancelled() => return Err(error.into()),

@@ -1,16 +1,10 @@
 //! `bulbil ls`
 
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-
-use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::backup::open::OpenSnapshot;
 use crate::backup::{select, view};
-use crate::domain::manifest::PrivatePart;
 use crate::domain::metadata::entry::{Entry, EntryKind, FileTime};
-use crate::domain::metadata::path::TreePath;
 
 use super::args::LsArgs;
 use super::context::Context;
@@ -22,8 +16,8 @@ pub async fn run(args: LsArgs, context: &Context) -> anyhow::Result<Outcome> {
     let snapshot = select::snapshot(&store, &args.snapshot).await?;
     let open = OpenSnapshot::open(&store, &snapshot.id)?;
     let within = match &args.path {
-        Some(path) => Some(tree_path(path, &open.private)?),
-        None => only_root(&open.private),
+        Some(path) => Some(select::path(path, &open.private)?),
+        None => select::only_root(&open.private),
     };
     let mut documents = Vec::new();
     let mut any = false;
@@ -43,31 +37,6 @@ pub async fn run(args: LsArgs, context: &Context) -> anyhow::Result<Outcome> {
     }
     context.output.document("ls", documents, &[]);
     Ok(Outcome::Done)
-}
-
-/// The single root, which need not be typed.
-pub fn only_root(private: &PrivatePart) -> Option<TreePath> {
-    match private.roots.as_slice() {
-        [root] => TreePath::new(root.name.clone().into_bytes()).ok(),
-        _ => None,
-    }
-}
-
-/// A path as a user types it: with the root's name in front, or without it if there is only one root.
-pub fn tree_path(path: &Path, private: &PrivatePart) -> anyhow::Result<TreePath> {
-    let typed = path.as_os_str().as_bytes();
-    let typed = typed.strip_prefix(b"./").unwrap_or(typed);
-    let trimmed = typed.strip_suffix(b"/").unwrap_or(typed);
-    let relative = match only_root(private) {
-        Some(root) if trimmed == b"." || trimmed.is_empty() => root.as_bytes().to_vec(),
-        Some(root) if !TreePath::new(trimmed.to_vec()).is_ok_and(|path| path.is_within(&root)) => {
-            [root.as_bytes(), b"/", trimmed].concat()
-        }
-        _ => trimmed.to_vec(),
-    };
-    TreePath::new(relative).with_context(|| {
-        format!("{} is no path in a snapshot: paths are relative, as 'bulbil ls' shows them", path.display())
-    })
 }
 
 fn short(entry: &Entry) -> String {

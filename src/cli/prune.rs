@@ -18,7 +18,7 @@ use super::admin::AdminClient;
 use super::args::PruneArgs;
 use super::context::Context;
 use super::output::{Outcome, bytes, count};
-use super::retention::{in_words, refuse_empty};
+use super::retention::refuse_empty;
 
 /// Plans, shows, and does it.
 pub async fn run(args: PruneArgs, context: &Context) -> anyhow::Result<Outcome> {
@@ -50,7 +50,7 @@ pub async fn run(args: PruneArgs, context: &Context) -> anyhow::Result<Outcome> 
                 super::audit::begun("prune", going.clone(), context).await;
             }
             going.into_iter().for_each(|text| context.note(text));
-            let recorder = Recorder { store: &store, cause: Cause::Command, clock: &*context.clock, cancel: &cancel };
+            let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
             let pruned = recorder.prune_by(&collections, &plan, grace, progress.clone()).await?;
             progress.finish();
             if pruned.snapshots > 0 {
@@ -98,7 +98,7 @@ fn show(plan: &CollectionPlan, all: bool, context: &Context) {
     out.line(format!(
         "{}: {}; {} of {} go",
         plan.name,
-        in_words(&kept),
+        kept.in_words(),
         gone,
         count(plan.snapshots.len() as u64, "snapshot")
     ));

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::backup::create::moment;
 use crate::backup::rescue::Rescue;
 use crate::backup::restore::{Overwrite, RestoreOptions, refuse_homes, refuse_portable, restore};
+use crate::backup::select;
 use crate::domain::crypto::recovery::RecoveryKey;
 use crate::domain::target::BucketAddress;
 use crate::domain::text::path_text;
@@ -17,7 +18,6 @@ use crate::transport::bucket::Bucket;
 use super::args::RescueArgs;
 use super::audit::UsedKey;
 use super::context::Context;
-use super::ls::tree_path;
 use super::output::{Outcome, bytes, count, number};
 use super::target::bucket_key;
 
@@ -72,7 +72,7 @@ pub async fn run(args: RescueArgs, context: &Context) -> anyhow::Result<Outcome>
     let snapshot = rescue.find(wanted).with_context(|| {
         format!("there is no snapshot {wanted:?} that this key opens: leave the name away to list those")
     })?;
-    let paths = args.path.iter().map(|path| tree_path(path, &snapshot.private)).collect::<anyhow::Result<_>>()?;
+    let paths = args.path.iter().map(|path| select::path(path, &snapshot.private)).collect::<Result<_, _>>()?;
     refuse_homes(target, &args.dir)?;
     refuse_portable(target)?;
     let options = RestoreOptions { paths, overwrite: Overwrite::IfChanged, delete: false, dry_run: false };

@@ -21,7 +21,6 @@ use crate::store::{ChunkStore, Store, blocking};
 
 use super::args::{OverwriteArg, RestoreArgs};
 use super::context::Context;
-use super::ls::tree_path;
 use super::output::{Outcome, bytes, count, took};
 use super::target::target_or_place;
 
@@ -63,7 +62,7 @@ pub async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<Outcome
     for differs in &differing {
         context.output.warning(format!("warning: {}", differs.in_words(&open.private.name)));
     }
-    let paths = args.path.iter().map(|path| tree_path(path, &open.private)).collect::<anyhow::Result<_>>()?;
+    let paths = args.path.iter().map(|path| select::path(path, &open.private)).collect::<Result<_, _>>()?;
     let overwrite = match args.overwrite {
         OverwriteArg::Never => Overwrite::Never,
         OverwriteArg::IfChanged => Overwrite::IfChanged,

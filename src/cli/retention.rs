@@ -10,7 +10,7 @@ use crate::store::index::{Collection, Retention};
 
 use super::args::RetentionArgs;
 use super::context::Context;
-use super::output::{Outcome, count};
+use super::output::Outcome;
 
 /// Says or shows what is kept.
 pub async fn run(args: RetentionArgs, context: &Context) -> anyhow::Result<Outcome> {
@@ -31,9 +31,9 @@ pub async fn run(args: RetentionArgs, context: &Context) -> anyhow::Result<Outco
         let collection = change(&store, collection, &args, policy.as_ref()).await?;
         let kept = collection.kept(&store.keys.instance());
         if args.changes() {
-            context.note(format!("{}: {}", collection.name, in_words(&kept)));
+            context.note(format!("{}: {}", collection.name, kept.in_words()));
         }
-        context.output.line(format!("{}: {}", collection.name, in_words(&kept)));
+        context.output.line(format!("{}: {}", collection.name, kept.in_words()));
         documents.push(document(&collection, &kept));
     }
     context.output.document("retention", documents, &[]);
@@ -67,29 +67,6 @@ pub(super) fn refuse_empty(policy: Option<&Policy>) -> anyhow::Result<()> {
         "this policy would keep nothing but the newest snapshot: give at least one --keep option that is not 0"
     );
     Ok(())
-}
-
-/// What is kept, in words.
-pub(super) fn in_words(kept: &Retention) -> String {
-    let Some(policy) = &kept.policy else { return "everything is kept".to_owned() };
-    let mut words = Vec::new();
-    if policy.keep_last > 0 {
-        words.push(format!("the last {}", policy.keep_last));
-    }
-    let rules = [
-        (policy.hourly, "hourly"),
-        (policy.daily, "daily"),
-        (policy.weekly, "weekly"),
-        (policy.monthly, "monthly"),
-        (policy.yearly, "yearly"),
-    ];
-    words.extend(rules.into_iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")));
-    if policy.within_hours > 0 {
-        words.push(format!("all of the last {}", count(policy.within_hours.into(), "hour")));
-    }
-    words.extend(policy.tags.iter().map(|tag| format!("all tagged {tag}")));
-    let zone = if kept.zone == "UTC" { String::new() } else { format!(" (days of {})", kept.zone) };
-    format!("{}{zone}", words.join(", "))
 }
 
 fn document(collection: &Collection, kept: &Retention) -> Value {

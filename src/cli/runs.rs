@@ -28,7 +28,10 @@ pub async fn run(args: RunsArgs, context: &Context) -> anyhow::Result<Outcome> {
     }
     let mut documents = Vec::new();
     for run in &runs {
-        let name = names.get(&run.collection).cloned().unwrap_or_else(|| run.collection.short());
+        let name = match &run.collection {
+            None => "-".to_owned(),
+            Some(id) => names.get(id).cloned().unwrap_or_else(|| id.short()),
+        };
         out.line(line(run, &name));
         if let Some(message) = run.ended.as_ref().and_then(|ended| ended.message.as_ref()) {
             out.line(format!("  {message}"));
@@ -42,6 +45,7 @@ pub async fn run(args: RunsArgs, context: &Context) -> anyhow::Result<Outcome> {
 fn line(run: &Run, name: &str) -> String {
     let cause = match run.cause {
         Cause::Command => "by command".to_owned(),
+        Cause::Request => format!("asked for by {}", run.by.as_deref().unwrap_or("somebody")),
         Cause::Schedule { missed: 0, .. } => "scheduled".to_owned(),
         Cause::Schedule { missed, .. } => format!("scheduled, for {} that were missed, too", missed),
     };
@@ -56,19 +60,20 @@ fn line(run: &Run, name: &str) -> String {
             format!("{} after {}{stored}", ended.result.word(), took(duration))
         }
     };
-    format!("{:.0}  {name}  {}: {came} ({cause})", run.started_at, run.work)
+    format!("{:.0}  {name}  {}: {came} ({cause})", run.started_at, run.kind)
 }
 
 fn document(run: &Run, name: &str) -> Value {
     let (cause, slot, missed) = match run.cause {
         Cause::Command => ("command", None, 0),
+        Cause::Request => ("request", None, 0),
         Cause::Schedule { slot, missed } => ("schedule", Some(slot), missed),
     };
     let ended = run.ended.as_ref();
     json!({
-        "collection": name, "id": run.collection, "work": run.work, "cause": cause, "slot": slot, "missed": missed,
+        "collection": name, "id": run.collection, "work": run.kind, "no": run.no, "by": run.by, "cause": cause, "slot": slot, "missed": missed,
         "started_at": run.started_at, "ended_at": ended.map(|ended| ended.at), "result": ended.map(|ended| ended.result.word()),
         "message": ended.and_then(|ended| ended.message.as_ref()), "snapshot": ended.and_then(|ended| ended.snapshot),
-        "counts": ended.map(|ended| ended.counts),
+        "counts": ended.map(|ended| ended.counts), "report": ended.and_then(|ended| ended.report.as_ref()),
     })
 }

@@ -129,7 +129,7 @@ pub(super) async fn in_words(store: &Store, collection: &Collection, now: Timest
         Some(at) => format!("at {at:.0}"),
         None => "never".to_owned(),
     };
-    let last = store.index.runs(Some(&collection.id), Some(Work::Backup), 1).await?.pop();
+    let last = store.index.runs(Some(&collection.id), Some(Work::Backup.into()), 1).await?.pop();
     let came = last.map(|run| match run.ended {
         None => "; one goes on".to_owned(),
         Some(ended) => {

@@ -19,7 +19,7 @@ pub async fn run(args: VerifyArgs, context: &Context) -> anyhow::Result<Outcome>
         options.collections = collections.iter().map(|collection| collection.id).collect();
     }
     let (progress, cancel) = (context.progress(), context.cancellation());
-    let recorder = Recorder { store: &store, cause: Cause::Command, clock: &*context.clock, cancel: &cancel };
+    let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
     let report = recorder.verify(&collections, options, progress.clone()).await?;
     progress.finish();
     let problems = progress.problems();

@@ -27,6 +27,7 @@ pub mod preset; // what is known of an application
 pub mod proof; // that somebody keeps a snapshot
 pub mod reconcile; // which snapshots the other side has
 pub mod retention; // which snapshots stay and which go
+pub mod run; // what is put on record as a run
 pub mod schedule; // when work is done by itself
 pub mod scrub; // when what is stored is read again, and how fast
 pub mod segment; // plain lists of chunks
@@ -34,3 +35,4 @@ pub mod succession; // who leads a collection, and who took over from whom
 pub mod target; // other places that hold copies: where they are
 pub mod text; // names that others gave, as they are shown
 pub mod wire; // signed requests, frames of a chunk stream
+pub mod words; // numbers, sizes and times as people read them

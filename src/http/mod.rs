@@ -10,6 +10,7 @@ mod places; // how many requests of one caller are answered at once
 pub mod problem; // what went wrong, as a document
 mod traced; // each request has an id and a span
 pub mod traffic; // what goes through, counted
+pub mod web; // pages for people, on the admin plane
 
 pub use admin::{AdminPlane, Following, admin_router, openapi_admin};
 pub use axon::{AxonPlane, axon_router};

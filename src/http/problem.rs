@@ -74,6 +74,11 @@ impl Problem {
         Self { detail: Some(format!("at most {MAX_REQUEST_BYTES} bytes").into()), ..problem }
     }
 
+    /// A longer body than this route takes.
+    pub fn too_large_for(most_bytes: usize) -> Self {
+        Self { detail: Some(format!("at most {most_bytes} bytes").into()), ..Self::too_large() }
+    }
+
     /// A body that does not come.
     pub fn too_slow() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "the request's body did not arrive in time")
@@ -137,6 +142,35 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "not-loopback", title)
     }
 
+    /// Something that somebody named and that is not there; who asks may know what is.
+    pub fn no_such(detail: impl Into<String>) -> Self {
+        Self { detail: Some(detail.into().into()), ..Self::not_found() }
+    }
+
+    /// A body that can be read and makes no sense.
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "the request cannot be carried out");
+        Self { detail: Some(detail.into().into()), ..problem }
+    }
+
+    /// A body of another kind.
+    pub fn not_json() -> Self {
+        let title = "the request's body is no JSON: say 'Content-Type: application/json'";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", title)
+    }
+
+    /// Something else has to end, or to change, first.
+    pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::CONFLICT, code, "not as things are now");
+        Self { detail: Some(detail.into().into()), ..problem }
+    }
+
+    /// Settings that somebody else changed meanwhile.
+    pub fn stale() -> Self {
+        let title = "it was changed meanwhile: get it again, and look";
+        Self::new(StatusCode::PRECONDITION_FAILED, "stale", title)
+    }
+
     /// Something that is needed does not work.
     pub fn not_ready(what: &'static str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", what)
@@ -161,6 +195,14 @@ impl Problem {
     /// The status code.
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// What is wrong, in words: the title, and what is known beyond it.
+    pub fn sentence(&self) -> String {
+        match &self.detail {
+            Some(detail) => format!("{}: {detail}", self.title),
+            None => self.title.to_owned(),
+        }
     }
 
     /// The stable code.
@@ -195,5 +237,31 @@ impl IntoResponse for Problem {
             headers.insert(header::CONTENT_RANGE, range);
         }
         response
+    }
+}
+
+impl From<crate::store::IndexError> for Problem {
+    fn from(error: crate::store::IndexError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<crate::store::StoreError> for Problem {
+    fn from(error: crate::store::StoreError) -> Self {
+        match &error {
+            crate::store::StoreError::Busy { .. } => Self::conflict("busy", error.to_string()),
+            _ => Self::internal(&error),
+        }
+    }
+}
+
+impl From<crate::backup::select::SelectError> for Problem {
+    fn from(error: crate::backup::select::SelectError) -> Self {
+        use crate::backup::select::SelectError;
+        match error {
+            SelectError::Index(error) => Self::internal(&error),
+            SelectError::Ambiguous(_) | SelectError::NoPath(_) => Self::invalid(error.to_string()),
+            _ => Self::no_such(error.to_string()),
+        }
     }
 }

@@ -43,6 +43,7 @@ use crate::worker::alarm::{Alarm, AlarmError};
 use crate::worker::axon::follow::AxonFollower;
 use crate::worker::axon::shelves;
 use crate::worker::follow::Worker;
+use crate::worker::jobs::Jobs;
 use crate::worker::prove::Prover;
 use crate::worker::schedule::{Lane, Scheduler};
 use crate::worker::scrub::Scrubber;
@@ -198,7 +199,10 @@ impl Server {
             config.sync.interval(),
         );
         let caller = PeerCaller::new(client, Arc::clone(&store.keys), Arc::clone(&clock));
-        let scheduler = Scheduler::new(store.clone(), Arc::clone(&clock), Arc::clone(&monitor));
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let at_work = (tasks.clone(), stop.clone());
+        let jobs = Jobs::new(store.clone(), Arc::clone(&clock), caller.clone(), Arc::clone(&monitor), at_work);
+        let scheduler = Scheduler::new(store.clone(), Arc::clone(&clock), Arc::clone(&monitor)).shown(jobs.live());
         scheduler.tidy().await.map_err(StoreError::from)?;
         let alarm = Alarm::new(store.clone(), Arc::clone(&clock), config.alerts.clone())?;
         let standbys = Standbys::new(store.clone(), Arc::clone(&clock), Arc::clone(&monitor));
@@ -225,12 +229,11 @@ impl Server {
             dial: network.test_dial(),
         });
         let view: Arc<dyn NetworkView> = Arc::new(reach.clone());
-        let admin_plane =
-            AdminPlane::new(store.clone(), clock, token, following.clone(), view).with_bounds(config.alerts.bounds);
+        let admin_plane = AdminPlane::new(store.clone(), clock, token, following.clone(), view, jobs)
+            .with_bounds(config.alerts.bounds);
         let traffic = admin_plane.traffic().clone();
         let admin_over_tor = network.admin.as_ref().map(|listener| admin_plane.clone().over_tor(&listener.address()));
 
-        let stop = CancellationToken::new();
         let (tell, lost) = mpsc::unbounded_channel();
         let mut server = Self {
             info,
@@ -238,7 +241,7 @@ impl Server {
             admin_address,
             following: following.clone(),
             reach: reach.clone(),
-            tasks: TaskTracker::new(),
+            tasks,
             aborts: Vec::new(),
             stop,
             plane: plane.clone(),

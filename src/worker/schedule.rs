@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
+use super::live::LiveRuns;
 use super::runs::{Recorder, RunError, close_dead, is_alive};
 use crate::backup::create::Extras;
 use crate::backup::prune::{self, PruneError};
@@ -55,6 +56,7 @@ pub struct Scheduler {
     store: Store,
     clock: Arc<dyn Clock>,
     monitor: Arc<dyn Monitor>,
+    live: LiveRuns,
 }
 
 impl std::fmt::Debug for Scheduler {
@@ -107,7 +109,13 @@ fn again_at(state: &SlotState) -> Option<Timestamp> {
 impl Scheduler {
     /// Works in this repository.
     pub fn new(store: Store, clock: Arc<dyn Clock>, monitor: Arc<dyn Monitor>) -> Self {
-        Self { store, clock, monitor }
+        Self { store, clock, monitor, live: LiveRuns::default() }
+    }
+
+    /// What goes on can be looked at there.
+    #[must_use]
+    pub fn shown(self, live: &LiveRuns) -> Self {
+        Self { live: live.clone(), ..self }
     }
 
     /// Closes the records of what an earlier server was doing when it ended. Before anything is begun.
@@ -170,7 +178,9 @@ impl Scheduler {
 
     /// Does it; false if another backup has to end first.
     async fn work(&self, collection: &Collection, work: Work, cause: Cause, cancel: &CancellationToken) -> bool {
-        let recorder = Recorder { store: &self.store, cause, clock: &*self.clock, cancel };
+        // Somebody may stop this run alone.
+        let cancel = &cancel.child_token();
+        let recorder = Recorder::new(&self.store, cause, Arc::clone(&self.clock), cancel).shown(&self.live);
         let (monitor, of) = (Arc::clone(&self.monitor), std::slice::from_ref(collection));
         let came: Result<(), RunError> = match work {
             Work::Backup => recorder.back_up(collection, Extras::default(), monitor).await.map(|created| {

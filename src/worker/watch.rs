@@ -129,7 +129,7 @@ struct Failed {
 
 /// What was wrong with the last run of something. What goes on, or was interrupted, says nothing yet.
 async fn failed(store: &Store, collection: &Collection, work: Work) -> Result<Option<Failed>, StoreError> {
-    let runs = store.index.runs(Some(&collection.id), Some(work), RUNS_LOOKED_AT).await?;
+    let runs = store.index.runs(Some(&collection.id), Some(work.into()), RUNS_LOOKED_AT).await?;
     let broken_off =
         runs.iter().filter_map(|run| run.ended.as_ref()).take_while(|ended| ended.result == RunResult::Interrupted);
     let broken_off = broken_off.count();

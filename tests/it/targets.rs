@@ -172,7 +172,8 @@ async fn row_8_what_is_scheduled_is_copied_once_and_the_target_that_failed_is_on
     assert_eq!(scheduler.step(Lane::Copies, &never).await.unwrap(), 1);
     assert_eq!(scheduler.step(Lane::Copies, &never).await.unwrap(), 0, "once");
     assert_eq!(whole(&usb), 1);
-    let run = store.index.runs(Some(&collection.id), Some(Work::Copy), 1).await.unwrap().remove(0).ended.unwrap();
+    let run =
+        store.index.runs(Some(&collection.id), Some(Work::Copy.into()), 1).await.unwrap().remove(0).ended.unwrap();
     assert_eq!(run.result, RunResult::Partly);
     assert!(run.message.unwrap().contains("target nas: notes"));
     assert!(run.counts.new_bytes > 0 && run.snapshot.is_some());

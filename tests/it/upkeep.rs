@@ -12,7 +12,7 @@ use bulbil::domain::audit::Ending;
 use bulbil::domain::schedule::{Scheduled, Upkeep, Work};
 use bulbil::monitor::Tally;
 use bulbil::store::Store;
-use bulbil::store::index::{Application, Cause, Collection, Run, RunResult};
+use bulbil::store::index::{Application, Begin, Cause, Collection, Run, RunResult};
 use bulbil::transport::mail::{MailConfig, MailTls};
 use bulbil::worker::alarm::{Alarm, AlertConfig};
 use bulbil::worker::schedule::{Lane, Scheduler};
@@ -206,7 +206,8 @@ async fn a_run_whose_process_was_killed_is_closed_and_made_again() {
     place.clock.set(at("2026-11-21T02:00:10Z"));
     let slot = Cause::Schedule { slot: at("2026-11-21T02:00:00Z"), missed: 0 };
     let (id, now) = (place.collection.id, place.clock.now());
-    place.store.index.begin_run(&id, Work::Backup, slot, gone, now).await.unwrap();
+    let begin = Begin { collection: Some(&id), kind: Work::Backup.into(), cause: slot, by: None, pid: gone, at: now };
+    place.store.index.begin_run(begin).await.unwrap();
     assert_eq!(place.step().await, 0, "as far as is known it goes on");
     Scheduler::new(place.store.clone(), place.clock.clone(), Arc::new(Tally::default())).tidy().await.unwrap();
     assert_eq!(place.runs().await[0].ended.as_ref().unwrap().result, RunResult::Interrupted);

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::collection::RulesArgs;
 use super::network::parse_duration;
+use crate::domain::run::RunKind;
 use crate::domain::schedule::{Pattern, Work};
 
 /// `bulbil schedule`
@@ -117,9 +118,9 @@ pub struct DrillArgs {
 pub struct RunsArgs {
     /// Of which collection [default: all]
     pub collection: Option<String>,
-    /// Of which kind: backup, verify, verify-data, check, prune, drill, copy
-    #[arg(long, value_name = "WORK")]
-    pub work: Option<Work>,
+    /// Of which kind: backup, verify, verify-data, check, prune, drill, copy, restore, export, sync, fetch
+    #[arg(long, value_name = "KIND")]
+    pub work: Option<RunKind>,
     /// The newest so many
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub limit: u32,

@@ -53,7 +53,7 @@ pub async fn run(args: ProtectArgs, context: &Context) -> anyhow::Result<Outcome
     let mut problems: Vec<Problem> = wanted.write(context)?.into_iter().collect();
 
     let (progress, cancel) = (context.progress(), context.cancellation());
-    let recorder = Recorder { store: &store, cause: Cause::Command, clock: &*context.clock, cancel: &cancel };
+    let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
     let created = recorder.back_up(&collection, Extras::default(), progress.clone()).await?;
     let created = created.context("there is nothing to back up yet")?;
     super::admin::AdminClient::feed_changed(&store).await;

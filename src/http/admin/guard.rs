@@ -16,7 +16,8 @@ pub(super) async fn host(State(plane): State<AdminPlane>, request: Request, next
     };
     let mut response = if meant { next.run(request).await } else { Problem::not_loopback().into_response() };
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // What says for itself that it may be kept (files that are named after what is in them) is kept.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

@@ -6,6 +6,7 @@
 //! at 127.0.0.1 is still another name).
 
 pub mod access; // who asks, and what they may
+mod api; // /admin/v1: resources
 mod follow; // the sync worker
 mod guard; // for which name a request was meant
 mod health; // GET /healthz, GET /readyz
@@ -15,6 +16,7 @@ mod status; // GET /admin/v1/status
 mod statusz; // GET /statusz
 mod sync; // POST /admin/v1/sync, POST /admin/v1/feed-changed
 pub mod token; // the bearer token
+pub mod view; // what resources look like, for REST and for pages
 
 use std::sync::Arc;
 
@@ -30,13 +32,15 @@ pub use follow::{FollowStatus, Following};
 pub use status::{CollectionStatus, PeerStatus, StatusAnswer};
 pub use sync::{FeedAnswer, SyncAnswer};
 
-use super::problem::Problem;
 use super::traced::traced;
 use super::traffic::{Plane, Traffic};
+use super::web;
 use crate::clock::Clock;
 use crate::domain::peer::PeerAddress;
 use crate::store::Store;
+use crate::worker::jobs::Jobs;
 use crate::worker::watch::Bounds;
+use api::idempotency::Answered;
 use network::NetworkView;
 use token::AdminToken;
 
@@ -48,6 +52,8 @@ pub struct AdminPlane {
     token: AdminToken,
     worker: Following,
     network: Arc<dyn NetworkView>,
+    jobs: Jobs,
+    answered: Answered,
     started_at: Timestamp,
     /// What goes through both planes.
     traffic: Traffic,
@@ -65,13 +71,16 @@ impl AdminPlane {
         token: AdminToken,
         worker: Following,
         network: Arc<dyn NetworkView>,
+        jobs: Jobs,
     ) -> Self {
         let started_at = clock.now();
-        let (traffic, bounds) = (Traffic::default(), Bounds::default());
-        Self { store, clock, token, worker, network, started_at, traffic, bounds, onion: None }
+        let (answered, traffic, bounds) = (Answered::default(), Traffic::default(), Bounds::default());
+        Self { store, clock, token, worker, network, jobs, answered, started_at, traffic, bounds, onion: None }
     }
+}
 
-    /// With other bounds for what counts as wrong.
+impl AdminPlane {
+    /// What counts as wrong here.
     pub fn with_bounds(self, bounds: Bounds) -> Self {
         Self { bounds, ..self }
     }
@@ -79,6 +88,21 @@ impl AdminPlane {
     /// What goes through both planes: whoever serves the other one counts there, too.
     pub fn traffic(&self) -> &Traffic {
         &self.traffic
+    }
+
+    /// The repository.
+    pub(in crate::http) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What time it is.
+    pub(in crate::http) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What counts as wrong here.
+    pub(in crate::http) fn bounds(&self) -> Bounds {
+        self.bounds
     }
 
     /// The same plane for an onion service of its own: it answers to that name alone, and to nobody without the token.
@@ -120,6 +144,7 @@ fn guarded_routes() -> OpenApiRouter<AdminPlane> {
         .routes(routes!(status::get_addresses))
         .routes(routes!(sync::post_sync))
         .routes(routes!(sync::post_feed_changed))
+        .merge(api::routes())
 }
 
 /// The description of the admin plane, from the very routes that are served.
@@ -132,8 +157,10 @@ pub fn admin_router(plane: AdminPlane) -> Router {
     let (router, _) = open_routes().merge(guarded_routes()).split_for_parts();
     let traffic = plane.traffic.clone();
     let router = router
-        .fallback(async || Problem::not_found())
-        .method_not_allowed_fallback(async || Problem::not_found())
+        .merge(web::routes())
+        .fallback(web::error::nowhere)
+        .method_not_allowed_fallback(web::error::nowhere)
+        .layer(from_fn_with_state(plane.clone(), api::idempotency::once))
         .layer(from_fn_with_state(plane.clone(), access::identify))
         .layer(from_fn_with_state(plane.clone(), guard::host))
         .with_state(plane);

@@ -90,7 +90,7 @@ pub struct CollectionStatus {
 }
 
 /// A copy at a peer, as its last proof shows it.
-#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CopyStatus {
     /// What the peer is called here.
     pub peer: String,
@@ -114,7 +114,7 @@ pub struct CopyStatus {
 }
 
 impl CopyStatus {
-    fn of(copy: KeptCopy, now: Timestamp) -> Self {
+    pub(super) fn of(copy: KeptCopy, now: Timestamp) -> Self {
         Self {
             proved: copy.is_proved(now),
             peer: copy.name,

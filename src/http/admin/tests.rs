@@ -4,6 +4,8 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use http::{Request, StatusCode, header};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::network::DirectOnly;
@@ -20,6 +22,7 @@ use crate::store::testing::TestStore;
 use crate::transport::client::{ClientLimits, HttpClient};
 use crate::transport::memory::MemoryNet;
 use crate::worker::follow::Worker;
+use crate::worker::jobs::Jobs;
 
 struct Planes {
     _home: TestStore,
@@ -38,12 +41,14 @@ fn plane_and_bell(store: &Store) -> (AdminPlane, watch::Receiver<u64>) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let client = HttpClient::new(Arc::new(MemoryNet::new()), ClientLimits::default());
     let caller = PeerCaller::new(client, Arc::clone(&store.keys), Arc::clone(&clock));
-    let puller = Puller::new(store.clone(), caller, Arc::new(Tally::default()));
+    let puller = Puller::new(store.clone(), caller.clone(), Arc::new(Tally::default()));
     let worker = Worker::new(puller, Serve::new(store.clone()), Duration::from_secs(60));
     let (following, wake) = Following::new(worker);
     let token = AdminToken::load_or_create(&store.home).unwrap();
     let network = Arc::new(DirectOnly { address: "http://127.0.0.1:7001".to_owned() });
-    (AdminPlane::new(store.clone(), clock, token, following, network), wake)
+    let at_work = (TaskTracker::new(), CancellationToken::new());
+    let jobs = Jobs::new(store.clone(), Arc::clone(&clock), caller, Arc::new(Tally::default()), at_work);
+    (AdminPlane::new(store.clone(), clock, token, following, network, jobs), wake)
 }
 
 async fn planes() -> Planes {

@@ -3,16 +3,16 @@
 use sqlx::Row;
 
 use super::runs::RunResult;
-use super::{Index, IndexError, id};
+use super::{Index, IndexError};
 use crate::domain::id::CollectionId;
-use crate::domain::schedule::Work;
+use crate::domain::run::RunKind;
 
 impl Index {
-    /// How many runs that have ended are on record, by collection, work and result.
+    /// How many runs that have ended are on record, by collection, if they were for one, kind and result.
     ///
     /// # Errors
     /// [`IndexError`].
-    pub async fn count_runs(&self) -> Result<Vec<(CollectionId, Work, RunResult, u64)>, IndexError> {
+    pub async fn count_runs(&self) -> Result<Vec<(Option<CollectionId>, RunKind, RunResult, u64)>, IndexError> {
         let rows = sqlx::query(
             "SELECT collection, work, result, count(*) AS number FROM run WHERE result NOT NULL
              GROUP BY collection, work, result ORDER BY collection, work, result",
@@ -24,7 +24,9 @@ impl Index {
             let (work, result): (&str, &str) = (row.try_get("work")?, row.try_get("result")?);
             let result = RunResult::ALL.into_iter().find(|known| known.word() == result).ok_or_else(damaged)?;
             let number: i64 = row.try_get("number")?;
-            let collection = id(row, "collection", CollectionId::from_slice)?;
+            let collection: Option<Vec<u8>> = row.try_get("collection")?;
+            let collection =
+                collection.map(|bytes| CollectionId::from_slice(&bytes)).transpose().map_err(|_| damaged())?;
             Ok((collection, work.parse().map_err(|_| damaged())?, result, number as u64))
         };
         rows.iter().map(read).collect()

@@ -6,6 +6,7 @@ use sqlx::SqliteConnection;
 use super::{Collection, Index, IndexError, to_json};
 use crate::domain::id::{CollectionId, InstanceId};
 use crate::domain::retention::Policy;
+use crate::domain::words::count;
 
 /// What is kept of a collection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,29 @@ impl Retention {
     /// Everything is kept.
     pub fn everything() -> Self {
         Self { policy: None, zone: utc() }
+    }
+
+    /// What is kept, in words.
+    pub fn in_words(&self) -> String {
+        let Some(policy) = &self.policy else { return "everything is kept".to_owned() };
+        let mut words = Vec::new();
+        if policy.keep_last > 0 {
+            words.push(format!("the last {}", policy.keep_last));
+        }
+        let rules = [
+            (policy.hourly, "hourly"),
+            (policy.daily, "daily"),
+            (policy.weekly, "weekly"),
+            (policy.monthly, "monthly"),
+            (policy.yearly, "yearly"),
+        ];
+        words.extend(rules.into_iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")));
+        if policy.within_hours > 0 {
+            words.push(format!("all of the last {}", count(policy.within_hours.into(), "hour")));
+        }
+        words.extend(policy.tags.iter().map(|tag| format!("all tagged {tag}")));
+        let zone = if self.zone == "UTC" { String::new() } else { format!(" (days of {})", self.zone) };
+        format!("{}{zone}", words.join(", "))
     }
 }
 

@@ -9,6 +9,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::{Index, IndexError, id, json, moment, nanos, optional_moment, to_json};
 use crate::domain::id::{CollectionId, ManifestId};
+use crate::domain::run::RunKind;
 use crate::domain::schedule::{Upkeep, Work};
 
 /// Clocks may be set by so much without anything being from the future.
@@ -25,8 +26,10 @@ pub enum Cause {
         /// Slots before that one, which it makes up for.
         missed: u32,
     },
-    /// Somebody said so.
+    /// Somebody typed a command.
     Command,
+    /// Somebody asked the server for it, over the admin plane.
+    Request,
 }
 
 /// What came of it.
@@ -73,7 +76,7 @@ pub struct Counts {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Ended {
     /// When.
     pub at: Timestamp,
@@ -85,19 +88,40 @@ pub struct Ended {
     pub snapshot: Option<ManifestId>,
     /// What it read and stored.
     pub counts: Counts,
+    /// What else came of it, as the command of that kind shows it with `--json`.
+    pub report: Option<serde_json::Value>,
+}
+
+/// What begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Begin<'a> {
+    /// For which collection, if it is for one.
+    pub collection: Option<&'a CollectionId>,
+    /// What.
+    pub kind: RunKind,
+    /// Why.
+    pub cause: Cause,
+    /// Who asked for it over the admin plane.
+    pub by: Option<&'a str>,
+    /// In which process.
+    pub pid: u32,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// A run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Run {
     /// Which one.
     pub no: i64,
-    /// For which collection.
-    pub collection: CollectionId,
+    /// For which collection, if it is for one.
+    pub collection: Option<CollectionId>,
     /// What was done.
-    pub work: Work,
+    pub kind: RunKind,
     /// Why.
     pub cause: Cause,
+    /// Who asked for it over the admin plane.
+    pub by: Option<String>,
     /// By which process.
     pub pid: u32,
     /// Since when.
@@ -134,28 +158,23 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexError`].
-    pub async fn begin_run(
-        &self,
-        collection: &CollectionId,
-        work: Work,
-        cause: Cause,
-        pid: u32,
-        at: Timestamp,
-    ) -> Result<i64, IndexError> {
-        let (word, slot, missed) = match cause {
+    pub async fn begin_run(&self, begin: Begin<'_>) -> Result<i64, IndexError> {
+        let (word, slot, missed) = match begin.cause {
             Cause::Schedule { slot, missed } => ("schedule", Some(slot), missed),
             Cause::Command => ("command", None, 0),
+            Cause::Request => ("request", None, 0),
         };
         let done = sqlx::query(
-            "INSERT INTO run (collection, work, cause, slot, missed, pid, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO run (collection, work, cause, by_whom, slot, missed, pid, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )
-        .bind(collection.as_bytes().to_vec())
-        .bind(work.word())
+        .bind(begin.collection.map(|id| id.as_bytes().to_vec()))
+        .bind(begin.kind.word())
         .bind(word)
+        .bind(begin.by.map(str::to_owned))
         .bind(slot.map(nanos))
         .bind(i64::from(missed))
-        .bind(i64::from(pid))
-        .bind(nanos(at))
+        .bind(i64::from(begin.pid))
+        .bind(nanos(begin.at))
         .execute(&self.pool)
         .await?;
         Ok(done.last_insert_rowid())
@@ -167,7 +186,7 @@ impl Index {
     /// [`IndexError`].
     pub async fn end_run(&self, no: i64, ended: &Ended) -> Result<(), IndexError> {
         sqlx::query(
-            "UPDATE run SET ended_at = ?2, result = ?3, message = ?4, snapshot = ?5, counts = ?6 WHERE no = ?1 AND ended_at IS NULL",
+            "UPDATE run SET ended_at = ?2, result = ?3, message = ?4, snapshot = ?5, counts = ?6, report = ?7 WHERE no = ?1 AND ended_at IS NULL",
         )
         .bind(no)
         .bind(nanos(ended.at))
@@ -175,6 +194,7 @@ impl Index {
         .bind(ended.message.clone())
         .bind(ended.snapshot.map(|id| id.as_bytes().to_vec()))
         .bind(to_json(&ended.counts))
+        .bind(ended.report.as_ref().map(ToString::to_string))
         .execute(&self.pool)
         .await?;
         Ok(())
@@ -187,18 +207,42 @@ impl Index {
     pub async fn runs(
         &self,
         collection: Option<&CollectionId>,
-        work: Option<Work>,
+        kind: Option<RunKind>,
+        limit: u32,
+    ) -> Result<Vec<Run>, IndexError> {
+        self.runs_before(collection, kind, i64::MAX, limit).await
+    }
+
+    /// The same, of those whose number is smaller than `before`.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn runs_before(
+        &self,
+        collection: Option<&CollectionId>,
+        kind: Option<RunKind>,
+        before: i64,
         limit: u32,
     ) -> Result<Vec<Run>, IndexError> {
         let rows = sqlx::query(
-            "SELECT * FROM run WHERE (?1 IS NULL OR collection = ?1) AND (?2 IS NULL OR work = ?2) ORDER BY no DESC LIMIT ?3",
+            "SELECT * FROM run WHERE (?1 IS NULL OR collection = ?1) AND (?2 IS NULL OR work = ?2) AND no < ?4 ORDER BY no DESC LIMIT ?3",
         )
         .bind(collection.map(|id| id.as_bytes().to_vec()))
-        .bind(work.map(Work::word))
+        .bind(kind.map(RunKind::word))
         .bind(i64::from(limit))
+        .bind(before)
         .fetch_all(&self.pool)
         .await?;
         rows.iter().map(read).collect()
+    }
+
+    /// One run.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn run(&self, no: i64) -> Result<Option<Run>, IndexError> {
+        let row = sqlx::query("SELECT * FROM run WHERE no = ?1").bind(no).fetch_optional(&self.pool).await?;
+        row.as_ref().map(read).transpose()
     }
 
     /// Runs that go on, as far as the index knows.
@@ -290,12 +334,14 @@ pub(super) async fn set_upkeep(
 fn read(row: &SqliteRow) -> Result<Run, IndexError> {
     let damaged = || IndexError::Damaged(None);
     let word: String = row.try_get("work")?;
+    let collection: Option<Vec<u8>> = row.try_get("collection")?;
     let slot: Option<i64> = row.try_get("slot")?;
     let cause = match slot {
         Some(_) => Cause::Schedule {
             slot: moment(row, "slot")?,
             missed: u32::try_from(row.try_get::<i64, _>("missed")?).map_err(|_| damaged())?,
         },
+        None if row.try_get::<String, _>("cause")? == "request" => Cause::Request,
         None => Cause::Command,
     };
     let result: Option<String> = row.try_get("result")?;
@@ -308,13 +354,15 @@ fn read(row: &SqliteRow) -> Result<Run, IndexError> {
             message: row.try_get("message")?,
             snapshot: snapshot.map(|bytes| ManifestId::from_slice(&bytes)).transpose().map_err(|_| damaged())?,
             counts: counts.as_deref().map(json).transpose()?.unwrap_or_default(),
+            report: row.try_get::<Option<String>, _>("report")?.as_deref().map(json).transpose()?,
         })
     });
     Ok(Run {
         no: row.try_get("no")?,
-        collection: id(row, "collection", CollectionId::from_slice)?,
-        work: word.parse().map_err(|_| damaged())?,
+        collection: collection.map(|bytes| CollectionId::from_slice(&bytes)).transpose().map_err(|_| damaged())?,
+        kind: word.parse().map_err(|_| damaged())?,
         cause,
+        by: row.try_get("by_whom")?,
         pid: u32::try_from(row.try_get::<i64, _>("pid")?).map_err(|_| damaged())?,
         started_at: moment(row, "started_at")?,
         ended: ended.transpose()?,

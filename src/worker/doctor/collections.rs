@@ -2,8 +2,9 @@
 
 use jiff::SignedDuration;
 
-use super::{Examination, Finding, bytes};
+use super::{Examination, Finding};
 use crate::domain::schedule::Work;
+use crate::domain::words::bytes;
 use crate::store::IndexError;
 use crate::store::index::{Collection, RunResult};
 
@@ -81,7 +82,7 @@ async fn drills(of: &Examination<'_>, collection: &Collection, led_here: bool) -
     if of.store.index.newest_readable(&collection.id).await?.is_none() {
         return Ok(None);
     }
-    let runs = of.store.index.runs(Some(&collection.id), Some(Work::Drill), RUNS_LOOKED_AT).await?;
+    let runs = of.store.index.runs(Some(&collection.id), Some(Work::Drill.into()), RUNS_LOOKED_AT).await?;
     let good = runs.iter().filter_map(|run| run.ended.as_ref()).find(|ended| ended.result == RunResult::Done);
     let next = format!("bulbil drill {name}; bulbil schedule {name} --drill @weekly has it done by itself");
     Ok(Some(match good {

@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::alarm::AlertConfig;
+use crate::domain::words::age;
 use crate::store::{Store, StoreError};
 
 pub use server::ServerState;
@@ -129,23 +130,8 @@ impl Examination<'_> {
         Ok(findings)
     }
 
-    /// How long ago a moment was: `just now`, `5 hours ago`, `3 days ago`.
+    /// How long ago a moment was, in words.
     fn ago(&self, at: Timestamp) -> String {
-        let minutes = self.now.duration_since(at).as_mins();
-        match minutes {
-            ..2 => "just now".to_owned(),
-            2..120 => format!("{minutes} minutes ago"),
-            120..2880 => format!("{} hours ago", minutes / 60),
-            _ => format!("{} days ago", minutes / 1440),
-        }
-    }
-}
-
-/// Bytes for people.
-fn bytes(n: u64) -> String {
-    match n {
-        ..1_000_000 => format!("{} kB", n / 1000),
-        1_000_000..1_000_000_000 => format!("{} MB", n / 1_000_000),
-        _ => format!("{:.1} GB", n as f64 / 1e9),
+        age(self.now.duration_since(at).as_secs())
     }
 }

@@ -5,8 +5,9 @@ use std::os::unix::fs::MetadataExt;
 
 use jiff::SignedDuration;
 
-use super::{Examination, Finding, bytes};
+use super::{Examination, Finding};
 use crate::domain::schedule::Work;
+use crate::domain::words::bytes;
 use crate::store::IndexError;
 
 const ABOUT: &str = "disk";
@@ -83,7 +84,7 @@ struct Growth {
 }
 
 async fn growth(of: &Examination<'_>) -> Result<Growth, IndexError> {
-    let runs = of.store.index.runs(None, Some(Work::Backup), BACKUPS).await?;
+    let runs = of.store.index.runs(None, Some(Work::Backup.into()), BACKUPS).await?;
     let span = SignedDuration::from_hours(24 * LOOKED_BACK);
     let lately: Vec<_> = runs.iter().filter(|run| of.now.duration_since(run.started_at) <= span).collect();
     let stored = lately.iter().filter_map(|run| run.ended.as_ref()).map(|ended| ended.counts.new_bytes);

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use super::*;
 use crate::domain::peer::Trust;
 use crate::domain::schedule::{Scheduled, Upkeep, Work};
-use crate::store::index::{Cause, Counts, Ended, Peer, RunResult};
+use crate::store::index::{Begin, Cause, Collection, Counts, Ended, Peer, RunResult};
 use crate::store::testing::{MakeSnapshot, TestStore, peer};
 
 const NOW: &str = "2026-11-22T06:00:00Z";
@@ -37,6 +37,10 @@ fn says(findings: &[Finding], severity: Severity, about: &str, words: &str) -> b
 
 fn told() -> AlertConfig {
     AlertConfig { command: Some("true".to_owned()), ..AlertConfig::default() }
+}
+
+fn begun(collection: &Collection, work: Work, at: Timestamp) -> Begin<'_> {
+    Begin { collection: Some(&collection.id), kind: work.into(), cause: Cause::Command, by: None, pid: 1, at }
 }
 
 #[tokio::test]
@@ -79,8 +83,15 @@ async fn what_is_looked_after_has_no_warnings() {
     index.note_verified(&[made.signed.id], at(1)).await.unwrap();
     index.note_copied("nas", &collection.id, &made.signed.id, at(1)).await.unwrap();
     index.note_copy_verified("nas", &collection.id, &made.signed.id, at(1), true).await.unwrap();
-    let no = index.begin_run(&collection.id, Work::Drill, Cause::Command, 1, at(2)).await.unwrap();
-    let ended = Ended { at: at(1), result: RunResult::Done, message: None, snapshot: None, counts: Counts::default() };
+    let no = index.begin_run(begun(&collection, Work::Drill, at(2))).await.unwrap();
+    let ended = Ended {
+        at: at(1),
+        result: RunResult::Done,
+        message: None,
+        snapshot: None,
+        counts: Counts::default(),
+        report: None,
+    };
     index.end_run(no, &ended).await.unwrap();
     let findings = examined(&host, NOW, &told(), running()).await;
     assert!(worst(&findings) <= Severity::Note, "{findings:#?}");

@@ -1,6 +1,7 @@
 //! Who asks.
 
 use crate::domain::access::{Scope, Scopes};
+use crate::domain::audit::Who;
 
 /// Somebody who has shown who they are.
 #[derive(Debug, Clone)]
@@ -22,5 +23,12 @@ impl Caller {
     /// Who can read the home's keys.
     pub(super) fn owner() -> Self {
         Self { credential: Credential::Owner, scopes: Scopes::from(Scope::Admin) }
+    }
+
+    /// As the audit log names them.
+    pub fn who(&self) -> Who {
+        match self.credential {
+            Credential::Owner => Who::AdminToken,
+        }
     }
 }

@@ -8,6 +8,7 @@ use super::catalog::*;
 use super::seconds;
 use super::text::{Labels, Page};
 use crate::domain::id::ManifestId;
+use crate::domain::run::RunKind;
 use crate::domain::schedule::Work;
 use crate::replicate::prove;
 use crate::store::index::{Collection, Mark, RunResult, Snapshot};
@@ -20,18 +21,21 @@ pub(super) async fn gather(page: &mut Page, store: &Store, now: Timestamp) -> Re
     let (marks, targets) = (store.index.marks().await?, store.index.target_copies().await?);
     let mut open = HashMap::new();
     for run in store.index.open_runs().await? {
-        *open.entry(run.work.word()).or_insert(0) += 1;
+        *open.entry(run.kind.word()).or_insert(0) += 1;
     }
-    for work in Work::ALL {
-        page.add(RUNNING, &[("work", work.word())], open.get(work.word()).copied().unwrap_or(0));
+    for kind in RunKind::all() {
+        page.add(RUNNING, &[("work", kind.word())], open.get(kind.word()).copied().unwrap_or(0));
     }
     let counted = store.index.count_runs().await?;
+    for (_, kind, result, number) in counted.iter().filter(|counted| counted.0.is_none()) {
+        page.add(RUNS, &[("work", kind.word()), ("result", result.word())], number);
+    }
     for collection in store.index.collections().await? {
         let name = collection.name.as_str();
         snapshots(page, store, &collection, &marks, now).await?;
         runs(page, store, &collection).await?;
-        for (_, work, result, number) in counted.iter().filter(|counted| counted.0 == collection.id) {
-            page.add(RUNS, &[("collection", name), ("work", work.word()), ("result", result.word())], number);
+        for (_, kind, result, number) in counted.iter().filter(|counted| counted.0 == Some(collection.id)) {
+            page.add(RUNS, &[("collection", name), ("work", kind.word()), ("result", result.word())], number);
         }
         if store.keys.is_ours(&collection.origin) {
             let copies = prove::copies(store, &collection.id).await?;
@@ -104,7 +108,7 @@ fn state_of(snapshot: &Snapshot, mark: Option<&Mark>) -> &'static str {
 
 async fn runs(page: &mut Page, store: &Store, collection: &Collection) -> Result<(), IndexError> {
     for work in Work::ALL {
-        let runs = store.index.runs(Some(&collection.id), Some(work), 2).await?;
+        let runs = store.index.runs(Some(&collection.id), Some(work.into()), 2).await?;
         let Some((run, end)) = runs.iter().find_map(|run| Some((run, run.ended.as_ref()?))) else { continue };
         let labels = [("collection", collection.name.as_str()), ("work", work.word())];
         page.add(RUN_ENDED, &labels, seconds(end.at));
@@ -113,7 +117,7 @@ async fn runs(page: &mut Page, store: &Store, collection: &Collection) -> Result
         page.add(RUN_STORED, &labels, end.counts.new_bytes);
     }
     let labels = [("collection", collection.name.as_str())];
-    let drills = store.index.runs(Some(&collection.id), Some(Work::Drill), DRILLS_LOOKED_AT).await?;
+    let drills = store.index.runs(Some(&collection.id), Some(Work::Drill.into()), DRILLS_LOOKED_AT).await?;
     let mut ended = drills.iter().filter_map(|run| Some((run, run.ended.as_ref()?)));
     // One that was broken off shows nothing.
     let mut shown = ended.by_ref().filter(|(_, end)| end.result != RunResult::Interrupted).peekable();

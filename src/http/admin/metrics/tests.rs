@@ -10,7 +10,7 @@ use super::*;
 use crate::domain::schedule::{Upkeep, Work};
 use crate::http::admin::tests::plane_of;
 use crate::http::traffic::{Asked, Plane};
-use crate::store::index::{Cause, Counts, Ended, Proof, RunResult};
+use crate::store::index::{Begin, Cause, Collection, Counts, Ended, Proof, RunResult};
 use crate::store::testing::{MakeSnapshot, TestStore};
 
 /// Figures by name and labels, from a text that must be of the format to the letter.
@@ -87,6 +87,10 @@ fn labels_hold(labels: &str, line: &str) {
     }
 }
 
+fn begun(collection: &Collection, work: Work, at: Timestamp) -> Begin<'_> {
+    Begin { collection: Some(&collection.id), kind: work.into(), cause: Cause::Command, by: None, pid: 1, at }
+}
+
 #[test]
 fn what_stands_in_labels_breaks_no_line() {
     let mut page = Page::default();
@@ -120,11 +124,18 @@ async fn everything_that_is_known_has_its_figures_in_a_text_that_holds() {
     let snapshot = made.signed.id;
     index.note_verified(&[snapshot], at(5)).await.unwrap();
     for (minutes, result) in [(60, RunResult::Done), (30, RunResult::Partly)] {
-        let no = index.begin_run(&collection.id, Work::Drill, Cause::Command, 1, at(minutes)).await.unwrap();
-        let ended = Ended { at: at(minutes - 2), result, message: None, snapshot: None, counts: Counts::default() };
+        let no = index.begin_run(begun(&collection, Work::Drill, at(minutes))).await.unwrap();
+        let ended = Ended {
+            at: at(minutes - 2),
+            result,
+            message: None,
+            snapshot: None,
+            counts: Counts::default(),
+            report: None,
+        };
         index.end_run(no, &ended).await.unwrap();
     }
-    index.begin_run(&collection.id, Work::Verify, Cause::Command, 1, at(1)).await.unwrap();
+    index.begin_run(begun(&collection, Work::Verify, at(1))).await.unwrap();
     index.note_copied("nas", &collection.id, &snapshot, at(9)).await.unwrap();
     index.note_copy_verified("nas", &collection.id, &snapshot, at(8), true).await.unwrap();
     let peer = host.peer("beta").await;

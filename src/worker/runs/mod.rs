@@ -4,93 +4,76 @@
 //! A snapshot that was just made is looked at as a whole before the run counts as done: its manifest, its lists, its tree, and
 //! whether every chunk that it leans on is here. What is new in it was read back when it was stored (R14).
 
+mod asked; // what is never scheduled
+mod dead; // runs whose process ended
+mod error; // why nothing came of it
+
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
-use rustix::process::{Pid, test_kill_process};
+use jiff::SignedDuration;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-use super::axon::{self, AxonError};
-use super::copies::{self, CopiesError, Made};
-use crate::backup::check::{CheckError, live};
-use crate::backup::create::{CreateError, Created, Extras, create_with};
-use crate::backup::drill::{DrillError, DrillOptions, Drilled, drill};
+pub use dead::{close_dead, is_alive};
+pub use error::RunError;
+
+use super::axon;
+use super::copies::{self, Made};
+use super::live::{LiveRun, LiveRuns};
+use crate::backup::check::live;
+use crate::backup::create::{Created, Extras, create_with};
+use crate::backup::drill::{DrillOptions, Drilled, drill};
 use crate::backup::escrow;
-use crate::backup::prune::{self, PruneError, PrunePlan, Pruned};
-use crate::backup::verify::{VerifyError, VerifyOptions, VerifyReport, verify};
+use crate::backup::prune::{self, PrunePlan, Pruned};
+use crate::backup::verify::{VerifyOptions, VerifyReport, verify};
 use crate::clock::Clock;
 use crate::domain::audit::{Ending, Event, Who};
 use crate::domain::content::{Report, Secrets};
 use crate::domain::id::ManifestId;
 use crate::domain::preset::Preset;
+use crate::domain::run::RunKind;
 use crate::domain::schedule::Work;
 use crate::monitor::{Heard, Monitor, Relay, with_causes};
-use crate::store::index::{Cause, Collection, CollectionKind, CollectionSettings, Counts, Ended, Mark, Run, RunResult};
-use crate::store::{IndexError, PresetsError, Store, StoreError, blocking};
-
-/// Two clocks that are compared may differ by so much.
-const SLACK: SignedDuration = SignedDuration::from_secs(5);
-
-/// Why nothing came of it.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// Another one is under way.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// No snapshot was made.
-    #[error(transparent)]
-    Create(#[from] CreateError),
-    /// No snapshot of an Axon BBS was made.
-    #[error(transparent)]
-    Axon(#[from] AxonError),
-    /// It could not be verified.
-    #[error(transparent)]
-    Verify(#[from] VerifyError),
-    /// The content could not be checked.
-    #[error(transparent)]
-    Check(#[from] CheckError),
-    /// A restore could not be tried.
-    #[error(transparent)]
-    Drill(#[from] DrillError),
-    /// The rules of an application cannot be used.
-    #[error(transparent)]
-    Preset(#[from] PresetsError),
-    /// Nothing was removed, or not all that was to be.
-    #[error(transparent)]
-    Prune(#[from] PruneError),
-    /// It could not be copied to any target.
-    #[error(transparent)]
-    Copies(#[from] CopiesError),
-    /// It could not be put on record.
-    #[error(transparent)]
-    Index(#[from] IndexError),
-}
-
-impl RunError {
-    /// Whether another one has to end first.
-    pub fn is_busy(&self) -> bool {
-        matches!(
-            self,
-            Self::Store(StoreError::Busy { .. })
-                | Self::Create(CreateError::Store(StoreError::Busy { .. }))
-                | Self::Drill(DrillError::Busy(_))
-                | Self::Prune(PruneError::Store(StoreError::Busy { .. }))
-                | Self::Axon(AxonError::Create(CreateError::Store(StoreError::Busy { .. })))
-        )
-    }
-}
+use crate::store::index::{
+    Begin, Cause, Collection, CollectionKind, CollectionSettings, Counts, Ended, Mark, RunResult,
+};
+use crate::store::{IndexError, Store, blocking};
 
 /// Does work and puts it on record.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Recorder<'a> {
-    /// Where.
-    pub store: &'a Store,
-    /// Why.
-    pub cause: Cause,
-    /// When.
-    pub clock: &'a dyn Clock,
-    /// Stops it.
-    pub cancel: &'a CancellationToken,
+    store: &'a Store,
+    cause: Cause,
+    clock: Arc<dyn Clock>,
+    cancel: &'a CancellationToken,
+    live: LiveRuns,
+    by: Option<Who>,
+    begun: Option<UnboundedSender<i64>>,
+}
+
+/// What a run under way is heard through.
+struct Watch {
+    relay: Arc<Relay>,
+    live: Arc<LiveRun>,
+}
+
+impl<'a> Recorder<'a> {
+    /// For work in `store` that is done because of `cause`, and stopped by `cancel`.
+    pub fn new(store: &'a Store, cause: Cause, clock: Arc<dyn Clock>, cancel: &'a CancellationToken) -> Self {
+        Self { store, cause, clock, cancel, live: LiveRuns::default(), by: None, begun: None }
+    }
+
+    /// What goes on can be looked at there.
+    #[must_use]
+    pub fn shown(self, live: &LiveRuns) -> Self {
+        Self { live: live.clone(), ..self }
+    }
+
+    /// Somebody asked for it over the admin plane; `begun` is told the numbers under which it is on record.
+    #[must_use]
+    pub fn asked(self, by: Who, begun: UnboundedSender<i64>) -> Self {
+        Self { by: Some(by), begun: Some(begun), ..self }
+    }
 }
 
 impl Recorder<'_> {
@@ -106,8 +89,8 @@ impl Recorder<'_> {
         monitor: Arc<dyn Monitor>,
     ) -> Result<Option<Created>, RunError> {
         drop(self.store.lock_backup()?);
-        let monitor = Arc::new(Relay::new(monitor));
-        let no = self.begin(collection, Work::Backup).await?;
+        let Watch { relay: monitor, live: watched } = self.watch(monitor);
+        let no = self.begin(Some(collection), Work::Backup.into(), &watched).await?;
         let accepted = extras.accept_shrink;
         let made = self.made(collection, extras, Arc::clone(&monitor)).await;
         if let (Ok(Some(created)), true) = (&made, accepted)
@@ -119,7 +102,7 @@ impl Recorder<'_> {
         if let Err(error) = &made
             && error.is_busy()
         {
-            self.store.index.take_run_back(no).await?;
+            self.take_back(no).await?;
             return made;
         }
         let mut ended = self.ended(&made, &monitor);
@@ -142,7 +125,7 @@ impl Recorder<'_> {
                 ended.message = Some("it was interrupted; the next one goes on from here".to_owned());
             }
         }
-        self.end(no, collection, Work::Backup, &ended).await?;
+        self.end(no, Some(collection), Work::Backup.into(), &ended, &watched).await?;
         made
     }
 
@@ -167,8 +150,10 @@ impl Recorder<'_> {
     ) -> Result<Option<Created>, RunError> {
         let is_axon = collection.settings.as_ref().is_some_and(|settings| settings.kind == CollectionKind::Axon);
         let created = match is_axon {
-            true => axon::snapshot(self.store, collection, self.clock, monitor.clone(), self.cancel).await?,
-            false => Some(create_with(self.store, collection, extras, self.clock, monitor.clone(), self.cancel).await?),
+            true => axon::snapshot(self.store, collection, &*self.clock, monitor.clone(), self.cancel).await?,
+            false => {
+                Some(create_with(self.store, collection, extras, &*self.clock, monitor.clone(), self.cancel).await?)
+            }
         };
         if let Some(created) = created.as_ref().filter(|created| !created.partial && created.capture.is_sound()) {
             let options = VerifyOptions {
@@ -196,10 +181,10 @@ impl Recorder<'_> {
         monitor: Arc<dyn Monitor>,
     ) -> Result<VerifyReport, RunError> {
         let work = if options.data { Work::VerifyData } else { Work::Verify };
-        let monitor = Arc::new(Relay::new(monitor));
+        let Watch { relay: monitor, live: watched } = self.watch(monitor);
         let mut begun = Vec::with_capacity(collections.len());
         for collection in collections {
-            begun.push(self.begin(collection, work).await?);
+            begun.push(self.begin(Some(collection), work.into(), &watched).await?);
         }
         let options = VerifyOptions { at: Some(self.clock.now()), ..options };
         let verified = verify(self.store, &options, monitor.clone(), self.cancel).await.map_err(RunError::from);
@@ -210,6 +195,7 @@ impl Recorder<'_> {
         for (collection, no) in collections.iter().zip(begun) {
             let mut ended = self.ended(&verified, &monitor);
             if let Ok(report) = &verified {
+                ended.report = serde_json::to_value(report).ok();
                 ended.counts.chunks = report.chunks;
                 ended.counts.bytes_read = report.bytes_read;
                 // What is wrong with the snapshots of another one is no news of this one.
@@ -217,7 +203,7 @@ impl Recorder<'_> {
                     (ended.result, ended.message) = (RunResult::Done, None);
                 }
             }
-            self.end(no, collection, work, &ended).await?;
+            self.end(no, Some(collection), work.into(), &ended, &watched).await?;
         }
         verified
     }
@@ -253,23 +239,24 @@ impl Recorder<'_> {
         grace: SignedDuration,
         monitor: Arc<dyn Monitor>,
     ) -> Result<Pruned, RunError> {
-        let monitor = Relay::new(monitor);
+        let Watch { relay: monitor, live: watched } = self.watch(monitor);
         let mut begun = Vec::with_capacity(collections.len());
         for collection in collections {
-            begun.push(self.begin(collection, Work::Prune).await?);
+            begun.push(self.begin(Some(collection), Work::Prune.into(), &watched).await?);
         }
         let now = self.clock.now();
-        let pruned = prune::apply(self.store, plan, grace, now, &monitor, self.cancel).await.map_err(RunError::from);
+        let pruned = prune::apply(self.store, plan, grace, now, &*monitor, self.cancel).await.map_err(RunError::from);
         for (collection, no) in collections.iter().zip(begun) {
             if pruned.as_ref().is_err_and(RunError::is_busy) {
-                self.store.index.take_run_back(no).await?;
+                self.take_back(no).await?;
                 continue;
             }
             let mut ended = self.ended(&pruned, &monitor);
             if let Ok(pruned) = &pruned {
+                ended.report = serde_json::to_value(pruned).ok();
                 ended.counts.chunks = pruned.swept.removed.chunks;
             }
-            self.end(no, collection, Work::Prune, &ended).await?;
+            self.end(no, Some(collection), Work::Prune.into(), &ended, &watched).await?;
         }
         pruned
     }
@@ -300,8 +287,8 @@ impl Recorder<'_> {
         secrets: Secrets,
         monitor: Arc<dyn Monitor>,
     ) -> Result<Report, RunError> {
-        let monitor = Arc::new(Relay::new(monitor));
-        let no = self.begin(collection, Work::Check).await?;
+        let Watch { relay: monitor, live: watched } = self.watch(monitor);
+        let no = self.begin(Some(collection), Work::Check.into(), &watched).await?;
         let (store, listening, cancel) = (self.store.clone(), monitor.clone(), self.cancel.clone());
         let id = collection.id;
         let checked = blocking(move || {
@@ -323,7 +310,7 @@ impl Recorder<'_> {
                 });
             }
         }
-        self.end(no, collection, Work::Check, &ended).await?;
+        self.end(no, Some(collection), Work::Check.into(), &ended, &watched).await?;
         checked
     }
 
@@ -353,19 +340,20 @@ impl Recorder<'_> {
         options: DrillOptions,
         monitor: Arc<dyn Monitor>,
     ) -> Result<Drilled, RunError> {
-        let monitor = Arc::new(Relay::new(monitor));
-        let no = self.begin(collection, Work::Drill).await?;
+        let Watch { relay: monitor, live: watched } = self.watch(monitor);
+        let no = self.begin(Some(collection), Work::Drill.into(), &watched).await?;
         let (store, listening, cancel, id) = (self.store.clone(), monitor.clone(), self.cancel.clone(), *snapshot);
         let drilled = blocking(move || drill(&store, &id, options, &*listening, &cancel)).await.map_err(RunError::from);
         if let Err(error) = &drilled
             && error.is_busy()
         {
-            self.store.index.take_run_back(no).await?;
+            self.take_back(no).await?;
             return drilled;
         }
         let mut ended = self.ended(&drilled, &monitor);
         if let Ok(drilled) = &drilled {
             ended.snapshot = Some(drilled.snapshot);
+            ended.report = serde_json::to_value(drilled).ok();
             ended.counts.files = drilled.compared;
             ended.counts.bytes = drilled.compared_bytes;
             if drilled.good {
@@ -378,7 +366,7 @@ impl Recorder<'_> {
                 self.store.index.mark(snapshot, flag).await?;
             }
         }
-        self.end(no, collection, Work::Drill, &ended).await?;
+        self.end(no, Some(collection), Work::Drill.into(), &ended, &watched).await?;
         drilled
     }
 
@@ -387,9 +375,9 @@ impl Recorder<'_> {
     /// # Errors
     /// [`RunError`], if no target has it now. Of one that failed, a problem on `monitor` says so.
     pub async fn copy(&self, collection: &Collection, monitor: Arc<dyn Monitor>) -> Result<Vec<Made>, RunError> {
-        let monitor = Arc::new(Relay::new(monitor));
-        let no = self.begin(collection, Work::Copy).await?;
-        let copies = copies::Copies { store: self.store, clock: self.clock, cancel: self.cancel };
+        let Watch { relay: monitor, live: watched } = self.watch(monitor);
+        let no = self.begin(Some(collection), Work::Copy.into(), &watched).await?;
+        let copies = copies::Copies { store: self.store, clock: &*self.clock, cancel: self.cancel };
         let made = copies.copy(collection, monitor.clone()).await.map_err(RunError::from);
         let mut ended = self.ended(&made, &monitor);
         if let Ok(made) = &made {
@@ -398,35 +386,77 @@ impl Recorder<'_> {
             ended.counts.chunks = exported(Made::new_chunks);
             ended.counts.new_bytes = exported(Made::new_bytes);
         }
-        self.end(no, collection, Work::Copy, &ended).await?;
+        self.end(no, Some(collection), Work::Copy.into(), &ended, &watched).await?;
         made
     }
 
-    /// Records how it ended; what nobody typed stands in the audit log, too.
-    async fn end(&self, no: i64, collection: &Collection, work: Work, ended: &Ended) -> Result<(), RunError> {
+    fn watch(&self, monitor: Arc<dyn Monitor>) -> Watch {
+        let live = Arc::new(LiveRun::new(monitor, Arc::clone(&self.clock), self.cancel.clone()));
+        Watch { relay: Arc::new(Relay::new(live.clone())), live }
+    }
+
+    /// Records how it ended, and what it said; what nobody typed stands in the audit log, too.
+    async fn end(
+        &self,
+        no: i64,
+        collection: Option<&Collection>,
+        kind: RunKind,
+        ended: &Ended,
+        watched: &LiveRun,
+    ) -> Result<(), RunError> {
+        self.store.index.save_run_lines(no, &watched.lines(0)).await?;
         self.store.index.end_run(no, ended).await?;
-        if let Cause::Schedule { .. } = self.cause {
-            let snapshot = ended.snapshot.map(|id| format!("snapshot {}", id.short()));
-            let event = Event {
-                who: Who::Server,
-                what: work.word().to_owned(),
-                subjects: std::iter::once(collection.name.clone()).chain(snapshot).collect(),
-                ending: match ended.result {
-                    RunResult::Done => Ending::Done,
-                    RunResult::Partly => Ending::Partly,
-                    RunResult::Failed | RunResult::Interrupted => Ending::Failed,
-                },
-                why: ended.message.clone(),
-            };
-            self.store.record(&event, ended.at).await?;
-        }
+        self.live.remove(no);
+        let who = match (self.cause, &self.by) {
+            (Cause::Schedule { .. }, _) => Who::Server,
+            (_, Some(by)) => by.clone(),
+            // The command itself is on record.
+            (_, None) => return Ok(()),
+        };
+        let snapshot = ended.snapshot.map(|id| format!("snapshot {}", id.short()));
+        let event = Event {
+            who,
+            what: kind.word().to_owned(),
+            subjects: collection.map(|collection| collection.name.clone()).into_iter().chain(snapshot).collect(),
+            ending: match ended.result {
+                RunResult::Done => Ending::Done,
+                RunResult::Partly => Ending::Partly,
+                RunResult::Failed | RunResult::Interrupted => Ending::Failed,
+            },
+            why: ended.message.clone(),
+        };
+        self.store.record(&event, ended.at).await?;
         Ok(())
     }
 
-    async fn begin(&self, collection: &Collection, work: Work) -> Result<i64, RunError> {
+    async fn begin(
+        &self,
+        collection: Option<&Collection>,
+        kind: RunKind,
+        watched: &Arc<LiveRun>,
+    ) -> Result<i64, RunError> {
         close_dead(self.store, self.clock.now(), |pid| pid == std::process::id() || is_alive(pid)).await?;
-        let (now, pid) = (self.clock.now(), std::process::id());
-        Ok(self.store.index.begin_run(&collection.id, work, self.cause, pid, now).await?)
+        let by = self.by.as_ref().map(ToString::to_string);
+        let begin = Begin {
+            collection: collection.map(|collection| &collection.id),
+            kind,
+            cause: self.cause,
+            by: by.as_deref(),
+            pid: std::process::id(),
+            at: self.clock.now(),
+        };
+        let no = self.store.index.begin_run(begin).await?;
+        self.live.insert(no, watched);
+        if let Some(begun) = &self.begun {
+            let _ = begun.send(no);
+        }
+        Ok(no)
+    }
+
+    /// It did not begin after all: another one has to end first.
+    async fn take_back(&self, no: i64) -> Result<(), RunError> {
+        self.live.remove(no);
+        Ok(self.store.index.take_run_back(no).await?)
     }
 
     fn ended<T>(&self, came: &Result<T, RunError>, monitor: &Relay) -> Ended {
@@ -441,44 +471,6 @@ impl Recorder<'_> {
                 }
             },
         };
-        Ended { at: self.clock.now(), result, message, snapshot: None, counts: Counts::default() }
+        Ended { at: self.clock.now(), result, message, snapshot: None, counts: Counts::default(), report: None }
     }
-}
-
-/// Closes the records of runs whose process ended without doing so: it was killed.
-///
-/// # Errors
-/// [`IndexError`].
-pub async fn close_dead(store: &Store, now: Timestamp, is_alive: impl Fn(u32) -> bool) -> Result<(), IndexError> {
-    // A process that began after the run is another one with the same number.
-    let goes_on =
-        |run: &Run| is_alive(run.pid) && begun_at(run.pid, now).is_none_or(|begun| begun <= run.started_at + SLACK);
-    for run in store.index.open_runs().await?.into_iter().filter(|run| !goes_on(run)) {
-        let ended = Ended {
-            at: now,
-            result: RunResult::Interrupted,
-            message: Some("its process ended in the middle".to_owned()),
-            snapshot: None,
-            counts: Counts::default(),
-        };
-        store.index.end_run(run.no, &ended).await?;
-    }
-    Ok(())
-}
-
-/// When a process began, by this clock; unknown where `/proc` does not say.
-fn begun_at(pid: u32, now: Timestamp) -> Option<Timestamp> {
-    // Behind the name, which may hold anything, in ticks since the machine was started; a tick is a hundredth of a second for programs.
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let ticks: i64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
-    let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
-    let up: f64 = uptime.split_whitespace().next()?.parse().ok()?;
-    let age = SignedDuration::try_from_secs_f64(up - ticks as f64 / 100.0).ok()?;
-    now.checked_sub(age).ok()
-}
-
-/// Whether a process runs.
-pub fn is_alive(pid: u32) -> bool {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    pid.is_some_and(|pid| test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }

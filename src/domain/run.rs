@@ -1,0 +1,81 @@
+//! What is put on record as a run: work that takes a while and of which something comes.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::schedule::Work;
+
+/// What was done. As text: one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum RunKind {
+    /// Something that can be scheduled, too.
+    Work(Work),
+    /// A snapshot was restored into a folder.
+    Restore,
+    /// Snapshots were written into a portable backup.
+    Export,
+    /// Peers were asked what is new.
+    Sync,
+    /// Missing chunks were fetched from peers.
+    Fetch,
+}
+
+impl RunKind {
+    /// Those that are never scheduled.
+    const OTHERS: [Self; 4] = [Self::Restore, Self::Export, Self::Sync, Self::Fetch];
+
+    /// All kinds.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Work::ALL.into_iter().map(Self::Work).chain(Self::OTHERS)
+    }
+
+    /// Its name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Work(work) => work.word(),
+            Self::Restore => "restore",
+            Self::Export => "export",
+            Self::Sync => "sync",
+            Self::Fetch => "fetch",
+        }
+    }
+}
+
+impl From<Work> for RunKind {
+    fn from(work: Work) -> Self {
+        Self::Work(work)
+    }
+}
+
+impl fmt::Display for RunKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl FromStr for RunKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let words = || Self::all().map(Self::word).collect::<Vec<_>>().join(", ");
+        let found = Self::all().find(|kind| kind.word() == text);
+        found.ok_or_else(|| format!("{text:?} is nothing that is on record; there are: {}", words()))
+    }
+}
+
+impl TryFrom<String> for RunKind {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<RunKind> for String {
+    fn from(kind: RunKind) -> Self {
+        kind.word().to_owned()
+    }
+}

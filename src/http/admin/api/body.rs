@@ -1,0 +1,36 @@
+//! JSON that comes in.
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, Json, Request};
+use serde::de::DeserializeOwned;
+
+use crate::http::problem::Problem;
+
+/// A request's body: JSON of at most 1 MiB.
+#[derive(Debug)]
+pub struct Body<T>(pub T);
+
+/// Longest body, in bytes.
+pub const MAX_BODY_BYTES: usize = 1 << 20;
+
+impl<T: DeserializeOwned, State: Send + Sync> FromRequest<State> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
+        match Json::from_request(request, state).await {
+            Ok(Json(value)) => Ok(Self(value)),
+            Err(JsonRejection::JsonDataError(error)) => Err(Problem::invalid(cut(&error.body_text()))),
+            Err(JsonRejection::JsonSyntaxError(error)) => Err(Problem::invalid(cut(&error.body_text()))),
+            Err(JsonRejection::MissingJsonContentType(_)) => Err(Problem::not_json()),
+            Err(JsonRejection::BytesRejection(error)) if error.status() == http::StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(Problem::too_large_for(MAX_BODY_BYTES))
+            }
+            Err(error) => Err(Problem::malformed(error.body_text())),
+        }
+    }
+}
+
+/// What the parser says, without its own preface.
+fn cut(text: &str) -> String {
+    text.split_once(": ").map_or(text, |(_, rest)| rest).to_owned()
+}

@@ -1,0 +1,34 @@
+//! Whether settings were changed meanwhile: `ETag` and `If-Match` (RFC 9110, 8.8.3 and 13.1.1).
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, header};
+use serde::Serialize;
+
+use crate::domain::crypto::hash::FileHash;
+use crate::http::problem::Problem;
+
+/// The entity tag of a representation: another one if anything in it is another.
+fn tag(value: &impl Serialize) -> String {
+    let bytes = serde_json::to_vec(value).expect("a representation has no maps with odd keys");
+    let hash = FileHash::of(&bytes).to_string();
+    format!("\"{}\"", hash.get(..32).unwrap_or(&hash))
+}
+
+/// An answer with its entity tag.
+pub fn tagged(value: &impl Serialize) -> Response {
+    let tag = HeaderValue::try_from(tag(value)).expect("hex digits in quotes");
+    ([(header::ETAG, tag)], Json(value)).into_response()
+}
+
+/// Refuses a change that was made to another state than the one that is there. Without `If-Match` the last one wins.
+///
+/// # Errors
+/// [`Problem::stale`].
+pub fn unchanged(headers: &HeaderMap, now: &impl Serialize) -> Result<(), Problem> {
+    let Some(wanted) = headers.get(header::IF_MATCH) else { return Ok(()) };
+    let tag = tag(now);
+    let wanted = wanted.to_str().unwrap_or_default();
+    let fits = wanted.split(',').map(str::trim).any(|one| one == "*" || one == tag);
+    if fits { Ok(()) } else { Err(Problem::stale()) }
+}

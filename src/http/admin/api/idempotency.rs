@@ -1,0 +1,149 @@
+//! A POST that is repeated with the same `Idempotency-Key` is done once: the answer is given again.
+//!
+//! Keys are known for as long as the server runs, the last thousand of them; each caller has its own. What failed here is not remembered.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use lru::LruCache;
+
+use super::body::MAX_BODY_BYTES;
+use crate::domain::crypto::hash::{FileHash, FileHasher};
+use crate::http::admin::AdminPlane;
+use crate::http::admin::access::Caller;
+use crate::http::problem::Problem;
+
+/// Keys that are remembered.
+const KEYS: NonZeroUsize = NonZeroUsize::new(1000).expect("it is not zero");
+/// Longest key, in bytes.
+const MAX_KEY: usize = 255;
+/// Longest answer that is remembered, in bytes.
+const MAX_ANSWER: usize = 1 << 20;
+
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// Requests that were answered. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Answered(Arc<Mutex<LruCache<(String, String), Entry>>>);
+
+#[derive(Debug, Clone)]
+struct Entry {
+    request: FileHash,
+    /// Nothing as long as it goes on.
+    answer: Option<(StatusCode, HeaderMap, Bytes)>,
+}
+
+impl Default for Answered {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(LruCache::new(KEYS))))
+    }
+}
+
+/// What is known of a key.
+enum Known {
+    Fresh,
+    Same(Box<(StatusCode, HeaderMap, Bytes)>),
+    GoesOn,
+    Another,
+}
+
+impl Answered {
+    fn begin(&self, key: &(String, String), request: FileHash) -> Known {
+        let mut known = self.0.lock().expect("no holder of this lock can panic");
+        match known.get(key) {
+            Some(entry) if entry.request != request => Known::Another,
+            Some(Entry { answer: Some(answer), .. }) => Known::Same(Box::new(answer.clone())),
+            Some(_) => Known::GoesOn,
+            None => {
+                known.put(key.clone(), Entry { request, answer: None });
+                Known::Fresh
+            }
+        }
+    }
+
+    fn end(&self, key: &(String, String), answer: Option<(StatusCode, HeaderMap, Bytes)>) {
+        let mut known = self.0.lock().expect("no holder of this lock can panic");
+        match answer {
+            Some(answer) => {
+                if let Some(entry) = known.get_mut(key) {
+                    entry.answer = Some(answer);
+                }
+            }
+            None => {
+                known.pop(key);
+            }
+        }
+    }
+}
+
+/// The key is free again if the request is dropped in the middle.
+struct Open<'a> {
+    answered: &'a Answered,
+    key: (String, String),
+    answer: Option<(StatusCode, HeaderMap, Bytes)>,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.answered.end(&self.key, self.answer.take());
+    }
+}
+
+/// Does a POST with a key once.
+pub async fn once(State(plane): State<AdminPlane>, request: Request, next: Next) -> Response {
+    let key = match request.headers().get(&KEY) {
+        Some(key) if request.method() == Method::POST => key.to_str().map(str::to_owned),
+        _ => return next.run(request).await,
+    };
+    let Some(key) = key.ok().filter(|key| !key.is_empty() && key.len() <= MAX_KEY) else {
+        return Problem::malformed(format!("an Idempotency-Key is text of 1 to {MAX_KEY} characters")).into_response();
+    };
+    // Without a caller there is no answer that could be repeated.
+    let Some(caller) = request.extensions().get::<Caller>().map(|caller| format!("{:?}", caller.credential)) else {
+        return next.run(request).await;
+    };
+    let (head, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
+        return Problem::too_large_for(MAX_BODY_BYTES).into_response();
+    };
+    let mut hasher = FileHasher::default();
+    hasher.update(head.uri.path().as_bytes());
+    hasher.update(b"\0");
+    hasher.update(&body);
+    let answered = plane.answered.clone();
+    let key = (caller, key);
+    match answered.begin(&key, hasher.finish()) {
+        Known::Another => {
+            return Problem::invalid("this Idempotency-Key was used for another request").into_response();
+        }
+        Known::GoesOn => {
+            return Problem::conflict("in-progress", "the first request with this Idempotency-Key goes on")
+                .into_response();
+        }
+        Known::Same(answer) => {
+            let (status, headers, body) = *answer;
+            let mut response = (status, headers, body).into_response();
+            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+            return response;
+        }
+        Known::Fresh => {}
+    }
+    let mut open = Open { answered: &answered, key, answer: None };
+    let response = next.run(Request::from_parts(head, Body::from(body))).await;
+    let (parts, body) = response.into_parts();
+    let Ok(body) = to_bytes(body, MAX_ANSWER).await else {
+        return Problem::not_ready("the answer is too long to be repeated").into_response();
+    };
+    if !parts.status.is_server_error() && parts.status != StatusCode::TOO_MANY_REQUESTS {
+        let kept = [header::CONTENT_TYPE, header::LOCATION, header::ETAG];
+        let headers = kept.into_iter().filter_map(|name| Some((name.clone(), parts.headers.get(name)?.clone())));
+        open.answer = Some((parts.status, headers.collect(), body.clone()));
+    }
+    Response::from_parts(parts, Body::from(body))
+}

@@ -1,0 +1,430 @@
+//! `/admin/v1/runs`: backups, verifications and other work; `/admin/v1/restores` and `/admin/v1/exports`, which write outside of the home.
+
+use std::path::PathBuf;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::body::Body;
+use super::input::{At, Params};
+use super::page::{Page, limit, number};
+use super::refusals::{BadBody, Missing, Refused};
+use crate::backup::open::OpenSnapshot;
+use crate::backup::restore::{Overwrite, RestoreOptions};
+use crate::backup::select;
+use crate::backup::verify::VerifyOptions;
+use crate::domain::audit::Who;
+use crate::domain::run::RunKind;
+use crate::http::admin::AdminPlane;
+use crate::http::admin::access::{Admin, Content, May, Operate, Read};
+use crate::http::admin::view::run::{LineView, RunView};
+use crate::http::problem::Problem;
+use crate::portable::export::ExportOptions;
+use crate::store::index::Collection;
+use crate::worker::jobs::{Order, StartError};
+use crate::worker::runs::RunError;
+
+/// Which runs.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct RunsQuery {
+    /// Of this collection.
+    collection: Option<String>,
+    /// Of this kind.
+    kind: Option<String>,
+    /// So many at once, 1 to 500; 50 if nothing is said.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<u32>,
+    /// Where a page before this one said that the next one begins.
+    cursor: Option<String>,
+}
+
+/// What is to be done.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum StartRun {
+    /// Make a snapshot, and verify its structure.
+    Backup {
+        /// Of which collection.
+        collection: String,
+        /// That there is less than before is as it should be.
+        #[serde(default)]
+        accept_shrink: bool,
+    },
+    /// Verify the structure of all snapshots.
+    Verify {
+        /// Of which collection; of all, if none is named.
+        collection: Option<String>,
+    },
+    /// Verify every stored byte of them, too.
+    VerifyData {
+        /// Of which collection; of all, if none is named.
+        collection: Option<String>,
+    },
+    /// Check the folders by the rules of their application.
+    Check {
+        /// Whose.
+        collection: String,
+    },
+    /// Try a restore into a scratch folder, and compare.
+    Drill {
+        /// Of what.
+        collection: String,
+        /// Of which snapshot, as `tales@3`, or its id; of the newest, if none is named.
+        snapshot: Option<String>,
+    },
+    /// Remove what retention does not keep.
+    Prune {
+        /// Of which collection.
+        collection: String,
+    },
+    /// Copy what is new to all targets.
+    Copy {
+        /// Of which collection.
+        collection: String,
+    },
+    /// Ask peers what is new.
+    Sync {
+        /// Which one; all that are followed, if none is named.
+        peer: Option<String>,
+    },
+    /// Fetch missing chunks from peers.
+    Fetch {
+        /// Of which collection; of all, if none is named.
+        collection: Option<String>,
+    },
+}
+
+/// What to do with files that are there already.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OverwriteRule {
+    /// They stay.
+    Never,
+    /// They are written anew if they differ.
+    #[default]
+    IfChanged,
+    /// They are written anew.
+    Always,
+}
+
+/// A restore.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StartRestore {
+    /// Which snapshot: `tales`, `tales@3`, or an id.
+    pub snapshot: String,
+    /// Into which folder of this machine: an absolute path.
+    pub target: String,
+    /// Only what is at or below these paths of the snapshot.
+    #[serde(default)]
+    pub paths: Vec<String>,
+    /// What to do with files that are there already.
+    #[serde(default)]
+    pub overwrite: OverwriteRule,
+    /// Remove from restored folders what is not in the snapshot.
+    #[serde(default)]
+    pub delete: bool,
+    /// Only say what would be done.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// An export.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StartExport {
+    /// Into which folder of this machine: an absolute path.
+    pub output: String,
+    /// Which collections; all, if none are named.
+    #[serde(default)]
+    pub collections: Vec<String>,
+    /// Which snapshots alone.
+    #[serde(default)]
+    pub snapshots: Vec<String>,
+}
+
+/// Lists runs, the newest first
+#[utoipa::path(
+    get,
+    path = "/admin/v1/runs",
+    params(RunsQuery),
+    responses((status = 200, description = "Runs", body = Page<RunView>), Refused, Missing),
+    security(("token" = ["read"]))
+)]
+pub(super) async fn get_runs(
+    _: May<Read>,
+    State(plane): State<AdminPlane>,
+    Params(query): Params<RunsQuery>,
+) -> Result<Json<Page<RunView>>, Problem> {
+    let limit = limit(query.limit)?;
+    let before = number(query.cursor.as_deref())?.unwrap_or(i64::MAX);
+    let kind: Option<RunKind> = query.kind.map(|kind| kind.parse()).transpose().map_err(Problem::malformed)?;
+    let collection = match &query.collection {
+        Some(name) => Some(select::collection(&plane.store, name).await?.id),
+        None => None,
+    };
+    let runs = plane.runs(collection.as_ref(), kind, before, limit + 1).await?;
+    Ok(Json(Page::of(runs, limit, |run| run.id.to_string())))
+}
+
+/// Begins a run
+#[utoipa::path(
+    post,
+    path = "/admin/v1/runs",
+    request_body = StartRun,
+    responses(
+        (status = 202, description = "It goes on: `Location` says where to look", body = RunView, headers(("location" = String, description = "The run"))),
+        Refused, Missing, BadBody
+    ),
+    security(("token" = ["operate"]))
+)]
+pub(super) async fn post_run(
+    May { caller, .. }: May<Operate>,
+    State(plane): State<AdminPlane>,
+    Body(start): Body<StartRun>,
+) -> Result<Response, Problem> {
+    let order = plane.order(start).await?;
+    started(&plane, order, caller.who()).await
+}
+
+/// One run
+#[utoipa::path(
+    get,
+    path = "/admin/v1/runs/{id}",
+    params(("id" = i64, Path, description = "Its number")),
+    responses((status = 200, description = "The run", body = RunView), Refused, Missing),
+    security(("token" = ["read"]))
+)]
+pub(super) async fn get_run(
+    _: May<Read>,
+    State(plane): State<AdminPlane>,
+    At(id): At<i64>,
+) -> Result<Json<RunView>, Problem> {
+    Ok(Json(run(&plane, id).await?))
+}
+
+/// What a run said
+#[utoipa::path(
+    get,
+    path = "/admin/v1/runs/{id}/log",
+    params(("id" = i64, Path, description = "Its number")),
+    responses((status = 200, description = "Notices and problems in order, the first 500", body = Page<LineView>), Refused, Missing),
+    security(("token" = ["read"]))
+)]
+pub(super) async fn get_log(
+    _: May<Read>,
+    State(plane): State<AdminPlane>,
+    At(id): At<i64>,
+) -> Result<Json<Page<LineView>>, Problem> {
+    run(&plane, id).await?;
+    Ok(Json(Page::whole(plane.run_log(id, 0).await?)))
+}
+
+/// Stops a run; it ends in order, soon
+#[utoipa::path(
+    post,
+    path = "/admin/v1/runs/{id}/cancel",
+    params(("id" = i64, Path, description = "Its number")),
+    responses(
+        (status = 202, description = "It is being stopped", body = RunView),
+        (status = 409, description = "It has ended, or goes on in another process", body = crate::domain::wire::messages::ProblemDocument),
+        Refused, Missing
+    ),
+    security(("token" = ["operate"]))
+)]
+pub(super) async fn post_cancel(
+    _: May<Operate>,
+    State(plane): State<AdminPlane>,
+    At(id): At<i64>,
+) -> Result<Response, Problem> {
+    plane.cancel_run(id).await?;
+    Ok((StatusCode::ACCEPTED, Json(run(&plane, id).await?)).into_response())
+}
+
+/// Restores a snapshot, or parts of it, into a folder of this machine
+#[utoipa::path(
+    post,
+    path = "/admin/v1/restores",
+    request_body = StartRestore,
+    responses(
+        (status = 202, description = "It goes on: `Location` says where to look", body = RunView, headers(("location" = String, description = "The run"))),
+        Refused, Missing, BadBody
+    ),
+    security(("token" = ["content"]))
+)]
+pub(super) async fn post_restore(
+    May { caller, .. }: May<Content>,
+    State(plane): State<AdminPlane>,
+    Body(start): Body<StartRestore>,
+) -> Result<Response, Problem> {
+    let order = plane.restore_order(start).await?;
+    started(&plane, order, caller.who()).await
+}
+
+/// Writes snapshots into a portable backup in a folder of this machine
+#[utoipa::path(
+    post,
+    path = "/admin/v1/exports",
+    request_body = StartExport,
+    responses(
+        (status = 202, description = "It goes on: `Location` says where to look", body = RunView, headers(("location" = String, description = "The run"))),
+        Refused, Missing, BadBody
+    ),
+    security(("token" = ["admin"]))
+)]
+pub(super) async fn post_export(
+    May { caller, .. }: May<Admin>,
+    State(plane): State<AdminPlane>,
+    Body(start): Body<StartExport>,
+) -> Result<Response, Problem> {
+    let order = plane.export_order(start).await?;
+    started(&plane, order, caller.who()).await
+}
+
+async fn run(plane: &AdminPlane, id: i64) -> Result<RunView, Problem> {
+    plane.run(id).await?.ok_or_else(|| Problem::no_such(format!("there is no run {id}")))
+}
+
+async fn started(plane: &AdminPlane, order: Order, by: Who) -> Result<Response, Problem> {
+    let id = plane.start(order, by).await?;
+    let view = run(plane, id).await?;
+    let location = HeaderValue::try_from(format!("/admin/v1/runs/{id}")).expect("digits and letters");
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(view)).into_response())
+}
+
+fn absolute(text: &str, what: &str) -> Result<PathBuf, Problem> {
+    let path = PathBuf::from(text);
+    let is_plain = path.is_absolute() && !text.contains('\0');
+    if is_plain {
+        Ok(path)
+    } else {
+        Err(Problem::invalid(format!("{what} has to be an absolute path on this machine")))
+    }
+}
+
+impl AdminPlane {
+    /// Begins something; its number.
+    pub(crate) async fn start(&self, order: Order, by: Who) -> Result<i64, Problem> {
+        self.jobs.start(order, by).await.map_err(|error| match error {
+            StartError::Nothing(why) => Problem::conflict("nothing-to-do", why),
+            StartError::Run(error) if error.is_busy() => Problem::conflict("busy", crate::monitor::with_causes(&error)),
+            StartError::Run(
+                error @ (RunError::Restore(_) | RunError::Open(_) | RunError::Copies(_) | RunError::Preset(_)),
+            ) => Problem::conflict("not-begun", crate::monitor::with_causes(&error)),
+            StartError::Run(error) => Problem::internal(&error),
+            StartError::Died => Problem::internal(&StartError::Died),
+        })
+    }
+
+    /// Stops a run that goes on in this server.
+    pub(crate) async fn cancel_run(&self, id: i64) -> Result<(), Problem> {
+        let known = self.run(id).await?.ok_or_else(|| Problem::no_such(format!("there is no run {id}")))?;
+        match self.jobs.live().get(id) {
+            Some(live) => {
+                live.cancel();
+                Ok(())
+            }
+            None if known.ended_at.is_some() => Err(Problem::conflict("ended", "it has ended")),
+            None => Err(Problem::conflict("elsewhere", "it goes on in another process: stop it there, with Ctrl-C")),
+        }
+    }
+
+    /// What was asked for, with names resolved.
+    pub(crate) async fn order(&self, start: StartRun) -> Result<Order, Problem> {
+        let store = &self.store;
+        let find = async |name: &str| -> Result<Box<Collection>, Problem> {
+            Ok(Box::new(select::collection(store, name).await?))
+        };
+        Ok(match start {
+            StartRun::Backup { collection, accept_shrink } => {
+                let collection = find(&collection).await?;
+                if collection.settings.is_none() {
+                    let why = "it is another instance's: its snapshots are made there";
+                    return Err(Problem::conflict("not-ours", why));
+                }
+                Order::Backup { collection, accept_shrink }
+            }
+            StartRun::Verify { collection } => self.verify(collection, false).await?,
+            StartRun::VerifyData { collection } => self.verify(collection, true).await?,
+            StartRun::Check { collection } => Order::Check { collection: find(&collection).await? },
+            StartRun::Drill { collection, snapshot } => {
+                let collection = find(&collection).await?;
+                let snapshot = match snapshot {
+                    Some(text) => Some(Box::new(select::snapshot(store, &text).await?)),
+                    None => None,
+                };
+                if snapshot.as_ref().is_some_and(|snapshot| snapshot.collection != collection.id) {
+                    return Err(Problem::invalid("the snapshot is of another collection"));
+                }
+                Order::Drill { collection, snapshot }
+            }
+            StartRun::Prune { collection } => Order::Prune { collection: find(&collection).await? },
+            StartRun::Copy { collection } => Order::Copy { collection: find(&collection).await? },
+            StartRun::Sync { peer: None } => Order::Sync { peer: None },
+            StartRun::Sync { peer: Some(name) } => {
+                let peer = store.index.peer_named(&name).await?;
+                let peer = peer.ok_or_else(|| Problem::no_such(format!("there is no peer {name:?} here")))?;
+                if !matches!(peer.trust, crate::domain::peer::Trust::Trusted(_)) || peer.address.is_none() {
+                    let why = "nothing is pulled from this peer: it is not trusted, or its address is not known";
+                    return Err(Problem::conflict("not-pulled", why));
+                }
+                Order::Sync { peer: Some(Box::new(peer)) }
+            }
+            StartRun::Fetch { collection: None } => Order::Fetch { collection: None },
+            StartRun::Fetch { collection: Some(name) } => Order::Fetch { collection: Some(find(&name).await?) },
+        })
+    }
+
+    async fn verify(&self, collection: Option<String>, data: bool) -> Result<Order, Problem> {
+        let mut options = VerifyOptions { data, ..VerifyOptions::default() };
+        let collections = match collection {
+            Some(name) => {
+                let collection = select::collection(&self.store, &name).await?;
+                options.collections.push(collection.id);
+                vec![collection]
+            }
+            None => self.store.index.collections().await?,
+        };
+        Ok(Order::Verify { collections, options })
+    }
+
+    /// A restore, with names resolved.
+    pub(crate) async fn restore_order(&self, start: StartRestore) -> Result<Order, Problem> {
+        let target = absolute(&start.target, "target")?;
+        let snapshot = select::snapshot(&self.store, &start.snapshot).await?;
+        let unreadable = |error: crate::backup::open::OpenSnapshotError| {
+            Problem::conflict("not-readable", crate::monitor::with_causes(&error))
+        };
+        let open = OpenSnapshot::open(&self.store, &snapshot.id).map_err(unreadable)?;
+        let path = |path: &String| select::path(std::path::Path::new(path), &open.private);
+        let paths = start.paths.iter().map(path).collect::<Result<Vec<_>, _>>()?;
+        let overwrite = match start.overwrite {
+            OverwriteRule::Never => Overwrite::Never,
+            OverwriteRule::IfChanged => Overwrite::IfChanged,
+            OverwriteRule::Always => Overwrite::Always,
+        };
+        let options = RestoreOptions { paths, overwrite, delete: start.delete, dry_run: start.dry_run };
+        Ok(Order::Restore { snapshot: Box::new(snapshot), target, options })
+    }
+
+    /// An export, with names resolved.
+    pub(crate) async fn export_order(&self, start: StartExport) -> Result<Order, Problem> {
+        let output = absolute(&start.output, "output")?;
+        let mut options = ExportOptions::default();
+        for name in &start.collections {
+            options.collections.push(select::collection(&self.store, name).await?.id);
+        }
+        for name in &start.snapshots {
+            let snapshot = select::snapshot(&self.store, name).await?;
+            options.snapshots.push(snapshot.id);
+            options.collections.push(snapshot.collection);
+        }
+        Ok(Order::Export { output, options: Box::new(options) })
+    }
+}

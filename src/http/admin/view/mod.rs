@@ -1,0 +1,9 @@
+//! What resources look like to the outside, and how they are gathered: REST handlers and pages show the very same things.
+
+pub mod alert; // what is wrong
+pub mod audit; // who did what
+pub mod collection; // how a collection is: what it holds, how old, who has copies
+pub mod keys; // what must not be lost
+pub mod run; // backups, restores and other work
+pub mod schedule; // what is done when
+pub mod snapshot; // a snapshot and what is known of it

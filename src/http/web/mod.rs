@@ -1,0 +1,41 @@
+//! Pages for people: rendered here, whole without JavaScript, and nothing on them comes from elsewhere.
+//!
+//! A page is a function from what `admin::view` gathered to markup; a handler takes a [`Viewer`] (who looks), gathers, and puts what the
+//! function made into a [`Page`]. Rules: no inline style or script, no SVG, no web fonts (the content policy and Tor Browser's "Safest"
+//! level allow none of them); what changes something is a form with the viewer's token; a colour never stands alone for what it means.
+
+mod alerts; // GET /alerts
+pub(super) mod assets; // GET /assets/…
+mod audit; // GET /audit
+mod chart; // pictures of figures, as PNG
+mod charts; // GET /charts/…
+mod collection; // GET /collections/{name}
+pub mod error; // what went wrong, as a page
+mod keys; // GET /keys
+pub mod layout; // what stands around every page
+mod overview; // GET /
+pub mod parts; // what pages are made of
+mod viewer; // who looks
+
+use axum::Router;
+use axum::routing::get;
+
+pub use error::Amiss;
+pub use layout::{Here, Page};
+pub use viewer::Viewer;
+
+use super::admin::AdminPlane;
+
+/// All pages. What they need of who asks, their handlers say.
+pub(super) fn routes() -> Router<AdminPlane> {
+    Router::new()
+        .route("/", get(overview::page))
+        .route("/collections/{name}", get(collection::page))
+        .route("/alerts", get(alerts::page))
+        .route("/keys", get(keys::page))
+        .route("/audit", get(audit::page))
+        .route("/charts/growth.png", get(charts::growth))
+        .route("/charts/{collection}/growth.png", get(charts::growth_of))
+        .route("/charts/{collection}/timeline.png", get(charts::timeline))
+        .route(&format!("{}{{name}}", assets::PREFIX), get(assets::asset))
+}

@@ -1,0 +1,75 @@
+//! Why nothing came of a run.
+
+use crate::backup::check::CheckError;
+use crate::backup::create::CreateError;
+use crate::backup::drill::DrillError;
+use crate::backup::open::OpenSnapshotError;
+use crate::backup::prune::PruneError;
+use crate::backup::restore::RestoreError;
+use crate::backup::verify::VerifyError;
+use crate::portable::export::ExportError;
+use crate::replicate::pull::PullError;
+use crate::store::{IndexError, PresetsError, StoreError};
+use crate::worker::axon::AxonError;
+use crate::worker::copies::CopiesError;
+
+/// Why nothing came of it.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Another one is under way.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No snapshot was made.
+    #[error(transparent)]
+    Create(#[from] CreateError),
+    /// No snapshot of an Axon BBS was made.
+    #[error(transparent)]
+    Axon(#[from] AxonError),
+    /// It could not be verified.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// The content could not be checked.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// A restore could not be tried.
+    #[error(transparent)]
+    Drill(#[from] DrillError),
+    /// The rules of an application cannot be used.
+    #[error(transparent)]
+    Preset(#[from] PresetsError),
+    /// Nothing was removed, or not all that was to be.
+    #[error(transparent)]
+    Prune(#[from] PruneError),
+    /// It could not be copied to any target.
+    #[error(transparent)]
+    Copies(#[from] CopiesError),
+    /// The snapshot does not open.
+    #[error(transparent)]
+    Open(#[from] OpenSnapshotError),
+    /// It was not restored, or not all of it.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// It was not exported.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// Nothing came from peers.
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    /// It could not be put on record.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+impl RunError {
+    /// Whether another one has to end first.
+    pub fn is_busy(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(StoreError::Busy { .. })
+                | Self::Create(CreateError::Store(StoreError::Busy { .. }))
+                | Self::Drill(DrillError::Busy(_))
+                | Self::Prune(PruneError::Store(StoreError::Busy { .. }))
+                | Self::Axon(AxonError::Create(CreateError::Store(StoreError::Busy { .. })))
+        )
+    }
+}
