@@ -25,7 +25,7 @@ fn the_doctor_says_what_is_wrong_and_what_helps() {
     assert_eq!(output.status.code(), Some(0), "notes are no reason to worry: {}", stdout(&output));
     assert_eq!(run(&home, &["doctor", "--ready", "--quiet"]).stdout, b"");
 
-    // A collection that nobody looks after, then keys that others can read.
+    // A collection that nobody looks after, then a home that others can look into.
     good(&home, &["collection", "add", "notes", place.data().to_str().unwrap()]);
     let (code, findings) = doctor(&home, &[]);
     assert_eq!(code, Some(2), "{findings:#?}");
@@ -36,7 +36,7 @@ fn the_doctor_says_what_is_wrong_and_what_helps() {
     let (_, findings) = doctor(&home, &[]);
     assert!(!findings.iter().any(|one| one["next"] == "bulbil backup notes"), "that was the way: {findings:#?}");
     use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(home.join("keys/identity"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).unwrap();
     let (code, findings) = doctor(&home, &[]);
     let bad = findings.iter().find(|one| one["severity"] == "error").expect("an error");
     assert_eq!((code, bad["about"].as_str()), (Some(1), Some("permissions")));
