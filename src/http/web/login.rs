@@ -48,14 +48,16 @@ pub fn login_page(next: &str, asks_for_code: bool, said: Option<Said>) -> Markup
     bare(
         "Log in",
         &html! {
-            (wrong(said))
-            form method="post" action="/login" {
-                input type="hidden" name="next" value=(next);
-                (password("Password", "password", "current-password"))
-                @if asks_for_code { (code()) }
-                button.button type="submit" { "Log in" }
+            div.card {
+                (wrong(said))
+                form method="post" action="/login" {
+                    input type="hidden" name="next" value=(next);
+                    (password("Password", "password", "current-password"))
+                    @if asks_for_code { (code()) }
+                    div.actions { button.button type="submit" { "Log in" } }
+                }
             }
-            p { "Forgotten? On the machine itself, 'bulbil password set' sets a new one." }
+            p.small.soft { "Forgotten? On the machine itself, " code { "bulbil password set" } " sets a new one." }
         },
     )
 }
@@ -66,15 +68,19 @@ pub fn confirm_page(csrf: &str, next: &str, asks_for_code: bool, said: Option<Sa
         "Is it you?",
         &html! {
             p { "What comes next cannot be undone, or shows a secret. Type your password once more." }
-            (wrong(said))
-            form method="post" action="/confirm" {
-                input type="hidden" name="csrf" value=(csrf);
-                input type="hidden" name="next" value=(next);
-                (password("Password", "password", "current-password"))
-                @if asks_for_code { (code()) }
-                button.button type="submit" { "Go on" }
+            div.card {
+                (wrong(said))
+                form method="post" action="/confirm" {
+                    input type="hidden" name="csrf" value=(csrf);
+                    input type="hidden" name="next" value=(next);
+                    (password("Password", "password", "current-password"))
+                    @if asks_for_code { (code()) }
+                    div.actions {
+                        button.button type="submit" { "Go on" }
+                        a.button.quiet href="/" { "Back to the overview" }
+                    }
+                }
             }
-            p { a href="/" { "Back to the overview" } }
         },
     )
 }
@@ -85,15 +91,24 @@ pub fn setup_page(setup: &str, said: Option<Said>) -> Markup {
         "Set a password",
         &html! {
             p { "Nobody can log in to this instance in a browser yet. Choose the password for it." }
-            (wrong(said))
-            form method="post" action="/setup" {
-                p {
-                    label for="code" { "Code that 'bulbil serve' printed when it started" }
-                    input id="code" name="code" value=(setup) autocomplete="off" autocapitalize="none" spellcheck="false" required;
+            div.card {
+                (wrong(said))
+                form method="post" action="/setup" {
+                    div.field {
+                        label for="code" { "Code" }
+                        p.hint id="code-hint" { "'bulbil serve' printed it when it started." }
+                        input id="code" name="code" value=(setup) autocomplete="off" autocapitalize="none" spellcheck="false"
+                            aria-describedby="code-hint" required;
+                    }
+                    div.field {
+                        label for="password" { "Password" }
+                        p.hint id="password-hint" { "At least " (MIN_CHARS) " characters. A few words that nobody would guess are good." }
+                        input id="password" name="password" type="password" autocomplete="new-password" maxlength="1024"
+                            aria-describedby="password-hint" required;
+                    }
+                    (password("The same again", "again", "new-password"))
+                    div.actions { button.button type="submit" { "Set the password and log in" } }
                 }
-                (password(&format!("Password, at least {MIN_CHARS} characters"), "password", "new-password"))
-                (password("The same again", "again", "new-password"))
-                button.button type="submit" { "Set the password and log in" }
             }
         },
     )
@@ -104,15 +119,19 @@ fn wrong(said: Option<Said>) -> Markup {
 }
 
 fn password(label: &str, name: &str, autocomplete: &str) -> Markup {
-    html! { p.field {
-        label for=(name) { (label) }
-        input id=(name) name=(name) type="password" autocomplete=(autocomplete) maxlength="1024" required;
-    } }
+    html! {
+        div.field {
+            label for=(name) { (label) }
+            input id=(name) name=(name) type="password" autocomplete=(autocomplete) maxlength="1024" required;
+        }
+    }
 }
 
 fn code() -> Markup {
-    html! { p.field {
-        label for="code" { "Code from your authenticator app" }
-        input id="code" name="code" inputmode="numeric" autocomplete="one-time-code" maxlength="12" required;
-    } }
+    html! {
+        div.field {
+            label for="code" { "Code from your authenticator app" }
+            input id="code" name="code" inputmode="numeric" autocomplete="one-time-code" maxlength="12" required;
+        }
+    }
 }
