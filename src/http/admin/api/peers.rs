@@ -17,7 +17,7 @@ use crate::backup::select;
 use crate::domain::peer::{PeerAddress, Scope, Trust};
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::admin::AdminPlane;
-use crate::http::admin::access::{Admin, Caller, May, Operate, Read};
+use crate::http::admin::access::{Admin, Caller, May, MayNow, Operate, Read};
 use crate::http::admin::view::exposure::ExposureView;
 use crate::http::admin::view::peer::PeerView;
 use crate::http::problem::Problem;
@@ -157,7 +157,7 @@ pub(super) async fn get_trust(
     security(("token" = ["admin"]))
 )]
 pub(super) async fn put_trust(
-    May { caller, .. }: May<Admin>,
+    MayNow { caller, .. }: MayNow<Admin>,
     State(plane): State<AdminPlane>,
     At(name): At<String>,
     headers: HeaderMap,
@@ -177,7 +177,7 @@ pub(super) async fn put_trust(
     security(("token" = ["admin"]))
 )]
 pub(super) async fn post_revoke(
-    May { caller, .. }: May<Admin>,
+    MayNow { caller, .. }: MayNow<Admin>,
     State(plane): State<AdminPlane>,
     At(name): At<String>,
 ) -> Result<Json<ExposureView>, Problem> {
