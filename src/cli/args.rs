@@ -9,6 +9,7 @@ use crate::domain::entity::EntityId;
 use crate::domain::retention::Tag;
 use crate::domain::scrub::Sample;
 
+mod access; // who may use the admin plane
 mod audit; // the audit log
 mod collection; // what is backed up, and by whose rules
 mod network; // other instances: serve, invite, clone, peer, sync, fetch
@@ -21,6 +22,7 @@ mod secret; // secrets of applications, the recovery sheet
 mod standby; // mirror, standby
 mod target; // target, copy
 
+pub use access::*;
 pub use audit::*;
 pub use collection::*;
 pub use network::*;
@@ -193,6 +195,12 @@ pub enum Command {
         after_help = "Example:\n  bulbil audit --limit 20\n  bulbil audit verify    # was an entry changed or cut out?"
     )]
     Audit(AuditArgs),
+    /// Let programs use the admin plane: tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Let a browser use the admin plane: the password, and codes of an authenticator app
+    #[command(subcommand)]
+    Password(PasswordCommand),
     /// Check that everything is there and is what it was
     #[command(
         after_help = "Example:\n  bulbil verify\n  bulbil verify --data\n  bulbil verify --sample 10%     # a tenth now, another one the next time\n  bulbil verify --sample 500M"

@@ -8,8 +8,8 @@ use crate::domain::text::shown;
 use crate::store::{StoreError, audit::record};
 
 use super::args::{
-    AuditArgs, AuditCommand, CollectionCommand, Command, OnionCommand, PeerCommand, RecoveryCommand, SecretCommand,
-    SheetArgs, StandbyCommand, TargetCommand,
+    AuditArgs, AuditCommand, CollectionCommand, Command, OnOff, OnionCommand, PasswordCommand, PeerCommand,
+    RecoveryCommand, SecretCommand, SheetArgs, StandbyCommand, TargetCommand, TokenCommand,
 };
 use super::axon::AxonCommand;
 use super::context::Context;
@@ -111,6 +111,15 @@ pub fn about(command: &Command) -> Option<(&'static str, Vec<String>)> {
             ("recovery sheet", collections.clone())
         }
         Command::Peer(command) => of_peer(command)?,
+        Command::Token(TokenCommand::Create(args)) => {
+            ("token create", vec![args.name.clone(), format!("for {}", args.scope)])
+        }
+        Command::Token(TokenCommand::Revoke(args)) => ("token revoke", one(&args.name)),
+        Command::Password(PasswordCommand::Set(_)) => ("password set", Vec::new()),
+        Command::Password(PasswordCommand::Totp(args)) => match args.state {
+            OnOff::On => ("password totp on", Vec::new()),
+            OnOff::Off => ("password totp off", Vec::new()),
+        },
         Command::Axon(command) => of_axon(command)?,
         Command::Onion(OnionCommand::Import(_)) => ("onion import", Vec::new()),
         Command::Onion(OnionCommand::Export(_)) => ("onion export", Vec::new()),

@@ -35,6 +35,7 @@ mod onion;
 mod openapi;
 mod output; // text or JSON
 mod peer;
+mod password; // who logs in in a browser
 mod preset; // what is known of applications
 mod promote;
 mod progress; // the bar on a terminal
@@ -62,6 +63,7 @@ mod standby;
 mod status;
 mod sync;
 mod target;
+mod token; // what lets programs in
 mod usage;
 mod verify;
 mod volumes;
@@ -144,6 +146,8 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Copy(args) => copy::run(args, context).await,
         Command::Have(args) => have::run(args, context).await,
         Command::Audit(args) => audit::run(args, context).await,
+        Command::Token(command) => token::run(command, context).await,
+        Command::Password(command) => password::run(command, context).await,
         Command::Volumes(args) => volumes::run(args, context).await,
         Command::Verify(args) => verify::run(args, context).await,
         Command::Scrub(args) => scrub::run(args, context).await,

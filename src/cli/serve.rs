@@ -1,5 +1,7 @@
 //! `bulbil serve`
 
+use std::io::IsTerminal;
+
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -59,6 +61,14 @@ pub async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<Outcome> 
     if let Some(onion) = &addresses.admin_onion {
         let onion = if args.show_address { onion } else { "over Tor, too (--show-address shows the address)" };
         out.line(format!("             {onion}"));
+    }
+    match server.setup_link() {
+        // Who reads a terminal has the machine; a log is read by others, too.
+        Some(link) if std::io::stdout().is_terminal() => {
+            out.line(format!("browser      {}   (sets the password; good once)", *link));
+        }
+        Some(_) => out.line("browser      no password yet: set one with 'bulbil password set'"),
+        None => {}
     }
     out.line("ready; Ctrl-C stops");
     let document = json!({

@@ -35,6 +35,13 @@ pub enum Who {
     },
     /// Somebody with the token of the admin plane.
     AdminToken,
+    /// Somebody with a token that was made for them.
+    Token {
+        /// What it is called.
+        name: String,
+    },
+    /// Somebody who logged in in a browser.
+    Browser,
     /// A peer.
     Peer {
         /// Which one.
@@ -250,6 +257,8 @@ impl fmt::Display for Who {
             Who::User { name: Some(name), .. } => f.write_str(name),
             Who::User { uid, name: None } => write!(f, "user {uid}"),
             Who::AdminToken => f.write_str("admin token"),
+            Who::Token { name } => write!(f, "token {name}"),
+            Who::Browser => f.write_str("browser"),
             Who::Peer { instance } => write!(f, "peer {}", instance.short()),
             Who::Server => f.write_str("server"),
         }

@@ -5,6 +5,7 @@
 pub mod admin; // what the owner of this machine may ask
 pub mod axon; // what Axon instances may ask, on the peer plane
 pub mod listener; // drives connections of a listener
+mod openapi; // what the descriptions of both planes have in common
 pub mod peer; // what peers may ask
 mod places; // how many requests of one caller are answered at once
 pub mod problem; // what went wrong, as a document

@@ -126,14 +126,35 @@ impl Problem {
 
     /// A request to the admin plane without its token.
     pub fn no_token() -> Self {
-        let problem = Self::new(StatusCode::UNAUTHORIZED, "no-token", "the request does not show the admin token");
-        Self { detail: Some("it stands in keys/admin-token of the home".into()), ..problem }
+        let problem = Self::new(StatusCode::UNAUTHORIZED, "no-token", "the request does not show a token that is good");
+        let detail =
+            "'bulbil token create' makes one; that of this machine's owner stands in keys/admin-token of the home";
+        Self { detail: Some(detail.into()), ..problem }
     }
 
     /// A request to the admin plane of somebody who may not do this.
     pub fn wrong_scope(needed: Scope) -> Self {
         let problem = Self::new(StatusCode::FORBIDDEN, "wrong-scope", "the token is not good for this");
         Self { detail: Some(format!("it needs the scope {needed}").into()), ..problem }
+    }
+
+    /// A request by cookie that changes something, without what shows that our own pages sent it.
+    pub fn no_csrf() -> Self {
+        let title = "the request does not show that it comes from this server's own pages";
+        let problem = Self::new(StatusCode::FORBIDDEN, "no-csrf", title);
+        Self { detail: Some("load the page again and send it once more".into()), ..problem }
+    }
+
+    /// A request that another site's page made a browser send.
+    pub fn cross_site() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "cross-site", "the request comes from another site's page")
+    }
+
+    /// Something dangerous, by somebody who logged in a while ago.
+    pub fn confirm_first() -> Self {
+        let problem =
+            Self::new(StatusCode::FORBIDDEN, "confirm-first", "this needs a password that was typed just now");
+        Self { detail: Some("type it again at /confirm, then send the request once more".into()), ..problem }
     }
 
     /// A request to the admin plane that was meant for another name.
@@ -162,6 +183,12 @@ impl Problem {
     /// Something else has to end, or to change, first.
     pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::CONFLICT, code, "not as things are now");
+        Self { detail: Some(detail.into().into()), ..problem }
+    }
+
+    /// Another instance that does not answer, or not as it should.
+    pub fn peer_failed(detail: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::BAD_GATEWAY, "peer-failed", "the other instance could not be talked to");
         Self { detail: Some(detail.into().into()), ..problem }
     }
 

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use zeroize::Zeroizing;
 
 use crate::axon::instance::{AxonInstance, InstanceError};
 use crate::axon::serve::AxonServe;
@@ -23,6 +24,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::axon::key::PublicKey;
 use crate::domain::peer::PeerAddress;
+use crate::http::admin::access::Gate;
 use crate::http::admin::network::NetworkView;
 use crate::http::admin::token::{AdminToken, TokenError};
 use crate::http::{
@@ -143,6 +145,7 @@ pub struct Server {
     peer_address: PeerAddress,
     admin_address: SocketAddr,
     following: Following,
+    gate: Gate,
     reach: Reach,
     tasks: TaskTracker,
     aborts: Vec<AbortHandle>,
@@ -230,7 +233,9 @@ impl Server {
         });
         let view: Arc<dyn NetworkView> = Arc::new(reach.clone());
         let admin_plane = AdminPlane::new(store.clone(), clock, token, following.clone(), view, jobs)
-            .with_bounds(config.alerts.bounds);
+            .with_bounds(config.alerts.bounds)
+            .with_direct(config.peer.dangerously_direct);
+        let gate = admin_plane.gate().clone();
         let traffic = admin_plane.traffic().clone();
         let admin_over_tor = network.admin.as_ref().map(|listener| admin_plane.clone().over_tor(&listener.address()));
 
@@ -240,6 +245,7 @@ impl Server {
             peer_address: network.shown,
             admin_address,
             following: following.clone(),
+            gate,
             reach: reach.clone(),
             tasks,
             aborts: Vec::new(),
@@ -369,6 +375,13 @@ impl Server {
     /// Where the admin comes in.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// Where the owner of this machine sets the first password, with a code that is good for that alone. Nothing if there is one, or if
+    /// that cannot be said.
+    pub fn setup_link(&self) -> Option<Zeroizing<String>> {
+        let code = self.gate.setup_code().ok().flatten()?;
+        Some(Zeroizing::new(format!("http://{}/setup?code={}", self.admin_address, *code)))
     }
 
     /// Whether Axon instances are served.

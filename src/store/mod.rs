@@ -3,6 +3,7 @@
 //! Write order (R8): chunks durable → manifest durable → index commit; deleting goes the other way. The index is derived
 //! data: [`Store::rebuild`] makes it anew from keys, manifests and chunks (R7). Only this module says sqlx.
 
+mod access; // what lets somebody in on the admin plane
 mod blocking;
 mod entropy;
 mod escrow; // secrets of applications
@@ -39,6 +40,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use access::{AccessError, AdmissionStamp};
 pub use blocking::blocking;
 pub use chunks::{ChunkStore, ChunkStoreError};
 pub use entropy::{entropy, fresh_axon_key, fresh_envelope_key};

@@ -1,7 +1,7 @@
-//! The admin plane: for the owner of this machine, on loopback and, if wanted, on an onion service of its own, behind a
-//! bearer token.
+//! The admin plane: for the owner of this machine, on loopback and, if wanted, on an onion service of its own, behind bearer
+//! tokens, and a login for browsers.
 //!
-//! A browser on this machine can be made to send requests here by any page that it shows: therefore the token, which such a
+//! A browser on this machine can be made to send requests here by any page that it shows: therefore tokens, which such a
 //! page does not know, and therefore requests for another name than loopback's are refused (a name that was made to point
 //! at 127.0.0.1 is still another name).
 
@@ -32,6 +32,7 @@ pub use follow::{FollowStatus, Following};
 pub use status::{CollectionStatus, PeerStatus, StatusAnswer};
 pub use sync::{FeedAnswer, SyncAnswer};
 
+use super::openapi::with_problems;
 use super::traced::traced;
 use super::traffic::{Plane, Traffic};
 use super::web;
@@ -40,6 +41,7 @@ use crate::domain::peer::PeerAddress;
 use crate::store::Store;
 use crate::worker::jobs::Jobs;
 use crate::worker::watch::Bounds;
+use access::Gate;
 use api::idempotency::Answered;
 use network::NetworkView;
 use token::AdminToken;
@@ -49,12 +51,14 @@ use token::AdminToken;
 pub struct AdminPlane {
     store: Store,
     clock: Arc<dyn Clock>,
-    token: AdminToken,
+    gate: Gate,
     worker: Following,
     network: Arc<dyn NetworkView>,
     jobs: Jobs,
     answered: Answered,
     started_at: Timestamp,
+    /// Whether addresses that are reached without Tor may be noted.
+    direct_allowed: bool,
     /// What goes through both planes.
     traffic: Traffic,
     /// What counts as wrong.
@@ -74,8 +78,21 @@ impl AdminPlane {
         jobs: Jobs,
     ) -> Self {
         let started_at = clock.now();
-        let (answered, traffic, bounds) = (Answered::default(), Traffic::default(), Bounds::default());
-        Self { store, clock, token, worker, network, jobs, answered, started_at, traffic, bounds, onion: None }
+        let gate = Gate::new(store.clone(), Arc::clone(&clock), token);
+        Self {
+            store,
+            clock,
+            gate,
+            worker,
+            network,
+            jobs,
+            answered: Answered::default(),
+            started_at,
+            direct_allowed: false,
+            traffic: Traffic::default(),
+            bounds: Bounds::default(),
+            onion: None,
+        }
     }
 }
 
@@ -83,6 +100,16 @@ impl AdminPlane {
     /// What counts as wrong here.
     pub fn with_bounds(self, bounds: Bounds) -> Self {
         Self { bounds, ..self }
+    }
+
+    /// Addresses that are reached without Tor may be noted as those of peers.
+    pub fn with_direct(self, direct_allowed: bool) -> Self {
+        Self { direct_allowed, ..self }
+    }
+
+    /// What the sync worker is at.
+    pub(in crate::http) fn following(&self) -> &Following {
+        &self.worker
     }
 
     /// What goes through both planes: whoever serves the other one counts there, too.
@@ -105,9 +132,15 @@ impl AdminPlane {
         self.bounds
     }
 
-    /// The same plane for an onion service of its own: it answers to that name alone, and to nobody without the token.
+    /// The same plane for an onion service of its own: it answers to that name alone, and shows to nobody who has not shown who
+    /// they are but where to log in.
     pub fn over_tor(self, address: &PeerAddress) -> Self {
-        Self { onion: Some(address.authority()), ..self }
+        Self { onion: Some(address.authority()), gate: self.gate.over_tor(), ..self }
+    }
+
+    /// Who is let in.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
     }
 }
 
@@ -116,7 +149,7 @@ impl AdminPlane {
     info(
         title = "Bulbil admin plane",
         version = "1",
-        description = "For the owner of the machine: loopback only. The token stands in keys/admin-token of the home."
+        description = "For the owner of the machine: on loopback, and on an onion service of its own if that is switched on. Tokens are made by 'bulbil token create'; that of the owner stands in keys/admin-token of the home."
     ),
     modifiers(&Bearer)
 )]
@@ -149,15 +182,20 @@ fn guarded_routes() -> OpenApiRouter<AdminPlane> {
 
 /// The description of the admin plane, from the very routes that are served.
 pub fn openapi_admin() -> utoipa::openapi::OpenApi {
-    open_routes().merge(guarded_routes()).into_openapi()
+    with_problems(open_routes().merge(guarded_routes()).into_openapi())
 }
 
 /// The admin plane, to be served on a loopback listener, or an onion service, of its own (R9).
 pub fn admin_router(plane: AdminPlane) -> Router {
+    assembled(plane, access::routes().merge(web::routes()))
+}
+
+/// The routes of the description and these pages, behind who may.
+fn assembled(plane: AdminPlane, pages: Router<AdminPlane>) -> Router {
     let (router, _) = open_routes().merge(guarded_routes()).split_for_parts();
     let traffic = plane.traffic.clone();
     let router = router
-        .merge(web::routes())
+        .merge(pages)
         .fallback(web::error::nowhere)
         .method_not_allowed_fallback(web::error::nowhere)
         .layer(from_fn_with_state(plane.clone(), api::idempotency::once))

@@ -24,21 +24,26 @@ use crate::transport::memory::MemoryNet;
 use crate::worker::follow::Worker;
 use crate::worker::jobs::Jobs;
 
-struct Planes {
-    _home: TestStore,
-    token: AdminToken,
-    admin: axum::Router,
-    peer: axum::Router,
+/// Both planes over one repository.
+pub(super) struct Planes {
+    pub(super) _home: TestStore,
+    pub(super) token: AdminToken,
+    pub(super) plane: AdminPlane,
+    pub(super) admin: axum::Router,
+    pub(super) peer: axum::Router,
     wake: watch::Receiver<u64>,
+}
+
+async fn planes() -> Planes {
+    planes_at(Arc::new(SystemClock)).await
 }
 
 /// The admin plane of a repository, without a listener.
 pub(super) fn plane_of(store: &Store) -> AdminPlane {
-    plane_and_bell(store).0
+    plane_and_bell(store, Arc::new(SystemClock)).0
 }
 
-fn plane_and_bell(store: &Store) -> (AdminPlane, watch::Receiver<u64>) {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+fn plane_and_bell(store: &Store, clock: Arc<dyn Clock>) -> (AdminPlane, watch::Receiver<u64>) {
     let client = HttpClient::new(Arc::new(MemoryNet::new()), ClientLimits::default());
     let caller = PeerCaller::new(client, Arc::clone(&store.keys), Arc::clone(&clock));
     let puller = Puller::new(store.clone(), caller.clone(), Arc::new(Tally::default()));
@@ -48,16 +53,18 @@ fn plane_and_bell(store: &Store) -> (AdminPlane, watch::Receiver<u64>) {
     let network = Arc::new(DirectOnly { address: "http://127.0.0.1:7001".to_owned() });
     let at_work = (TaskTracker::new(), CancellationToken::new());
     let jobs = Jobs::new(store.clone(), Arc::clone(&clock), caller, Arc::new(Tally::default()), at_work);
-    (AdminPlane::new(store.clone(), clock, token, following, network, jobs), wake)
+    let plane = AdminPlane::new(store.clone(), Arc::clone(&clock), token.clone(), following, network, jobs);
+    (plane, wake)
 }
 
-async fn planes() -> Planes {
+/// Both planes, by this clock.
+pub(super) async fn planes_at(clock: Arc<dyn Clock>) -> Planes {
     let home = TestStore::new().await;
     let store = home.store.clone();
-    let (plane, wake) = plane_and_bell(&store);
-    let token = plane.token.clone();
-    let peer = peer_router(PeerPlane::new(Serve::new(store), Arc::new(SystemClock), PeerLimits::default()));
-    Planes { _home: home, token, admin: admin_router(plane), peer, wake }
+    let (plane, wake) = plane_and_bell(&store, Arc::clone(&clock));
+    let token = AdminToken::load_or_create(&store.home).unwrap();
+    let peer = peer_router(PeerPlane::new(Serve::new(store), clock, PeerLimits::default()));
+    Planes { _home: home, token, admin: admin_router(plane.clone()), plane, peer, wake }
 }
 
 /// Status and body of an answer to a request with this host and token.

@@ -34,6 +34,7 @@ use utoipa_axum::routes;
 
 pub use guard::TrustedPeer;
 
+use super::openapi::with_problems;
 use super::places::Places;
 use super::problem::Problem;
 use crate::clock::Clock;
@@ -113,7 +114,7 @@ fn routes() -> OpenApiRouter<PeerPlane> {
 pub fn openapi_peer() -> utoipa::openapi::OpenApi {
     let mut document = routes().into_openapi();
     document.merge(super::axon::routes().into_openapi());
-    document
+    with_problems(document)
 }
 
 /// The peer plane, to be served on a listener of its own (R9).

@@ -32,10 +32,10 @@ pub(super) async fn page(viewer: Viewer, State(plane): State<AdminPlane>) -> Res
 fn told() -> Markup {
     html! {
         p {
-            "An alert reaches you only if it has a way: a mail, a command or an address, in " code { "[alerts]" } " of "
-            code { "bulbil.toml" } ". This tries them:"
+            "An alert reaches you only if it has a way: a command, a mailbox or an address, in " code { "[alerts]" } " of "
+            code { "bulbil.toml" } ". The same, in a terminal:"
         }
-        (parts::command("bulbil notify"))
+        (parts::command("bulbil status"))
     }
 }
 

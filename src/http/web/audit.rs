@@ -34,7 +34,7 @@ pub(super) async fn page(
             vec![
                 html! { (entry.what) },
                 html! { (entry.who) },
-                html! { (entry.subjects.join(", ")) },
+                html! { @if entry.subjects.is_empty() { span.soft { "–" } } @else { (entry.subjects.join(", ")) } },
                 parts::moment(entry.recorded_at, now),
                 ending(entry),
             ]

@@ -4,9 +4,12 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use tiny_skia::{FillRule, Paint, Path, PathBuilder, Pixmap, Rect, Stroke, Transform};
 
-/// Pixels of a picture; shown at half its size on fine screens.
-const WIDTH: u32 = 1200;
-const HEIGHT: u32 = 240;
+/// Pixels from left to right.
+pub(super) const WIDTH: u32 = 1200;
+/// Pixels from top to bottom of what grew.
+pub(super) const GROWTH_HEIGHT: u32 = 240;
+/// The same of a time line.
+pub(super) const TIMELINE_HEIGHT: u32 = 120;
 /// Room above the highest point, and at both ends.
 const MARGIN: f32 = 8.0;
 
@@ -69,12 +72,13 @@ pub enum Look {
 
 /// How a value grew: steps, oldest first, up to `until`. The picture begins with the first one, and is as high as the highest.
 pub fn growth(steps: &[Step], until: Timestamp, theme: Theme) -> Vec<u8> {
-    let mut canvas = Canvas::new(theme);
+    let mut canvas = Canvas::new(GROWTH_HEIGHT, theme);
+    let height = GROWTH_HEIGHT as f32;
     let highest = steps.iter().map(|step| step.value).max().unwrap_or(0).max(1);
     let Some(first) = steps.first() else { return canvas.png() };
     let x = scale(first.at, until);
-    let y = |value: u64| HEIGHT as f32 - (HEIGHT as f32 - MARGIN) * (value as f64 / highest as f64) as f32;
-    canvas.grid();
+    let y = |value: u64| height - (height - MARGIN) * (value as f64 / highest as f64) as f32;
+    canvas.grid(height);
     let mut line = PathBuilder::new();
     line.move_to(x(first.at), y(first.value));
     for two in steps.windows(2) {
@@ -84,8 +88,8 @@ pub fn growth(steps: &[Step], until: Timestamp, theme: Theme) -> Vec<u8> {
     let last = steps.last().unwrap_or(first);
     line.line_to(WIDTH as f32, y(last.value));
     let mut area = line.clone();
-    area.line_to(WIDTH as f32, HEIGHT as f32);
-    area.line_to(x(first.at), HEIGHT as f32);
+    area.line_to(WIDTH as f32, height);
+    area.line_to(x(first.at), height);
     area.close();
     canvas.fill(area.finish(), theme.accent(), 0.18);
     canvas.stroke(line.finish(), theme.accent(), 4.0);
@@ -94,18 +98,18 @@ pub fn growth(steps: &[Step], until: Timestamp, theme: Theme) -> Vec<u8> {
 
 /// Snapshots on a line from the oldest to `until`.
 pub fn timeline(snapshots: &[(Timestamp, Look)], until: Timestamp, theme: Theme) -> Vec<u8> {
-    let mut canvas = Canvas::new(theme);
+    let mut canvas = Canvas::new(TIMELINE_HEIGHT, theme);
     let Some(first) = snapshots.iter().map(|(at, _)| *at).min() else { return canvas.png() };
     let x = scale(first, until);
     for (at, look) in snapshots {
-        let (left, bottom) = (x(*at) - 7.0, HEIGHT as f32 - 6.0);
-        let bar = |top: f32, bottom: f32| Rect::from_ltrb(left, top, left + 14.0, bottom).map(PathBuilder::from_rect);
+        let (left, bottom) = (x(*at) - 6.0, TIMELINE_HEIGHT as f32 - 6.0);
+        let bar = |top: f32, bottom: f32| Rect::from_ltrb(left, top, left + 12.0, bottom).map(PathBuilder::from_rect);
         match look {
-            Look::Good => canvas.fill(bar(60.0, bottom), theme.accent(), 1.0),
-            Look::Unproved => canvas.stroke(bar(62.0, bottom - 2.0), theme.accent(), 4.0),
+            Look::Good => canvas.fill(bar(10.0, bottom), theme.accent(), 1.0),
+            Look::Unproved => canvas.stroke(bar(12.0, bottom - 2.0), theme.accent(), 4.0),
             Look::Bad => {
-                canvas.fill(bar(60.0, 76.0), theme.bad(), 1.0);
-                canvas.fill(bar(120.0, bottom), theme.bad(), 1.0);
+                canvas.fill(bar(10.0, 24.0), theme.bad(), 1.0);
+                canvas.fill(bar(60.0, bottom), theme.bad(), 1.0);
             }
         }
     }
@@ -127,14 +131,14 @@ struct Canvas {
 }
 
 impl Canvas {
-    fn new(theme: Theme) -> Self {
-        Self { pixels: Pixmap::new(WIDTH, HEIGHT).expect("neither side is zero"), theme }
+    fn new(height: u32, theme: Theme) -> Self {
+        Self { pixels: Pixmap::new(WIDTH, height).expect("neither side is zero"), theme }
     }
 
     /// Faint lines at a quarter, a half and three quarters of the height, and at the top.
-    fn grid(&mut self) {
+    fn grid(&mut self, height: f32) {
         for part in 0..4u8 {
-            let y = MARGIN + (HEIGHT as f32 - MARGIN) * f32::from(part) / 4.0;
+            let y = MARGIN + (height - MARGIN) * f32::from(part) / 4.0;
             let line = Rect::from_xywh(0.0, y, WIDTH as f32, 1.0).map(PathBuilder::from_rect);
             self.fill(line, self.theme.edge(), 0.35);
         }
@@ -191,9 +195,9 @@ mod tests {
     fn a_time_line_has_a_bar_where_a_snapshot_is() {
         let snapshots = [(at("2026-01-01T00:00:00Z"), Look::Good), (at("2026-01-06T00:00:00Z"), Look::Bad)];
         let png = timeline(&snapshots, at("2026-01-11T00:00:00Z"), Theme::Light);
-        assert!(alpha(&png, 8, 100) > 0 && alpha(&png, 600, 70) > 0);
+        assert!(alpha(&png, 8, 40) > 0 && alpha(&png, 600, 15) > 0);
         assert_eq!(
-            (alpha(&png, 600, 100), alpha(&png, 300, 100)),
+            (alpha(&png, 600, 40), alpha(&png, 300, 40)),
             (0, 0),
             "what is bad has a gap, and between there is nothing"
         );

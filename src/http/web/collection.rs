@@ -1,13 +1,14 @@
 //! `GET /collections/{name}`: one collection, its snapshots, and what can be done with it.
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use jiff::Timestamp;
 use maud::{Markup, html};
+use serde::Deserialize;
 
 use super::charts::{look, steps};
 use super::layout::{Here, Page};
-use super::overview::{copies, drill, figure, newest, next_backup, recovery_light};
-use super::parts::{self, Light, Weight};
+use super::overview::{back_up, copies, drill, figure, newest, next_backup, recovery_light};
+use super::parts::{self, Light, Scale, Weight};
 use super::{Amiss, Viewer, alerts};
 use crate::domain::schedule::Work;
 use crate::domain::words::{bytes, count};
@@ -17,16 +18,24 @@ use crate::http::admin::view::collection::CollectionView;
 use crate::http::admin::view::schedule::ScheduleView;
 use crate::http::admin::view::snapshot::SnapshotView;
 
-use super::chart::Look;
+use super::chart::{self, Look};
 
 /// So many snapshots stand in the table.
-const SNAPSHOTS: usize = 100;
+const SNAPSHOTS: usize = 30;
+
+/// Which part of the list of snapshots.
+#[derive(Debug, Deserialize)]
+pub(super) struct Part {
+    /// Those with a lower number.
+    before: Option<u64>,
+}
 
 /// One collection.
 pub(super) async fn page(
     viewer: Viewer,
     State(plane): State<AdminPlane>,
     Path(name): Path<String>,
+    Query(part): Query<Part>,
 ) -> Result<Markup, Amiss> {
     let (store, now) = (plane.store(), plane.now());
     let collection = store.index.collection_named(&name).await?.ok_or_else(Amiss::not_found)?;
@@ -45,7 +54,7 @@ pub(super) async fn page(
             } @else {
                 (timeline(&one, &snapshots))
                 (figure(&format!("/charts/{}/growth.png", one.name), "What is stored for the newest snapshot", &steps(&snapshots)))
-                (table(&snapshots, now))
+                (table(&one, &snapshots, part.before, now))
             }
             (upkeep(&one, now))
             (held(&one, now))
@@ -60,7 +69,7 @@ fn actions(one: &CollectionView, viewer: &Viewer) -> Markup {
     let button = |work: Work, label: &str, weight| parts::button(viewer, &to, &[("kind", work.word())], label, weight);
     html! {
         div.actions {
-            @if one.led_here { (button(Work::Backup, "Back up now", Weight::First)) }
+            @if one.led_here { (back_up(one, viewer)) }
             @if one.newest.is_some() {
                 (button(Work::Verify, "Verify", Weight::Quiet))
                 (button(Work::Drill, "Try a restore", Weight::Quiet))
@@ -115,21 +124,33 @@ fn timeline(one: &CollectionView, snapshots: &[SnapshotView]) -> Markup {
         "{} since {day}: {good} found good, {unproved} not looked at yet, {bad} with something against them.",
         count(snapshots.len() as u64, "snapshot")
     );
+    let path = format!("/charts/{}/timeline.png", one.name);
+    let scale = Scale { height: chart::TIMELINE_HEIGHT, top: None, left: &day };
     html! {
         section.card {
-            (parts::picture(&format!("/charts/{}/timeline.png", one.name), &words, "Snapshots", "", &day, "now"))
+            (parts::picture(&path, &words, "Snapshots", &scale))
             p.small.soft { (words) " Full bars were found good, empty ones were not looked at, broken ones have something against them." }
         }
     }
 }
 
-fn table(snapshots: &[SnapshotView], now: Timestamp) -> Markup {
-    let rows: Vec<Vec<Markup>> = snapshots.iter().take(SNAPSHOTS).map(|one| row(one, now)).collect();
+fn table(one: &CollectionView, snapshots: &[SnapshotView], before: Option<u64>, now: Timestamp) -> Markup {
+    let asked = || snapshots.iter().filter(|one| before.is_none_or(|before| one.sequence < before));
+    let rows: Vec<Vec<Markup>> = asked().take(SNAPSHOTS).map(|one| row(one, now)).collect();
+    let last = asked().take(SNAPSHOTS).last().map(|one| one.sequence);
+    let older = last.filter(|_| asked().nth(SNAPSHOTS).is_some());
     let caption = match snapshots.len() {
         ..=SNAPSHOTS => count(snapshots.len() as u64, "snapshot"),
-        all => format!("The newest {SNAPSHOTS} of {}", count(all as u64, "snapshot")),
+        all => format!("{} of {}", rows.len(), count(all as u64, "snapshot")),
     };
-    html! { section.card { (parts::table(&caption, &["Number", "Made", "Stored", "State", "Kept as"], &rows)) } }
+    let path = format!("/collections/{}", one.name);
+    let older = older.map(|last| format!("{path}?before={last}#snapshots"));
+    html! {
+        section.card #snapshots {
+            (parts::table(&caption, &["Number", "Made", "Stored", "State", "Kept as"], &rows))
+            (parts::pages(before.map(|_| path.as_str()), older.as_deref()))
+        }
+    }
 }
 
 fn row(one: &SnapshotView, now: Timestamp) -> Vec<Markup> {
@@ -180,7 +201,7 @@ fn upkeep(one: &CollectionView, now: Timestamp) -> Markup {
                 p { "Nothing is scheduled. A backup each night, a verification each week and a tried restore each month:" }
                 (parts::command(&format!("bulbil schedule {} --backup '30 2 * * *' --verify @weekly --drill @monthly --rpo 26h", one.name)))
             } @else {
-                (parts::table("Schedule", &["What", "When", "Next"], &rows))
+                (parts::table_below_heading("What is done when", &["What", "When", "Next"], &rows))
             }
             (parts::facts(&[
                 ("May be lost", html! {
@@ -246,10 +267,10 @@ fn held(one: &CollectionView, now: Timestamp) -> Markup {
             h2 { "Who holds copies" }
             @if rows.is_empty() {
                 p { "Nobody has proved a copy. If this machine burns, all of it is gone: let a trusted instance mirror it, or copy it to another disk or an object store." }
-                (parts::command(&format!("bulbil invite --collection {}", one.name)))
+                (parts::command(&format!("bulbil invite --collections {}", one.name)))
                 (parts::command("bulbil target add NAME PLACE"))
             } @else {
-                (parts::table("Copies", &["Who", "What", "How good", "Looked at"], &rows))
+                (parts::table_below_heading("Copies", &["Who", "What", "How good", "Looked at"], &rows))
             }
             @if one.missing_bytes > 0 { p.soft { (bytes(one.missing_bytes)) " of it are still to be fetched here." } }
         }

@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::assets;
 use super::error::Amiss;
-use super::parts::crumbs;
+use super::parts::{Weight, button, crumbs};
 use super::viewer::Viewer;
 use crate::domain::text::shown;
 use crate::http::admin::AdminPlane;
@@ -103,6 +103,7 @@ impl Page {
                             }
                         }
                     }
+                    div.leave { (button(viewer, "/logout", &[], "Log out", Weight::Quiet)) }
                     a.menu-close href="#main" { "Close the menu" }
                 }
                 main #main tabindex="-1" {
@@ -113,7 +114,6 @@ impl Page {
             }
             (footer())
         };
-        let _ = viewer;
         Ok(document(&format!("{} · {name}", self.title), self.live, &body))
     }
 }

@@ -1,14 +1,41 @@
-// Progress without a reload: what carries data-live="/admin/v1/runs/42/events" is told the text of each event, and the page is loaded again
-// when the work is over. Everything else works without this file.
+// Progress without a reload. An element with data-live="/admin/v1/runs/42/events" is told of each event: data-live-text says how far it is,
+// its progress bar shows it, and data-live-log gets each line that is said. When it is over the page is loaded again. Everything else
+// works without this file.
 "use strict";
+
+function bytes(n) {
+    const units = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let unit = 0;
+    while (n >= 1000 && unit + 1 < units.length) {
+        n /= 1000;
+        unit += 1;
+    }
+    return `${unit ? n.toFixed(1) : n} ${units[unit]}`;
+}
+
+function words(progress) {
+    const amount = progress.in_bytes ? bytes : (n) => n.toLocaleString("en");
+    const far = progress.total ? `${amount(progress.done)} of ${amount(progress.total)}` : progress.done ? amount(progress.done) : "";
+    const task = progress.task || (progress.entries ? `${progress.entries.toLocaleString("en")} files and folders` : "");
+    return [task, far].filter(Boolean).join(": ");
+}
+
 for (const place of document.querySelectorAll("[data-live]")) {
+    const text = place.querySelector("[data-live-text]");
+    const log = place.querySelector("[data-live-log]");
+    const bar = place.querySelector("progress");
     const source = new EventSource(place.dataset.live);
     source.addEventListener("progress", (event) => {
-        const told = JSON.parse(event.data);
-        const text = place.querySelector("[data-live-text]") || place;
-        text.textContent = told.text || "";
-        const bar = place.querySelector("progress");
-        if (bar && typeof told.percent === "number") bar.value = told.percent;
+        const progress = JSON.parse(event.data);
+        if (text) text.textContent = words(progress);
+        if (bar && progress.total) bar.value = (100 * progress.done) / progress.total;
+        else if (bar) bar.removeAttribute("value");
+    });
+    source.addEventListener("line", (event) => {
+        if (!log) return;
+        const line = document.createElement("li");
+        line.textContent = JSON.parse(event.data).text;
+        log.append(line);
     });
     source.addEventListener("end", () => {
         source.close();

@@ -13,6 +13,7 @@ mod collection; // GET /collections/{name}
 pub mod error; // what went wrong, as a page
 mod keys; // GET /keys
 pub mod layout; // what stands around every page
+pub mod login; // /login, /confirm, /setup
 mod overview; // GET /
 pub mod parts; // what pages are made of
 mod viewer; // who looks

@@ -6,15 +6,16 @@ use maud::{Markup, html};
 
 use super::charts::all_steps;
 use super::layout::{Here, Page};
-use super::parts::{self, Light};
+use super::parts::{self, Light, Scale, Weight};
 use super::{Amiss, Viewer, alerts};
+use crate::domain::schedule::Work;
 use crate::domain::words::{bytes, count};
 use crate::http::admin::AdminPlane;
 use crate::http::admin::view::alert::{self, AlertView};
 use crate::http::admin::view::collection::{CollectionView, RecoveryPoint, RecoveryPointState};
 use crate::store::index::RunResult;
 
-use super::chart::Step;
+use super::chart::{self, Step};
 
 /// The overview.
 pub(super) async fn page(viewer: Viewer, State(plane): State<AdminPlane>) -> Result<Markup, Amiss> {
@@ -31,7 +32,7 @@ pub(super) async fn page(viewer: Viewer, State(plane): State<AdminPlane>) -> Res
             div.stack {
                 (verdict(&collections, &alerts))
                 (alerts::list(&alerts, now))
-                section.cards aria-label="Collections" { @for one in &collections { (card(one, now)) } }
+                section.cards aria-label="Collections" { @for one in &collections { (card(one, &viewer, now)) } }
                 (growth(&steps))
             }
         },
@@ -56,26 +57,24 @@ fn first() -> Markup {
 
 /// The answer to "is it safe?", in one line.
 fn verdict(collections: &[CollectionView], alerts: &[AlertView]) -> Markup {
-    let worst = collections.iter().map(|one| recovery_light(&one.recovery_point).0).max().unwrap_or(Light::Unknown);
+    let lights = || collections.iter().map(|one| recovery_light(&one.recovery_point).0);
     let of = count(collections.len() as u64, "collection");
-    let (light, words) = match (worst, alerts.len() as u64) {
-        (Light::Bad, _) => {
-            (Light::Bad, format!("More could be lost than you allowed: look at what is marked below, of {of}."))
+    let (light, words) = match (lights().filter(|light| *light == Light::Bad).count(), alerts.len() as u64) {
+        (late @ 1.., _) => (Light::Bad, format!("{late} of {of} could lose more than you allowed.")),
+        (0, open @ 1..) => (Light::Care, format!("{} to look at.", count(open, "thing"))),
+        (0, 0) if lights().all(|light| light == Light::Good) => {
+            (Light::Good, format!("All is well: {of}, none older than you allowed, and nothing is wrong."))
         }
-        (_, open @ 1..) => (Light::Care, format!("{} to look at; {of} here.", count(open, "thing"))),
-        (Light::Good, 0) => {
-            (Light::Good, format!("All is well: {of}, each with a proved snapshot that is young enough."))
-        }
-        _ => (
+        (0, 0) => (
             Light::Unknown,
-            format!("Nothing is known to be wrong with {of}, and for some nobody said how much may be lost."),
+            "Nothing is wrong as far as is known. Below stands what nobody has settled yet.".to_owned(),
         ),
     };
     html! { p.lead { (parts::light(light, &words)) } }
 }
 
 /// A collection in short.
-fn card(one: &CollectionView, now: Timestamp) -> Markup {
+fn card(one: &CollectionView, viewer: &Viewer, now: Timestamp) -> Markup {
     let (light, words) = recovery_light(&one.recovery_point);
     html! {
         article.card {
@@ -90,8 +89,15 @@ fn card(one: &CollectionView, now: Timestamp) -> Markup {
                 ("Copies elsewhere", copies(one)),
                 ("Next backup", next_backup(one, now)),
             ]))
+            @if one.led_here && light > Light::Unknown { (back_up(one, viewer)) }
         }
     }
+}
+
+/// The button that makes a snapshot.
+pub(super) fn back_up(one: &CollectionView, viewer: &Viewer) -> Markup {
+    let to = format!("/collections/{}/runs", one.name);
+    parts::button(viewer, &to, &[("kind", Work::Backup.word())], "Back up now", Weight::First)
 }
 
 /// How it stands with what may be lost.
@@ -150,7 +156,7 @@ pub(super) fn copies(one: &CollectionView) -> Markup {
 }
 
 pub(super) fn next_backup(one: &CollectionView, now: Timestamp) -> Markup {
-    let backup = one.schedules.iter().find(|schedule| schedule.kind == crate::domain::schedule::Work::Backup);
+    let backup = one.schedules.iter().find(|schedule| schedule.kind == Work::Backup);
     html! {
         @match backup.map(|backup| backup.next_at) {
             Some(Some(at)) if at <= now => { "due now" }
@@ -188,9 +194,11 @@ pub(super) fn figure(path: &str, caption: &str, steps: &[Step]) -> Markup {
         .take(30)
         .map(|step| vec![html! { (parts::exact(step.at)) }, parts::size(step.value)])
         .collect();
+    let (top, left) = (bytes(highest), day(first.at));
+    let scale = Scale { height: chart::GROWTH_HEIGHT, top: Some(&top), left: &left };
     html! {
         section.card {
-            (parts::picture(path, &words, caption, &bytes(highest), &day(first.at), "now"))
+            (parts::picture(path, &words, caption, &scale))
             (parts::more("The figures", &parts::table("The newest 30 snapshots", &["From", "Stored"], &rows)))
         }
     }

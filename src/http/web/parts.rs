@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use maud::{Markup, html};
 
+use super::chart;
 use super::viewer::Viewer;
 use crate::domain::words::{age, bytes, count};
 
@@ -95,10 +96,16 @@ pub fn trouble(how: Light, subject: &str, message: &str, next: Option<&Markup>) 
     html! {
         div class={ "trouble " (if how == Light::Bad { "bad" } else { "care" }) } {
             p.subject { (light(how, subject)) }
-            p { (message) }
+            p { (sentence(message)) }
             @if let Some(next) = next { div.next { (next) } }
         }
     }
+}
+
+/// A sentence as it begins: with a capital letter.
+pub fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// Something to know that is not wrong.
@@ -113,9 +120,18 @@ pub fn facts(facts: &[(&str, Markup)]) -> Markup {
 
 /// A table that becomes a card a row on a narrow screen. The first cell of a row names it.
 pub fn table(caption: &str, heads: &[&str], rows: &[Vec<Markup>]) -> Markup {
+    rows_under(&html! { caption { (caption) } }, heads, rows)
+}
+
+/// The same under a heading that says already what it is: the caption is for screen readers.
+pub fn table_below_heading(caption: &str, heads: &[&str], rows: &[Vec<Markup>]) -> Markup {
+    rows_under(&html! { caption.unseen { (caption) } }, heads, rows)
+}
+
+fn rows_under(caption: &Markup, heads: &[&str], rows: &[Vec<Markup>]) -> Markup {
     html! {
         table.fold role="table" {
-            caption { (caption) }
+            (caption)
             thead role="rowgroup" { tr role="row" { @for head in heads { th scope="col" role="columnheader" { (head) } } } }
             tbody role="rowgroup" {
                 @for row in rows {
@@ -198,17 +214,28 @@ pub fn pages(newer: Option<&str>, older: Option<&str>) -> Markup {
     }
 }
 
+/// What stands at the sides of a picture of figures.
+#[derive(Debug, Clone, Copy)]
+pub struct Scale<'a> {
+    /// Pixels from top to bottom.
+    pub height: u32,
+    /// How much the top is.
+    pub top: Option<&'a str>,
+    /// When the left end is; the right one is now.
+    pub left: &'a str,
+}
+
 /// A picture of figures with its scale; in dark and light. `words` say what is to be seen on it, for whoever does not see it.
-pub fn picture(path: &str, words: &str, caption: &str, top: &str, left: &str, right: &str) -> Markup {
+pub fn picture(path: &str, words: &str, caption: &str, scale: &Scale<'_>) -> Markup {
     html! {
         figure.chart {
             figcaption { (caption) }
-            p.scale aria-hidden="true" { (top) }
+            @if let Some(top) = scale.top { p.scale aria-hidden="true" { (top) } }
             picture {
                 source media="(prefers-color-scheme: dark)" srcset={ (path) "?theme=dark" };
-                img src=(path) alt=(words) width="1200" height="240";
+                img src=(path) alt=(words) width=(chart::WIDTH) height=(scale.height);
             }
-            p.ends aria-hidden="true" { span { (left) } span { (right) } }
+            p.ends aria-hidden="true" { span { (scale.left) } span { "now" } }
         }
     }
 }
@@ -216,6 +243,19 @@ pub fn picture(path: &str, words: &str, caption: &str, top: &str, left: &str, ri
 /// What is shown when asked for: the figures behind a picture, or details.
 pub fn more(summary: &str, what: &Markup) -> Markup {
     html! { details { summary { (summary) } (what) } }
+}
+
+/// Work that goes on: how far it is, told by itself where scripts run ([`Page::live`](super::Page::live)), and by a link everywhere.
+/// `here` is the path of the page.
+pub fn progress(events: &str, here: &str, words: &str, percent: Option<u64>) -> Markup {
+    html! {
+        div.card data-live=(events) {
+            p.small.soft data-live-text { (words) }
+            progress max="100" value=[percent] aria-label="How far it is" {}
+            ol.plain.small data-live-log {}
+            p { a href=(here) { "Look again" } }
+        }
+    }
 }
 
 #[cfg(test)]

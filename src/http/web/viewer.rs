@@ -3,29 +3,31 @@
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
-use super::error::Amiss;
-use crate::http::admin::AdminPlane;
-use crate::http::admin::access::{May, Read};
+use crate::http::admin::access::{Session, Turned};
 
-/// Who looks at a page: a handler that takes one runs for nobody else.
-#[derive(Debug)]
-pub struct Viewer {
-    /// The token that each of this viewer's forms carries.
-    csrf: String,
-}
+/// Who looks at a page, logged in with a browser. A handler that takes one runs for nobody else: they are sent to the login first.
+///
+/// The handler of a form takes `Posted` and makes one of its session.
+#[derive(Debug, Clone)]
+pub struct Viewer(Session);
 
 impl Viewer {
     /// The token that each of this viewer's forms carries.
     pub fn csrf(&self) -> &str {
-        &self.csrf
+        self.0.csrf()
     }
 }
 
-impl FromRequestParts<AdminPlane> for Viewer {
-    type Rejection = Amiss;
+impl From<Session> for Viewer {
+    fn from(session: Session) -> Self {
+        Self(session)
+    }
+}
 
-    async fn from_request_parts(parts: &mut Parts, plane: &AdminPlane) -> Result<Self, Self::Rejection> {
-        May::<Read>::from_request_parts(parts, plane).await?;
-        Ok(Self { csrf: String::new() })
+impl<S: Sync> FromRequestParts<S> for Viewer {
+    type Rejection = Turned;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Turned> {
+        Session::from_request_parts(parts, state).await.map(Self)
     }
 }

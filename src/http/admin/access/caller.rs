@@ -1,6 +1,8 @@
 //! Who asks.
 
-use crate::domain::access::{Scope, Scopes};
+use jiff::Timestamp;
+
+use crate::domain::access::{KeptToken, Scope, Scopes};
 use crate::domain::audit::Who;
 
 /// Somebody who has shown who they are.
@@ -17,6 +19,15 @@ pub struct Caller {
 pub enum Credential {
     /// The token in the home's keys: whoever can read that file.
     Owner,
+    /// A token that was made for somebody.
+    Token {
+        /// What it is called.
+        name: String,
+        /// When it stops being good.
+        expires_at: Option<Timestamp>,
+    },
+    /// The cookie of a browser that logged in.
+    Session,
 }
 
 impl Caller {
@@ -25,10 +36,23 @@ impl Caller {
         Self { credential: Credential::Owner, scopes: Scopes::from(Scope::Admin) }
     }
 
-    /// As the audit log names them.
+    /// Who has this token.
+    pub(super) fn of_token(token: &KeptToken) -> Self {
+        let credential = Credential::Token { name: token.name.clone(), expires_at: token.expires_at };
+        Self { credential, scopes: token.scopes.clone() }
+    }
+
+    /// Who logged in.
+    pub(super) fn of_session() -> Self {
+        Self { credential: Credential::Session, scopes: Scopes::from(Scope::Admin) }
+    }
+
+    /// As it stands in the audit log.
     pub fn who(&self) -> Who {
-        match self.credential {
+        match &self.credential {
             Credential::Owner => Who::AdminToken,
+            Credential::Token { name, .. } => Who::Token { name: name.clone() },
+            Credential::Session => Who::Browser,
         }
     }
 }

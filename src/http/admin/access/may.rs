@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
-use super::Caller;
+use super::session::Session;
+use super::{Caller, Credential};
 use crate::domain::access::Scope;
 use crate::http::problem::Problem;
 
@@ -35,7 +36,8 @@ needs! {
     Admin: "Everything."
 }
 
-/// Somebody who may do what needs the scope `S`.
+/// Somebody who may do what needs the scope `S`: by a token, or by the cookie of a session. By cookie, whatever is no GET needs the
+/// header `x-csrf-token`, too; a form is no handler's business that takes this, but one's that takes `Posted`.
 #[derive(Debug)]
 pub struct May<S> {
     /// Who it is.
@@ -51,6 +53,30 @@ impl<S: Needs, State: Sync> FromRequestParts<State> for May<S> {
         if !caller.scopes.allow(S::SCOPE) {
             return Err(Problem::wrong_scope(S::SCOPE));
         }
+        if caller.credential == Credential::Session {
+            let session = parts.extensions.get::<Session>().ok_or_else(Problem::no_token)?;
+            session.check_header(&parts.method, &parts.headers)?;
+        }
         Ok(Self { caller, scope: PhantomData })
+    }
+}
+
+/// The same, for what is dangerous: by cookie, the password was typed within the last ten minutes.
+#[derive(Debug)]
+pub struct MayNow<S> {
+    /// Who it is.
+    pub caller: Caller,
+    scope: PhantomData<S>,
+}
+
+impl<S: Needs, State: Sync> FromRequestParts<State> for MayNow<S> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Self::Rejection> {
+        let May { caller, scope } = May::<S>::from_request_parts(parts, state).await?;
+        match parts.extensions.get::<Session>() {
+            Some(session) if !session.is_fresh() => Err(Problem::confirm_first()),
+            _ => Ok(Self { caller, scope }),
+        }
     }
 }

@@ -47,6 +47,8 @@ fn in_words(who: &Who) -> String {
         Who::User { uid, name: None } => format!("user {uid}"),
         Who::AdminToken => "the admin token".to_owned(),
         Who::Peer { instance } => format!("peer {}", instance.short()),
+        Who::Token { name } => format!("the token {name}"),
+        Who::Browser => "somebody who logged in".to_owned(),
         Who::Server => "the server".to_owned(),
     }
 }

@@ -8,9 +8,10 @@ use super::snapshot::{SnapshotView, snapshots};
 use crate::domain::id::CollectionId;
 use crate::domain::schedule::{Work, grace};
 use crate::domain::text::path_text;
+use crate::domain::words::count;
 use crate::http::admin::status::CopyStatus;
 use crate::replicate::prove;
-use crate::store::index::{Collection, RunResult};
+use crate::store::index::{Collection, Retention, RunResult};
 use crate::store::{IndexError, Store};
 
 /// So many drills are looked at to find one that came to an end.
@@ -142,7 +143,7 @@ impl CollectionView {
             copies: copies.into_iter().map(|copy| CopyStatus::of(copy, now)).collect(),
             targets: targets(store, &collection.id).await?,
             schedules: schedules(store, collection, now).await?,
-            retention: collection.kept(&store.keys.instance()).in_words(),
+            retention: kept(&collection.kept(&store.keys.instance())),
         };
         Ok((view, known))
     }
@@ -152,6 +153,33 @@ impl CollectionView {
         let peers = self.copies.iter().filter(|copy| copy.proved).count();
         let targets = self.targets.iter().filter(|copy| copy.verified_at.is_some() && copy.error.is_none()).count();
         (peers + targets) as u64
+    }
+}
+
+/// What is kept, as a sentence.
+fn kept(retention: &Retention) -> String {
+    let Some(policy) = &retention.policy else { return "Every snapshot is kept".to_owned() };
+    let newest = match policy.keep_last {
+        0 | 1 => "The newest snapshot".to_owned(),
+        n => format!("The newest {n} snapshots"),
+    };
+    let rules = [
+        (policy.hourly, "an hour", "hour"),
+        (policy.daily, "a day", "day"),
+        (policy.weekly, "a week", "week"),
+        (policy.monthly, "a month", "month"),
+        (policy.yearly, "a year", "year"),
+    ];
+    let rules = rules.into_iter().filter(|(n, ..)| *n > 0);
+    let mut words: Vec<String> =
+        rules.map(|(n, each, noun)| format!("one {each} for {}", count(n.into(), noun))).collect();
+    if policy.within_hours > 0 {
+        words.push(format!("all of the last {}", count(policy.within_hours.into(), "hour")));
+    }
+    words.extend(policy.tags.iter().map(|tag| format!("all tagged {tag}")));
+    match words.is_empty() {
+        true => newest,
+        false => format!("{newest}; {}", words.join(", ")),
     }
 }
 

@@ -1,0 +1,228 @@
+"""Goes through the pages as an admin does, in a real browser: once with JavaScript and once without.
+
+Every page that is looked at must load nothing from elsewhere, break no content policy, fit its window, and have no finding of axe that is
+serious. With JavaScript each is photographed wide and narrow, light and dark.
+
+    BULBIL=target/debug/bulbil SCRATCH=/tmp/x target/tools/web/bin/python tests/web/browser.py
+"""
+
+import os
+import re
+import shlex
+import sys
+import time
+from pathlib import Path
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect, sync_playwright
+
+from instance import PASSWORD, Instance
+
+SCREENSHOTS = Path(os.environ.get("BULBIL_SCREENSHOTS", "target/screenshots"))
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+WIDTHS = (1280, 390)
+NARROWEST = 360
+PAGES = {"overview": "/", "collection": "/collections/notes", "alerts": "/alerts", "keys": "/keys", "audit": "/audit"}
+
+
+class Visitor:
+    """A browser that is at an instance, and what is wrong with what it was shown."""
+
+    def __init__(self, browser, instance, javascript):
+        self.instance, self.javascript = instance, javascript
+        self.wrong = []
+        self.looked = set()
+        self.context = browser.new_context(java_script_enabled=javascript, viewport={"width": WIDTHS[0], "height": 900})
+        self.context.set_default_timeout(15_000)
+        self.page = self.context.new_page()
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.wrong.append(f"a script failed: {error}"))
+        self.page.on("request", self._request)
+        self.page.on("response", self._response)
+
+    def _console(self, message):
+        # A page that says 401 or 404 on purpose is no fault of it.
+        if message.type in ("error", "warning") and "the server responded with a status of 4" not in message.text:
+            self.wrong.append(f"{self.page.url}: {message.text}")
+
+    def _request(self, request):
+        if not request.url.startswith((self.instance.url("/"), "data:", "about:")):
+            self.wrong.append(f"{self.page.url} asks elsewhere: {request.url}")
+
+    def _response(self, response):
+        if response.status >= 500:
+            self.wrong.append(f"{response.url} answers {response.status}")
+
+    def go(self, path):
+        return self.page.goto(self.instance.url(path))
+
+    def look(self, name):
+        """Looks at the page that is shown, in every way."""
+        path = self.page.url.removeprefix(self.instance.url(""))
+        for headings in [self.page.locator("h1").count()]:
+            if headings != 1:
+                self.wrong.append(f"{path} has {headings} headings of the first level")
+        for scheme in ("light", "dark"):
+            for width in (*WIDTHS, NARROWEST):
+                self.page.emulate_media(color_scheme=scheme)
+                self.page.set_viewport_size({"width": width, "height": 900})
+                over = self.page.evaluate("document.documentElement.scrollWidth") - width
+                if over > 0:
+                    self.wrong.append(f"{path} is {over} px too wide for {width} px")
+                if width == NARROWEST:
+                    continue
+                if self.javascript:
+                    self._photograph(f"{name}-{width}-{scheme}.png")
+                self._axe(path, scheme, width)
+        broken = self.page.evaluate("[...document.images].filter(image => !image.naturalWidth).map(image => image.src)")
+        self.wrong.extend(f"{path}: the picture {src} does not show" for src in broken)
+        self.page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+        self._commands(path)
+        self.looked.add(name)
+
+    def _photograph(self, file):
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / file, full_page=True)
+
+    def _axe(self, path, scheme, width):
+        for finding in Axe().run(self.page).response["violations"]:
+            if finding["impact"] in ("serious", "critical"):
+                where = "; ".join(" ".join(node["target"]) for node in finding["nodes"][:3])
+                self.wrong.append(f"{path} ({scheme}, {width} px): {finding['id']}, {finding['help']}: {where}")
+
+    def _commands(self, path):
+        """Each command that a page shows is one that there is, with options that it has."""
+        for line in self.page.locator("pre.command").all_inner_texts():
+            words = shlex.split(line)
+            if words[0] != "bulbil":
+                continue
+            names = []
+            for word in words[1:]:
+                if not re.fullmatch(r"[a-z][a-z-]*", word):
+                    break
+                names.append(word)
+            # What looks like a command may be an argument: the longest beginning that is a command tells.
+            usage = ""
+            while names and not usage:
+                try:
+                    usage = self.instance.run(*names, "--help")
+                except AssertionError:
+                    names.pop()
+            lacking = [word for word in words if word.startswith("--") and word.split("=")[0] not in usage]
+            if not usage or lacking:
+                self.wrong.append(f"{path} shows {line!r}, and there is no such command or option: {lacking}")
+
+    def links(self):
+        """Each link of the page leads somewhere."""
+        hrefs = self.page.eval_on_selector_all("a[href]", "all => all.map(one => one.getAttribute('href'))")
+        for href in sorted({href for href in hrefs if href.startswith("/")}):
+            status = self.context.request.get(self.instance.url(href)).status
+            if status != 200:
+                self.wrong.append(f"{self.page.url} links to {href}, which answers {status}")
+
+
+def log_in_first(visitor):
+    """The first login, by the link that the server printed."""
+    visitor.go("/")
+    expect(visitor.page.get_by_role("heading", level=1)).to_have_text("Set a password")
+    visitor.go(visitor.instance.setup_link())
+    visitor.look("setup")
+    fields = visitor.page.locator("input[type=password]")
+    fields.nth(0).fill(PASSWORD)
+    fields.nth(1).fill(PASSWORD)
+    visitor.page.get_by_role("button").first.click()
+    expect(visitor.page.get_by_role("heading", level=1)).to_have_text("Overview")
+
+
+def log_out_and_in(visitor):
+    page = visitor.page
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Log in")
+    visitor.look("login")
+    page.locator("input[type=password]").fill("not the password at all")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_contain_text("not right")
+    visitor.look("login-wrong")
+    # After a failure the next attempt has to wait a moment, and the page says so.
+    for _ in range(20):
+        page.locator("input[type=password]").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_load_state()
+        if page.get_by_role("heading", level=1).inner_text() == "Overview":
+            return
+        time.sleep(0.5)
+    raise AssertionError("the right password was not taken")
+
+
+def back_up(visitor):
+    """Presses the button, and waits until the snapshot is there."""
+    visitor.go("/collections/notes")
+    visitor.page.get_by_role("button", name="Back up now").click()
+    visitor.page.wait_for_load_state()
+    visitor.look("run")
+
+    def made():
+        visitor.go("/collections/notes")
+        return visitor.page.get_by_role("rowheader", name="@1", exact=True).count()
+    visitor.instance.wait("the snapshot that was asked for", made)
+
+
+def journey(browser, scratch, javascript):
+    with Instance(scratch, "garden-js" if javascript else "garden-plain") as garden:
+        data = garden.folder / "notes"
+        data.mkdir()
+        (data / "first.txt").write_text("what is not to be lost\n")
+        garden.serve()
+        visitor = Visitor(browser, garden, javascript)
+
+        log_in_first(visitor)
+        expect(visitor.page.get_by_role("heading", level=2).first).to_have_text("Nothing is backed up yet")
+        visitor.look("overview-empty")
+        visitor.links()
+
+        garden.run("collection", "add", "notes", str(data))
+        visitor.go("/collections/notes")
+        expect(visitor.page.get_by_text("No snapshot yet")).to_be_visible()
+        visitor.look("collection-empty")
+        back_up(visitor)
+
+        (data / "second.txt").write_text("a little more\n" * 1000)
+        garden.run("backup", "notes")
+        garden.run("drill", "notes")
+        garden.run("schedule", "notes", "--backup", "30 2 * * *", "--drill", "@monthly", "--rpo", "24h")
+        for name, path in PAGES.items():
+            visitor.go(path)
+            visitor.look(name)
+            visitor.links()
+        visitor.go("/")
+        expect(visitor.page.locator("article.card")).to_contain_text("Safe: no more than 24 hours could be lost")
+        visitor.page.get_by_role("link", name="notes").click()
+        expect(visitor.page.get_by_role("heading", level=1)).to_have_text("notes")
+        expect(visitor.page.get_by_role("table").first).to_contain_text("found good")
+
+        assert visitor.go("/no/such/page").status == 404
+        expect(visitor.page.get_by_role("heading", level=1)).to_have_text("Nothing here")
+        visitor.look("nothing-here")
+        visitor.go("/")
+        log_out_and_in(visitor)
+        return visitor.wrong
+
+
+def main():
+    scratch = Path(os.environ["SCRATCH"])
+    started = time.monotonic()
+    wrong = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for javascript in (True, False):
+            found = journey(browser, scratch, javascript)
+            wrong.extend(f"{'with' if javascript else 'without'} JavaScript: {one}" for one in found)
+        browser.close()
+    for one in dict.fromkeys(wrong):
+        print(f"FAILED: {one}")
+    print(f"browser: {len(set(wrong))} findings, {time.monotonic() - started:.0f} s; pictures in {SCREENSHOTS}")
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
