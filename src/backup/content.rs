@@ -53,21 +53,37 @@ impl<'a> ContentReader<'a> {
     /// # Errors
     /// [`ContentError`].
     pub fn read(&mut self, file: &FileEntry, each: &mut dyn FnMut(&[u8])) -> Result<(), ContentError> {
+        let mut on = |bytes: &[u8]| {
+            each(bytes);
+            true
+        };
+        self.read_while(file, &mut on).map(drop)
+    }
+
+    /// The same, as long as `each` says that it goes on; whether it did to the end.
+    ///
+    /// # Errors
+    /// [`ContentError`].
+    pub fn read_while(&mut self, file: &FileEntry, each: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, ContentError> {
         for extent in self.pages.extents(file)? {
             match extent {
                 Extent::Hole { mut len } => {
                     while len > 0 {
                         let part = len.min(ZEROS.len() as u64);
-                        each(&ZEROS[..part as usize]);
+                        if !each(&ZEROS[..part as usize]) {
+                            return Ok(false);
+                        }
                         len -= part;
                     }
                 }
                 Extent::Data { chunk, offset, len } => {
                     let content = self.cache.get(&chunk, &mut self.bench)?;
-                    each(content.slice(offset, len as usize).map_err(|_| ContentError::Outside)?);
+                    if !each(content.slice(offset, len as usize).map_err(|_| ContentError::Outside)?) {
+                        return Ok(false);
+                    }
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 }

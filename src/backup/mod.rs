@@ -2,6 +2,7 @@
 
 pub mod cache; // opened chunks, shared by threads
 pub mod check; // what must hold of the content, in a folder or in a snapshot
+pub mod collections; // collections of folders, added and changed
 pub mod compare; // what was restored, read again
 pub mod content; // one file of a snapshot, piece by piece
 pub mod create; // walk → read → cut → look up → gather → seal → store → commit

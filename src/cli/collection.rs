@@ -1,21 +1,18 @@
 //! `bulbil collection add|list|set`
 
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use serde_json::json;
 
+use crate::backup::collections::{self, NewFolders};
 use crate::backup::select;
-use crate::domain::chunk::Padding;
-use crate::domain::id::CollectionId;
-use crate::domain::peer::is_plain_name;
 use crate::domain::preset::Hooks;
 use crate::domain::text::path_text;
 use crate::source::Excludes;
 use crate::source::volumes::Engine;
-use crate::store::index::{Application, Collection, CollectionKind, CollectionSettings, NewCollection, Root};
-use crate::store::{Store, blocking, entropy};
+use crate::store::index::{Application, Collection};
+use crate::store::{Store, blocking};
 
 use super::args::{CollectionAddArgs, CollectionCommand, CollectionSetArgs};
 use super::context::Context;
@@ -39,39 +36,19 @@ pub async fn run(command: CollectionCommand, context: &Context) -> anyhow::Resul
 
 /// Adds one, and says what was found of it.
 pub(super) async fn add(args: CollectionAddArgs, store: &Store, context: &Context) -> anyhow::Result<Collection> {
-    anyhow::ensure!(
-        is_plain_name(&args.name),
-        "{:?} is no name for a collection: use 1 to 64 letters, digits, '-', '_' and '.'",
-        args.name
-    );
-    Excludes::new(&args.exclude)?;
     let volumes = volumes(&args.volume).await?;
     let folders: Vec<PathBuf> = args.roots.iter().chain(volumes.iter().map(|(_, path)| path)).cloned().collect();
-    let preset = args.preset.as_deref().map(|name| preset::choose(store, name, &folders)).transpose()?;
-    let mut roots = roots(&folders)?;
-    for (name, path) in volumes {
+    let new = NewFolders {
+        name: args.name,
+        folders,
         // Their folders are all called '_data'.
-        let taken = roots.iter().any(|root| root.name == name);
-        if let Some(root) = roots.iter_mut().find(|root| path.canonicalize().is_ok_and(|path| path == root.path))
-            && !taken
-        {
-            root.name = name;
-        }
-    }
-    outside_of_home(&roots, store)?;
-    let settings = CollectionSettings {
-        roots,
+        names: volumes,
         excludes: args.exclude,
-        level: args.compression,
-        padding: if args.padding { Padding::Padme } else { Padding::None },
-        kind: CollectionKind::Directory,
-        application: preset.as_ref().map(|preset| Application { preset: preset.name.clone(), hooks: None }),
+        preset: args.preset,
+        level: Some(args.compression),
+        padding: args.padding,
     };
-    let id = CollectionId::random(&mut entropy());
-    let collection = {
-        let new = NewCollection { id, name: args.name, origin: store.keys.instance(), settings: Some(settings) };
-        store.index.add_collection(&new).await?
-    };
+    let (collection, preset) = collections::add(store, new).await?;
     context.output.line(format!("added collection {}", collection.name));
     for root in &collection.settings.as_ref().expect("it is our own").roots {
         context.output.line(format!("  {}", root.path.display()));
@@ -98,77 +75,6 @@ async fn volumes(names: &[String]) -> anyhow::Result<Vec<(String, PathBuf)>> {
         volumes.push((name.clone(), path));
     }
     Ok(volumes)
-}
-
-/// Folders in place of those of before. One alone keeps its name in the tree; snapshots of archives have the collection's.
-fn moved(settings: &CollectionSettings, folders: &[PathBuf], name: &str, store: &Store) -> anyhow::Result<Vec<Root>> {
-    anyhow::ensure!(
-        settings.kind == CollectionKind::Directory,
-        "collection {name:?} is of an Axon BBS: it has no folders"
-    );
-    let mut roots = roots(folders)?;
-    outside_of_home(&roots, store)?;
-    if let [root] = roots.as_mut_slice() {
-        match settings.roots.as_slice() {
-            [] => root.name = name.to_owned(),
-            [before] => root.name = before.name.clone(),
-            _ => {}
-        }
-    }
-    Ok(roots)
-}
-
-fn outside_of_home(roots: &[Root], store: &Store) -> anyhow::Result<()> {
-    let home = store.home.root().canonicalize()?;
-    if let Some(root) = roots.iter().find(|root| root.path.starts_with(&home)) {
-        anyhow::bail!("{} belongs to this bulbil home: its keys must not get into a backup", root.path.display());
-    }
-    Ok(())
-}
-
-/// Absolute paths with unique names in the tree.
-fn roots(paths: &[PathBuf]) -> anyhow::Result<Vec<Root>> {
-    let mut roots: Vec<Root> = Vec::new();
-    for path in paths {
-        let absolute = std::fs::canonicalize(path)
-            .with_context(|| format!("{} cannot be backed up: is the path right?", path.display()))?;
-        let kind = std::fs::metadata(&absolute)?;
-        anyhow::ensure!(
-            kind.is_dir() || kind.is_file(),
-            "{} is neither a folder nor a file: name the folder it is in",
-            path.display()
-        );
-        for other in &roots {
-            let nested = absolute.starts_with(&other.path) || other.path.starts_with(&absolute);
-            anyhow::ensure!(
-                !nested,
-                "{} and {} overlap: name the outer one only",
-                absolute.display(),
-                other.path.display()
-            );
-        }
-        let base = escaped_name(&absolute);
-        let taken = |name: &str| roots.iter().any(|root| root.name == name);
-        let name = (1..)
-            .map(|n| if n == 1 { base.clone() } else { format!("{base}-{n}") })
-            .find(|name| !taken(name))
-            .expect("there are more numbers than roots");
-        roots.push(Root { name, path: absolute });
-    }
-    Ok(roots)
-}
-
-/// The last name of a path; bytes that are not UTF-8, and `%`, become `%XX`.
-fn escaped_name(path: &Path) -> String {
-    let Some(name) = path.file_name() else { return "root".to_owned() };
-    let mut out = String::new();
-    for chunk in name.as_bytes().utf8_chunks() {
-        out.push_str(&chunk.valid().replace('%', "%25"));
-        for byte in chunk.invalid() {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }
 
 async fn list(store: &Store, context: &Context) -> anyhow::Result<Outcome> {
@@ -209,9 +115,9 @@ async fn set(args: CollectionSetArgs, store: &Store, context: &Context) -> anyho
         format!("collection {:?} belongs to another instance; its settings are changed there", args.name)
     })?;
     if !args.folder.is_empty() {
-        settings.roots = moved(&settings, &args.folder, &collection.name, store)?;
+        settings.roots = collections::moved(&settings, &args.folder, &collection.name, store)?;
         if let Some(application) = &mut settings.application {
-            application.preset = preset::choose(store, &application.preset, &args.folder)?.name;
+            application.preset = collections::choose(store, &application.preset, &args.folder)?.name;
         }
     }
     if let Some(excludes) = args.exclude {
@@ -223,7 +129,7 @@ async fn set(args: CollectionSetArgs, store: &Store, context: &Context) -> anyho
         Some("none") => settings.application = None,
         Some(name) => {
             let folders: Vec<PathBuf> = settings.roots.iter().map(|root| root.path.clone()).collect();
-            let preset = preset::choose(store, name, &folders)?.name;
+            let preset = collections::choose(store, name, &folders)?.name;
             let hooks = settings.application.take().and_then(|application| application.hooks);
             settings.application = Some(Application { preset, hooks });
         }

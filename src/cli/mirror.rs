@@ -6,9 +6,8 @@ use anyhow::ensure;
 use serde_json::json;
 
 use crate::backup::select;
-use crate::domain::id::CollectionId;
 use crate::domain::peer::{Scope, Trust};
-use crate::store::Store;
+use crate::replicate::trust::mirrored_in_words;
 use crate::store::index::Peer;
 
 use super::args::MirrorArgs;
@@ -45,25 +44,8 @@ pub async fn run(args: MirrorArgs, context: &Context) -> anyhow::Result<Outcome>
     }
     let shown = wanted.unwrap_or(known);
     let out = &context.output;
-    out.line(format!("mirrored from {}: {}", shown.name, in_words(&store, &shown).await?));
+    out.line(format!("mirrored from {}: {}", shown.name, mirrored_in_words(&store, &shown).await?));
     let document = json!({ "name": shown.name, "instance": shown.id, "follow": shown.follow, "mirror": shown.mirror });
     out.document("mirror", document, &[]);
     Ok(Outcome::Done)
-}
-
-/// What is mirrored from a peer, in words.
-///
-/// # Errors
-/// If the index cannot be read.
-pub(super) async fn in_words(store: &Store, peer: &Peer) -> anyhow::Result<String> {
-    Ok(match &peer.mirror {
-        _ if !peer.follow => "nothing".to_owned(),
-        Scope::All => "all collections".to_owned(),
-        Scope::Only(ids) | Scope::Guest { granted: ids, .. } => {
-            let known = store.index.collections().await?;
-            let name =
-                |id: &CollectionId| known.iter().find(|c| c.id == *id).map_or_else(|| id.short(), |c| c.name.clone());
-            ids.iter().map(name).collect::<Vec<_>>().join(", ")
-        }
-    })
 }

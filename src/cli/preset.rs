@@ -1,14 +1,12 @@
-//! `bulbil preset list|show`, and how a preset is chosen for a folder.
+//! `bulbil preset list|show`, and what is said of an application's parts.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail, ensure};
 use serde_json::json;
 
 use crate::backup::escrow::{self, Found};
 use crate::domain::preset::Preset;
-use crate::source::Excludes;
-use crate::source::parts::{exists, parts};
+use crate::source::parts::parts;
 use crate::store::Store;
 use crate::store::index::Collection;
 
@@ -44,58 +42,6 @@ fn list(store: &Store, context: &Context) -> anyhow::Result<Outcome> {
     context.output.table(&head, &rows);
     context.output.document("preset list", documents, &[]);
     Ok(Outcome::Done)
-}
-
-/// The preset for these folders: the one that is named, or the one that it names for what is there.
-///
-/// # Errors
-/// If there is none, or the folder is not the application's.
-pub fn choose(store: &Store, name: &str, folders: &[PathBuf]) -> anyhow::Result<Preset> {
-    let mut preset = store.preset(name)?;
-    let other = preset.instead.iter().find(|other| folders.iter().any(|folder| exists(folder, &other.when)));
-    if let Some(other) = other {
-        preset = store.preset(&other.preset)?;
-    }
-    Excludes::new(&preset.patterns()).with_context(|| format!("the preset {:?} has a wrong value", preset.name))?;
-    if preset.parts.is_empty() {
-        return Ok(preset);
-    }
-    let [folder] = folders else {
-        bail!("the preset {} is for one folder, the application's: its parts are found in there", preset.name)
-    };
-    ensure!(folder.is_dir(), "{} is no folder: name the application's folder", folder.display());
-    let missing = parts(&preset, folder).missing;
-    if let Some(part) = missing.first() {
-        if let Some(parent) = parent_with(&preset, folder) {
-            let others: Vec<&str> = preset.parts.iter().skip(1).map(|part| part.path.as_str()).collect();
-            bail!(
-                "{} is only a part of the application's folder: name {}, so that what is in {} is backed up, too",
-                folder.display(),
-                parent.display(),
-                others.join(", ")
-            );
-        }
-        bail!(
-            "{} is not the folder of such an application: it has no {:?} ({})",
-            folder.display(),
-            part.path,
-            part.what
-        );
-    }
-    Ok(preset)
-}
-
-/// The folder above, if `folder` is one of its parts.
-pub fn parent_with(preset: &Preset, folder: &Path) -> Option<PathBuf> {
-    let folder = folder.canonicalize().ok()?;
-    folder
-        .ancestors()
-        .skip(1)
-        .find(|above| {
-            let below = folder.strip_prefix(above).ok().and_then(Path::to_str);
-            below.is_some_and(|below| preset.parts.iter().any(|part| part.path == below))
-        })
-        .map(Path::to_owned)
 }
 
 /// Says which parts were found, and which not.

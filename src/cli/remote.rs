@@ -5,26 +5,26 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::{bail, ensure};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::domain::id::{CollectionId, InstanceId};
+use crate::domain::id::InstanceId;
 use crate::domain::limits::Limits;
-use crate::domain::peer::{PeerAddress, Rights, Role, Scope, Trust, fingerprint_words};
+use crate::domain::peer::{PeerAddress, Rights, Scope, Trust};
 use crate::monitor::Monitor;
 use crate::replicate::call::{Callee, PeerCaller};
 use crate::replicate::pull::Puller;
+
+pub use crate::replicate::trust::{granted_in_words, rights_in_words, words};
 use crate::store::Store;
-use crate::store::index::{Granted, Peer};
+use crate::store::index::Peer;
 use crate::transport::client::{ClientLimits, HttpClient};
 use crate::transport::direct::DirectDial;
 
 use super::args::{LineArgs, RightsArgs};
 use super::context::Context;
 use super::dialling::dial;
-use super::output::bytes;
 
 /// What plain addresses give up. Said whenever one is listened on or noted.
 pub const DIRECT_GIVES_UP: &str = "\
@@ -177,48 +177,6 @@ pub async fn rights(store: &Store, args: &RightsArgs) -> anyhow::Result<Rights> 
     Ok(Rights { scope, role: args.role, onward: args.onward, from: args.from, limits })
 }
 
-/// Rights in words.
-///
-/// # Errors
-/// If the index cannot be read.
-pub async fn rights_in_words(store: &Store, rights: &Rights) -> anyhow::Result<String> {
-    let what = match &rights.scope {
-        Scope::All => "all collections".to_owned(),
-        Scope::Only(ids) | Scope::Guest { granted: ids, .. } if ids.is_empty() => return Ok("nothing".to_owned()),
-        Scope::Only(ids) | Scope::Guest { granted: ids, .. } => {
-            let known = store.index.collections().await?;
-            let name =
-                |id: &CollectionId| known.iter().find(|c| c.id == *id).map_or_else(|| id.short(), |c| c.name.clone());
-            ids.iter().map(name).collect::<Vec<_>>().join(", ")
-        }
-    };
-    let Limits { rate, quota, hours } = rights.limits;
-    let rate = rate.map(|rate| format!(", at most {} a second", bytes(rate))).unwrap_or_default();
-    let quota = quota.map(|quota| format!(", at most {} a month", bytes(quota))).unwrap_or_default();
-    let hours = hours.map(|hours| format!(", chunks only {hours} UTC")).unwrap_or_default();
-    Ok(format!("{}{rate}{quota}{hours}", phrase(&what, rights.role, rights.onward, rights.from)))
-}
-
-/// What a peer lets us have, in words.
-pub fn granted_in_words(granted: &Granted) -> String {
-    let what = match granted.collections.as_deref() {
-        None => "all collections".to_owned(),
-        Some([]) => return "nothing yet".to_owned(),
-        Some(names) => names.join(", "),
-    };
-    phrase(&what, granted.role, granted.onward, None)
-}
-
-fn phrase(what: &str, role: Role, onward: bool, from: Option<Timestamp>) -> String {
-    let can = match role {
-        Role::Reader => "to read",
-        Role::Mirror => "to keep without reading",
-    };
-    let onward = if onward { ", and to serve onward" } else { "" };
-    let from = from.map(|from| format!(", from {from} on")).unwrap_or_default();
-    format!("{what} {can}{onward}{from}")
-}
-
 /// Who leads a collection, for people: the name of a peer, or fingerprint words.
 ///
 /// # Errors
@@ -226,11 +184,6 @@ fn phrase(what: &str, role: Role, onward: bool, from: Option<Timestamp>) -> Stri
 pub async fn leader(store: &Store, instance: &InstanceId) -> anyhow::Result<String> {
     let peer = store.index.peer(instance).await?;
     Ok(peer.map_or_else(|| words(instance), |peer| peer.name))
-}
-
-/// The fingerprint words of an instance in one line.
-pub fn words(id: &InstanceId) -> String {
-    fingerprint_words(id).join(" ")
 }
 
 /// A peer as JSON.

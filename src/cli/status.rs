@@ -138,7 +138,7 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
             "peer {}: {}, mirrors {}, last contact {}{}{error}",
             peer.name,
             peer.trust.word(),
-            super::mirror::in_words(&store, &peer).await?,
+            crate::replicate::trust::mirrored_in_words(&store, &peer).await?,
             contact.as_deref().unwrap_or("never"),
             line_to(&peer.id.to_string(), &server),
         ));

@@ -186,6 +186,12 @@ impl Problem {
         Self { detail: Some(detail.into().into()), ..problem }
     }
 
+    /// Another instance that does not answer, or not as it should.
+    pub fn peer_failed(detail: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::BAD_GATEWAY, "peer-failed", "the other instance could not be talked to");
+        Self { detail: Some(detail.into().into()), ..problem }
+    }
+
     /// Settings that somebody else changed meanwhile.
     pub fn stale() -> Self {
         let title = "it was changed meanwhile: get it again, and look";

@@ -11,3 +11,4 @@ pub mod renew; // peers whose keys have changed
 pub mod scope; // what of that which was granted may leave
 pub mod serve; // what a peer may see
 pub mod succession; // who leads a collection: heirs, taking over, telling each other
+pub mod trust; // who is a peer, and what it may have, as the owner says

@@ -134,6 +134,11 @@ impl Jobs {
         Self { store, clock, caller, monitor, live: LiveRuns::default(), tasks, stop }
     }
 
+    /// Who talks to peers.
+    pub fn caller(&self) -> &PeerCaller {
+        &self.caller
+    }
+
     /// What goes on in this process.
     pub fn live(&self) -> &LiveRuns {
         &self.live

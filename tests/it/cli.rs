@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
 
+mod access; // who may use the admin plane
 mod audit; // who did what
 mod portable; // folders that are carried
 mod names; // paths that are no text

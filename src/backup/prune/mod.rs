@@ -235,6 +235,18 @@ pub async fn apply(
     Ok(Pruned { snapshots: removed.len() as u64, swept, waiting })
 }
 
+/// Removes snapshots that somebody named, whatever the policy says; what is pinned stays. What only they lean on is freed by later runs,
+/// after the grace period.
+///
+/// # Errors
+/// [`PruneError`]. [`StoreError::Busy`]: somebody is pruning.
+pub async fn delete(store: &Store, snapshots: &[ManifestId]) -> Result<Vec<ManifestId>, PruneError> {
+    let _lock = store.lock_prune()?;
+    let removed = store.index.remove_snapshots(snapshots).await?;
+    remove_manifests(store).await?;
+    Ok(removed)
+}
+
 /// Those that go by the plan, and still would: somebody may have pinned one meanwhile, or the newest one may have turned out bad.
 async fn still_leaving(store: &Store, plan: &PrunePlan, now: Timestamp) -> Result<Vec<ManifestId>, PruneError> {
     let marks = store.index.marks().await?;

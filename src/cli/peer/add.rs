@@ -1,12 +1,11 @@
 //! `bulbil peer add` and `bulbil peer refresh-key`: asking an instance who it is.
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use serde_json::json;
 
 use crate::clock::Clock;
-use crate::domain::peer::{PeerAddress, Scope, Trust};
-use crate::replicate::call::Callee;
-use crate::replicate::pair::{free_name, knock};
+use crate::domain::peer::{PeerAddress, Trust};
+use crate::replicate::trust::{newer, note};
 use crate::store::Store;
 use crate::store::index::Peer;
 
@@ -21,40 +20,8 @@ pub async fn add(args: PeerAddArgs, store: &Store, context: &Context) -> anyhow:
     let url: PeerAddress = args.url.parse()?;
     consent(context, &config, &url, args.yes)?;
     let caller = caller(store, &config, context);
-    let (signed, identity) = caller.identity(&url, None).await?;
     let here = store.keys.instance();
-    ensure!(identity.instance != here, "{} is this very instance: a peer is another one", url);
-    let known = store.index.peer(&identity.instance).await?;
-    let callee = Callee { address: url.clone(), key: identity.identity_key };
-    let granted = knock(&caller, &callee).await.context("the other instance said who it is, but not more")?;
-    let peer = match known {
-        Some(peer) => Peer {
-            name: args.name.unwrap_or(peer.name),
-            address: Some(url),
-            identity: newer(&peer.identity, signed, identity.key_version)?,
-            granted: granted.or(peer.granted),
-            ..peer
-        },
-        None => {
-            let taken: Vec<String> = store.index.peers().await?.into_iter().map(|peer| peer.name).collect();
-            Peer {
-                id: identity.instance,
-                name: args.name.unwrap_or_else(|| free_name(&identity.name, &identity.instance, &taken)),
-                address: Some(url),
-                trust: Trust::Pending,
-                identity: signed,
-                follow: false,
-                mirror: Scope::All,
-                granted,
-                cursor: None,
-                added_at: context.clock.now(),
-                last_contact_at: None,
-                last_error: None,
-                discovery: None,
-            }
-        }
-    };
-    store.index.save_peer(&peer).await?;
+    let peer = note(store, &caller, url, args.name, context.clock.now()).await?;
     let out = &context.output;
     context.note(format!("{} {}", peer.name, peer.id.short()));
     out.line(format!("peer {}  {}  {}", peer.name, peer.id.short(), peer.trust.word()));
@@ -76,21 +43,6 @@ pub async fn add(args: PeerAddArgs, store: &Store, context: &Context) -> anyhow:
     shown["own_fingerprint"] = json!(words(&here));
     out.document("peer add", shown, &[]);
     Ok(Outcome::Done)
-}
-
-/// The newer of two identity documents of one instance.
-fn newer(
-    known: &crate::domain::identity::SignedIdentity,
-    shown: crate::domain::identity::SignedIdentity,
-    version: u64,
-) -> anyhow::Result<crate::domain::identity::SignedIdentity> {
-    let before = known.verify(None)?.key_version;
-    ensure!(
-        version >= before,
-        "the instance shows an envelope key of version {version}, older than version {before} that it showed before: it may \
-         have been set back to an old copy, or somebody replays an old answer. Nothing was changed"
-    );
-    Ok(shown)
 }
 
 /// Asks a peer for its identity document, and keeps it if its envelope key is newer.

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::clock::Clock;
 use crate::domain::peer::Trust;
+use crate::replicate::trust::mirrored_in_words;
 use crate::store::Store;
 use crate::store::index::Peer;
 
@@ -40,7 +41,7 @@ pub async fn run(command: PeerCommand, context: &Context) -> anyhow::Result<Outc
         PeerCommand::Add(args) => add::add(args, &store, context).await,
         PeerCommand::List => list(&store, context).await,
         PeerCommand::Show(args) => show(&peer(&store, &args.peer).await?, &store, context).await,
-        PeerCommand::Trust(args) => trust::trust(args, &store, context).await,
+        PeerCommand::Trust(args) => trust::run(args, &store, context).await,
         PeerCommand::Rights(args) => super::axon::rights::give(args, &store, context).await,
         PeerCommand::Appoint(args) => appoint::appoint(args, &store, context).await,
         PeerCommand::Revoke(args) => revoke::revoke(peer(&store, &args.peer).await?, &store, context).await,
@@ -62,7 +63,7 @@ async fn list(store: &Store, context: &Context) -> anyhow::Result<Outcome> {
             peer.id.short(),
             peer.trust.word().to_owned(),
             peer.address.as_ref().map_or_else(|| "calls us".to_owned(), ToString::to_string),
-            super::mirror::in_words(store, peer).await?,
+            mirrored_in_words(store, peer).await?,
             contact.unwrap_or_else(|| "never".to_owned()),
             peer.last_error.clone().unwrap_or_default(),
         ]);

@@ -3,9 +3,8 @@
 use serde_json::json;
 
 use crate::clock::Clock;
-use crate::domain::peer::Trust;
-use crate::replicate::exposure::{ExposedCollection, exposure};
-use crate::replicate::succession::withdraw;
+use crate::replicate::exposure::ExposedCollection;
+use crate::replicate::trust::{self, Revoked};
 use crate::store::Store;
 use crate::store::index::Peer;
 
@@ -15,8 +14,7 @@ use super::exposure::print;
 
 /// Revokes; takes effect on the peer's next request, and ends its open streams.
 pub async fn revoke(peer: Peer, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
-    store.index.save_peer(&Peer { trust: Trust::Revoked, follow: false, ..peer.clone() }).await?;
-    let withdrawn = withdraw(store, &peer.id, context.clock.now()).await?;
+    let Revoked { withdrawn, exposure: has } = trust::revoke(store, &peer, context.clock.now()).await?;
     let out = &context.output;
     out.line(format!(
         "peer {} is revoked: its next request is refused, and what it is fetching now is cut off within 5 seconds",
@@ -25,8 +23,6 @@ pub async fn revoke(peer: Peer, store: &Store, context: &Context) -> anyhow::Res
     if withdrawn > 0 {
         out.line("It was an heir, and may not take over any more: peers hear of it with their next sync.");
     }
-    // With the rights that it had.
-    let has = exposure(store, &peer).await?;
     print(&has, out);
     out.line("Snapshots that are made from now on have keys of their own that it never gets; it can still open the chunks it had.");
     let had = |collection: &ExposedCollection| {

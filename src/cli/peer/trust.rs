@@ -2,9 +2,9 @@
 
 use anyhow::{bail, ensure};
 
-use crate::domain::peer::{Rights, Scope, Trust, fingerprint_words};
+use crate::domain::peer::Trust;
+use crate::replicate::trust;
 use crate::store::Store;
-use crate::store::index::Peer;
 
 use super::super::args::PeerTrustArgs;
 use super::super::context::Context;
@@ -12,11 +12,11 @@ use super::super::output::Outcome;
 use super::super::remote::{confirm, document, peer, rights, rights_in_words, words};
 
 /// Lets a peer in, or changes what it may have.
-pub async fn trust(args: PeerTrustArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
+pub async fn run(args: PeerTrustArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
     let known = peer(store, &args.peer).await?;
     let wanted = rights(store, &args.rights).await?;
     match (&args.words, &known.trust) {
-        (Some(typed), _) => compare(typed, &known)?,
+        (Some(typed), _) => trust::compare(typed, &known)?,
         (None, Trust::Trusted(_)) => {}
         (None, Trust::Revoked) if !args.yes => bail!(
             "peer {} was revoked: to let it in again, compare the fingerprint words anew and give --words or --yes",
@@ -33,36 +33,17 @@ pub async fn trust(args: PeerTrustArgs, store: &Store, context: &Context) -> any
             );
         }
     }
-    let nothing = matches!(&wanted.scope, Scope::Only(ids) if ids.is_empty());
-    let rights = if nothing { Rights::none() } else { wanted };
     let follow = !args.no_follow && (args.follow || known.address.is_some());
-    ensure!(
-        !follow || known.address.is_some(),
-        "peer {} cannot be followed: its address is not known; 'bulbil peer add URL' notes it",
-        known.name
-    );
-    let trusted = Peer { trust: Trust::Trusted(rights.clone()), follow, ..known };
-    store.index.save_peer(&trusted).await?;
+    let trusted = trust::trust(store, known, wanted, follow).await?;
+    let rights = match &trusted.trust {
+        Trust::Trusted(rights) => rights_in_words(store, rights).await?,
+        _ => String::new(),
+    };
     let out = &context.output;
     out.line(format!("peer {} is trusted", trusted.name));
-    let rights = rights_in_words(store, &rights).await?;
     context.note(format!("{} {}: {rights}", trusted.name, trusted.id.short()));
     out.line(format!("  may have here  {rights}"));
     out.line(format!("  pulled from    {}", if follow { "yes: 'bulbil sync' asks it now" } else { "no" }));
     out.document("peer trust", document(&trusted), &[]);
     Ok(Outcome::Done)
-}
-
-/// Compares words as they were typed.
-fn compare(typed: &str, peer: &Peer) -> anyhow::Result<()> {
-    let typed: Vec<String> = typed.split_whitespace().map(str::to_lowercase).collect();
-    let words = fingerprint_words(&peer.id);
-    ensure!(
-        typed == words,
-        "these are not the words of peer {}: either they were misread, or somebody else stands at this address. Nothing was \
-         changed. What is shown there: {}",
-        peer.name,
-        words.join(" ")
-    );
-    Ok(())
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
+use crate::backup::collections;
 use crate::backup::create::Extras;
 use crate::backup::drill::{DrillOptions, Drilled};
 use crate::clock::Clock;
@@ -26,7 +27,7 @@ use crate::worker::schedule::zone;
 use super::args::{CollectionAddArgs, ProtectArgs, Rpo};
 use super::context::{Context, host_name};
 use super::output::Outcome;
-use super::{backup, collection, drill, init, preset, schedule};
+use super::{backup, collection, drill, init, schedule};
 
 /// A backup begins up to so many seconds after its time, so that not all machines begin at once; it fits into what an alert leaves.
 const JITTER_S: u32 = 15 * 60;
@@ -171,7 +172,7 @@ fn fitting(store: &Store, folder: &Path) -> anyhow::Result<String> {
             must.filter(|path| !exists(at, path)).map(str::to_owned).collect::<Vec<_>>()
         };
         let is_any = |at: &Path| missing(at).len() < rules.checks.required.len();
-        if let Some(above) = preset::parent_with(&rules, folder).filter(|above| is_any(above)) {
+        if let Some(above) = collections::parent_with(&rules, folder).filter(|above| is_any(above)) {
             anyhow::bail!(
                 "{} is a part of the folder of {name}: name {}, so that the rest is backed up, too; or say --preset generic to take it as it is",
                 folder.display(),
@@ -188,7 +189,7 @@ fn fitting(store: &Store, folder: &Path) -> anyhow::Result<String> {
             folder.display(),
             missing.join(", ")
         );
-        if preset::choose(store, &name, &[folder.to_owned()]).is_ok() {
+        if collections::choose(store, &name, &[folder.to_owned()]).is_ok() {
             fitting.push(name);
         }
     }

@@ -54,6 +54,8 @@ pub struct AdminPlane {
     jobs: Jobs,
     answered: Answered,
     started_at: Timestamp,
+    /// Whether addresses that are reached without Tor may be noted.
+    direct_allowed: bool,
     bounds: Bounds,
     /// The name that it answers to over Tor; on loopback there is none.
     onion: Option<String>,
@@ -72,7 +74,8 @@ impl AdminPlane {
         let started_at = clock.now();
         let gate = Gate::new(store.clone(), Arc::clone(&clock), token);
         let (answered, bounds) = (Answered::default(), Bounds::default());
-        Self { store, clock, gate, worker, network, jobs, answered, started_at, bounds, onion: None }
+        let direct_allowed = false;
+        Self { store, clock, gate, worker, network, jobs, answered, started_at, direct_allowed, bounds, onion: None }
     }
 }
 
@@ -80,6 +83,16 @@ impl AdminPlane {
     /// What counts as wrong here.
     pub fn with_bounds(self, bounds: Bounds) -> Self {
         Self { bounds, ..self }
+    }
+
+    /// Addresses that are reached without Tor may be noted as those of peers.
+    pub fn with_direct(self, direct_allowed: bool) -> Self {
+        Self { direct_allowed, ..self }
+    }
+
+    /// What the sync worker is at.
+    pub(in crate::http) fn following(&self) -> &Following {
+        &self.worker
     }
 
     /// The repository.

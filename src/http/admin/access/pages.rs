@@ -71,12 +71,14 @@ async fn post_login(State(plane): State<AdminPlane>, request: Request) -> Respon
         Err(problem) => return problem.into_response(),
     };
     let next = next(typed.next.as_deref());
-    // A session that the browser may have had is not gone on with.
-    if let Some(Ok(Some(session))) = cookie::shown(&headers).map(|id| plane.gate.session(id)) {
-        plane.gate.logout(&session);
-    }
     match plane.gate.login(typed.password, typed.code).await {
-        Ok(id) => let_in(&headers, &id, next),
+        Ok(id) => {
+            // A session that the browser had before is over.
+            if let Some(Ok(Some(session))) = cookie::shown(&headers).map(|id| plane.gate.session(id)) {
+                plane.gate.logout(&session);
+            }
+            let_in(&headers, &id, next)
+        }
         Err(error) => {
             let asks = plane.gate.asks_for_code().unwrap_or(false);
             refused(error, |said| login::login_page(next, asks, Some(said)).into_response())

@@ -4,14 +4,22 @@
 //! whose rejections are problem documents, calls one function, and renders.
 
 mod body; // JSON that comes in, with its bounds
+mod collections; // what is backed up
 mod etag; // whether settings were changed meanwhile
 mod events; // a run, as it goes on
+mod files; // what is in a snapshot
 pub(super) mod idempotency; // a POST that is repeated is done once
 mod input; // what stands in the path and in the query
+mod instance; // who this is, what is wrong, who did what
+mod invites; // lines that let another instance in
 mod page; // lists, a page at a time
+mod peers; // other instances, and what they may have
 mod refusals; // what every route may answer instead
+mod rights; // what a peer may have, as it is sent
 mod runs; // backups, restores and other work
+mod snapshots; // pinned, tagged, deleted
 mod tokens; // what lets programs in
+mod upkeep; // what is done by itself, and what is kept
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -27,6 +35,27 @@ pub(super) fn routes() -> OpenApiRouter<AdminPlane> {
         .routes(routes!(runs::post_restore))
         .routes(routes!(runs::post_export))
         .routes(routes!(events::get_events))
+        .routes(routes!(instance::get_instance))
+        .routes(routes!(instance::get_alerts))
+        .routes(routes!(instance::get_audit))
+        .routes(routes!(collections::get_collections, collections::post_collection))
+        .routes(routes!(collections::get_collection))
+        .routes(routes!(collections::get_settings, collections::patch_settings))
+        .routes(routes!(upkeep::get_schedule, upkeep::put_schedule))
+        .routes(routes!(upkeep::get_retention, upkeep::put_retention))
+        .routes(routes!(upkeep::get_preview))
+        .routes(routes!(snapshots::get_snapshots))
+        .routes(routes!(snapshots::get_snapshot, snapshots::patch_snapshot, snapshots::delete_snapshot))
+        .routes(routes!(files::get_files))
+        .routes(routes!(files::get_changes))
+        .routes(routes!(files::get_content))
+        .routes(routes!(peers::get_peers, peers::post_peer))
+        .routes(routes!(peers::get_peer, peers::patch_peer, peers::delete_peer))
+        .routes(routes!(peers::get_trust, peers::put_trust))
+        .routes(routes!(peers::post_revoke))
+        .routes(routes!(peers::get_exposure))
+        .routes(routes!(peers::post_reset))
+        .routes(routes!(invites::post_invite))
         .routes(routes!(tokens::get_tokens, tokens::post_token))
         .routes(routes!(tokens::delete_token))
 }

@@ -3,7 +3,10 @@
 pub mod alert; // what is wrong
 pub mod audit; // who did what
 pub mod collection; // how a collection is: what it holds, how old, who has copies
+pub mod exposure; // what a peer has got from here
+pub mod file; // what is in a snapshot
 pub mod keys; // what must not be lost
+pub mod peer; // other instances
 pub mod run; // backups, restores and other work
 pub mod schedule; // what is done when
 pub mod snapshot; // a snapshot and what is known of it

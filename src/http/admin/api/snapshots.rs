@@ -1,0 +1,199 @@
+//! `/admin/v1/snapshots`: pinned, tagged, deleted; what is in them stands in `files`.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::body::Body;
+use super::etag::{tagged, unchanged};
+use super::input::{At, Params};
+use super::page::{Page, limit, number};
+use super::refusals::{BadBody, Missing, Refused, Stale};
+use crate::backup::{prune, select};
+use crate::domain::retention::Tag;
+use crate::domain::wire::messages::ProblemDocument;
+use crate::http::admin::AdminPlane;
+use crate::http::admin::access::{Admin, Caller, May, Operate, Read};
+use crate::http::admin::view::snapshot::{SnapshotView, snapshots};
+use crate::http::problem::Problem;
+use crate::store::index::{Mark, Snapshot};
+
+/// Which page.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotsQuery {
+    /// So many at once, 1 to 500; 50 if nothing is said.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<u32>,
+    /// Where a page before this one said that the next one begins.
+    cursor: Option<String>,
+}
+
+/// What is to change of what is known of a snapshot. What is not named stays.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeSnapshot {
+    /// It stays, whatever the policy says.
+    pub pinned: Option<bool>,
+    /// Its tags, all of them.
+    pub tags: Option<Vec<String>>,
+    /// `true` takes away what is held against it: somebody has looked.
+    #[serde(default)]
+    pub unflag: bool,
+}
+
+/// Lists the snapshots of a collection, the newest first
+#[utoipa::path(
+    get,
+    path = "/admin/v1/collections/{name}/snapshots",
+    params(("name" = String, Path, description = "The collection"), SnapshotsQuery),
+    responses((status = 200, description = "Its snapshots", body = Page<SnapshotView>), Refused, Missing),
+    security(("token" = ["read"]))
+)]
+pub(super) async fn get_snapshots(
+    _: May<Read>,
+    State(plane): State<AdminPlane>,
+    At(name): At<String>,
+    Params(query): Params<SnapshotsQuery>,
+) -> Result<Json<Page<SnapshotView>>, Problem> {
+    let limit = limit(query.limit)?;
+    let skipped = usize::try_from(number(query.cursor.as_deref())?.unwrap_or(0))
+        .map_err(|_| Problem::malformed("the cursor is none of this list"))?;
+    let collection = select::collection(plane.store(), &name).await?;
+    let all = snapshots(plane.store(), &collection.id).await?;
+    // By what is older than the cursor: new ones shift nothing.
+    let skip = match skipped {
+        0 => 0,
+        older_than => all.len().saturating_sub(older_than),
+    };
+    let total = all.len();
+    let found: Vec<SnapshotView> = all.into_iter().skip(skip).take(limit as usize + 1).collect();
+    let next = total.saturating_sub(skip + limit as usize);
+    Ok(Json(Page::of(found, limit, |_| next.to_string())))
+}
+
+/// One snapshot
+#[utoipa::path(
+    get,
+    path = "/admin/v1/snapshots/{id}",
+    params(("id" = String, Path, description = "Its id, or `tales@3`")),
+    responses(
+        (status = 200, description = "The snapshot, with an `ETag`", body = SnapshotView),
+        (status = 422, description = "The beginning of an id fits several", body = ProblemDocument),
+        Refused, Missing
+    ),
+    security(("token" = ["read"]))
+)]
+pub(super) async fn get_snapshot(
+    _: May<Read>,
+    State(plane): State<AdminPlane>,
+    At(id): At<String>,
+) -> Result<Response, Problem> {
+    Ok(tagged(&plane.snapshot(&id).await?.1))
+}
+
+/// Pins or tags a snapshot
+#[utoipa::path(
+    patch,
+    path = "/admin/v1/snapshots/{id}",
+    params(
+        ("id" = String, Path, description = "Its id, or `tales@3`"),
+        ("if-match" = Option<String>, Header, description = "The `ETag` of what is to be changed")
+    ),
+    request_body = ChangeSnapshot,
+    responses((status = 200, description = "The snapshot now, with an `ETag`", body = SnapshotView), Refused, Missing, BadBody, Stale),
+    security(("token" = ["operate"]))
+)]
+pub(super) async fn patch_snapshot(
+    May { caller, .. }: May<Operate>,
+    State(plane): State<AdminPlane>,
+    At(id): At<String>,
+    headers: HeaderMap,
+    Body(change): Body<ChangeSnapshot>,
+) -> Result<Response, Problem> {
+    unchanged(&headers, &plane.snapshot(&id).await?.1)?;
+    Ok(tagged(&plane.change_snapshot(&id, change, &caller).await?))
+}
+
+/// Deletes a snapshot; what only it leans on is freed by prunes after the grace period
+#[utoipa::path(
+    delete,
+    path = "/admin/v1/snapshots/{id}",
+    params(("id" = String, Path, description = "Its id, or `tales@3`")),
+    responses(
+        (status = 204, description = "It is deleted here. Peers that have it keep it as long as they want"),
+        (status = 409, description = "It is pinned, or the last good one of its collection", body = ProblemDocument),
+        (status = 422, description = "The beginning of an id fits several", body = ProblemDocument),
+        Refused, Missing
+    ),
+    security(("token" = ["admin"]))
+)]
+pub(super) async fn delete_snapshot(
+    May { caller, .. }: May<Admin>,
+    State(plane): State<AdminPlane>,
+    At(id): At<String>,
+) -> Result<StatusCode, Problem> {
+    plane.delete_snapshot(&id, &caller).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl AdminPlane {
+    /// A snapshot, and how it is shown.
+    pub(crate) async fn snapshot(&self, text: &str) -> Result<(Snapshot, SnapshotView), Problem> {
+        let snapshot = select::snapshot(self.store(), text).await?;
+        let id = snapshot.id.to_string();
+        let all = snapshots(self.store(), &snapshot.collection).await?;
+        let view = all.into_iter().find(|view| view.id == id).ok_or_else(Problem::not_found)?;
+        Ok((snapshot, view))
+    }
+
+    /// Pins or tags a snapshot.
+    pub(crate) async fn change_snapshot(
+        &self,
+        text: &str,
+        change: ChangeSnapshot,
+        by: &Caller,
+    ) -> Result<SnapshotView, Problem> {
+        let (snapshot, _) = self.snapshot(text).await?;
+        let tag = |text: &String| text.parse::<Tag>().map_err(|error| Problem::invalid(error.to_string()));
+        let tags = change.tags.map(|tags| tags.iter().map(tag).collect::<Result<_, _>>()).transpose()?;
+        let apply = |mark: &mut Mark| {
+            mark.pinned = change.pinned.unwrap_or(mark.pinned);
+            if let Some(tags) = tags {
+                mark.tags = tags;
+            }
+            if change.unflag {
+                mark.flagged = None;
+            }
+        };
+        self.store().index.mark(&snapshot.id, apply).await?;
+        self.record(by, "snapshot set", vec![snapshot.id.short()]).await?;
+        Ok(self.snapshot(&snapshot.id.to_string()).await?.1)
+    }
+
+    /// Deletes a snapshot; never the last good one.
+    pub(crate) async fn delete_snapshot(&self, text: &str, by: &Caller) -> Result<(), Problem> {
+        let (snapshot, view) = self.snapshot(text).await?;
+        if view.pinned {
+            return Err(Problem::conflict("pinned", "it is pinned: unpin it first"));
+        }
+        let index = &self.store().index;
+        let last_good = index.last_good(&snapshot.collection, self.now()).await?;
+        if last_good.is_some_and(|(id, _)| id == snapshot.id) {
+            return Err(Problem::conflict("last-good", "it is the last good one of its collection: back up first"));
+        }
+        let of_collection = index.snapshots(Some(&snapshot.collection)).await?;
+        if of_collection.len() == 1 {
+            return Err(Problem::conflict("last-good", "it is the only one of its collection: back up first"));
+        }
+        prune::delete(self.store(), &[snapshot.id]).await.map_err(|error| match error {
+            prune::PruneError::Store(error) => Problem::from(error),
+            error => Problem::internal(&error),
+        })?;
+        self.record(by, "snapshot delete", vec![snapshot.id.short()]).await
+    }
+}
