@@ -71,15 +71,20 @@ class Visitor:
                     self.wrong.append(f"{path} is {over} px too wide for {width} px")
                 if width == NARROWEST:
                     continue
+                self._wait_for_pictures(scheme)
                 # The same markup is shown without JavaScript, where axe could not run.
                 if self.javascript:
                     self._photograph(f"{name}-{width}-{scheme}.png")
                     self._axe(path, scheme, width)
-        broken = self.page.evaluate("[...document.images].filter(image => !image.naturalWidth).map(image => image.src)")
-        self.wrong.extend(f"{path}: the picture {src} does not show" for src in broken)
         self.page.set_viewport_size({"width": WIDTHS[0], "height": 900})
         self._commands(path)
         self.looked.add(name)
+
+    def _wait_for_pictures(self, scheme):
+        """Those of the theme that is looked at are there, and show."""
+        shown = """scheme => [...document.images].every(image => image.complete && image.naturalWidth
+            && image.currentSrc.includes("theme=dark") === (scheme === "dark"))"""
+        self.instance.wait(f"the {scheme} pictures of {self.page.url}", lambda: self.page.evaluate(shown, scheme))
 
     def _photograph(self, file):
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
