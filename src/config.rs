@@ -54,6 +54,27 @@ pub struct Config {
     pub axon: AxonConfig,
     /// Who is told what is wrong.
     pub alerts: AlertConfig,
+    /// How a server's log is written.
+    pub log: LogConfig,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// For people or for programs.
+    pub format: LogFormat,
+}
+
+/// How a log is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// `[peer]`

@@ -272,12 +272,20 @@ pub enum Command {
     /// Show, import or export the onion address of this instance
     #[command(subcommand)]
     Onion(OnionCommand),
-    /// Look whether everything is as it should be: keys, disk, clock, Tor, peers, age of backups
-    #[command(after_help = "Example:\n  bulbil doctor")]
+    /// Look whether everything is as it should be: clock, disk, keys, Tor, schedules, drills, copies, peers, alerts
+    #[command(
+        after_help = "Exit code 0: nothing but notes; 2: warnings; 1: something is wrong that has to be mended.\n\nExample:\n  bulbil doctor"
+    )]
     Doctor(DoctorArgs),
     /// See it all work on throw-away data
     #[command(after_help = "Example:\n  bulbil demo")]
     Demo(DemoArgs),
+    /// Print what a shell needs to complete commands and options
+    #[command(after_help = "Example:\n  bulbil completions bash > ~/.local/share/bash-completion/completions/bulbil")]
+    Completions(CompletionsArgs),
+    /// Write the manual pages of all commands into a folder
+    #[command(after_help = "Example:\n  bulbil man --output ~/.local/share/man/man1")]
+    Man(ManArgs),
     /// Write or check the descriptions of the two planes
     #[command(hide = true, after_help = "Example:\n  bulbil openapi --output openapi")]
     Openapi(OpenapiArgs),
@@ -309,6 +317,22 @@ pub struct DoctorArgs {
     /// Look only whether the server runs and peers can come in: for a supervisor
     #[arg(long, conflicts_with = "offline")]
     pub ready: bool,
+}
+
+/// `bulbil completions`
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// Which shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `bulbil man`
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The folder; it is made if it is not there
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
 }
 
 /// `bulbil backup`

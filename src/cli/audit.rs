@@ -169,7 +169,7 @@ fn of_axon(command: &AxonCommand) -> Option<(&'static str, Vec<String>)> {
 pub async fn note(about: Option<(&'static str, Vec<String>)>, result: &anyhow::Result<Outcome>, context: &Context) {
     let (ending, why) = match result {
         Ok(Outcome::Done) => (Ending::Done, None),
-        Ok(Outcome::NotEverything) => (Ending::Partly, None),
+        Ok(Outcome::NotEverything | Outcome::Wrong) => (Ending::Partly, None),
         Err(error) => (Ending::Failed, Some(one_line(error))),
     };
     let wrong = matches!(

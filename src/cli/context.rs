@@ -9,12 +9,12 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{self, Config};
+use crate::config::{self, Config, LogFormat};
 use crate::domain::peer::is_plain_name;
 use crate::replicate::succession::renew_appointments;
 use crate::store::{Passphrase, Store};
 
-use super::args::Global;
+use super::args::{Global, LogFormatArg, ServeArgs};
 use super::audit::UsedKey;
 use super::output::Output;
 use super::progress::Progress;
@@ -54,9 +54,9 @@ impl Context {
 
     /// Starts the log on standard error. A server's begins with warnings; a command says by itself what went wrong, so its log
     /// begins with errors. More with `-v`; with three of them what Tor does, too.
-    pub fn start_log(&self, server: bool) {
+    pub fn start_log(&self, server: Option<&ServeArgs>) {
         let level = match self.verbose {
-            0 if server => "warn",
+            0 if server.is_some() => "warn",
             0 => "error",
             1 => "info",
             2 => "debug",
@@ -67,7 +67,18 @@ impl Context {
         let filter = tracing_subscriber::EnvFilter::new(format!("error,bulbil={level}{tor}"));
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
         // A second start in one process (a test) changes nothing.
-        let _ = log.with_ansi(std::io::stderr().is_terminal()).try_init();
+        let _ = match server.is_some_and(|server| self.logs_json(server)) {
+            true => log.json().flatten_event(true).with_current_span(false).with_span_list(true).try_init(),
+            false => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        };
+    }
+
+    /// Whether a server's log is JSON. What is wrong with `bulbil.toml` says whoever needs it.
+    fn logs_json(&self, server: &ServeArgs) -> bool {
+        match server.log_format {
+            Some(format) => format == LogFormatArg::Json,
+            None => self.config().is_ok_and(|config| config.log.format == LogFormat::Json),
+        }
     }
 
     /// What `bulbil.toml` says, and what the command line says otherwise.

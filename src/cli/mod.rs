@@ -28,6 +28,7 @@ mod init;
 mod inspect;
 mod invite;
 mod ls;
+mod manual; // completions, manual pages
 mod mirror;
 mod notify; // telling the service manager
 mod onion;
@@ -86,7 +87,10 @@ pub fn main() -> ExitCode {
         }
     };
     let context = Context::new(&cli.global);
-    context.start_log(matches!(cli.command, Command::Serve(_)));
+    context.start_log(match &cli.command {
+        Command::Serve(args) => Some(args),
+        _ => None,
+    });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return context.output.failure(&anyhow::Error::new(error).context("cannot start the runtime")),
@@ -96,6 +100,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::NotEverything) => ExitCode::from(2),
+        Ok(Outcome::Wrong) => ExitCode::FAILURE,
         Err(error) => context.output.failure(&error),
     }
 }
@@ -166,5 +171,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Doctor(args) => doctor::run(args, context).await,
         Command::Demo(args) => demo::run(args, context).await,
         Command::Openapi(args) => openapi::run(args, context),
+        Command::Completions(args) => manual::completions(args, context),
+        Command::Man(args) => manual::man(args, context),
     }
 }

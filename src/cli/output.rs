@@ -20,6 +20,8 @@ pub enum Outcome {
     Done,
     /// Something was left: exit code 2.
     NotEverything,
+    /// It was looked, and something has to be mended: exit code 1.
+    Wrong,
 }
 
 /// Where results go.

@@ -13,7 +13,7 @@ use crate::http::admin::network::{Addresses, NetworkStatus};
 use crate::replicate::prove::{self, KeptCopy};
 use crate::store::index::{Collection, CollectionKind, Proof};
 use crate::store::{OnionName, Store};
-use crate::worker::watch::look;
+use crate::worker::health::health;
 
 use super::admin::AdminClient;
 use super::args::StatusArgs;
@@ -64,7 +64,6 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
     scrub::lost_manifests(&lost_manifests).into_iter().for_each(|line| out.line(format!("  manifests    {line}")));
     let targets = store.index.target_copies().await?;
     let mut collections = Vec::new();
-    let mut unsound = false;
     for collection in store.index.collections().await? {
         let snapshots = store.index.snapshots(Some(&collection.id)).await?;
         let newest = snapshots.iter().filter(|s| s.complete && !s.partial).max_by_key(|s| s.created_at);
@@ -91,7 +90,6 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
         let capture =
             newest.and_then(|newest| captures.iter().find(|(id, _)| *id == newest.id)).map(|(_, capture)| capture);
         if let Some(capture) = capture {
-            unsound |= !capture.is_sound();
             capture.shrunk.iter().for_each(|what| out.line(format!("  shrunk: {what}")));
             capture.inconsistent.iter().take(3).for_each(|what| out.line(format!("  inconsistent: {what}")));
         }
@@ -157,8 +155,9 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
         out.line(super::standby::in_words(standby, context));
     }
     let standbys: Vec<_> = standbys.iter().map(super::standby::document).collect();
-    let alerts = look(&store, context.config()?.alerts.bounds, now).await?;
-    for alert in &alerts {
+    let health = health(&store, context.config()?.alerts.bounds, now).await?;
+    let alerts = &health.alerts;
+    for alert in alerts {
         out.warning(format!("{} ({}): {}", alert.subject, alert.kind, alert.message));
     }
     let document = json!({
@@ -168,7 +167,7 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
         "scrub": scrub::document(&scrubbed, &lost_manifests),
     });
     out.document("status", document, &[]);
-    Ok(if alerts.is_empty() && !unsound { Outcome::Done } else { Outcome::NotEverything })
+    Ok(if health.is_good() { Outcome::Done } else { Outcome::NotEverything })
 }
 
 /// How many copies there are, in one line, and what is wrong with others.

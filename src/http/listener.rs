@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::util::{MapRequest, MapResponse};
 
+use super::traffic::OpenConnections;
 use crate::transport::{BoxedStream, Listen};
 
 /// Put into an answer's extensions when whoever asked was let in.
@@ -61,9 +62,23 @@ impl Default for ServeLimits {
 /// # Errors
 /// If the listener is lost; open connections are cut then.
 pub async fn serve(
+    listener: impl Listen,
+    router: axum::Router,
+    limits: ServeLimits,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    serve_counted(listener, router, limits, OpenConnections::default(), shutdown).await
+}
+
+/// As [`serve`], with its open connections counted.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_counted(
     mut listener: impl Listen,
     router: axum::Router,
     limits: ServeLimits,
+    open: OpenConnections,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let slots = Arc::new(Semaphore::new(limits.connections));
@@ -86,13 +101,14 @@ pub async fn serve(
         let (router, stop, leave) = (router.clone(), lost.clone(), CancellationToken::new());
         let welcome = Arc::new(AtomicBool::new(false));
         guests.all.push_back(Guest { welcome: Arc::clone(&welcome), leave: leave.clone() });
+        let open = open.one();
         connections.spawn(async move {
             tokio::select! {
                 () = drive(stream, router, limits, stop, welcome, Leave(leave.clone())) => {}
                 // Nobody waits for a stranger to finish, or for a guest who is not welcome any more.
                 () = leave.cancelled() => {}
             }
-            drop(slot);
+            drop((slot, open));
         });
     };
     lost.cancel();

@@ -9,9 +9,13 @@ mod openapi; // what the descriptions of both planes have in common
 pub mod peer; // what peers may ask
 mod places; // how many requests of one caller are answered at once
 pub mod problem; // what went wrong, as a document
+mod traced; // each request has an id and a span
+pub mod traffic; // what goes through, counted
 pub mod web; // pages for people, on the admin plane
 
 pub use admin::{AdminPlane, Following, admin_router, openapi_admin};
 pub use axon::{AxonPlane, axon_router};
-pub use listener::{ServeLimits, serve};
+pub use listener::{ServeLimits, serve, serve_counted};
 pub use peer::{PeerLimits, PeerPlane, openapi_peer, peer_router};
+pub use traced::{REQUEST_ID, traced};
+pub use traffic::{Plane, Traffic};

@@ -28,7 +28,8 @@ use crate::http::admin::access::Gate;
 use crate::http::admin::network::NetworkView;
 use crate::http::admin::token::{AdminToken, TokenError};
 use crate::http::{
-    AdminPlane, AxonPlane, Following, PeerLimits, PeerPlane, ServeLimits, admin_router, axon_router, peer_router, serve,
+    AdminPlane, AxonPlane, Following, PeerLimits, PeerPlane, Plane, ServeLimits, admin_router, axon_router,
+    peer_router, serve_counted, traced,
 };
 use crate::monitor::Monitor;
 use crate::replicate::call::PeerCaller;
@@ -235,6 +236,7 @@ impl Server {
             .with_bounds(config.alerts.bounds)
             .with_direct(config.peer.dangerously_direct);
         let gate = admin_plane.gate().clone();
+        let traffic = admin_plane.traffic().clone();
         let admin_over_tor = network.admin.as_ref().map(|listener| admin_plane.clone().over_tor(&listener.address()));
 
         let (tell, lost) = mpsc::unbounded_channel();
@@ -258,14 +260,17 @@ impl Server {
         if let Some(plane) = axon_plane {
             peer_plane = peer_plane.merge(axon_router(plane));
         }
+        let peer_plane = traced(peer_plane, Plane::Peer, traffic.clone());
+        let open = |plane: Plane| traffic.open(plane).clone();
         for listener in network.listeners {
-            let serving = serve(listener, peer_plane.clone(), limits, server.stop.clone());
+            let serving = serve_counted(listener, peer_plane.clone(), limits, open(Plane::Peer), server.stop.clone());
             server.run_task("peer plane", serving, &tell);
         }
-        server.run_task("admin plane", serve(admins, admin_plane, limits, server.stop.clone()), &tell);
+        let serving = serve_counted(admins, admin_plane, limits, open(Plane::Admin), server.stop.clone());
+        server.run_task("admin plane", serving, &tell);
         if let Some(listener) = network.admin {
             let plane = admin_over_tor.expect("it was made for this listener");
-            let serving = serve(listener, admin_router(plane), limits, server.stop.clone());
+            let serving = serve_counted(listener, admin_router(plane), limits, open(Plane::Admin), server.stop.clone());
             server.run_task("admin plane over Tor", serving, &tell);
         }
         if network.onions {

@@ -4,6 +4,8 @@ pub mod alarm; // tells an admin what is wrong
 pub mod axon; // collections of Axon BBSes between index and snapshots
 pub mod copies; // what goes to targets
 pub mod scrub; // reads what is stored again, and brings back what was lost
+pub mod doctor; // everything that is worth a look, with what to do next
+pub mod health; // whether all is well
 pub mod follow; // visits peers: their feed, keys, lists, chunks
 mod hook; // a command that an admin wants to be run
 pub mod jobs; // work that somebody asks the server for

@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 mod access; // who may use the admin plane
 mod audit; // who did what
 mod portable; // folders that are carried
+mod monitoring; // doctor, logs, completions, manual pages
 mod names; // paths that are no text
 mod proofs; // copies elsewhere
 mod storage; // a disk that is not there
@@ -410,20 +411,4 @@ fn an_onion_address_comes_from_c_tor_and_goes_there_again() {
     fs::write(&secret, "no key at all").unwrap();
     fails(&other, &["onion", "import", folder.to_str().unwrap(), "--replace"], &["hs_ed25519_secret_key"]);
     assert_eq!(json(&other, &["onion", "address"])["address"], first.as_str());
-}
-
-#[test]
-fn the_doctor_says_what_is_wrong_and_what_helps() {
-    let place = Place::new();
-    let home = place.home();
-    let output = command(&home, &["doctor", "--offline"]).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{text}");
-    assert!(text.contains("server") && text.contains("bulbil serve"), "{text}");
-    let served = Served::start(&home);
-    let output = command(&home, &["doctor"]).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{text}");
-    assert_eq!(command(&home, &["doctor", "--ready", "--quiet"]).output().unwrap().stdout, b"");
-    assert_eq!(served.stop(), Some(0));
 }

@@ -25,6 +25,18 @@ pub struct ServeArgs {
     /// Listen here for the admin; loopback only [default: any free port of 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
     pub admin: Option<SocketAddr>,
+    /// How the log on standard error is written [default: what bulbil.toml says, else text]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub log_format: Option<LogFormatArg>,
+}
+
+/// How a log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormatArg {
+    /// Lines for people
+    Text,
+    /// One JSON object a line
+    Json,
 }
 
 /// `bulbil onion …`

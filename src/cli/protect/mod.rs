@@ -4,6 +4,8 @@
 mod alerts; // who is told
 mod service; // systemd keeps the server running
 
+pub use service::user_folder;
+
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};

@@ -51,7 +51,8 @@ pub fn install(store: &Store, context: &Context) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-fn user_folder() -> Option<PathBuf> {
+/// Where units of this user stand.
+pub fn user_folder() -> Option<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let config = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
     config.map(|config| config.join("systemd/user"))

@@ -13,6 +13,7 @@ mod health; // GET /healthz, GET /readyz
 mod metrics; // GET /metrics
 pub mod network; // how peers come in
 mod status; // GET /admin/v1/status
+mod statusz; // GET /statusz
 mod sync; // POST /admin/v1/sync, POST /admin/v1/feed-changed
 pub mod token; // the bearer token
 pub mod view; // what resources look like, for REST and for pages
@@ -32,6 +33,8 @@ pub use status::{CollectionStatus, PeerStatus, StatusAnswer};
 pub use sync::{FeedAnswer, SyncAnswer};
 
 use super::openapi::with_problems;
+use super::traced::traced;
+use super::traffic::{Plane, Traffic};
 use super::web;
 use crate::clock::Clock;
 use crate::domain::peer::PeerAddress;
@@ -56,6 +59,9 @@ pub struct AdminPlane {
     started_at: Timestamp,
     /// Whether addresses that are reached without Tor may be noted.
     direct_allowed: bool,
+    /// What goes through both planes.
+    traffic: Traffic,
+    /// What counts as wrong.
     bounds: Bounds,
     /// The name that it answers to over Tor; on loopback there is none.
     onion: Option<String>,
@@ -73,9 +79,20 @@ impl AdminPlane {
     ) -> Self {
         let started_at = clock.now();
         let gate = Gate::new(store.clone(), Arc::clone(&clock), token);
-        let (answered, bounds) = (Answered::default(), Bounds::default());
-        let direct_allowed = false;
-        Self { store, clock, gate, worker, network, jobs, answered, started_at, direct_allowed, bounds, onion: None }
+        Self {
+            store,
+            clock,
+            gate,
+            worker,
+            network,
+            jobs,
+            answered: Answered::default(),
+            started_at,
+            direct_allowed: false,
+            traffic: Traffic::default(),
+            bounds: Bounds::default(),
+            onion: None,
+        }
     }
 }
 
@@ -93,6 +110,11 @@ impl AdminPlane {
     /// What the sync worker is at.
     pub(in crate::http) fn following(&self) -> &Following {
         &self.worker
+    }
+
+    /// What goes through both planes: whoever serves the other one counts there, too.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// The repository.
@@ -150,6 +172,7 @@ fn guarded_routes() -> OpenApiRouter<AdminPlane> {
     OpenApiRouter::new()
         .routes(routes!(health::get_readyz))
         .routes(routes!(metrics::get_metrics))
+        .routes(routes!(statusz::get_statusz))
         .routes(routes!(status::get_status))
         .routes(routes!(status::get_addresses))
         .routes(routes!(sync::post_sync))
@@ -170,14 +193,16 @@ pub fn admin_router(plane: AdminPlane) -> Router {
 /// The routes of the description and these pages, behind who may.
 fn assembled(plane: AdminPlane, pages: Router<AdminPlane>) -> Router {
     let (router, _) = open_routes().merge(guarded_routes()).split_for_parts();
-    router
+    let traffic = plane.traffic.clone();
+    let router = router
         .merge(pages)
         .fallback(web::error::nowhere)
         .method_not_allowed_fallback(web::error::nowhere)
         .layer(from_fn_with_state(plane.clone(), api::idempotency::once))
         .layer(from_fn_with_state(plane.clone(), access::identify))
         .layer(from_fn_with_state(plane.clone(), guard::host))
-        .with_state(plane)
+        .with_state(plane);
+    traced(router, Plane::Admin, traffic)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::monitor::Tally;
 use crate::replicate::call::PeerCaller;
 use crate::replicate::pull::Puller;
 use crate::replicate::serve::Serve;
+use crate::store::Store;
 use crate::store::testing::TestStore;
 use crate::transport::client::{ClientLimits, HttpClient};
 use crate::transport::memory::MemoryNet;
@@ -37,10 +38,12 @@ async fn planes() -> Planes {
     planes_at(Arc::new(SystemClock)).await
 }
 
-/// Both planes, by this clock.
-pub(super) async fn planes_at(clock: Arc<dyn Clock>) -> Planes {
-    let home = TestStore::new().await;
-    let store = home.store.clone();
+/// The admin plane of a repository, without a listener.
+pub(super) fn plane_of(store: &Store) -> AdminPlane {
+    plane_and_bell(store, Arc::new(SystemClock)).0
+}
+
+fn plane_and_bell(store: &Store, clock: Arc<dyn Clock>) -> (AdminPlane, watch::Receiver<u64>) {
     let client = HttpClient::new(Arc::new(MemoryNet::new()), ClientLimits::default());
     let caller = PeerCaller::new(client, Arc::clone(&store.keys), Arc::clone(&clock));
     let puller = Puller::new(store.clone(), caller.clone(), Arc::new(Tally::default()));
@@ -51,6 +54,15 @@ pub(super) async fn planes_at(clock: Arc<dyn Clock>) -> Planes {
     let at_work = (TaskTracker::new(), CancellationToken::new());
     let jobs = Jobs::new(store.clone(), Arc::clone(&clock), caller, Arc::new(Tally::default()), at_work);
     let plane = AdminPlane::new(store.clone(), Arc::clone(&clock), token.clone(), following, network, jobs);
+    (plane, wake)
+}
+
+/// Both planes, by this clock.
+pub(super) async fn planes_at(clock: Arc<dyn Clock>) -> Planes {
+    let home = TestStore::new().await;
+    let store = home.store.clone();
+    let (plane, wake) = plane_and_bell(&store, Arc::clone(&clock));
+    let token = AdminToken::load_or_create(&store.home).unwrap();
     let peer = peer_router(PeerPlane::new(Serve::new(store), clock, PeerLimits::default()));
     Planes { _home: home, token, admin: admin_router(plane.clone()), plane, peer, wake }
 }
@@ -73,8 +85,10 @@ async fn ask(
     (head.status, String::from_utf8(body.to_vec()).unwrap())
 }
 
-const PATHS: [(&str, &str); 5] = [
+const PATHS: [(&str, &str); 7] = [
     ("GET", "/readyz"),
+    ("GET", "/metrics"),
+    ("GET", "/statusz"),
     ("GET", "/admin/v1/status"),
     ("GET", "/admin/v1/addresses"),
     ("POST", "/admin/v1/sync"),
@@ -158,4 +172,20 @@ async fn a_token_that_others_can_read_is_refused() {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     std::fs::write(&path, "short\n").unwrap();
     assert!(matches!(AdminToken::load_or_create(&home.store.home), Err(TokenError::Damaged { .. })));
+}
+
+#[tokio::test]
+async fn statusz_says_what_is_wrong_in_words() {
+    let planes = planes().await;
+    let (status, body) = ask(&planes.admin, "GET", "/statusz", HERE, Some(&planes.token)).await;
+    assert_eq!((status, body.as_str()), (StatusCode::OK, r#"{"status":"ok","reasons":[]}"#));
+    let home = planes._home.home();
+    std::fs::rename(home.join("chunks"), home.join("mounted")).unwrap();
+    std::fs::create_dir(home.join("chunks")).unwrap();
+    let (status, body) = ask(&planes.admin, "GET", "/statusz", HERE, Some(&planes.token)).await;
+    assert_eq!(status, StatusCode::OK, "the answer is one, whatever it says");
+    assert!(
+        body.contains("\"degraded\"") && body.contains("\"away\"") && body.contains("Is its disk mounted?"),
+        "{body}"
+    );
 }

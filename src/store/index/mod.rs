@@ -12,6 +12,7 @@ mod chunks;
 mod collections;
 mod dump;
 mod feed;
+mod figures; // numbers of rows, for whoever watches
 mod fill;
 mod fingerprints;
 mod given;

@@ -47,7 +47,7 @@ pub enum RunResult {
 }
 
 impl RunResult {
-    const ALL: [Self; 4] = [Self::Done, Self::Partly, Self::Failed, Self::Interrupted];
+    pub(super) const ALL: [Self; 4] = [Self::Done, Self::Partly, Self::Failed, Self::Interrupted];
 
     /// Its name.
     pub fn word(self) -> &'static str {

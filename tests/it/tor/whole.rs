@@ -24,7 +24,7 @@ fn the_whole_way_ends_with_an_identical_tree_and_news_come_through_the_servers_d
     let _serving = alpha.serves_reachably();
     let said = alpha.does(&["status"]);
     assert!(said.contains("reachable: a test through Tor came through"), "{said}");
-    alpha.does(&["doctor"]);
+    alpha.does(&["doctor", "--ready"]);
 
     let beta = world.future("beta");
     beta.does(&["clone", &alpha.invite(&[]), "--name", "beta", "--yes"]);
