@@ -17,7 +17,12 @@ pub(super) async fn host(State(plane): State<AdminPlane>, request: Request, next
     let mut response = if meant { next.run(request).await } else { Problem::not_loopback().into_response() };
     let headers = response.headers_mut();
     for (name, value) in STRICT {
-        headers.insert(name, HeaderValue::from_static(value));
+        // A stricter policy that an answer has of its own holds beside this one.
+        if name == header::CONTENT_SECURITY_POLICY {
+            headers.append(name, HeaderValue::from_static(value));
+        } else {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
     }
     // Files that never change say so themselves.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

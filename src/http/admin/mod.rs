@@ -28,6 +28,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(in crate::http) use api::{AddCollection, AddField, ChangeSnapshot, OverwriteRule, StartRestore, StartRun};
 pub use follow::{FollowStatus, Following};
 pub use status::{CollectionStatus, PeerStatus, StatusAnswer};
 pub use sync::{FeedAnswer, SyncAnswer};
@@ -206,4 +207,4 @@ fn assembled(plane: AdminPlane, pages: Router<AdminPlane>) -> Router {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::http) mod tests;

@@ -9,6 +9,7 @@ use super::charts::{look, steps};
 use super::layout::{Here, Page};
 use super::overview::{back_up, copies, drill, figure, newest, next_backup, recovery_light};
 use super::parts::{self, Light, Scale, Weight};
+use super::run::not_done;
 use super::{Amiss, Viewer, alerts};
 use crate::domain::schedule::Work;
 use crate::domain::words::{bytes, count};
@@ -37,30 +38,42 @@ pub(super) async fn page(
     Path(name): Path<String>,
     Query(part): Query<Part>,
 ) -> Result<Markup, Amiss> {
+    shown(&plane, &viewer, &name, part.before, None).await
+}
+
+/// The page; with why something that was asked for on it was not begun.
+pub(super) async fn shown(
+    plane: &AdminPlane,
+    viewer: &Viewer,
+    name: &str,
+    before: Option<u64>,
+    said: Option<&str>,
+) -> Result<Markup, Amiss> {
     let (store, now) = (plane.store(), plane.now());
-    let collection = store.index.collection_named(&name).await?.ok_or_else(Amiss::not_found)?;
+    let collection = store.index.collection_named(name).await?.ok_or_else(Amiss::not_found)?;
     let (one, snapshots) = CollectionView::gather(store, &collection, now).await?;
     let mut wrong = alert::alerts(store, plane.bounds(), now).await?;
     wrong.retain(|alert| alert.subject.split(": ").any(|part| part == one.name));
     let (light, words) = recovery_light(&one.recovery_point);
     let main = html! {
         div.stack {
+            @if let Some(why) = said { (not_done(why)) }
             p.lead { (parts::light(light, &words)) }
             (alerts::list(&wrong, now))
-            (actions(&one, &viewer))
+            (actions(&one, viewer))
             (at_a_glance(&one, now))
             @if snapshots.is_empty() {
                 (none_yet(&one))
             } @else {
                 (timeline(&one, &snapshots))
                 (figure(&format!("/charts/{}/growth.png", one.name), "What is stored for the newest snapshot", &steps(&snapshots)))
-                (table(&one, &snapshots, part.before, now))
+                (table(&one, &snapshots, before, now))
             }
             (upkeep(&one, now))
             (held(&one, now))
         }
     };
-    Page::new(one.name.clone(), Here::Overview).below("/", "Overview").show(&plane, &viewer, main).await
+    Page::new(one.name.clone(), Here::Overview).below("/", "Overview").show(plane, viewer, main).await
 }
 
 /// What can be done with it now.
@@ -74,6 +87,7 @@ fn actions(one: &CollectionView, viewer: &Viewer) -> Markup {
                 (button(Work::Verify, "Verify", Weight::Quiet))
                 (button(Work::Drill, "Try a restore", Weight::Quiet))
             }
+            a.button.quiet href={ "/runs?collection=" (one.name) } { "What was done" }
         }
     }
 }
@@ -155,7 +169,7 @@ fn table(one: &CollectionView, snapshots: &[SnapshotView], before: Option<u64>, 
 
 fn row(one: &SnapshotView, now: Timestamp) -> Vec<Markup> {
     vec![
-        html! { "@" (one.sequence) },
+        html! { a href={ "/snapshots/" (one.id) } { "@" (one.sequence) } },
         parts::moment(one.created_at, now),
         parts::size(one.stored_bytes),
         state(one, now),

@@ -32,7 +32,7 @@ pub enum Here {
 
 impl Here {
     /// The menu, in its order. An entry stands here once its page is there.
-    const MENU: [Self; 4] = [Self::Overview, Self::Alerts, Self::Keys, Self::Audit];
+    const MENU: [Self; 5] = [Self::Overview, Self::Runs, Self::Alerts, Self::Keys, Self::Audit];
 
     /// Its words and its path.
     fn entry(self) -> (&'static str, &'static str) {
@@ -56,12 +56,13 @@ pub struct Page {
     here: Here,
     crumbs: Vec<(String, String)>,
     live: bool,
+    refreshed: bool,
 }
 
 impl Page {
     /// A page with this heading, under this entry of the menu.
     pub fn new(title: impl Into<String>, here: Here) -> Self {
-        Self { title: shown(&title.into()), here, crumbs: Vec::new(), live: false }
+        Self { title: shown(&title.into()), here, crumbs: Vec::new(), live: false, refreshed: false }
     }
 
     /// Says where the page is: a page above it, the outermost first.
@@ -73,6 +74,11 @@ impl Page {
     /// The page has something that changes by itself: an element with `data-live`. Without it no page loads the script.
     pub fn live(self) -> Self {
         Self { live: true, ..self }
+    }
+
+    /// Where no scripts run, the page loads itself again every five seconds.
+    pub fn refreshed(self) -> Self {
+        Self { refreshed: true, ..self }
     }
 
     /// The whole document.
@@ -114,7 +120,7 @@ impl Page {
             }
             (footer())
         };
-        Ok(document(&format!("{} · {name}", self.title), self.live, &body))
+        Ok(document(&format!("{} · {name}", self.title), (self.live, self.refreshed), &body))
     }
 }
 
@@ -128,7 +134,7 @@ pub fn bare(title: &str, main: &Markup) -> Markup {
         }
         (footer())
     };
-    document(title, false, &body)
+    document(title, (false, false), &body)
 }
 
 fn footer() -> Markup {
@@ -137,7 +143,7 @@ fn footer() -> Markup {
     }
 }
 
-fn document(title: &str, live: bool, body: &Markup) -> Markup {
+fn document(title: &str, (live, refreshed): (bool, bool), body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -148,6 +154,7 @@ fn document(title: &str, live: bool, body: &Markup) -> Markup {
                 title { (title) " · Bulbil" }
                 link rel="icon" type="image/png" href=(assets::icon());
                 link rel="stylesheet" href=(assets::style());
+                @if refreshed { noscript { meta http-equiv="refresh" content="5"; } }
                 @if live { script src=(assets::script()) defer {} }
             }
             body {

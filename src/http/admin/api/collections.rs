@@ -198,6 +198,53 @@ impl From<CollectionError> for Problem {
     }
 }
 
+/// What of a new collection is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddField {
+    /// Its name.
+    Name,
+    /// Its folders.
+    Folders,
+    /// What is left out.
+    Excludes,
+    /// Its preset.
+    Preset,
+}
+
+/// Why a collection is not added.
+#[derive(Debug)]
+pub struct AddError {
+    /// What is to be typed anew, if it is that.
+    pub field: Option<AddField>,
+    /// The reason.
+    pub problem: Problem,
+}
+
+impl From<CollectionError> for AddError {
+    fn from(error: CollectionError) -> Self {
+        let field = match &error {
+            CollectionError::Name(_) | CollectionError::Index(IndexError::NameTaken { .. }) => Some(AddField::Name),
+            CollectionError::Excludes(_) => Some(AddField::Excludes),
+            CollectionError::Preset(_) | CollectionError::PresetValue { .. } => Some(AddField::Preset),
+            CollectionError::Index(_) | CollectionError::Axon(_) => None,
+            _ => Some(AddField::Folders),
+        };
+        Self { field, problem: error.into() }
+    }
+}
+
+impl From<Problem> for AddError {
+    fn from(problem: Problem) -> Self {
+        Self { field: None, problem }
+    }
+}
+
+impl From<AddError> for Problem {
+    fn from(error: AddError) -> Self {
+        error.problem
+    }
+}
+
 fn absolute(folders: &[String]) -> Result<Vec<PathBuf>, Problem> {
     if folders.is_empty() {
         return Err(Problem::invalid("name at least one folder"));
@@ -236,9 +283,9 @@ impl AdminPlane {
         &self,
         add: AddCollection,
         by: &crate::http::admin::access::Caller,
-    ) -> Result<CollectionView, Problem> {
+    ) -> Result<CollectionView, AddError> {
         let new = NewFolders {
-            folders: absolute(&add.folders)?,
+            folders: absolute(&add.folders).map_err(|problem| AddError { field: Some(AddField::Folders), problem })?,
             name: add.name,
             names: Vec::new(),
             excludes: add.excludes,
@@ -248,7 +295,7 @@ impl AdminPlane {
         };
         let (collection, _) = collections::add(self.store(), new).await?;
         self.record(by, "collection add", vec![collection.name.clone()]).await?;
-        self.collection_view(&collection.name).await
+        Ok(self.collection_view(&collection.name).await?)
     }
 
     /// Changes how a collection is backed up.

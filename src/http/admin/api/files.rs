@@ -162,6 +162,8 @@ impl AdminPlane {
             (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
             (header::CONTENT_LENGTH, HeaderValue::from(file.size)),
             (header::CONTENT_DISPOSITION, disposition.expect("only letters, digits and percent signs")),
+            // Should a browser show it all the same, it may do nothing.
+            (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox")),
         ];
         Ok((headers, self.streamed(opened, file)).into_response())
     }

@@ -21,6 +21,10 @@ mod snapshots; // pinned, tagged, deleted
 mod tokens; // what lets programs in
 mod upkeep; // what is done by itself, and what is kept
 
+pub(in crate::http) use collections::{AddCollection, AddField};
+pub(in crate::http) use runs::{OverwriteRule, StartRestore, StartRun};
+pub(in crate::http) use snapshots::ChangeSnapshot;
+
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

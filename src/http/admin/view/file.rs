@@ -130,7 +130,7 @@ fn unreadable(error: &OpenSnapshotError) -> Problem {
     Problem::conflict("not-readable", with_causes(error))
 }
 
-fn damaged(error: &TreeError) -> Problem {
+pub(super) fn damaged(error: &TreeError) -> Problem {
     Problem::conflict("not-whole", with_causes(error))
 }
 

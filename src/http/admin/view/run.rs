@@ -164,6 +164,15 @@ impl AdminPlane {
         Ok(runs.into_iter().map(|run| self.shown(run, &names)).collect())
     }
 
+    /// What goes on now, the newest first.
+    pub(crate) async fn open_runs(&self) -> Result<Vec<RunView>, IndexError> {
+        let names = self.collection_names().await?;
+        let mut runs: Vec<RunView> =
+            self.store.index.open_runs().await?.into_iter().map(|run| self.shown(run, &names)).collect();
+        runs.sort_by_key(|run| std::cmp::Reverse(run.id));
+        Ok(runs)
+    }
+
     /// One run.
     pub(crate) async fn run(&self, id: i64) -> Result<Option<RunView>, IndexError> {
         let names = self.collection_names().await?;

@@ -1,0 +1,227 @@
+//! What came of a run, in words.
+
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::parts::{self, Light};
+use crate::domain::run::RunKind;
+use crate::domain::schedule::Work;
+use crate::domain::words::{count, number};
+use crate::http::admin::view::run::{RunState, RunView};
+
+/// What came of it; nothing of a run that has no figures.
+pub(super) fn in_words(run: &RunView) -> Markup {
+    let lines = lines(run);
+    html! {
+        @if !lines.is_empty() {
+            section.card { h2 { "What came of it" } (parts::facts(&lines)) }
+        }
+    }
+}
+
+fn lines(run: &RunView) -> Vec<(&'static str, Markup)> {
+    let (counts, report) = (&run.counts, Report(run.report.as_ref().unwrap_or(&Value::Null)));
+    match run.kind.parse::<RunKind>() {
+        Ok(RunKind::Work(Work::Backup)) if run.snapshot.is_some() => vec![
+            ("In the snapshot", html! { (count(counts.files, "file")) ", " (parts::size(counts.file_bytes)) }),
+            ("Read", html! { (parts::size(counts.read_bytes)) span.soft { "; the rest had not changed" } }),
+            ("Newly stored", html! { (parts::size(counts.stored_bytes)) " in " (count(counts.chunks, "chunk")) }),
+        ],
+        Ok(RunKind::Work(Work::Verify | Work::VerifyData)) => verified(report),
+        Ok(RunKind::Work(Work::Check)) if counts.files > 0 => {
+            vec![("Looked at", html! { (count(counts.files, "file")) " of the live folders" })]
+        }
+        Ok(RunKind::Work(Work::Drill)) => drilled(report),
+        Ok(RunKind::Work(Work::Prune)) => pruned(report),
+        Ok(RunKind::Work(Work::Copy)) if run.state == RunState::Done || counts.chunks > 0 => {
+            vec![("Newly copied", html! { (count(counts.chunks, "chunk")) ", " (parts::size(counts.stored_bytes)) })]
+        }
+        Ok(RunKind::Restore) => restored(report),
+        Ok(RunKind::Export) => exported(report),
+        Ok(RunKind::Sync) if report.is_there() => {
+            vec![("New snapshots", html! { (number(report.number("/new_snapshots"))) })]
+        }
+        Ok(RunKind::Fetch) if report.is_there() => vec![
+            (
+                "Fetched",
+                html! { (count(report.number("/chunks"), "chunk")) ", " (parts::size(report.number("/bytes"))) },
+            ),
+            ("Still missing", html! { (count(report.number("/still_missing"), "chunk")) }),
+        ],
+        _ => Vec::new(),
+    }
+}
+
+fn verified(report: Report<'_>) -> Vec<(&'static str, Markup)> {
+    if !report.is_there() {
+        return Vec::new();
+    }
+    let (missing, damaged, affected) =
+        (report.length("/missing"), report.length("/damaged"), report.length("/affected"));
+    let verdict = match (missing, damaged) {
+        (0, 0) => parts::light(Light::Good, "everything that was looked at is there and right"),
+        _ => parts::light(Light::Bad, &format!("{} missing, {} damaged", count(missing, "chunk"), number(damaged))),
+    };
+    let mut lines = vec![
+        ("Verdict", verdict),
+        (
+            "Looked at",
+            html! {
+                (count(report.number("/snapshots"), "snapshot")) ", " (count(report.number("/chunks"), "chunk")) ", "
+                (parts::size(report.number("/chunk_bytes")))
+            },
+        ),
+        (
+            "Read to the last byte",
+            html! {
+                (count(report.number("/chunks_read"), "chunk")) ", " (parts::size(report.number("/bytes_read")))
+            },
+        ),
+    ];
+    if affected > 0 {
+        lines.push(("Cannot be restored whole", html! { (count(affected, "snapshot")) }));
+    }
+    lines
+}
+
+fn drilled(report: Report<'_>) -> Vec<(&'static str, Markup)> {
+    if !report.is_there() {
+        return Vec::new();
+    }
+    let (wrong, failed, errors) =
+        (report.number("/wrong"), report.number("/restored/failed"), report.number("/content/errors"));
+    let verdict = match report.yes("/good") {
+        true => parts::light(Light::Good, "everything came back as it was"),
+        false => parts::light(Light::Bad, "not everything came back as it was"),
+    };
+    let mut lines = vec![
+        ("Verdict", verdict),
+        (
+            "Restored",
+            html! {
+                (count(report.number("/restored/files"), "file")) ", " (parts::size(report.number("/restored/bytes")))
+                " into a scratch folder, which is removed again"
+            },
+        ),
+        ("Took", html! { "the restore alone " (seconds(report.fraction("/restore_seconds"))) }),
+        (
+            "Compared",
+            html! {
+                (count(report.number("/compared"), "file")) ", " (parts::size(report.number("/compared_bytes")))
+                @match wrong { 0 => "; none differs", n => { "; " (count(n, "file")) " differ" } }
+            },
+        ),
+    ];
+    if failed > 0 {
+        lines.push(("Not restored", html! { (number(failed)) }));
+    }
+    if errors > 0 {
+        lines.push(("Against the application's rules", html! { (count(errors, "error")) }));
+    }
+    lines
+}
+
+fn pruned(report: Report<'_>) -> Vec<(&'static str, Markup)> {
+    if !report.is_there() {
+        return Vec::new();
+    }
+    let amount = |at: &str| {
+        let of = |what: &str| report.number(&format!("{at}/{what}"));
+        html! { (count(of("chunks"), "chunk")) ", " (parts::size(of("bytes"))) }
+    };
+    let mut lines = vec![
+        ("Removed", html! { (count(report.number("/snapshots"), "snapshot")) }),
+        ("Freed", amount("/swept/removed")),
+        ("Freed later", html! { (amount("/waiting")) span.soft { ": it stays until the grace period is over" } }),
+    ];
+    if report.yes("/swept/postponed") {
+        lines.push(("Left for the next time", html! { "somebody was storing something meanwhile" }));
+    }
+    lines
+}
+
+fn restored(report: Report<'_>) -> Vec<(&'static str, Markup)> {
+    if !report.is_there() {
+        return Vec::new();
+    }
+    let dry = report.yes("/dry_run");
+    let of = |what: &str| report.number(&format!("/statistics/{what}"));
+    let mut lines = vec![
+        ("Folder", html! { code { (report.text("/target")) } }),
+        (
+            if dry { "Would be written" } else { "Written" },
+            html! {
+                (count(of("files"), "file")) ", " (parts::size(of("bytes"))) ", in " (count(of("directories"), "folder"))
+                @if of("others") > 0 { "; and " (count(of("others"), "link")) " and such" }
+            },
+        ),
+        (if dry { "Would stay as it is" } else { "Left as it was" }, html! { (count(of("skipped"), "file")) }),
+    ];
+    if of("deleted") > 0 {
+        lines.push((if dry { "Would be removed" } else { "Removed" }, html! { (number(of("deleted"))) }));
+    }
+    if of("failed") > 0 {
+        lines.push(("Not restored", parts::light(Light::Bad, &number(of("failed")))));
+    }
+    if dry {
+        lines.push(("Nothing was written", html! { "This run only looked." }));
+    }
+    lines
+}
+
+fn exported(report: Report<'_>) -> Vec<(&'static str, Markup)> {
+    if !report.is_there() {
+        return Vec::new();
+    }
+    vec![
+        ("Folder", html! { code { (report.text("/folder")) } }),
+        (
+            "New in it",
+            html! {
+                (count(report.number("/new_snapshots"), "snapshot")) ", " (count(report.number("/new_chunks"), "chunk")) ", "
+                (parts::size(report.number("/new_bytes")))
+            },
+        ),
+        (
+            "In it now",
+            html! {
+                (count(report.number("/snapshots"), "snapshot")) ", " (parts::size(report.number("/chunk_bytes")))
+            },
+        ),
+    ]
+}
+
+/// A duration as a report has it.
+fn seconds(seconds: f64) -> String {
+    std::time::Duration::try_from_secs_f64(seconds).map(crate::domain::words::took).unwrap_or_default()
+}
+
+/// A report, whose figures stand at JSON pointers.
+#[derive(Clone, Copy)]
+struct Report<'a>(&'a Value);
+
+impl Report<'_> {
+    fn is_there(self) -> bool {
+        self.0.is_object()
+    }
+
+    fn number(self, at: &str) -> u64 {
+        self.0.pointer(at).and_then(Value::as_u64).unwrap_or(0)
+    }
+
+    fn fraction(self, at: &str) -> f64 {
+        self.0.pointer(at).and_then(Value::as_f64).unwrap_or(0.0)
+    }
+
+    fn length(self, at: &str) -> u64 {
+        self.0.pointer(at).and_then(Value::as_array).map_or(0, |list| list.len() as u64)
+    }
+
+    fn yes(self, at: &str) -> bool {
+        self.0.pointer(at).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    fn text(self, at: &str) -> String {
+        self.0.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+}
