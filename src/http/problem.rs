@@ -232,6 +232,11 @@ impl Problem {
         }
     }
 
+    /// What is known of this one case; the title, if that is nothing.
+    pub fn reason(&self) -> &str {
+        self.detail.as_deref().unwrap_or(self.title)
+    }
+
     /// The stable code.
     pub fn code(&self) -> &'static str {
         self.code

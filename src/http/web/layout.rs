@@ -32,7 +32,8 @@ pub enum Here {
 
 impl Here {
     /// The menu, in its order. An entry stands here once its page is there.
-    const MENU: [Self; 4] = [Self::Overview, Self::Alerts, Self::Keys, Self::Audit];
+    const MENU: [Self; 7] =
+        [Self::Overview, Self::Peers, Self::Schedules, Self::Alerts, Self::Keys, Self::Audit, Self::Settings];
 
     /// Its words and its path.
     fn entry(self) -> (&'static str, &'static str) {

@@ -25,7 +25,7 @@ pub fn see_other(path: &str) -> Response {
 }
 
 /// A text as the value in a query.
-pub(super) fn query_value(text: &str) -> String {
+pub fn query_value(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
         match byte {

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq;
 
+use super::Caller;
 use super::local::{query_value, see_other};
 use super::sessions::Key;
 use crate::http::problem::Problem;
@@ -41,6 +42,11 @@ impl Session {
     /// What goes into the hidden field `csrf` of each form, and into the header `x-csrf-token` of a script's requests.
     pub fn csrf(&self) -> &str {
         &self.csrf
+    }
+
+    /// Who that is, for what is done and recorded.
+    pub fn caller(&self) -> Caller {
+        Caller::of_session()
     }
 
     /// Whether the password was typed within the last ten minutes.
