@@ -25,12 +25,12 @@ use crate::worker::follow::Worker;
 use crate::worker::jobs::Jobs;
 
 /// Both planes over one repository.
-pub(super) struct Planes {
-    pub(super) _home: TestStore,
-    pub(super) token: AdminToken,
-    pub(super) plane: AdminPlane,
-    pub(super) admin: axum::Router,
-    pub(super) peer: axum::Router,
+pub(in crate::http) struct Planes {
+    pub(in crate::http) _home: TestStore,
+    pub(in crate::http) token: AdminToken,
+    pub(in crate::http) plane: AdminPlane,
+    pub(in crate::http) admin: axum::Router,
+    pub(in crate::http) peer: axum::Router,
     wake: watch::Receiver<u64>,
 }
 
@@ -58,7 +58,7 @@ fn plane_and_bell(store: &Store, clock: Arc<dyn Clock>) -> (AdminPlane, watch::R
 }
 
 /// Both planes, by this clock.
-pub(super) async fn planes_at(clock: Arc<dyn Clock>) -> Planes {
+pub(in crate::http) async fn planes_at(clock: Arc<dyn Clock>) -> Planes {
     let home = TestStore::new().await;
     let store = home.store.clone();
     let (plane, wake) = plane_and_bell(&store, Arc::clone(&clock));
