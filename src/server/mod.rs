@@ -234,7 +234,8 @@ impl Server {
         let view: Arc<dyn NetworkView> = Arc::new(reach.clone());
         let admin_plane = AdminPlane::new(store.clone(), clock, token, following.clone(), view, jobs)
             .with_bounds(config.alerts.bounds)
-            .with_direct(config.peer.dangerously_direct);
+            .with_direct(config.peer.dangerously_direct)
+            .with_configuration(config.facts());
         let gate = admin_plane.gate().clone();
         let traffic = admin_plane.traffic().clone();
         let admin_over_tor = network.admin.as_ref().map(|listener| admin_plane.clone().over_tor(&listener.address()));

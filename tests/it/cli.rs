@@ -9,6 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
 
 mod access; // who may use the admin plane
+mod api; // the admin API, as its guide shows it
 mod audit; // who did what
 mod portable; // folders that are carried
 mod monitoring; // doctor, logs, completions, manual pages

@@ -21,5 +21,5 @@ def confined(value, name=""):
 
 
 @schemathesis.hook
-def map_body(context, body):
-    return confined(body)
+def before_call(context, case, kwargs):
+    case.body = confined(case.body)

@@ -2,10 +2,12 @@
 
 import json
 import os
+import pty
 import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -31,6 +33,7 @@ class Instance:
         self.home = self.folder / "home"
         self.name = name
         self.log = self.folder / "server.log"
+        self.log.touch()
         self.server = None
         self.run("init", "--name", name)
 
@@ -46,10 +49,26 @@ class Instance:
         self.peer_port, self.admin_port = free_port(), free_port()
         env = {**os.environ, "BULBIL_HOME": str(self.home), "NO_COLOR": "1"}
         command = [PROGRAM, "serve", "--direct", f"127.0.0.1:{self.peer_port}", "--admin", f"127.0.0.1:{self.admin_port}"]
-        with open(self.log, "wb") as log:
-            self.server = subprocess.Popen(command, env=env, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        # The link for the first login is shown on a terminal only.
+        terminal, shown = pty.openpty()
+        self.server = subprocess.Popen(command, env=env, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=shown, stderr=shown)
+        os.close(shown)
+        threading.Thread(target=self._write_down, args=(terminal,), daemon=True).start()
         self.wait("the server to answer", self._answers)
         return self
+
+    def _write_down(self, terminal):
+        """Everything that the server says, until it ends."""
+        with open(self.log, "ab") as log:
+            while True:
+                try:
+                    said = os.read(terminal, 65536)
+                except OSError:
+                    said = b""
+                if not said:
+                    return os.close(terminal)
+                log.write(said.replace(b"\r\n", b"\n"))
+                log.flush()
 
     def _answers(self):
         if self.server.poll() is not None:

@@ -37,6 +37,7 @@ use super::openapi::with_problems;
 use super::traced::traced;
 use super::traffic::{Plane, Traffic};
 use super::web;
+use super::web::Pictures;
 use crate::clock::Clock;
 use crate::domain::peer::PeerAddress;
 use crate::store::Store;
@@ -46,6 +47,11 @@ use access::Gate;
 use api::idempotency::Answered;
 use network::NetworkView;
 use token::AdminToken;
+
+pub(in crate::http) use api::{
+    AddPeer, ChangeCollection, ChangePeer, InviteView, MakeInvite, PolicyView, PreviewView, RightsBody, SetRetention,
+    SetSchedule, SetUpkeep, SettingsView, TrustPeer, UpkeepView,
+};
 
 /// What the admin plane needs. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -64,6 +70,10 @@ pub struct AdminPlane {
     traffic: Traffic,
     /// What counts as wrong.
     bounds: Bounds,
+    /// What stands in the configuration, to be shown: a name and a value each.
+    configuration: Arc<[(String, String)]>,
+    /// Pictures that are shown once.
+    pictures: Pictures,
     /// The name that it answers to over Tor; on loopback there is none.
     onion: Option<String>,
 }
@@ -92,6 +102,8 @@ impl AdminPlane {
             direct_allowed: false,
             traffic: Traffic::default(),
             bounds: Bounds::default(),
+            configuration: Arc::default(),
+            pictures: Pictures::default(),
             onion: None,
         }
     }
@@ -106,6 +118,31 @@ impl AdminPlane {
     /// Addresses that are reached without Tor may be noted as those of peers.
     pub fn with_direct(self, direct_allowed: bool) -> Self {
         Self { direct_allowed, ..self }
+    }
+
+    /// What stands in the configuration, without secrets and addresses: pages show it.
+    pub fn with_configuration(self, configuration: Vec<(String, String)>) -> Self {
+        Self { configuration: configuration.into(), ..self }
+    }
+
+    /// What stands in the configuration.
+    pub(in crate::http) fn configuration(&self) -> &[(String, String)] {
+        &self.configuration
+    }
+
+    /// Pictures that hold a secret, and are kept for a moment.
+    pub(in crate::http) fn pictures(&self) -> &Pictures {
+        &self.pictures
+    }
+
+    /// How peers come in.
+    pub(in crate::http) fn network(&self) -> &dyn NetworkView {
+        &*self.network
+    }
+
+    /// Since when the server runs.
+    pub(in crate::http) fn started_at(&self) -> Timestamp {
+        self.started_at
     }
 
     /// What the sync worker is at.

@@ -226,6 +226,11 @@ fn upkeep(one: &CollectionView, now: Timestamp) -> Markup {
                 }),
                 ("What is kept", html! { (one.retention) }),
             ]))
+            div.actions {
+                a.button.quiet href={ "/collections/" (one.name) "/schedule" } { "Schedule" }
+                a.button.quiet href={ "/collections/" (one.name) "/retention" } { "What is kept" }
+                @if one.led_here { a.button.quiet href={ "/collections/" (one.name) "/settings" } { "Folders and settings" } }
+            }
         }
     }
 }

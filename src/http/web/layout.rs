@@ -32,7 +32,16 @@ pub enum Here {
 
 impl Here {
     /// The menu, in its order. An entry stands here once its page is there.
-    const MENU: [Self; 5] = [Self::Overview, Self::Runs, Self::Alerts, Self::Keys, Self::Audit];
+    const MENU: [Self; 8] = [
+        Self::Overview,
+        Self::Runs,
+        Self::Peers,
+        Self::Schedules,
+        Self::Alerts,
+        Self::Keys,
+        Self::Audit,
+        Self::Settings,
+    ];
 
     /// Its words and its path.
     fn entry(self) -> (&'static str, &'static str) {

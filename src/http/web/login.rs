@@ -114,6 +114,34 @@ pub fn setup_page(setup: &str, said: Option<Said>) -> Markup {
     )
 }
 
+/// Asks for another password, of somebody who typed the one of now a moment ago.
+pub fn password_page(csrf: &str, said: Option<Said>) -> Markup {
+    bare(
+        "Change the password",
+        &html! {
+            p { "Every other browser is logged out by it. Tokens, and codes of an authenticator app, stay as they are." }
+            div.card {
+                (wrong(said))
+                form method="post" action="/settings/password" {
+                    input type="hidden" name="csrf" value=(csrf);
+                    input type="hidden" name="back" value="/settings/password";
+                    div.field {
+                        label for="password" { "New password" }
+                        p.hint id="password-hint" { "At least " (MIN_CHARS) " characters. A few words that nobody would guess are good." }
+                        input id="password" name="password" type="password" autocomplete="new-password" maxlength="1024"
+                            aria-describedby="password-hint" required;
+                    }
+                    (password("The same again", "again", "new-password"))
+                    div.actions {
+                        button.button type="submit" { "Change the password" }
+                        a.button.quiet href="/settings" { "Back to the settings" }
+                    }
+                }
+            }
+        },
+    )
+}
+
 fn wrong(said: Option<Said>) -> Markup {
     html! { @if let Some(said) = said { div.trouble.bad role="alert" { p { (said.to_string()) } } } }
 }

@@ -12,29 +12,45 @@ mod changes; // GET /snapshots/{id}/changes
 mod chart; // pictures of figures, as PNG
 mod charts; // GET /charts/…
 mod collection; // GET /collections/{name}
+mod cron; // when something is done, in words
 pub mod error; // what went wrong, as a page
 mod forms; // fields, with what is wrong beside them
+mod invite; // /invites/new
 mod keys; // GET /keys
 pub mod layout; // what stands around every page
 pub mod login; // /login, /confirm, /setup
 mod new_collection; // /collections/new
 mod overview; // GET /
 pub mod parts; // what pages are made of
+mod peer; // /peers/{name}
+mod peers; // /peers, /peers/new
+mod pictures; // those that hold a secret
 mod report; // what came of a run, in words
 mod restore; // /snapshots/{id}/restore
+mod retention; // /collections/{name}/retention
+mod rights; // what somebody may have, as a form
 mod run; // /runs/{id}
 mod runs; // GET /runs
+mod schedule; // /collections/{name}/schedule
+mod schedules; // GET /schedules
+mod settings; // /settings
+mod setup; // /collections/{name}/settings
 mod snapshot; // /snapshots/{id}
 mod start; // POST /collections/{name}/runs
+mod tokens; // /settings/tokens
+mod typed; // what was typed, and what is wrong with it
+mod viewer; // who looks
 #[cfg(test)]
 mod tests;
-mod viewer; // who looks
+#[cfg(test)]
+mod tests_of_forms;
 
 use axum::Router;
 use axum::routing::{get, post};
 
 pub use error::Amiss;
 pub use layout::{Here, Page};
+pub use pictures::Pictures;
 pub use viewer::Viewer;
 
 use super::admin::AdminPlane;
@@ -59,6 +75,24 @@ pub(super) fn routes() -> Router<AdminPlane> {
         .route("/alerts", get(alerts::page))
         .route("/keys", get(keys::page))
         .route("/audit", get(audit::page))
+        .route("/peers", get(peers::page))
+        .route("/peers/new", get(peers::new).post(peers::add))
+        .route("/peers/{name}", get(peer::page))
+        .route("/peers/{name}/trust", post(peer::trust))
+        .route("/peers/{name}/follow", post(peer::follow))
+        .route("/peers/{name}/reset", post(peer::reset))
+        .route("/peers/{name}/revoke", get(peer::ask_revoke).post(peer::revoke))
+        .route("/peers/{name}/forget", post(peer::forget))
+        .route("/invites/new", get(invite::page).post(invite::make))
+        .route("/invites/pictures/{name}", get(pictures::picture))
+        .route("/schedules", get(schedules::page))
+        .route("/collections/{name}/schedule", get(schedule::page).post(schedule::save))
+        .route("/collections/{name}/retention", get(retention::page).post(retention::save))
+        .route("/collections/{name}/settings", get(setup::page).post(setup::save))
+        .route("/settings", get(settings::page))
+        .route("/settings/addresses", get(settings::addresses))
+        .route("/settings/tokens/new", get(tokens::page).post(tokens::make))
+        .route("/settings/tokens/revoke", post(tokens::revoke))
         .route("/charts/growth.png", get(charts::growth))
         .route("/charts/{collection}/growth.png", get(charts::growth_of))
         .route("/charts/{collection}/timeline.png", get(charts::timeline))

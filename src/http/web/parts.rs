@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn what_others_named_is_no_markup() {
-        let text = trouble(Light::Bad, "<script>", "a & b", None).into_string();
-        assert!(text.contains("&lt;script&gt;") && text.contains("a &amp; b") && !text.contains("<script>"));
+        let text = trouble(Light::Bad, "<script>", "A & b", None).into_string();
+        assert!(text.contains("&lt;script&gt;") && text.contains("A &amp; b") && !text.contains("<script>"));
     }
 }

@@ -260,6 +260,42 @@ impl Gate {
         Ok(locked(&self.inner.sessions).begin(self.way, version, self.inner.clock.now()))
     }
 
+    /// Sets another password, which ends all sessions, and begins one for who set it: their password was typed just now.
+    ///
+    /// # Errors
+    /// [`LoginError`].
+    pub async fn change_password(&self, password: String) -> Result<SessionId, LoginError> {
+        let password = Zeroizing::new(password);
+        let turn = self.turn().await;
+        let hash = blocking(move || PasswordHash::new(&password, Cost::RECOMMENDED, &mut entropy())).await;
+        drop(turn);
+        let hash = hash.map_err(LoginError::NotTaken)?;
+        let (store, now) = (self.inner.store.clone(), self.inner.clock.now());
+        let set = blocking(move || {
+            store.change_admission(|admission| {
+                admission.set_password(hash, now);
+                Ok(admission.login.as_ref().map_or(0, |login| login.version))
+            })
+        });
+        let version = set.await.map_err(|error| match error {
+            AccessError::Refused(_) => LoginError::NoPassword,
+            AccessError::Store(error) => LoginError::Failed(Problem::internal(&error)),
+        })?;
+        self.record("password set").await;
+        Ok(locked(&self.inner.sessions).begin(self.way, version, self.inner.clock.now()))
+    }
+
+    /// How many browsers are logged in.
+    pub fn logged_in(&self) -> usize {
+        locked(&self.inner.sessions).number(self.inner.clock.now())
+    }
+
+    /// Ends all sessions.
+    pub async fn logout_everywhere(&self) {
+        locked(&self.inner.sessions).end_all();
+        self.record("logout everywhere").await;
+    }
+
     /// Ends a session.
     pub fn logout(&self, session: &Session) {
         locked(&self.inner.sessions).end(&session.key());

@@ -1,4 +1,4 @@
-//! `/login`, `/logout`, `/confirm` and `/setup`: what they do. How they look: [`crate::http::web::login`].
+//! `/login`, `/logout`, `/confirm`, `/setup` and `/settings/password`: what they do. How they look: [`crate::http::web::login`].
 
 use axum::Router;
 use axum::extract::{Query, Request, State};
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::gate::LoginError;
 use super::local::{local_path, see_other};
 use super::session::{form_bytes, parse};
-use super::{Gate, Posted, Session, SessionId, Turned, Way, cookie};
+use super::{FreshPosted, FreshSession, Gate, Posted, Session, SessionId, Turned, Way, cookie};
 use crate::http::admin::AdminPlane;
 use crate::http::problem::Problem;
 use crate::http::web::login::{self, Said};
@@ -22,6 +22,8 @@ pub fn routes() -> Router<AdminPlane> {
         .route("/logout", post(post_logout))
         .route("/confirm", get(get_confirm).post(post_confirm))
         .route("/setup", get(get_setup).post(post_setup))
+        .route("/settings/password", get(get_password).post(post_password))
+        .route("/settings/logout-everywhere", post(post_logout_everywhere))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -91,6 +93,29 @@ async fn post_logout(State(plane): State<AdminPlane>, headers: HeaderMap, posted
     let mut answer = see_other("/login");
     answer.headers_mut().insert(header::SET_COOKIE, cookie::forget(&headers));
     answer
+}
+
+async fn post_logout_everywhere(State(plane): State<AdminPlane>, headers: HeaderMap, _: Posted<Typed>) -> Response {
+    plane.gate.logout_everywhere().await;
+    let mut answer = see_other("/login");
+    answer.headers_mut().insert(header::SET_COOKIE, cookie::forget(&headers));
+    answer
+}
+
+async fn get_password(FreshSession(session): FreshSession) -> Response {
+    login::password_page(session.csrf(), None).into_response()
+}
+
+async fn post_password(State(plane): State<AdminPlane>, headers: HeaderMap, posted: FreshPosted<Typed>) -> Response {
+    let FreshPosted { session, form } = posted;
+    let page = |said| login::password_page(session.csrf(), Some(said)).into_response();
+    if form.password != form.again {
+        return with_status(StatusCode::UNPROCESSABLE_ENTITY, page(Said::NotTheSame));
+    }
+    match plane.gate.change_password(form.password).await {
+        Ok(id) => let_in(&headers, &id, "/settings?done=password"),
+        Err(error) => refused(error, page),
+    }
 }
 
 async fn get_confirm(State(plane): State<AdminPlane>, session: Session, uri: Uri) -> Result<Response, Turned> {

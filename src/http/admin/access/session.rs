@@ -162,10 +162,10 @@ struct Hidden {
     back: Option<String>,
 }
 
-async fn posted<T: DeserializeOwned, S: Sync>(request: Request, state: &S) -> Result<(Posted<T>, Hidden), Turned>
-where
-    S: Send,
-{
+async fn posted<T: DeserializeOwned, S: Send + Sync>(
+    request: Request,
+    state: &S,
+) -> Result<(Posted<T>, Hidden), Turned> {
     let session = request.extensions().get::<Session>().cloned();
     let session = session.ok_or_else(|| Turned::login(request.method(), request.uri()))?;
     let body = form_bytes(request, state).await?;

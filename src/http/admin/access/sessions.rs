@@ -111,6 +111,16 @@ impl Sessions {
         }
     }
 
+    /// How many there are.
+    pub(super) fn number(&self, now: Timestamp) -> usize {
+        self.kept.values().filter(|kept| !kept.is_over(now)).count()
+    }
+
+    /// Ends all.
+    pub(super) fn end_all(&mut self) {
+        self.kept.clear();
+    }
+
     /// Ends one.
     pub(super) fn end(&mut self, key: &Key) {
         self.kept.remove(key);

@@ -13,7 +13,7 @@ use super::rights::RightsBody;
 use crate::domain::crypto::discovery::{DiscoveryKey, MAX_RECIPIENTS};
 use crate::domain::peer::PeerAddress;
 use crate::http::admin::AdminPlane;
-use crate::http::admin::access::{Admin, Caller, May};
+use crate::http::admin::access::{Admin, Caller, MayNow};
 use crate::http::problem::Problem;
 use crate::replicate::pair;
 use crate::replicate::trust::rights_in_words;
@@ -58,7 +58,7 @@ pub struct InviteView {
     security(("token" = ["admin"]))
 )]
 pub(super) async fn post_invite(
-    May { caller, .. }: May<Admin>,
+    MayNow { caller, .. }: MayNow<Admin>,
     State(plane): State<AdminPlane>,
     Body(make): Body<MakeInvite>,
 ) -> Result<(StatusCode, Json<InviteView>), Problem> {

@@ -30,6 +30,13 @@ use utoipa_axum::routes;
 
 use super::AdminPlane;
 
+// What pages fill in and show, too.
+pub(in crate::http) use collections::{ChangeCollection, SettingsView};
+pub(in crate::http) use invites::{InviteView, MakeInvite};
+pub(in crate::http) use peers::{AddPeer, ChangePeer, TrustPeer};
+pub(in crate::http) use rights::RightsBody;
+pub(in crate::http) use upkeep::{PolicyView, PreviewView, SetRetention, SetSchedule, SetUpkeep, UpkeepView};
+
 pub(super) fn routes() -> OpenApiRouter<AdminPlane> {
     OpenApiRouter::new()
         .routes(routes!(runs::get_runs, runs::post_run))

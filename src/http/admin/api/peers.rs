@@ -17,7 +17,7 @@ use crate::backup::select;
 use crate::domain::peer::{PeerAddress, Scope, Trust};
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::admin::AdminPlane;
-use crate::http::admin::access::{Admin, Caller, May, Operate, Read};
+use crate::http::admin::access::{Admin, Caller, May, MayNow, Operate, Read};
 use crate::http::admin::view::exposure::ExposureView;
 use crate::http::admin::view::peer::PeerView;
 use crate::http::problem::Problem;
@@ -157,7 +157,7 @@ pub(super) async fn get_trust(
     security(("token" = ["admin"]))
 )]
 pub(super) async fn put_trust(
-    May { caller, .. }: May<Admin>,
+    MayNow { caller, .. }: MayNow<Admin>,
     State(plane): State<AdminPlane>,
     At(name): At<String>,
     headers: HeaderMap,
@@ -177,7 +177,7 @@ pub(super) async fn put_trust(
     security(("token" = ["admin"]))
 )]
 pub(super) async fn post_revoke(
-    May { caller, .. }: May<Admin>,
+    MayNow { caller, .. }: MayNow<Admin>,
     State(plane): State<AdminPlane>,
     At(name): At<String>,
 ) -> Result<Json<ExposureView>, Problem> {
@@ -214,10 +214,7 @@ pub(super) async fn post_reset(
     State(plane): State<AdminPlane>,
     At(name): At<String>,
 ) -> Result<Json<PeerView>, Problem> {
-    let peer = plane.peer(&name).await?;
-    plane.store().index.reset_cursor(&peer.id).await?;
-    plane.record(&caller, "peer reset-sync", vec![peer.name.clone()]).await?;
-    Ok(Json(plane.peer_view(peer).await?))
+    Ok(Json(plane.reset_peer(&name, &caller).await?))
 }
 
 /// Forgets a peer; what was pulled from it stays
@@ -325,6 +322,14 @@ impl AdminPlane {
         let revoked = trust::revoke(self.store(), &peer, self.now()).await?;
         self.record(by, "peer revoke", vec![format!("{} {}", peer.name, peer.id.short())]).await?;
         Ok(ExposureView::of(&peer.name, revoked.exposure))
+    }
+
+    /// Has its list read from its beginning with the next sync.
+    pub(crate) async fn reset_peer(&self, name: &str, by: &Caller) -> Result<PeerView, Problem> {
+        let peer = self.peer(name).await?;
+        self.store().index.reset_cursor(&peer.id).await?;
+        self.record(by, "peer reset-sync", vec![peer.name.clone()]).await?;
+        Ok(self.peer_view(peer).await?)
     }
 
     /// Forgets a peer.

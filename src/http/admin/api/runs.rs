@@ -20,7 +20,7 @@ use crate::backup::verify::VerifyOptions;
 use crate::domain::audit::Who;
 use crate::domain::run::RunKind;
 use crate::http::admin::AdminPlane;
-use crate::http::admin::access::{Admin, Content, May, Operate, Read};
+use crate::http::admin::access::{Admin, Content, May, MayNow, Operate, Read};
 use crate::http::admin::view::run::{LineView, RunView};
 use crate::http::problem::Problem;
 use crate::portable::export::ExportOptions;
@@ -259,7 +259,7 @@ pub(super) async fn post_cancel(
     security(("token" = ["content"]))
 )]
 pub(super) async fn post_restore(
-    May { caller, .. }: May<Content>,
+    MayNow { caller, .. }: MayNow<Content>,
     State(plane): State<AdminPlane>,
     Body(start): Body<StartRestore>,
 ) -> Result<Response, Problem> {
@@ -279,7 +279,7 @@ pub(super) async fn post_restore(
     security(("token" = ["admin"]))
 )]
 pub(super) async fn post_export(
-    May { caller, .. }: May<Admin>,
+    MayNow { caller, .. }: MayNow<Admin>,
     State(plane): State<AdminPlane>,
     Body(start): Body<StartExport>,
 ) -> Result<Response, Problem> {

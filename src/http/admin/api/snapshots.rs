@@ -16,7 +16,7 @@ use crate::backup::{prune, select};
 use crate::domain::retention::Tag;
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::admin::AdminPlane;
-use crate::http::admin::access::{Admin, Caller, May, Operate, Read};
+use crate::http::admin::access::{Admin, Caller, May, MayNow, Operate, Read};
 use crate::http::admin::view::snapshot::{SnapshotView, snapshots};
 use crate::http::problem::Problem;
 use crate::store::index::{Mark, Snapshot};
@@ -133,7 +133,7 @@ pub(super) async fn patch_snapshot(
     security(("token" = ["admin"]))
 )]
 pub(super) async fn delete_snapshot(
-    May { caller, .. }: May<Admin>,
+    MayNow { caller, .. }: MayNow<Admin>,
     State(plane): State<AdminPlane>,
     At(id): At<String>,
 ) -> Result<StatusCode, Problem> {

@@ -227,7 +227,7 @@ fn rules_and_dashboard_name_only_what_there_is() {
 }
 
 #[test]
-fn kinds_of_alerts_and_work_in_the_rules_are_real_ones() {
+fn kinds_of_alerts_in_the_rules_are_real_ones() {
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/monitoring/alerts.yml");
     let text = std::fs::read_to_string(file).unwrap();
     let mut kinds = 0;

@@ -1,0 +1,329 @@
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use http::{HeaderMap, Request, StatusCode, header};
+use jiff::SignedDuration;
+use tower::ServiceExt;
+
+use crate::clock::{Clock, FixedClock};
+use crate::domain::access::{Cost, PasswordHash};
+use crate::domain::peer::{Trust, fingerprint_words};
+use crate::domain::schedule::Work;
+use crate::http::admin::tests::{Planes, planes_at};
+use crate::store::entropy;
+use crate::store::index::Peer;
+use crate::store::testing::{MakeSnapshot, TestStore, peer};
+
+const PASSWORD: &str = "correct horse battery";
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Answer {
+    fn to(&self) -> &str {
+        self.headers.get(header::LOCATION).map(|to| to.to_str().unwrap()).unwrap_or_default()
+    }
+}
+
+/// A browser that is logged in.
+struct Browser {
+    planes: Planes,
+    clock: Arc<FixedClock>,
+    cookie: String,
+    csrf: String,
+}
+
+impl Browser {
+    async fn new() -> Self {
+        let clock = Arc::new(FixedClock::new("2026-11-26T12:00:00Z".parse().unwrap()));
+        let planes = planes_at(Arc::clone(&clock) as Arc<dyn Clock>).await;
+        let hash = PasswordHash::new(PASSWORD, Cost::LITTLE, &mut entropy()).unwrap();
+        let now = clock.now();
+        planes._home.store.change_admission(|admission| Ok(admission.set_password(hash, now))).unwrap();
+        let mut browser = Self { planes, clock, cookie: String::new(), csrf: String::new() };
+        let login = browser.send("POST", "/login", &format!("password={}", PASSWORD.replace(' ', "+"))).await;
+        let cookie = login.headers[header::SET_COOKIE].to_str().unwrap();
+        browser.cookie = cookie.split(';').next().unwrap().to_owned();
+        let page = browser.get("/settings").await;
+        let (_, after) = page.body.split_once(r#"name="csrf" value=""#).expect("a page has a form");
+        browser.csrf = after.split('"').next().unwrap().to_owned();
+        browser
+    }
+
+    fn home(&self) -> &TestStore {
+        &self.planes._home
+    }
+
+    /// Long after the password was typed.
+    fn later(&self) {
+        self.clock.set(self.clock.now().checked_add(SignedDuration::from_mins(11)).unwrap());
+    }
+
+    async fn send(&self, method: &str, path: &str, body: &str) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "127.0.0.1:7002")
+            .header(header::ACCEPT, "text/html")
+            .header(header::COOKIE, &self.cookie)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let answer = self.planes.admin.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await;
+        let (head, body) = answer.unwrap().into_parts();
+        let body = to_bytes(body, 1 << 22).await.unwrap();
+        Answer { status: head.status, headers: head.headers, body: String::from_utf8_lossy(&body).into_owned() }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, "").await
+    }
+
+    async fn page(&self, path: &str) -> String {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {} {}", answer.to(), answer.body);
+        answer.body
+    }
+
+    async fn post(&self, path: &str, form: &str) -> Answer {
+        self.send("POST", path, &format!("csrf={}&{form}", self.csrf)).await
+    }
+
+    async fn known(&self, name: &str) -> Peer {
+        self.home().store.index.peer_named(name).await.unwrap().unwrap()
+    }
+}
+
+const FORMS: [&str; 14] = [
+    "/peers/new",
+    "/peers/beta/trust",
+    "/peers/beta/follow",
+    "/peers/beta/reset",
+    "/peers/beta/revoke",
+    "/peers/beta/forget",
+    "/invites/new",
+    "/collections/notes/schedule",
+    "/collections/notes/retention",
+    "/collections/notes/settings",
+    "/settings/password",
+    "/settings/logout-everywhere",
+    "/settings/tokens/new",
+    "/settings/tokens/revoke",
+];
+
+#[tokio::test]
+async fn no_form_does_anything_without_what_only_our_pages_know() {
+    let browser = Browser::new().await;
+    browser.home().collection("notes").await;
+    browser.home().peer("beta").await;
+    for path in FORMS {
+        for form in ["", "csrf=wrong&name=beta&last=1&rpo=1"] {
+            let answer = browser.send("POST", path, form).await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}: {}", answer.body);
+        }
+    }
+    assert!(matches!(browser.known("beta").await.trust, Trust::Trusted(_)));
+    assert_eq!(browser.get("/settings").await.status, StatusCode::OK, "the session is still there");
+}
+
+#[tokio::test]
+async fn what_is_dangerous_needs_the_password_once_more() {
+    let browser = Browser::new().await;
+    browser.home().peer("beta").await;
+    browser.later();
+    for path in
+        ["/peers/beta/revoke", "/invites/new", "/settings/tokens/new", "/settings/addresses", "/settings/password"]
+    {
+        let answer = browser.get(path).await;
+        assert_eq!((answer.status, answer.to()), (StatusCode::SEE_OTHER, format!("/confirm?next={path}").as_str()));
+    }
+    for (path, form) in [
+        ("/peers/beta/revoke", "back=/peers/beta/revoke"),
+        ("/invites/new", "collections=all&role=reader&expires=1"),
+        ("/settings/tokens/new", "name=grafana&scopes=metrics&expires=1d"),
+        ("/settings/tokens/revoke", "name=grafana"),
+        ("/settings/password", "password=another+one+entirely&again=another+one+entirely"),
+    ] {
+        let answer = browser.post(path, form).await;
+        assert!(answer.status == StatusCode::SEE_OTHER && answer.to().starts_with("/confirm?next="), "{path}");
+    }
+    assert!(matches!(browser.known("beta").await.trust, Trust::Trusted(_)));
+    assert!(browser.home().store.admission().unwrap().tokens.is_empty());
+}
+
+#[tokio::test]
+async fn a_pending_peer_is_let_in_by_its_words_alone_and_what_was_typed_stays() {
+    let browser = Browser::new().await;
+    browser.home().collection("notes").await;
+    let pending = Peer { trust: Trust::Pending, follow: false, ..peer("beta") };
+    browser.home().store.index.save_peer(&pending).await.unwrap();
+    assert!(browser.page("/peers").await.contains("compare the eight words"));
+    assert!(browser.page("/peers/beta").await.contains("The eight words"));
+    let form = "collections=notes&role=mirror&rate=2.5&hours=22:00-06:00&words=";
+    let wrong = browser.post("/peers/beta/trust", &format!("{form}not+these")).await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(wrong.body.contains("These are not the words of peer beta"), "{}", wrong.body);
+    assert!(wrong.body.contains(r#"value="not these""#) && wrong.body.contains(r#"value="2.5""#), "{}", wrong.body);
+    assert_eq!(browser.known("beta").await.trust, Trust::Pending);
+    let hours = browser.post("/peers/beta/trust", "collections=notes&role=mirror&hours=late").await;
+    assert!(hours.status == StatusCode::UNPROCESSABLE_ENTITY && hours.body.contains("hours-wrong"), "{}", hours.body);
+    let words = fingerprint_words(&pending.id).join("+");
+    let right = browser.post("/peers/beta/trust", &format!("{form}{words}")).await;
+    assert_eq!((right.status, right.to()), (StatusCode::SEE_OTHER, "/peers/beta?done=trust"), "{}", right.body);
+    let Trust::Trusted(rights) = browser.known("beta").await.trust else { panic!("it is trusted") };
+    assert_eq!(rights.limits.rate, Some(2500));
+    // Saved as the page shows it, nothing is another.
+    let page = browser.page("/peers/beta").await;
+    assert!(page.contains(r#"name="rate" value="2.5""#) && page.contains(r#"value="22:00-06:00""#), "{page}");
+}
+
+#[tokio::test]
+async fn a_peer_that_is_shut_out_is_so_at_once_and_what_it_has_is_shown() {
+    let browser = Browser::new().await;
+    browser.home().peer("beta").await;
+    assert!(browser.page("/peers/beta/revoke").await.contains("What it has got from here"));
+    let answer = browser.post("/peers/beta/revoke", "").await;
+    assert_eq!((answer.status, answer.to()), (StatusCode::SEE_OTHER, "/peers/beta?done=revoke"));
+    assert_eq!(browser.known("beta").await.trust, Trust::Revoked);
+    let page = browser.page(answer.to()).await;
+    assert!(page.contains("Shut out") && page.contains("What it has got from here"), "{page}");
+    assert_eq!(browser.post("/peers/beta/forget", "").await.to(), "/peers");
+    assert!(browser.page("/peers").await.contains("No other instance is known here"));
+}
+
+#[tokio::test]
+async fn names_that_others_chose_are_text_and_nothing_else() {
+    let browser = Browser::new().await;
+    let hostile = Peer { last_error: Some("<script>alert(2)</script>".to_owned()), ..peer("<img src=x>\"'/../") };
+    browser.home().store.index.save_peer(&hostile).await.unwrap();
+    for path in ["/peers".to_owned(), format!("/peers/{}", hostile.id), format!("/peers/{}/revoke", hostile.id)] {
+        let page = browser.page(&path).await;
+        assert!(page.contains("&lt;img src=x&gt;"), "{page}");
+        assert!(!page.contains("<img src=x") && !page.contains("<script>"), "{page}");
+        assert!(page.contains(&format!("/peers/{}", hostile.id)), "links lead to its id: {page}");
+    }
+    let typed = browser.post("/peers/new", "url=%22%3E%3Cscript%3E&name=").await;
+    assert_eq!(typed.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(typed.body.contains("&quot;&gt;&lt;script&gt;") && !typed.body.contains("<script>"), "{}", typed.body);
+}
+
+#[tokio::test]
+async fn an_invite_is_shown_once_with_its_picture() {
+    let browser = Browser::new().await;
+    browser.home().collection("notes").await;
+    let none = browser.post("/invites/new", "role=reader&expires=24").await;
+    assert!(none.status == StatusCode::UNPROCESSABLE_ENTITY && none.body.contains("Tick at least one"));
+    let made = browser.post("/invites/new", "collections=notes&role=mirror&expires=48").await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.body);
+    assert!(made.body.contains("<code>bulbil:") && made.body.contains("2026-11-28 12:00 UTC"), "{}", made.body);
+    let (_, after) = made.body.split_once(r#"<img src=""#).unwrap();
+    let picture = after.split('"').next().unwrap();
+    let shown = browser.get(picture).await;
+    assert_eq!((shown.status, &shown.headers[header::CONTENT_TYPE]), (StatusCode::OK, &"image/png".parse().unwrap()));
+    browser.later();
+    assert_eq!(browser.get(picture).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_schedule_is_filled_in_saved_and_what_is_wrong_with_it_said_beside_it() {
+    let browser = Browser::new().await;
+    browser.home().collection("notes").await;
+    let path = "/collections/notes/schedule";
+    let filled = browser.page(&format!("{path}?preset=nightly")).await;
+    assert!(filled.contains(r#"name="backup-cron" value="30 2 * * *""#), "{filled}");
+    assert!(browser.page("/schedules").await.contains("Nothing happens by itself"), "a look changes nothing");
+    let wrong = browser.post(path, "rpo=26&backup-cron=now+and+then&backup-zone=Mars/Olympus").await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(wrong.body.contains("backup-cron-wrong") && wrong.body.contains(r#"value="Mars/Olympus""#));
+    let zone = browser.post(path, "backup-cron=@daily&backup-zone=Mars/Olympus").await;
+    assert!(zone.status == StatusCode::UNPROCESSABLE_ENTITY && zone.body.contains("backup-zone-wrong"));
+    let saved = browser.post(path, "rpo=6&backup-cron=30+2+*+*+*&backup-zone=UTC&backup-jitter=1.5").await;
+    assert_eq!((saved.status, saved.to()), (StatusCode::SEE_OTHER, "/collections/notes/schedule?done=yes"));
+    let known = browser.home().store.index.collection_named("notes").await.unwrap().unwrap().upkeep;
+    assert_eq!((known.scheduled[0].work, known.scheduled[0].jitter_s, known.rpo_hours), (Work::Backup, 90, Some(6)));
+    let page = browser.page("/schedules").await;
+    assert!(page.contains("every day at 02:30") && page.contains("in 14 hours"), "{page}");
+    assert!(page.contains("hours pass between two backups") && !page.contains("--rpo"), "{page}");
+}
+
+#[tokio::test]
+async fn what_would_go_is_seen_before_it_holds() {
+    let browser = Browser::new().await;
+    let notes = browser.home().collection("notes").await;
+    for (sequence, created_at) in
+        [(1, "2026-11-20T00:00:00Z"), (2, "2026-11-21T00:00:00Z"), (3, "2026-11-22T00:00:00Z")]
+    {
+        let name = format!("{sequence}.txt");
+        let files: &[(&str, &[u8])] = &[(&name, name.as_bytes())];
+        browser.home().snapshot(MakeSnapshot { created_at, ..MakeSnapshot::new(notes.id, sequence, files) }).await;
+    }
+    let path = "/collections/notes/retention";
+    let before = browser.page(path).await;
+    let preview = browser.page(&format!("{path}?last=1&look=yes")).await;
+    assert!(preview.contains("2 of 3 snapshots would go") && preview.contains("no rule keeps it"), "{preview}");
+    assert_eq!(browser.page(path).await, before, "a look changes nothing");
+    let nothing = browser.page(&format!("{path}?look=yes")).await;
+    assert!(nothing.contains("last-wrong") && !nothing.contains("Save it so"), "{nothing}");
+    let number = browser.post(path, "last=many").await;
+    assert!(number.status == StatusCode::UNPROCESSABLE_ENTITY && number.body.contains(r#"value="many""#));
+    assert_eq!(
+        browser.post(path, "last=1&time_zone=Europe/Berlin").await.to(),
+        "/collections/notes/retention?done=yes"
+    );
+    let kept = browser.home().store.index.collection_named("notes").await.unwrap().unwrap().retention.unwrap();
+    assert_eq!((kept.policy.unwrap().keep_last, kept.zone.as_str()), (1, "Europe/Berlin"));
+    browser.post(path, "everything=yes&time_zone=UTC").await;
+    let kept = browser.home().store.index.collection_named("notes").await.unwrap().unwrap().retention.unwrap();
+    assert!(kept.policy.is_none());
+}
+
+#[tokio::test]
+async fn the_settings_of_a_collection_change_where_they_were_changed() {
+    let browser = Browser::new().await;
+    browser.home().collection("notes").await;
+    let path = "/collections/notes/settings";
+    assert!(browser.page(path).await.contains("/srv/100%/d</textarea>"));
+    let wrong = browser.post(path, "folders=notes&excludes=*.tmp&preset=none&compression=3").await;
+    assert!(wrong.status == StatusCode::UNPROCESSABLE_ENTITY && wrong.body.contains("folders-wrong"), "{}", wrong.body);
+    // The folder is not there now: whoever leaves it as it is need not mend that first.
+    let form = "folders=/srv/100%25/d&excludes=*.tmp%0D%0A*.log%0D%0A&preset=none&compression=9";
+    let saved = browser.post(path, form).await;
+    assert_eq!(
+        (saved.status, saved.to()),
+        (StatusCode::SEE_OTHER, "/collections/notes/settings?done=yes"),
+        "{}",
+        saved.body
+    );
+    let settings = browser.home().store.index.collection_named("notes").await.unwrap().unwrap().settings.unwrap();
+    assert_eq!((settings.excludes, settings.level), (vec!["*.tmp".to_owned(), "*.log".to_owned()], 9));
+}
+
+#[tokio::test]
+async fn a_token_is_shown_once_and_a_password_that_changes_logs_others_out() {
+    let browser = Browser::new().await;
+    let wrong = browser.post("/settings/tokens/new", "name=grafana&expires=soon&scopes=metrics").await;
+    assert!(wrong.status == StatusCode::UNPROCESSABLE_ENTITY && wrong.body.contains("expires-wrong"), "{}", wrong.body);
+    let made = browser.post("/settings/tokens/new", "name=grafana&expires=1d&scopes=metrics&scopes=read").await;
+    assert!(made.status == StatusCode::OK && made.body.contains("shown this once"), "{}", made.body);
+    let (_, after) = made.body.split_once("<code>").unwrap();
+    let token = after.split('<').next().unwrap();
+    let listed = browser.page("/settings").await;
+    assert!(listed.contains("grafana") && listed.contains("metrics,read") && !listed.contains(token), "{listed}");
+    assert!(!listed.contains("http://127.0.0.1:7001"), "addresses are shown to who typed the password: {listed}");
+    assert!(browser.page("/settings/addresses").await.contains("http://127.0.0.1:7001"));
+    assert_eq!(browser.post("/settings/tokens/revoke", "name=grafana").await.status, StatusCode::SEE_OTHER);
+    assert!(browser.home().store.admission().unwrap().tokens.is_empty());
+    let differ = browser.post("/settings/password", "password=another+one+entirely&again=not").await;
+    assert_eq!(differ.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let changed = browser.post("/settings/password", "password=another+one+entirely&again=another+one+entirely").await;
+    assert_eq!((changed.status, changed.to()), (StatusCode::SEE_OTHER, "/settings?done=password"), "{}", changed.body);
+    assert_eq!(browser.get("/settings").await.to(), "/login?next=/settings", "the session of before is over");
+}
+
+#[tokio::test]
+async fn logging_out_everywhere_ends_this_session_too() {
+    let browser = Browser::new().await;
+    assert_eq!(browser.post("/settings/logout-everywhere", "").await.to(), "/login");
+    assert_eq!(browser.get("/settings").await.to(), "/login?next=/settings");
+}
