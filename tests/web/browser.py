@@ -22,7 +22,25 @@ SCREENSHOTS = Path(os.environ.get("BULBIL_SCREENSHOTS", "target/screenshots"))
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 WIDTHS = (1280, 390)
 NARROWEST = 360
-PAGES = {"overview": "/", "collection": "/collections/notes", "alerts": "/alerts", "keys": "/keys", "audit": "/audit"}
+PAGES = {
+    "overview": "/",
+    "collection": "/collections/notes",
+    "schedule": "/collections/notes/schedule",
+    "schedule-preset": "/collections/notes/schedule?preset=nightly",
+    "retention": "/collections/notes/retention",
+    "retention-preview": "/collections/notes/retention?last=1&look=yes",
+    "collection-settings": "/collections/notes/settings",
+    "peers": "/peers",
+    "peer-new": "/peers/new",
+    "invite": "/invites/new",
+    "schedules": "/schedules",
+    "alerts": "/alerts",
+    "keys": "/keys",
+    "audit": "/audit",
+    "settings": "/settings",
+    "token-new": "/settings/tokens/new",
+    "password": "/settings/password",
+}
 
 
 class Visitor:
