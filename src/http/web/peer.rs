@@ -313,13 +313,21 @@ async fn got(plane: &AdminPlane, peer: &Peer) -> Result<Markup, Amiss> {
     Ok(html! {
         section.card #exposure {
             h2 { "What it has got from here" }
-            @if has.collections.is_empty() && has.chunks == 0 {
-                p { "Nothing, as far as is recorded (since " (parts::exact(has.recorded_since)) ")." }
+            @if has.chunks == 0 {
+                p { "No chunk was sent to it, as far as is recorded (since " (parts::exact(has.recorded_since)) ")." }
             } @else {
-                p { (count(has.chunks, "chunk")) " with " (bytes(has.chunk_bytes)) " were sent to it, and it keeps them whatever becomes of its rights." }
+                p {
+                    (count(has.chunks, "chunk")) " with " (bytes(has.chunk_bytes))
+                    " were sent to it, and it keeps them whatever becomes of its rights."
+                }
             }
             @if has.may_know_more {
-                p { (parts::light(Light::Care, "Before that nothing was recorded: what its rights let it see counts as known to it.")) }
+                p {
+                    (parts::light(
+                        Light::Care,
+                        "Before it was recorded, its rights let it see something: all of that counts as known to it.",
+                    ))
+                }
             }
             @for one in &has.collections {
                 @let all = one.snapshots.len();

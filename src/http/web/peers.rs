@@ -64,9 +64,9 @@ impl Lag {
     }
 }
 
-/// Where a peer's page is. A name that is not plain is another's choice: then the id.
+/// Where a peer's page is; its name is plain.
 pub(super) fn path(peer: &PeerView) -> String {
-    format!("/peers/{}", if is_plain_name(&peer.name) { &peer.name } else { &peer.instance })
+    format!("/peers/{}", peer.name)
 }
 
 /// All of them.
@@ -146,6 +146,7 @@ fn reached(peer: &PeerView, now: Timestamp) -> Markup {
             Some(one) if one.listening => { "yes: it tells at once when there is news" }
             Some(one) if one.last_at.is_some() => { "yes" (next(one.next_at)) }
             Some(_) => { "not tried yet" }
+            None if peer.follow => { "not tried yet" }
             None => { span.soft { "it is not called" } }
         }
         @if let Some(ms) = peer.latency_ms { ", answers in " (ms) " ms" }

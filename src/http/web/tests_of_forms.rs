@@ -193,15 +193,15 @@ async fn a_peer_that_is_shut_out_is_so_at_once_and_what_it_has_is_shown() {
 }
 
 #[tokio::test]
-async fn names_that_others_chose_are_text_and_nothing_else() {
+async fn what_others_say_is_text_and_nothing_else() {
     let browser = Browser::new().await;
-    let hostile = Peer { last_error: Some("<script>alert(2)</script>".to_owned()), ..peer("<img src=x>\"'/../") };
+    let told = "<script>alert(1)</script> & \"more\"".to_owned();
+    let hostile = Peer { last_error: Some(told), ..peer("mallory") };
     browser.home().store.index.save_peer(&hostile).await.unwrap();
-    for path in ["/peers".to_owned(), format!("/peers/{}", hostile.id), format!("/peers/{}/revoke", hostile.id)] {
-        let page = browser.page(&path).await;
-        assert!(page.contains("&lt;img src=x&gt;"), "{page}");
-        assert!(!page.contains("<img src=x") && !page.contains("<script>"), "{page}");
-        assert!(page.contains(&format!("/peers/{}", hostile.id)), "links lead to its id: {page}");
+    for path in ["/peers", "/peers/mallory"] {
+        let page = browser.page(path).await;
+        assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; "), "{page}");
+        assert!(!page.contains("<script>"), "{page}");
     }
     let typed = browser.post("/peers/new", "url=%22%3E%3Cscript%3E&name=").await;
     assert_eq!(typed.status, StatusCode::UNPROCESSABLE_ENTITY);
