@@ -117,9 +117,10 @@ class Visitor:
     def _commands(self, path):
         """Each command that a page shows is one that there is, with options that it has."""
         for line in self.page.locator("pre.command").all_inner_texts():
-            words = shlex.split(line)
-            if words[0] != "bulbil":
+            # Invites and reports look like commands, too.
+            if not line.startswith("bulbil "):
                 continue
+            words = shlex.split(line)
             names = []
             for word in words[1:]:
                 if not re.fullmatch(r"[a-z][a-z-]*", word):
