@@ -189,7 +189,7 @@ fn facts(file: &FileView, now: Timestamp) -> Markup {
     if file.kind == FileKind::File {
         facts.push((
             "Size",
-            html! { (parts::size(file.size_bytes)) span.soft { ", " (count(file.size_bytes, "byte")) } },
+            html! { (parts::size(file.size_bytes)) @if file.size_bytes >= 1000 { span.soft { ", " (count(file.size_bytes, "byte")) } } },
         ));
     }
     if let Some(at) = file.modified_at {

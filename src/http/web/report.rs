@@ -14,9 +14,14 @@ pub(super) fn in_words(run: &RunView) -> Markup {
     let lines = lines(run);
     html! {
         @if !lines.is_empty() {
-            section.card { h2 { "What came of it" } (parts::facts(&lines)) }
+            section.card { h2 { @if is_only_look(run) { "What would be done" } @else { "What came of it" } } (parts::facts(&lines)) }
         }
     }
+}
+
+/// Whether it is a restore that only looked what would be done.
+pub(super) fn is_only_look(run: &RunView) -> bool {
+    run.kind == RunKind::Restore.word() && run.report.as_ref().is_some_and(|report| Report(report).yes("/dry_run"))
 }
 
 fn lines(run: &RunView) -> Vec<(&'static str, Markup)> {
@@ -24,7 +29,10 @@ fn lines(run: &RunView) -> Vec<(&'static str, Markup)> {
     match run.kind.parse::<RunKind>() {
         Ok(RunKind::Work(Work::Backup)) if run.snapshot.is_some() => vec![
             ("In the snapshot", html! { (count(counts.files, "file")) ", " (parts::size(counts.file_bytes)) }),
-            ("Read", html! { (parts::size(counts.read_bytes)) span.soft { "; the rest had not changed" } }),
+            (
+                "Read",
+                html! { (parts::size(counts.read_bytes)) @if counts.read_bytes < counts.file_bytes { span.soft { "; the rest had not changed" } } },
+            ),
             ("Newly stored", html! { (parts::size(counts.stored_bytes)) " in " (count(counts.chunks, "chunk")) }),
         ],
         Ok(RunKind::Work(Work::Verify | Work::VerifyData)) => verified(report),

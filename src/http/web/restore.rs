@@ -251,9 +251,9 @@ async fn preview(
         div.stack {
             @if let Some(problem) = wrong { (not_done(&reason(problem))) }
             @if running {
-                (going(&run, &plane.run_log(tried, 0).await?, viewer, still, plane.now()))
+                (going(&run, &plane.run_log(tried, 0).await?, viewer, (&here, still), plane.now()))
             } @else if is_look_at(&run, known, filled) {
-                p.lead { "Nothing is written yet. This is what would be done:" }
+                p.lead { "Nothing is written yet. Look at it, then say so:" }
                 (report::in_words(&run))
                 @for line in plane.run_log(tried, 0).await?.iter().filter(|line| line.is_problem).take(20) {
                     (parts::trouble(Light::Care, "A problem", &line.text, None))

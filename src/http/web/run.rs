@@ -63,7 +63,7 @@ async fn shown(plane: &AdminPlane, viewer: &Viewer, id: i64, still: bool, said: 
         div.stack {
             @if let Some(said) = said { (not_done(said)) }
             @if running {
-                (going(&run, &log, viewer, still, now))
+                (going(&run, &log, viewer, (&format!("/runs/{id}"), still), now))
             } @else {
                 p.lead { (state(&run)) }
                 @if let Some(message) = &run.message {
@@ -96,19 +96,26 @@ pub(super) fn not_done(why: &str) -> Markup {
     html! { div role="alert" { (parts::trouble(Light::Care, "Not done", &forms::full_stop(why), None)) } }
 }
 
-/// How far it is.
-pub(super) fn going(run: &RunView, log: &[LineView], viewer: &Viewer, still: bool, now: Timestamp) -> Markup {
-    let here = format!("/runs/{}", run.id);
+/// How far it is. `here` is the address of the page.
+pub(super) fn going(
+    run: &RunView,
+    log: &[LineView],
+    viewer: &Viewer,
+    (here, still): (&str, bool),
+    now: Timestamp,
+) -> Markup {
+    let quiet = format!("{here}{}still=yes", if here.contains('?') { "&" } else { "?" });
+    let cancel = format!("/runs/{}/cancel", run.id);
     let words = run.progress.as_ref().map(far).filter(|words| !words.is_empty());
     let words = words.unwrap_or_else(|| "It has begun.".to_owned());
     let percent = run.progress.as_ref().and_then(percent);
     html! {
         p.lead { (state(run)) " for " (lasted(run, now)) }
-        (parts::progress(&format!("/admin/v1/runs/{}/events", run.id), &here, &words, percent))
+        (parts::progress(&format!("/admin/v1/runs/{}/events", run.id), here, &words, percent))
         @if let Some(progress) = &run.progress { (figures(progress)) }
         div.actions {
             @if run.progress.is_some() {
-                (parts::button(viewer, &format!("{here}/cancel"), &[], "Stop it", Weight::Danger))
+                (parts::button(viewer, &cancel, &[], "Stop it", Weight::Danger))
             }
         }
         @if run.progress.is_none() { p.soft { "It goes on in another process: stop it there, with Ctrl-C." } }
@@ -116,7 +123,7 @@ pub(super) fn going(run: &RunView, log: &[LineView], viewer: &Viewer, still: boo
             @if !log.is_empty() { (logged(log)) }
             p.small.soft {
                 @if still { "This page stays as it is. " a href=(here) { "Let it load itself again every 5 seconds" } }
-                @else { "This page loads itself again every 5 seconds. " a href={ (here) "?still=yes" } { "Let it stay as it is" } }
+                @else { "This page loads itself again every 5 seconds. " a href=(quiet) { "Let it stay as it is" } }
             }
         }
     }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::layout::{Here, Page};
 use super::parts::{self, Light};
+use super::report::is_only_look;
 use super::{Amiss, Viewer};
 use crate::backup::select;
 use crate::domain::run::RunKind;
@@ -128,7 +129,7 @@ fn nothing(part: &Part) -> Markup {
 
 fn row(run: &RunView, now: Timestamp) -> Vec<Markup> {
     vec![
-        html! { a href={ "/runs/" (run.id) } { (named(&run.kind)) " " (run.id) } },
+        html! { a href={ "/runs/" (run.id) } { (named(&run.kind)) " " (run.id) } @if is_only_look(run) { span.small.soft { " only looked" } } },
         html! { @match &run.collection { Some(name) => { (name) } None => { span.soft { "all" } } } },
         html! {
             (state(run))
