@@ -233,7 +233,7 @@ async fn form(
             }
         }
     };
-    Ok(known.page_below(format!("Restore {}", known.name())).show(plane, viewer, main).await?)
+    known.page_below(format!("Restore {}", known.name())).show(plane, viewer, main).await
 }
 
 async fn preview(

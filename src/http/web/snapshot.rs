@@ -98,7 +98,7 @@ pub(super) async fn shown(
     let known = known(plane, id).await?;
     let before = known.before(plane).await?;
     let inside = match known.is_readable() {
-        true => file::open(plane.store(), &known.view.id).await.map(|opened| opened.open.private.statistics.clone()),
+        true => file::open(plane.store(), &known.view.id).await.map(|opened| opened.open.private.statistics),
         false => Err(Problem::conflict("not-readable", "its key is not here: it is kept for others who have it")),
     };
     let (light, words) = verdict(&known.view);
