@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::open::OpenSnapshot;
@@ -49,7 +49,7 @@ pub struct Given {
 }
 
 /// What a backup did about the application's secrets.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Noted {
     /// Which ones were in use.
     #[serde(skip)]
@@ -65,7 +65,7 @@ pub struct Noted {
 }
 
 /// A secret that is needed and not there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MissingSecret {
     /// Of which collection.
     #[serde(skip)]

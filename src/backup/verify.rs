@@ -51,7 +51,7 @@ impl VerifyOptions {
 }
 
 /// What was found.
-#[derive(Debug, Clone, Default, serde::Serialize)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct VerifyReport {
     /// Snapshots looked at.
     pub snapshots: u64,

@@ -4,19 +4,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use bytes::Bytes;
 use http::Request;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::domain::peer::PeerAddress;
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::admin::network::Addresses;
 use crate::http::admin::token::AdminToken;
+use crate::http::admin::typed::TYPED_BY;
+use crate::http::admin::view::run::RunView;
 use crate::http::admin::{FeedAnswer, StatusAnswer, SyncAnswer};
 use crate::store::Store;
-use crate::transport::client::{ClientLimits, HttpClient};
+use crate::transport::client::{AnswerBody, ClientLimits, HttpClient};
 use crate::transport::direct::DirectDial;
 
 /// Longest answer.
@@ -32,6 +35,24 @@ pub struct AdminClient {
     client: HttpClient,
     address: PeerAddress,
     token: AdminToken,
+}
+
+/// What the server does not do.
+#[derive(Debug, thiserror::Error)]
+#[error("the server that runs in this home refuses: {title}")]
+pub struct Refusal {
+    /// For programs.
+    pub code: String,
+    /// A sentence for people.
+    pub title: String,
+    /// What of it.
+    pub detail: Option<String>,
+}
+
+/// Of `GET /admin/v1/instance`.
+#[derive(Deserialize)]
+struct Version {
+    version: String,
 }
 
 impl AdminClient {
@@ -90,15 +111,84 @@ impl AdminClient {
         }
     }
 
-    async fn call<T: DeserializeOwned>(&self, method: &str, path: &str, patience: Duration) -> anyhow::Result<T> {
-        let request = Request::builder().method(method).uri(path).header(AUTHORIZATION, self.token.header().as_str());
+    /// The version of its program.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn version(&self) -> anyhow::Result<String> {
+        let instance: Version = self.call("GET", "/admin/v1/instance", Duration::ZERO).await?;
+        Ok(instance.version)
+    }
+
+    /// How it stands with a run.
+    ///
+    /// # Errors
+    /// [`Refusal`] if there is none of this number, or the server does not answer.
+    pub async fn run(&self, id: i64) -> anyhow::Result<RunView> {
+        self.call("GET", &format!("/admin/v1/runs/{id}"), Duration::ZERO).await
+    }
+
+    /// Stops a run: it ends in order, soon.
+    ///
+    /// # Errors
+    /// [`Refusal`] if it does not go on, or the server does not answer.
+    pub async fn cancel(&self, id: i64) -> anyhow::Result<RunView> {
+        self.call("POST", &format!("/admin/v1/runs/{id}/cancel"), Duration::ZERO).await
+    }
+
+    /// What a run says as it goes on.
+    ///
+    /// # Errors
+    /// If there is no such run, or the server does not answer.
+    pub async fn events(&self, id: i64) -> anyhow::Result<AnswerBody> {
+        let request = self.request("GET", &format!("/admin/v1/runs/{id}/events"));
         let request = request.body(Bytes::new()).context("the request cannot be built")?;
+        let answer = self.client.stream(&self.address, request, Duration::ZERO).await;
+        let answer = answer.context("the server that runs in this home does not answer")?;
+        anyhow::ensure!(answer.status().is_success(), "the server that runs in this home refuses to tell of run {id}");
+        Ok(answer.into_body())
+    }
+
+    /// Sends JSON; `typed_by` says who typed the command.
+    ///
+    /// # Errors
+    /// [`Refusal`], or the server does not answer.
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+        typed_by: Option<&str>,
+    ) -> anyhow::Result<T> {
+        let mut request = self.request("POST", path).header(CONTENT_TYPE, "application/json");
+        if let Some(typed_by) = typed_by {
+            request = request.header(TYPED_BY, typed_by);
+        }
+        self.send(request.body(Bytes::from(body.to_string())), Duration::ZERO).await
+    }
+
+    async fn call<T: DeserializeOwned>(&self, method: &str, path: &str, patience: Duration) -> anyhow::Result<T> {
+        self.send(self.request(method, path).body(Bytes::new()), patience).await
+    }
+
+    fn request(&self, method: &str, path: &str) -> http::request::Builder {
+        Request::builder().method(method).uri(path).header(AUTHORIZATION, self.token.header().as_str())
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        request: http::Result<Request<Bytes>>,
+        patience: Duration,
+    ) -> anyhow::Result<T> {
+        let request = request.context("the request cannot be built")?;
         let answer = self.client.send(&self.address, request, MAX_ANSWER_BYTES, patience).await;
         let answer = answer.context("the server that runs in this home does not answer")?;
         if !answer.status().is_success() {
             let problem: Option<ProblemDocument> = serde_json::from_slice(answer.body()).ok();
-            let title = problem.map_or_else(|| answer.status().to_string(), |problem| problem.title);
-            bail!("the server that runs in this home refuses: {title}");
+            let refusal = match problem {
+                Some(problem) => Refusal { code: problem.code, title: problem.title, detail: problem.detail },
+                None => Refusal { code: String::new(), title: answer.status().to_string(), detail: None },
+            };
+            return Err(refusal.into());
         }
         serde_json::from_slice(answer.body()).context("the server that runs in this home is of another version")
     }

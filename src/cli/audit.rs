@@ -225,7 +225,7 @@ async fn write(what: &str, subjects: Vec<String>, ending: Ending, why: Option<St
 }
 
 /// Who runs this program.
-fn me() -> Who {
+pub fn me() -> Who {
     let uid = rustix::process::getuid().as_raw();
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = users.lines().find_map(|line| {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::backup::create::{CommandSource, Created, Extras};
+use crate::backup::create::{CommandSource, Extras};
 use crate::backup::preview::preview;
 use crate::backup::select;
 use crate::clock::Clock;
@@ -17,20 +17,18 @@ use crate::domain::metadata::path::TreePath;
 use crate::domain::preset::Preset;
 use crate::monitor::{Counter, Monitor, Problem};
 use crate::portable::export::ExportOptions;
-use crate::source::LeftOut;
 use crate::store::index::{Cause, Collection, CollectionKind, CollectionSettings, Mark};
 use crate::store::{Store, blocking};
-use crate::worker::runs::Recorder;
+use crate::worker::runs::{BackupReport, LISTED, LeftOutMore, LeftOutReport, Recorder};
 
 use super::admin::AdminClient;
 use super::args::{BackupArgs, CaptureArg};
+use super::by_server::Server;
 use super::context::Context;
 use super::output::{Outcome, bytes, count, took};
 use super::progress::Progress;
 
-/// So many things that were left out are told one by one, with `--json`.
-const LISTED: usize = 1000;
-/// And to people.
+/// So many things that were left out are told one by one to people.
 const TOLD: usize = 20;
 
 /// What was asked for beside the collections.
@@ -70,7 +68,8 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
     if args.dry_run {
         return look(&store, &collections, &args, context).await;
     }
-    let cancel = context.cancellation();
+    let server = Server::running(&store, only_here(&args), context).await?;
+    let cancel = server.as_ref().map_or_else(|| context.cancellation(), |server| server.stop().clone());
     let progress = context.progress();
     let mut documents = Vec::new();
     let (mut partial, mut unsound) = (false, false);
@@ -81,7 +80,11 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
             break;
         }
         let before = progress.notices().len();
-        let created = match make(&store, collection, &options, progress.clone(), &cancel, context).await {
+        let came = match &server {
+            Some(server) => server.run(&order(collection, &args), &progress).await,
+            None => make(&store, collection, &options, progress.clone(), &cancel, context).await,
+        };
+        let created: BackupReport = match came {
             Ok(Some(created)) => created,
             Ok(None) => {
                 // It is that one which is to be found again.
@@ -119,16 +122,14 @@ pub async fn run(args: BackupArgs, context: &Context) -> anyhow::Result<Outcome>
             for notice in &progress.notices()[before..] {
                 context.output.remark(format!("note: {notice}"));
             }
-            say(collection, &created, preset.as_ref(), context);
+            say(&created, preset.as_ref(), context);
         });
         partial |= created.partial;
         unsound |= !created.capture.is_sound();
-        documents.push(json!({
-            "collection": collection.name, "id": created.id, "sequence": created.sequence,
-            "partial": created.partial, "beside": created.beside, "statistics": created.statistics,
-            "capture": created.capture, "secrets": created.secrets, "left_out": created.left_out.iter().take(LISTED).map(left_out_document).collect::<Vec<_>>(), "seconds": created.took.as_secs_f64(),
-            "pinned": args.pin, "tags": args.tag,
-        }));
+        let mut document = json!(created);
+        document["pinned"] = json!(args.pin);
+        document["tags"] = json!(args.tag);
+        documents.push(document);
     }
     if let Some(output) = args.output.as_deref().filter(|_| !cancel.is_cancelled()) {
         let ids = collections.iter().map(|collection| collection.id).collect();
@@ -175,11 +176,12 @@ async fn look(
                 count(found.directories, "directory"),
                 bytes(found.bytes)
             ));
-            say_left_out(&found.left_out, preset.as_ref(), context);
+            let left_out: Vec<LeftOutReport> = found.left_out.iter().map(LeftOutReport::from).collect();
+            say_left_out(&left_out, LeftOutMore::default(), preset.as_ref(), context);
         });
         documents.push(json!({
             "collection": collection.name, "files": found.files, "directories": found.directories, "others": found.others,
-            "bytes": found.bytes, "left_out": found.left_out.iter().take(LISTED).map(left_out_document).collect::<Vec<_>>(),
+            "bytes": found.bytes, "left_out": found.left_out.iter().take(LISTED).map(LeftOutReport::from).collect::<Vec<_>>(),
         }));
     }
     progress.finish();
@@ -208,12 +210,28 @@ async fn make(
     progress: Arc<Progress>,
     cancel: &CancellationToken,
     context: &Context,
-) -> anyhow::Result<Option<Created>> {
+) -> anyhow::Result<Option<BackupReport>> {
     let Options { capture, accept_shrink, commands } = options;
     let extras =
         Extras { capture: *capture, accept_shrink: *accept_shrink, commands: commands.clone(), ..Extras::default() };
     let recorder = Recorder::new(store, Cause::Command, context.clock.clone(), cancel);
-    Ok(recorder.back_up(collection, extras, progress).await?)
+    let created = recorder.back_up(collection, extras, progress).await?;
+    Ok(created.map(|created| BackupReport::of(&collection.name, &created, LISTED)))
+}
+
+/// An option for which the server does not make the backup.
+fn only_here(args: &BackupArgs) -> Option<&'static str> {
+    let BackupArgs { from_command, output, capture, .. } = args;
+    from_command
+        .as_ref()
+        .map(|_| "--from-command")
+        .or_else(|| output.as_ref().map(|_| "--output"))
+        .or_else(|| capture.map(|_| "--capture"))
+}
+
+/// What the server is asked for.
+fn order(collection: &Collection, args: &BackupArgs) -> Value {
+    json!({ "kind": "backup", "collection": collection.name, "accept_shrink": args.accept_shrink })
 }
 
 /// Whether there is anything to back up: a collection of old archives has no folders.
@@ -239,10 +257,10 @@ async fn wanted(store: &Store, names: &[String]) -> anyhow::Result<Vec<Collectio
 }
 
 /// Says what became of a backup.
-pub(super) fn say(collection: &Collection, created: &Created, preset: Option<&Preset>, context: &Context) {
+pub(super) fn say(created: &BackupReport, preset: Option<&Preset>, context: &Context) {
     let s = &created.statistics;
     let what = if created.partial { "interrupted, partial snapshot" } else { "snapshot" };
-    context.output.line(format!("{}@{}  {what} {}", collection.name, created.sequence, created.id.short()));
+    context.output.line(format!("{}@{}  {what} {}", created.collection, created.sequence, created.id.short()));
     context.output.line(format!(
         "  {}, {}, {}; read {} ({}), stored {} in {}; {}",
         count(s.files, "file"),
@@ -252,7 +270,7 @@ pub(super) fn say(collection: &Collection, created: &Created, preset: Option<&Pr
         bytes(s.bytes_read),
         bytes(s.new_bytes),
         count(s.new_chunks, "chunk"),
-        took(created.took),
+        took(created.took()),
     ));
     let capture = &created.capture;
     let passes = if capture.passes > 1 { format!(", gone through {} times", capture.passes) } else { String::new() };
@@ -262,21 +280,21 @@ pub(super) fn say(collection: &Collection, created: &Created, preset: Option<&Pr
     for name in &created.secrets.stored {
         context.output.line(format!("  stored {name} under the recovery key, apart from the data"));
     }
-    say_left_out(&created.left_out, preset, context);
+    say_left_out(&created.left_out, created.left_out_more.unwrap_or_default(), preset, context);
     for name in &created.secrets.changed {
         context.output.warning(format!(
             "warning: {name} is another one than before. If nobody changed it on purpose, put the old one back: 'bulbil secret list {0}' and 'bulbil secret show {0} {name} --fingerprint …'",
-            collection.name
+            created.collection
         ));
     }
     for lost in &created.secrets.lost {
         context.output.warning(format!(
             "warning: {lost}. A value is stored from before: 'bulbil secret list {}'",
-            collection.name
+            created.collection
         ));
     }
-    for missing in &created.secrets.missing {
-        context.output.warning(format!("warning: {}", missing.in_words()));
+    for missing in created.missing_secrets() {
+        context.output.warning(format!("warning: {missing}"));
     }
     for reason in &capture.inconsistent {
         context.output.warning(format!("inconsistent: {reason}"));
@@ -302,7 +320,7 @@ pub(super) fn say(collection: &Collection, created: &Created, preset: Option<&Pr
     }
 }
 
-fn say_left_out(left_out: &[LeftOut], preset: Option<&Preset>, context: &Context) {
+fn say_left_out(left_out: &[LeftOutReport], more: LeftOutMore, preset: Option<&Preset>, context: &Context) {
     let patterns = preset.map(Preset::patterns).unwrap_or_default();
     let why = |pattern: &str| match preset.and_then(|preset| preset.why(pattern)) {
         Some(why) => why.to_owned(),
@@ -314,17 +332,14 @@ fn say_left_out(left_out: &[LeftOut], preset: Option<&Preset>, context: &Context
         let why = why(&one.pattern);
         context.output.line(format!("  left out: {} ({what}): {why}", one.path));
     }
-    if let Some(rest) = left_out.get(TOLD..).filter(|rest| !rest.is_empty()) {
-        let (files, size) = rest.iter().fold((0, 0), |(files, size), one| (files + one.files, size + one.bytes));
-        let what = format!("{} in {}", bytes(size), count(files, "file"));
-        context
-            .output
-            .line(format!("  left out: {} more ({what}); --json names them", count(rest.len() as u64, "thing")));
+    let add = |sum: LeftOutMore, one: &LeftOutReport| LeftOutMore {
+        things: sum.things + 1,
+        files: sum.files + one.files,
+        bytes: sum.bytes + one.bytes,
+    };
+    let rest = left_out.iter().skip(TOLD).fold(more, add);
+    if rest.things > 0 {
+        let what = format!("{} in {}", bytes(rest.bytes), count(rest.files, "file"));
+        context.output.line(format!("  left out: {} more ({what}); --json names them", count(rest.things, "thing")));
     }
-}
-
-fn left_out_document(left_out: &LeftOut) -> serde_json::Value {
-    json!({
-        "path": left_out.path.to_string(), "pattern": left_out.pattern, "files": left_out.files, "bytes": left_out.bytes,
-    })
 }

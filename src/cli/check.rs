@@ -1,6 +1,7 @@
 //! `bulbil check`
 
 use anyhow::Context as _;
+use serde_json::json;
 
 use crate::backup::check::{Databases, Depth, Private, private, stored};
 use crate::backup::escrow;
@@ -13,6 +14,7 @@ use crate::store::index::Cause;
 use crate::worker::runs::Recorder;
 
 use super::args::CheckArgs;
+use super::by_server::Server;
 use super::context::Context;
 use super::output::{Outcome, count, took};
 use super::rules;
@@ -23,7 +25,13 @@ pub async fn run(args: CheckArgs, context: &Context) -> anyhow::Result<Outcome> 
     let store = context.store().await?;
     let collection = select::collection(&store, &args.collection).await?;
     let (preset, given) = rules::of(&args.rules, &store, &collection)?;
-    let (progress, cancel) = (context.progress(), context.cancellation());
+    // The server looks at folders; what is in a snapshot this command reads by itself.
+    let server = match &args.snapshot {
+        Some(_) => None,
+        None => Server::running(&store, rules::only_here(&args.rules), context).await?,
+    };
+    let cancel = server.as_ref().map_or_else(|| context.cancellation(), |server| server.stop().clone());
+    let progress = context.progress();
     progress.task(&format!("checking {}", collection.name), Counter::BytesDone, None);
     let monitor = progress.clone();
     let mut tightened = 0;
@@ -50,9 +58,18 @@ pub async fn run(args: CheckArgs, context: &Context) -> anyhow::Result<Outcome> 
                     args.collection
                 )
             })?;
-            let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
             let (roots, rules, listening) = (settings.roots.clone(), preset.clone(), monitor.clone());
-            let mut report = recorder.check(&collection, settings, preset, given.unwrap_or_default(), monitor).await?;
+            let mut report = match &server {
+                Some(server) => {
+                    let order = json!({ "kind": "check", "collection": collection.name });
+                    let report: Option<Report> = server.run(&order, &progress).await?;
+                    report.context("the server that runs in this home says nothing of what it found")?
+                }
+                None => {
+                    let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
+                    recorder.check(&collection, settings, preset, given.unwrap_or_default(), monitor).await?
+                }
+            };
             for root in roots {
                 let (rules, stop, change) = (rules.clone(), cancel.clone(), args.tighten);
                 let found = blocking(move || private(&root.path, &rules, change, &stop)).await?;
@@ -83,7 +100,7 @@ fn add_loose(report: &mut Report, found: Private, change: bool) {
         let message = format!("{who} has rights on it (mode {mode:o}), and it is private: --tighten takes them away");
         report.findings.push(Finding {
             level: Level::Warning,
-            code: "readable",
+            code: "readable".into(),
             path: path.clone(),
             line: None,
             message,

@@ -167,6 +167,20 @@ impl Context {
         Arc::new(Progress::new(!self.output.quiet && !self.output.json))
     }
 
+    /// What the first and the second Ctrl-C, or SIGTERM, cancel: for work that goes on elsewhere.
+    pub fn signals(&self) -> Signals {
+        let signals = Signals { first: CancellationToken::new(), second: CancellationToken::new() };
+        let (first, second) = (signals.first.clone(), signals.second.clone());
+        #[expect(clippy::disallowed_methods, reason = "it lives as long as the program and owns nothing")]
+        tokio::spawn(async move {
+            wait_for_signal().await;
+            first.cancel();
+            wait_for_signal().await;
+            second.cancel();
+        });
+        signals
+    }
+
     /// A token that Ctrl-C and SIGTERM cancel; a second Ctrl-C ends the program at once.
     pub fn cancellation(&self) -> CancellationToken {
         let token = CancellationToken::new();
@@ -181,6 +195,15 @@ impl Context {
         });
         token
     }
+}
+
+/// That Ctrl-C was typed, or SIGTERM came.
+#[derive(Debug)]
+pub struct Signals {
+    /// Once.
+    pub first: CancellationToken,
+    /// Twice.
+    pub second: CancellationToken,
 }
 
 /// Waits for Ctrl-C or SIGTERM.

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
+use serde_json::json;
+
 use crate::backup::drill::{DrillOptions, Drilled};
 use crate::backup::select;
 use crate::monitor::{Monitor, Problem};
@@ -9,6 +12,7 @@ use crate::store::index::Cause;
 use crate::worker::runs::Recorder;
 
 use super::args::DrillArgs;
+use super::by_server::Server;
 use super::context::Context;
 use super::output::{Outcome, bytes, count, took};
 use super::rules;
@@ -27,11 +31,22 @@ pub async fn run(args: DrillArgs, context: &Context) -> anyhow::Result<Outcome> 
         secrets: secrets.unwrap_or_default(),
         settings: collection.settings.clone(),
     };
-    let (progress, cancel) = (context.progress(), context.cancellation());
-    context.note(format!("{}@{} {}", collection.name, snapshot.sequence, snapshot.id.short()));
-    let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
-    let monitor: Arc<dyn Monitor> = progress.clone();
-    let drilled = recorder.drill(&collection, &snapshot.id, options, monitor).await?;
+    let progress = context.progress();
+    let name = format!("{}@{}", collection.name, snapshot.sequence);
+    context.note(format!("{name} {}", snapshot.id.short()));
+    let drilled = match Server::running(&store, only_here(&args), context).await? {
+        Some(server) => {
+            let of = format!("{}@{}", collection.name, snapshot.id);
+            let order = json!({ "kind": "drill", "collection": collection.name, "snapshot": of });
+            server.run(&order, &progress).await?.with_context(|| format!("the server says nothing of {name}"))?
+        }
+        None => {
+            let cancel = context.cancellation();
+            let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
+            let monitor: Arc<dyn Monitor> = progress.clone();
+            recorder.drill(&collection, &snapshot.id, options, monitor).await?
+        }
+    };
     progress.finish();
     say(&collection.name, &drilled, context);
     let mut problems = progress.problems();
@@ -44,6 +59,12 @@ pub async fn run(args: DrillArgs, context: &Context) -> anyhow::Result<Outcome> 
     }
     context.output.document("drill", &drilled, &problems);
     Ok(context.output.outcome(&problems))
+}
+
+/// An option for which the server does not try it.
+fn only_here(args: &DrillArgs) -> Option<&'static str> {
+    let scratch = args.scratch.as_ref().map(|_| "--scratch");
+    scratch.or_else(|| rules::only_here(&args.rules))
 }
 
 /// Says what became of a drill.

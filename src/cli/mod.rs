@@ -8,6 +8,7 @@ mod args; // what may be typed
 mod audit; // who did what
 mod axon; // an Axon BBS
 mod backup;
+mod by_server; // work that the running server does for a command
 mod check;
 mod clone;
 mod collection;

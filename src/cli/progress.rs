@@ -26,6 +26,15 @@ pub struct Progress {
     going: Mutex<Option<Going>>,
     shown: AtomicU64,
     notices: Mutex<Vec<String>>,
+    elsewhere: Mutex<Option<Elsewhere>>,
+}
+
+/// A task of work that another process does.
+#[derive(Debug)]
+struct Elsewhere {
+    name: String,
+    in_bytes: bool,
+    total: Option<u64>,
 }
 
 /// A task of which lines are written.
@@ -63,7 +72,15 @@ impl Progress {
         });
         let plain = wanted && bar.is_none();
         let (tally, shown) = (Tally::default(), AtomicU64::new(0));
-        Self { tally, bar, plain, going: Mutex::default(), shown, notices: Mutex::default() }
+        Self {
+            tally,
+            bar,
+            plain,
+            going: Mutex::default(),
+            shown,
+            notices: Mutex::default(),
+            elsewhere: Mutex::default(),
+        }
     }
 
     /// Takes the bar away; call it before printing a result.
@@ -133,6 +150,24 @@ impl Progress {
         bar.reset_elapsed();
         bar.reset_eta();
         bar.set_message(name);
+    }
+
+    /// Shows how far work is that another process does.
+    pub fn show(&self, task: &str, in_bytes: bool, done: u64, total: Option<u64>) {
+        let counter = if in_bytes { Counter::BytesDone } else { Counter::Entries };
+        let now = Some(Elsewhere { name: task.to_owned(), in_bytes, total });
+        let before = {
+            let mut elsewhere = self.elsewhere.lock().expect("no holder of this lock can panic");
+            std::mem::replace(&mut *elsewhere, now)
+        };
+        let is_new = before.is_none_or(|b| b.name != task || b.in_bytes != in_bytes || b.total != total);
+        if is_new {
+            return self.begin(task, counter, done, total);
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+        }
+        self.go(counter, |now| *now = done);
     }
 
     /// The problems so far.

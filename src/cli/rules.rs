@@ -26,6 +26,11 @@ pub fn of(args: &RulesArgs, store: &Store, collection: &Collection) -> anyhow::R
     Ok((preset, secrets))
 }
 
+/// An option by which content is judged otherwise than by the server.
+pub fn only_here(args: &RulesArgs) -> Option<&'static str> {
+    args.preset.as_ref().map(|_| "--preset").or_else(|| args.secrets.as_ref().map(|_| "--secrets"))
+}
+
 /// Reads `NAME=value` lines, as in an `.env` file, of which at least one has to be what opens sealed fields by this preset: a file that
 /// opens nothing would pass each time.
 fn read_secrets_for(preset: &Preset, path: &std::path::Path) -> anyhow::Result<Secrets> {

@@ -1,12 +1,20 @@
 //! `bulbil verify`
 
-use crate::backup::verify::VerifyOptions;
-use crate::store::index::Cause;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use crate::backup::verify::{VerifyOptions, VerifyReport};
+use crate::store::Store;
+use crate::store::index::{Cause, Collection};
 use crate::worker::runs::Recorder;
 
 use super::args::VerifyArgs;
+use super::by_server::Server;
 use super::context::Context;
 use super::output::{Outcome, bytes, count, took};
+use super::progress::Progress;
 use super::prune::collections;
 
 /// Checks that everything is there and is what it was.
@@ -14,13 +22,16 @@ pub async fn run(args: VerifyArgs, context: &Context) -> anyhow::Result<Outcome>
     let started = std::time::Instant::now();
     let store = context.store().await?;
     let collections = collections(&store, &args.collections).await?;
-    let mut options = VerifyOptions { data: args.data, sample: args.sample, ..VerifyOptions::default() };
-    if !args.collections.is_empty() {
-        options.collections = collections.iter().map(|collection| collection.id).collect();
-    }
-    let (progress, cancel) = (context.progress(), context.cancellation());
-    let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
-    let report = recorder.verify(&collections, options, progress.clone()).await?;
+    let progress = context.progress();
+    let report = match Server::running(&store, only_here(&args, &collections), context).await? {
+        Some(server) => {
+            let kind = if args.data { "verify-data" } else { "verify" };
+            let report =
+                server.run(&json!({ "kind": kind, "collection": args.collections.first() }), &progress).await?;
+            report.context("the server that runs in this home says nothing of what it found")?
+        }
+        None => here(&store, &collections, &args, &progress, context).await?,
+    };
     progress.finish();
     let problems = progress.problems();
     let out = &context.output;
@@ -56,4 +67,30 @@ pub async fn run(args: VerifyArgs, context: &Context) -> anyhow::Result<Outcome>
     }
     context.output.document("verify", &report, &problems);
     Ok(out.outcome(&problems))
+}
+
+/// What the server does not verify: a sample, some collections of several, and nothing at all.
+fn only_here(args: &VerifyArgs, collections: &[Collection]) -> Option<&'static str> {
+    match (args.sample, args.collections.len()) {
+        (Some(_), _) => Some("--sample"),
+        (None, 2..) => Some("naming several collections"),
+        (None, _) if collections.is_empty() => Some("a home without collections"),
+        (None, _) => None,
+    }
+}
+
+async fn here(
+    store: &Store,
+    collections: &[Collection],
+    args: &VerifyArgs,
+    progress: &Arc<Progress>,
+    context: &Context,
+) -> anyhow::Result<VerifyReport> {
+    let mut options = VerifyOptions { data: args.data, sample: args.sample, ..VerifyOptions::default() };
+    if !args.collections.is_empty() {
+        options.collections = collections.iter().map(|collection| collection.id).collect();
+    }
+    let cancel = context.cancellation();
+    let recorder = Recorder::new(store, Cause::Command, context.clock.clone(), &cancel);
+    Ok(recorder.verify(collections, options, progress.clone()).await?)
 }

@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 mod access; // who may use the admin plane
 mod api; // the admin API, as its guide shows it
 mod audit; // who did what
+mod by_server; // what a running server does for a command
 mod portable; // folders that are carried
 mod monitoring; // doctor, logs, completions, manual pages
 mod names; // paths that are no text

@@ -101,7 +101,7 @@ impl Reviewer {
                 report => report?,
             };
             inconsistent = report.reasons(REASONS);
-            odd = report.findings.iter().any(|finding| matches!(finding.code, "json" | "torn" | "empty"));
+            odd = report.findings.iter().any(|finding| matches!(&*finding.code, "json" | "torn" | "empty"));
         }
         let (shrunk, vanished) = self.shrunk(gathered, &root)?;
         Ok(Review { inconsistent, shrunk, vanished, odd })

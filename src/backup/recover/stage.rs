@@ -188,7 +188,7 @@ impl Tried {
 
 /// A part of the data says nothing of how all of it fits together.
 fn only_of_one_file(report: &mut Report) {
-    let holds = |finding: &Finding| OF_ONE_FILE.contains(&finding.code);
+    let holds = |finding: &Finding| OF_ONE_FILE.contains(&&*finding.code);
     report.findings.retain(holds);
     let count = |level: Level| report.findings.iter().filter(|finding| finding.level == level).count() as u64;
     (report.errors, report.warnings) = (count(Level::Error), count(Level::Warning));

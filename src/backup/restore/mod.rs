@@ -56,7 +56,7 @@ pub struct RestoreOptions {
 }
 
 /// What was restored.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RestoreStats {
     /// Files written, or that would be.
     pub files: u64,

@@ -23,7 +23,7 @@ use crate::monitor::Problem;
 use crate::source::parts::exists;
 use crate::store::index::{Cause, Collection};
 use crate::store::{CreateOptions, Store, StoreError};
-use crate::worker::runs::Recorder;
+use crate::worker::runs::{BackupReport, LISTED, Recorder};
 use crate::worker::schedule::zone;
 
 use super::args::{CollectionAddArgs, ProtectArgs, Rpo};
@@ -59,7 +59,8 @@ pub async fn run(args: ProtectArgs, context: &Context) -> anyhow::Result<Outcome
     let created = created.context("there is nothing to back up yet")?;
     super::admin::AdminClient::feed_changed(&store).await;
     let rules = store.preset_of(collection.settings.as_ref())?;
-    progress.suspend(|| backup::say(&collection, &created, Some(&rules), context));
+    let report = BackupReport::of(&collection.name, &created, LISTED);
+    progress.suspend(|| backup::say(&report, Some(&rules), context));
     let options =
         DrillOptions { scratch: None, preset: rules, secrets: Secrets::new(), settings: collection.settings.clone() };
     let drilled = match created.partial {

@@ -1,11 +1,13 @@
 //! What is wrong, and how much was looked at.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use crate::domain::text::shown;
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Data is lost, hidden, or not what it should be.
@@ -15,24 +17,24 @@ pub enum Level {
 }
 
 /// Something that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// How bad.
     pub level: Level,
     /// A stable word for its kind: `json`, `torn`, `empty`, `missing`, `required`, `reference`, `size`, `hash`, `lines`, `unlisted`,
     /// `sealed`, `kind`, `unreadable`, `sqlite`, `changed`.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// Which file, relative to the folder.
     pub path: String,
     /// In which line, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
     /// A sentence.
     pub message: String,
 }
 
 /// What a check brought.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// By which preset: `quilltap/1`.
     pub preset: String,

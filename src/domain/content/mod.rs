@@ -250,7 +250,7 @@ impl Checker {
     fn tell(&mut self, level: Level, code: &'static str, path: &str, line: Option<u64>, message: String) {
         let about_form = matches!(code, "json" | "torn" | "empty" | "sqlite");
         let level = if self.rules.soft && about_form { Level::Warning } else { level };
-        let finding = Finding { level, code, path: path.to_owned(), line, message };
+        let finding = Finding { level, code: code.into(), path: path.to_owned(), line, message };
         match level {
             Level::Error => self.report.errors += 1,
             Level::Warning => self.report.warnings += 1,

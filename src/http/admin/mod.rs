@@ -16,6 +16,7 @@ mod status; // GET /admin/v1/status
 mod statusz; // GET /statusz
 mod sync; // POST /admin/v1/sync, POST /admin/v1/feed-changed
 pub mod token; // the bearer token
+pub mod typed; // who typed the command that asks
 pub mod view; // what resources look like, for REST and for pages
 
 use std::sync::Arc;

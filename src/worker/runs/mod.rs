@@ -7,6 +7,7 @@
 mod asked; // what is never scheduled
 mod dead; // runs whose process ended
 mod error; // why nothing came of it
+mod made; // what came of a backup
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use dead::{close_dead, is_alive};
 pub use error::RunError;
+pub use made::{BackupReport, LISTED, LeftOutMore, LeftOutReport};
 
 use super::axon;
 use super::copies::{self, Made};
@@ -108,6 +110,9 @@ impl Recorder<'_> {
         let mut ended = self.ended(&made, &monitor);
         if let Ok(Some(created)) = &made {
             let s = &created.statistics;
+            // What is scheduled comes again and again: its reports stay small.
+            let listed = if let Cause::Schedule { .. } = self.cause { 0 } else { LISTED };
+            ended.report = serde_json::to_value(BackupReport::of(&collection.name, created, listed)).ok();
             ended.snapshot = Some(created.id);
             ended.counts = Counts {
                 files: s.files,
@@ -301,6 +306,7 @@ impl Recorder<'_> {
         let mut ended = self.ended(&checked, &monitor);
         if let Ok(report) = &checked {
             ended.counts.files = report.files;
+            ended.report = serde_json::to_value(report).ok();
             if report.errors > 0 {
                 let first = report.reasons(1).pop().unwrap_or_default();
                 ended.result = RunResult::Partly;
@@ -409,9 +415,9 @@ impl Recorder<'_> {
         self.live.remove(no);
         let who = match (self.cause, &self.by) {
             (Cause::Schedule { .. }, _) => Who::Server,
+            // A command, done here or by the server, is on record itself.
+            (_, None | Some(Who::User { .. })) => return Ok(()),
             (_, Some(by)) => by.clone(),
-            // The command itself is on record.
-            (_, None) => return Ok(()),
         };
         let snapshot = ended.snapshot.map(|id| format!("snapshot {}", id.short()));
         let event = Event {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -21,6 +21,7 @@ use crate::domain::audit::Who;
 use crate::domain::run::RunKind;
 use crate::http::admin::AdminPlane;
 use crate::http::admin::access::{Admin, Content, May, MayNow, Operate, Read};
+use crate::http::admin::typed;
 use crate::http::admin::view::run::{LineView, RunView};
 use crate::http::problem::Problem;
 use crate::portable::export::ExportOptions;
@@ -177,6 +178,7 @@ pub(super) async fn get_runs(
 #[utoipa::path(
     post,
     path = "/admin/v1/runs",
+    params(("bulbil-typed-by" = Option<String>, Header, description = "With the owner's token: the number of the user who typed the command that asks, and their name, as `1000 alice`. The audit log has the command's own entry, then")),
     request_body = StartRun,
     responses(
         (status = 202, description = "It goes on: `Location` says where to look", body = RunView, headers(("location" = String, description = "The run"))),
@@ -187,10 +189,11 @@ pub(super) async fn get_runs(
 pub(super) async fn post_run(
     May { caller, .. }: May<Operate>,
     State(plane): State<AdminPlane>,
+    headers: HeaderMap,
     Body(start): Body<StartRun>,
 ) -> Result<Response, Problem> {
     let order = plane.order(start).await?;
-    started(&plane, order, caller.who()).await
+    started(&plane, order, typed::asker(&caller, &headers)).await
 }
 
 /// One run

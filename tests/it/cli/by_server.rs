@@ -1,0 +1,210 @@
+//! A command beside a running server: the server does the work, and the command says what it always says.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use bulbil::store::{ServerInfo, Store};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::*;
+use crate::support::running::until;
+
+/// What was said, without what differs from one time to the next: ids, numbers, times.
+fn shape(text: &str) -> String {
+    let masked = |word: &str| match word.len() == 8 && word.chars().all(|c| c.is_ascii_hexdigit()) {
+        true => "ID".to_owned(),
+        false => word.split(|c: char| c.is_ascii_digit()).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("0"),
+    };
+    let line = |line: &str| line.split(' ').map(masked).collect::<Vec<String>>().join(" ");
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// The newest run.
+fn newest(home: &Path) -> Value {
+    json(home, &["runs"])[0].clone()
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+/// A home whose backups of `notes` wait in a hook; the file that says that one has begun, and the one that lets it go on.
+fn waiting(hook: &str) -> (Place, PathBuf, PathBuf) {
+    let place = Place::with_snapshot();
+    let (begun, go) = (place.path("begun"), place.path("go"));
+    let wait = format!("touch {}; while [ ! -e {} ]; do sleep 0.1; done", begun.display(), go.display());
+    good(&place.home(), &["collection", "set", "notes", "--preset", "generic", hook, &wait]);
+    (place, begun, go)
+}
+
+/// Starts a command whose output is kept.
+fn begin(home: &Path, args: &[&str]) -> Child {
+    command(home, args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn interrupt(child: &Child) {
+    kill_process(Pid::from_child(child), Signal::INT).unwrap();
+}
+
+#[test]
+fn the_server_makes_the_backup_and_the_command_says_the_same() {
+    let place = Place::with_snapshot();
+    let home = place.home();
+    let write = |name: &str| fs::write(place.data().join(name), format!("the note {name}\n")).unwrap();
+    write("a.md");
+    let alone = good(&home, &["backup", "--tag", "first"]);
+    write("b.md");
+    let (alone_json, alone_verified) = (json(&home, &["backup"]), good(&home, &["verify", "--data"]));
+    assert_eq!(newest(&home)["cause"], "command");
+    let tried: [&[&str]; 2] = [&["check", "notes"], &["drill", "notes", "--snapshot", "2"]];
+    let alone_tried = tried.map(|args| (shape(&good(&home, args)), args));
+
+    let served = Served::start(&home);
+    let entries = json(&home, &["audit"]).as_array().unwrap().len();
+    write("c.md");
+    assert_eq!(shape(&good(&home, &["backup", "--tag", "second"])), shape(&alone));
+    let run = newest(&home);
+    assert_eq!((&run["work"], &run["cause"], &run["result"]), (&"backup".into(), &"request".into(), &"done".into()));
+    let made = json(&home, &["snapshots"]);
+    let made = made.as_array().unwrap().iter().find(|snapshot| snapshot["id"] == run["snapshot"]).unwrap();
+    assert_eq!(made["tags"], serde_json::json!(["second"]));
+    let audit = json(&home, &["audit"]);
+    assert_eq!(audit.as_array().unwrap().len(), entries + 1, "one deed, one entry: {audit}");
+    let entry = audit.as_array().unwrap().last().unwrap();
+    assert_eq!((&entry["what"], &entry["who"]["kind"]), (&"backup".into(), &"user".into()));
+    assert!(entry["subjects"][0].as_str().unwrap().starts_with("notes@4 "), "{entry}");
+
+    write("d.md");
+    let by_server = json(&home, &["backup"]);
+    let keys = |document: &Value| document[0].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&by_server), keys(&alone_json));
+    assert_eq!(by_server[0]["sequence"], 5);
+    assert_eq!(by_server[0]["statistics"]["files_read"], alone_json[0]["statistics"]["files_read"]);
+
+    let before = json(&home, &["audit"]).as_array().unwrap().len();
+    assert_eq!(shape(&good(&home, &["verify", "--data"])), shape(&alone_verified));
+    let run = newest(&home);
+    assert_eq!((&run["work"], &run["cause"]), (&"verify-data".into(), &"request".into()));
+    assert_eq!(json(&home, &["verify"])["snapshots"], 5);
+    assert_eq!(json(&home, &["audit"]).as_array().unwrap().len(), before, "what only looks is not recorded");
+    for (said, args) in alone_tried {
+        assert_eq!(shape(&good(&home, args)), said, "{args:?}");
+        assert_eq!((&newest(&home)["work"], &newest(&home)["cause"]), (&args[0].into(), &"request".into()));
+    }
+    // What only the command itself can do goes on beside it.
+    let out = place.path("usb");
+    good(&home, &["backup", "--output", out.to_str().unwrap()]);
+    assert_eq!(json(&home, &["runs", "--work", "backup"])[0]["cause"], "command");
+    fails(&home, &["backup", "poems"], &["no collection \"poems\""]);
+    assert_eq!(served.stop(), Some(0));
+}
+
+#[test]
+fn what_is_wrong_is_said_with_exit_code_2_in_both_ways() {
+    let place = Place::with_snapshot();
+    let (home, twin) = (place.home(), place.path("twin"));
+    let chunk = tree(&home.join("chunks")).into_iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
+    fs::write(home.join("chunks").join(&chunk.0), vec![0; chunk.1.len()]).unwrap();
+    assert!(Command::new("cp").arg("-a").arg(&home).arg(&twin).status().unwrap().success());
+    let alone = run(&home, &["verify", "--data"]);
+    let _served = Served::start(&twin);
+    let by_server = run(&twin, &["verify", "--data"]);
+    assert_eq!((alone.status.code(), by_server.status.code()), (Some(2), Some(2)), "{}", stderr(&by_server));
+    assert_eq!(newest(&twin)["cause"], "request");
+    assert!(stderr(&alone).contains("problem: "), "{}", stderr(&alone));
+    assert_eq!(stderr(&by_server), stderr(&alone));
+    assert_eq!(shape(&stdout(&by_server)), shape(&stdout(&alone)));
+}
+
+#[test]
+fn ctrl_c_stops_what_the_server_does() {
+    let (place, begun, _) = waiting("--hook-before");
+    let home = place.home();
+    let served = Served::start(&home);
+    let child = begin(&home, &["backup"]);
+    until(soon(), "the backup to begin", || begun.exists());
+    // Nobody else writes meanwhile.
+    fails(&home, &["backup"], &["another"]);
+    interrupt(&child);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("it was stopped"), "{}", stderr(&output));
+    assert_eq!(newest(&home)["result"], "interrupted");
+    assert_eq!(json(&home, &["snapshots"]).as_array().unwrap().len(), 1);
+    assert_eq!(served.stop(), Some(0));
+}
+
+#[test]
+fn a_second_ctrl_c_leaves_it_to_the_server() {
+    // The hook after a backup puts things right again: it is not stopped.
+    let (place, begun, go) = waiting("--hook-after");
+    let home = place.home();
+    let _served = Served::start(&home);
+    let mut child = begin(&home, &["backup"]);
+    until(soon(), "the backup to be nearly done", || begun.exists());
+    interrupt(&child);
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(line.contains("again to leave it to the server"), "{line}");
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    said.read_to_string(&mut line).unwrap();
+    assert!(line.contains("ends in the server") && line.contains("bulbil runs"), "{line}");
+    assert!(newest(&home)["ended_at"].is_null());
+    fs::write(&go, "").unwrap();
+    until(soon(), "the server to end it", || !newest(&home)["ended_at"].is_null());
+}
+
+#[test]
+fn a_server_that_is_killed_in_the_middle_is_named() {
+    let (place, begun, go) = waiting("--hook-before");
+    let home = place.home();
+    let served = Served::start(&home);
+    let child = begin(&home, &["backup"]);
+    until(soon(), "the backup to begin", || begun.exists());
+    drop(served);
+    let output = child.wait_with_output().unwrap();
+    fs::write(&go, "").unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("server") && said.contains("before the backup was done") && said.contains("bulbil runs"),
+        "{said}"
+    );
+    good(&home, &["backup"]);
+    assert_eq!(json(&home, &["snapshots"]).as_array().unwrap().len(), 2);
+}
+
+/// Answers everything with this JSON.
+fn answering(listener: TcpListener, body: &'static str) {
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let _ = stream.read(&mut [0; 4096]);
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n";
+            let _ = write!(stream, "{head}content-length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_another_version_or_one_that_is_silent_is_no_reason_to_write_beside_it() {
+    let place = Place::with_snapshot();
+    let home = place.home();
+    // It makes the token.
+    assert_eq!(Served::start(&home).stop(), Some(0));
+    let store = Store::open(&home, None).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Some(listener.local_addr().unwrap().to_string());
+    let info = |admin_address| ServerInfo { pid: std::process::id(), admin_address, peer_address: None };
+    let lock = store.lock_server(&info(address)).unwrap();
+    answering(listener, "{\"version\":\"0.0.1\"}");
+    for args in [&["backup"][..], &["verify"]] {
+        fails(&home, args, &["version 0.0.1", "restart the server"]);
+    }
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    lock.tell(&store.home, &info(Some(closed.to_string()))).unwrap();
+    fails(&home, &["backup"], &["the server that runs in this home does not answer"]);
+    assert_eq!(store.index.snapshots(None).await.unwrap().len(), 1);
+}
