@@ -74,7 +74,14 @@ impl Bench {
         let planes = planes_at(Arc::clone(&clock) as Arc<dyn Clock>).await;
         let hash = PasswordHash::new("correct horse battery", Cost::LITTLE, &mut entropy()).unwrap();
         let now = clock.now();
-        planes._home.store.change_admission(|admission| { admission.set_password(hash, now); Ok(()) }).unwrap();
+        planes
+            ._home
+            .store
+            .change_admission(|admission| {
+                admission.set_password(hash, now);
+                Ok(())
+            })
+            .unwrap();
         let folder = planes._home.dir.path().join("notes");
         std::fs::create_dir(&folder).unwrap();
         let mut bench = Self { planes, clock, folder, cookie: String::new(), csrf: String::new() };

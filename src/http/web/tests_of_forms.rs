@@ -42,7 +42,14 @@ impl Browser {
         let planes = planes_at(Arc::clone(&clock) as Arc<dyn Clock>).await;
         let hash = PasswordHash::new(PASSWORD, Cost::LITTLE, &mut entropy()).unwrap();
         let now = clock.now();
-        planes._home.store.change_admission(|admission| { admission.set_password(hash, now); Ok(()) }).unwrap();
+        planes
+            ._home
+            .store
+            .change_admission(|admission| {
+                admission.set_password(hash, now);
+                Ok(())
+            })
+            .unwrap();
         let mut browser = Self { planes, clock, cookie: String::new(), csrf: String::new() };
         let login = browser.send("POST", "/login", &format!("password={}", PASSWORD.replace(' ', "+"))).await;
         let cookie = login.headers[header::SET_COOKIE].to_str().unwrap();

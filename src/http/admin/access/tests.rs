@@ -82,7 +82,12 @@ impl Bench {
     fn set_password(&self, password: &str) {
         let hash = PasswordHash::new(password, Cost::LITTLE, &mut entropy()).unwrap();
         let now = self.clock.now();
-        self.store().change_admission(|admission| { admission.set_password(hash, now); Ok(()) }).unwrap();
+        self.store()
+            .change_admission(|admission| {
+                admission.set_password(hash, now);
+                Ok(())
+            })
+            .unwrap();
     }
 
     fn later(&self, seconds: i64) {
