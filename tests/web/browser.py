@@ -305,7 +305,7 @@ def main():
     started = time.monotonic()
     wrong = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
         for javascript in (True, False):
             found = journey(browser, scratch, javascript)
             wrong.extend(f"{'with' if javascript else 'without'} JavaScript: {one}" for one in found)

@@ -1,6 +1,6 @@
 //! Who asks on the admin plane, and what they may.
 //!
-//! [`identify`] looks once at each request and notes the [`Caller`], and the [`Session`] of a browser that logged in. A handler says
+//! `identify` looks once at each request and notes the [`Caller`], and the [`Session`] of a browser that logged in. A handler says
 //! in its arguments what it needs: [`May`] (REST: tokens and sessions), [`Session`] (pages), [`Posted`] (forms), and for what is
 //! dangerous [`MayNow`], [`FreshSession`], [`FreshPosted`], for which the password was typed within the last ten minutes.
 //!
