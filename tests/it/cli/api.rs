@@ -35,6 +35,17 @@ fn every_command_of_the_guide_works() {
     let told = format!("{}\n{}", stdout(&done), stderr(&done).replace(&token, "…"));
     assert_eq!(done.status.code(), Some(0), "{told}");
     assert_eq!(fs::read(place.path("restored/sub/big")).unwrap(), fs::read(folder.join("sub/big")).unwrap());
+    // Not into the home itself, by whatever name.
+    std::os::unix::fs::symlink(&home, place.path("link")).unwrap();
+    for output in [home.join("keys"), place.path("link/new/folder")] {
+        let done = Command::new("curl")
+            .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--json"])
+            .arg(serde_json::json!({ "output": output }).to_string())
+            .args(["-H", &format!("Authorization: Bearer {token}"), &format!("http://{admin}/admin/v1/exports")])
+            .output()
+            .unwrap();
+        assert_eq!(stdout(&done), "422", "{}", output.display());
+    }
     let log = good(&home, &["audit", "--limit", "20"]);
     assert!(log.contains("guide") && log.contains("restore"), "who asked is on record: {log}");
     assert_eq!(served.stop(), Some(0));

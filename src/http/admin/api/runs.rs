@@ -419,6 +419,14 @@ impl AdminPlane {
     /// An export, with names resolved.
     pub(crate) async fn export_order(&self, start: StartExport) -> Result<Order, Problem> {
         let output = absolute(&start.output, "output")?;
+        let home = self.store().home.root();
+        // Of what is not there yet, the folder that it would be in; a link leads into the home, too.
+        let real = output.ancestors().find_map(|path| path.canonicalize().ok());
+        if real.is_some_and(|real| home.canonicalize().is_ok_and(|home| real.starts_with(home))) {
+            return Err(Problem::invalid(
+                "output lies in this home: a copy beside the original is none, name another folder",
+            ));
+        }
         let mut options = ExportOptions::default();
         for name in &start.collections {
             options.collections.push(select::collection(&self.store, name).await?.id);
