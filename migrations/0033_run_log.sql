@@ -28,6 +28,7 @@ CREATE TABLE run_line (
     no   INTEGER NOT NULL,
     at   INTEGER NOT NULL,
     kind TEXT NOT NULL,             -- notice, problem
+    subject TEXT NOT NULL,          -- with what there is a problem; empty if with nothing in particular
     text TEXT NOT NULL,
     PRIMARY KEY (run, no)
 ) STRICT, WITHOUT ROWID;

@@ -141,6 +141,5 @@ fn tell(line: LineView, progress: &Progress) {
     if !line.is_problem {
         return progress.notice(&line.text);
     }
-    let (subject, message) = line.text.split_once(": ").unwrap_or(("", line.text.as_str()));
-    progress.problem(Problem { subject: subject.to_owned(), message: message.to_owned() });
+    progress.problem(Problem { subject: line.subject.unwrap_or_default(), message: line.text });
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -41,8 +40,9 @@ impl LiveRuns {
         self.lock().insert(no, Arc::clone(run));
     }
 
-    pub(super) fn remove(&self, no: i64) {
-        self.lock().remove(&no);
+    /// It is over, under whatever numbers it is on record.
+    pub(super) fn remove(&self, run: &Arc<LiveRun>) {
+        self.lock().retain(|_, other| !Arc::ptr_eq(other, run));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<i64, Arc<LiveRun>>> {
@@ -156,12 +156,11 @@ impl LiveRun {
         self.lock().task = Some(Begun { name: name.to_owned(), counter, from, done_before, total });
     }
 
-    fn say(&self, is_problem: bool, text: String) {
-        let at: Timestamp = self.clock.now();
+    fn say(&self, line: RunLine) {
         let mut state = self.lock();
-        state.problems += u64::from(is_problem);
+        state.problems += u64::from(line.is_problem);
         if state.lines.len() < LINES {
-            state.lines.push(RunLine { at, is_problem, text });
+            state.lines.push(line);
         }
     }
 
@@ -193,18 +192,14 @@ impl Monitor for LiveRun {
     }
 
     fn notice(&self, text: &str) {
-        self.say(false, text.to_owned());
+        let (at, said) = (self.clock.now(), text.to_owned());
+        self.say(RunLine { at, is_problem: false, subject: String::new(), text: said });
         self.to.notice(text);
     }
 
     fn problem(&self, problem: Problem) {
-        self.say(
-            true,
-            match problem.subject.is_empty() {
-                true => problem.message.clone(),
-                false => format!("{}: {}", problem.subject, problem.message),
-            },
-        );
+        let Problem { subject, message } = problem.clone();
+        self.say(RunLine { at: self.clock.now(), is_problem: true, subject, text: message });
         self.to.problem(problem);
     }
 }
@@ -230,6 +225,6 @@ mod tests {
             run.problem(Problem { subject: "a".to_owned(), message: n.to_string() });
         }
         assert_eq!((run.progress().problems, run.lines(0).len(), run.lines(499).len()), (600, 500, 1));
-        assert_eq!((run.lines(0)[7].text.as_str(), tally.problems().len()), ("a: 7", 600));
+        assert_eq!((run.lines(0)[7].text.as_str(), tally.problems().len()), ("7", 600));
     }
 }

@@ -11,7 +11,7 @@ use crate::domain::access::{Lifetime, Scopes};
 pub enum TokenCommand {
     /// Make a token for a program; it is shown once
     #[command(
-        after_help = "Scopes: metrics (figures, health), read (and everything but content and keys), operate (and start work), content (read, and download and restore), admin (everything).\n\nExample:\n  bulbil token create grafana --scope metrics --expires 365d\n  bulbil token create nightly --scope operate,content"
+        after_help = "Scopes: metrics (figures, health), read (and everything but content and keys), operate (and start work), content (read, and download), admin (everything).\n\nExample:\n  bulbil token create grafana --scope metrics --expires 365d\n  bulbil token create nightly --scope operate,content"
     )]
     Create(TokenCreateArgs),
     /// Show which tokens there are, what they are good for, and when they were last used

@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn events_are_found_wherever_the_pieces_are_cut() {
-        let sent = ": alive\n\nevent: line\nid: 0\ndata: {\"at\":\"2026-11-26T10:00:00Z\",\"is_problem\":true,\"text\":\"a: it is wet\"}\n\n\
+        let sent = ": alive\n\nevent: line\nid: 0\ndata: {\"at\":\"2026-11-26T10:00:00Z\",\"is_problem\":true,\"subject\":\"a\",\"text\":\"it is wet\"}\n\n\
                     event: later\ndata: 1\n\nevent: line\ndata:{\"at\":\"2026-11-26T10:00:01Z\",\"is_problem\":false,\"text\":\"no\"}\n\n";
         for size in [1, 7, sent.len()] {
             let (mut pending, mut heard) = (Pending::default(), Vec::new());
@@ -108,7 +108,7 @@ mod tests {
                 assert!(pending.add(&Bytes::copy_from_slice(piece)));
                 while let Some(block) = pending.take() {
                     if let Some(Event::Line(line)) = parsed(&block) {
-                        heard.push((line.is_problem, line.text));
+                        heard.push((line.is_problem, line.in_words()));
                     }
                 }
             }

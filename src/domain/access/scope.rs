@@ -16,9 +16,9 @@ pub enum Scope {
     Read,
     /// To see, and to start and stop backups, verifications, checks, drills, prunes, copies and syncs.
     Operate,
-    /// To see, to download files out of snapshots, and to restore.
+    /// To see, and to download files out of snapshots.
     Content,
-    /// Everything: settings, peers, deletion, keys, tokens.
+    /// Everything: settings, peers, restores (which write wherever the server may), deletion, keys, tokens.
     Admin,
 }
 

@@ -64,6 +64,8 @@ pub struct AdminPlane {
     network: Arc<dyn NetworkView>,
     jobs: Jobs,
     answered: Answered,
+    /// Held while settings are compared with `If-Match` and changed.
+    changing: Arc<tokio::sync::Mutex<()>>,
     started_at: Timestamp,
     /// Whether addresses that are reached without Tor may be noted.
     direct_allowed: bool,
@@ -99,6 +101,7 @@ impl AdminPlane {
             network,
             jobs,
             answered: Answered::default(),
+            changing: Arc::default(),
             started_at,
             direct_allowed: false,
             traffic: Traffic::default(),

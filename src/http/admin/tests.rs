@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use http::{Request, StatusCode, header};
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -12,13 +13,14 @@ use super::network::DirectOnly;
 use super::token::{AdminToken, TokenError};
 use super::{AdminPlane, Following, admin_router, openapi_admin};
 use crate::clock::{Clock, SystemClock};
+use crate::domain::access::{Admission, Cost, PasswordHash};
 use crate::http::peer::{PeerLimits, PeerPlane, peer_router};
 use crate::monitor::Tally;
 use crate::replicate::call::PeerCaller;
 use crate::replicate::pull::Puller;
 use crate::replicate::serve::Serve;
-use crate::store::Store;
 use crate::store::testing::TestStore;
+use crate::store::{Store, entropy};
 use crate::transport::client::{ClientLimits, HttpClient};
 use crate::transport::memory::MemoryNet;
 use crate::worker::follow::Worker;
@@ -32,6 +34,18 @@ pub(in crate::http) struct Planes {
     pub(in crate::http) admin: axum::Router,
     pub(in crate::http) peer: axum::Router,
     wake: watch::Receiver<u64>,
+}
+
+impl Planes {
+    /// As `bulbil password set` does, but with little work.
+    pub(in crate::http) fn set_password(&self, password: &str, now: Timestamp) {
+        let hash = PasswordHash::new(password, Cost::LITTLE, &mut entropy()).unwrap();
+        let change = |admission: &mut Admission| {
+            admission.set_password(hash, now);
+            Ok(())
+        };
+        self._home.store.change_admission(change).unwrap();
+    }
 }
 
 async fn planes() -> Planes {

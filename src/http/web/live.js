@@ -34,7 +34,8 @@ for (const place of document.querySelectorAll("[data-live]")) {
     source.addEventListener("line", (event) => {
         if (!log) return;
         const line = document.createElement("li");
-        line.textContent = JSON.parse(event.data).text;
+        const said = JSON.parse(event.data);
+        line.textContent = said.subject ? `${said.subject}: ${said.text}` : said.text;
         log.append(line);
     });
     source.addEventListener("end", () => {

@@ -42,8 +42,6 @@ mod typed; // what was typed, and what is wrong with it
 mod viewer; // who looks
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_of_forms;
 
 use axum::Router;
 use axum::routing::{get, post};

@@ -256,7 +256,7 @@ async fn preview(
                 p.lead { "Nothing is written yet. Look at it, then say so:" }
                 (report::in_words(&run))
                 @for line in plane.run_log(tried, 0).await?.iter().filter(|line| line.is_problem).take(20) {
-                    (parts::trouble(Light::Care, "A problem", &line.text, None))
+                    (parts::trouble(Light::Care, "A problem", &line.in_words(), None))
                 }
                 @if is_live(known, FilePath::new(filled.target.trim())) {
                     (parts::trouble(Light::Care, "This is a folder that is backed up", "Files in it that are in use now are replaced by older \

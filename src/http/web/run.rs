@@ -189,7 +189,7 @@ fn logged(log: &[LineView]) -> Markup {
                     @for line in log {
                         li {
                             time.soft datetime=(line.at.to_string()) { (line.at.strftime("%H:%M:%S")) }
-                            span { @if line.is_problem { strong { "Problem: " } } (line.text) }
+                            span { @if line.is_problem { strong { "Problem: " } } (line.in_words()) }
                         }
                     }
                 }

@@ -16,6 +16,8 @@ pub struct RunLine {
     pub at: Timestamp,
     /// Whether it is a problem, or only worth knowing.
     pub is_problem: bool,
+    /// With what there is a problem: a path, a peer, an id; empty if with nothing in particular.
+    pub subject: String,
     /// One sentence.
     pub text: String,
 }
@@ -31,11 +33,12 @@ impl Index {
         }
         let mut tx = self.begin().await?;
         for (no, line) in (0i64..).zip(lines) {
-            sqlx::query("INSERT OR REPLACE INTO run_line (run, no, at, kind, text) SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM run WHERE no = ?1)")
+            sqlx::query("INSERT OR REPLACE INTO run_line (run, no, at, kind, subject, text) SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS (SELECT 1 FROM run WHERE no = ?1)")
                 .bind(run)
                 .bind(no)
                 .bind(nanos(line.at))
                 .bind(if line.is_problem { "problem" } else { "notice" })
+                .bind(line.subject.clone())
                 .bind(line.text.clone())
                 .execute(&mut *tx)
                 .await?;
@@ -53,7 +56,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub async fn run_lines(&self, run: i64) -> Result<Vec<RunLine>, IndexError> {
-        let rows = sqlx::query("SELECT at, kind, text FROM run_line WHERE run = ?1 ORDER BY no")
+        let rows = sqlx::query("SELECT at, kind, subject, text FROM run_line WHERE run = ?1 ORDER BY no")
             .bind(run)
             .fetch_all(&self.pool)
             .await?;
@@ -61,6 +64,7 @@ impl Index {
             Ok(RunLine {
                 at: moment(row, "at")?,
                 is_problem: row.try_get::<String, _>("kind")? == "problem",
+                subject: row.try_get("subject")?,
                 text: row.try_get("text")?,
             })
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Recorder, RunError, Watch};
+use super::{Recorder, RunError};
 use crate::backup::open::OpenSnapshot;
 use crate::backup::restore::{RestoreOptions, RestoreStats, refuse_homes, refuse_portable, restore};
 use crate::domain::id::CollectionId;
@@ -34,8 +34,9 @@ impl Recorder<'_> {
         refuse_portable(target)?;
         let open = OpenSnapshot::open(self.store, &snapshot.id)?;
         let collection = self.store.index.collection(&snapshot.collection).await?;
-        let Watch { relay, live } = self.watch(monitor);
-        let no = self.begin(collection.as_ref(), RunKind::Restore, &live).await?;
+        let watch = self.watch(monitor);
+        let relay = Arc::clone(&watch.relay);
+        let no = self.begin(collection.as_ref(), RunKind::Restore, &watch).await?;
         let (chunks, into, cancel) = (self.store.chunks.clone(), target.to_owned(), self.cancel.clone());
         let dry_run = options.dry_run;
         let listening = relay.clone();
@@ -50,7 +51,7 @@ impl Recorder<'_> {
                 "target": crate::domain::text::path_text(target), "dry_run": dry_run, "statistics": stats,
             }));
         }
-        self.end(no, collection.as_ref(), RunKind::Restore, &ended, &live).await?;
+        self.end(no, collection.as_ref(), RunKind::Restore, &ended, &watch).await?;
         restored
     }
 
@@ -68,8 +69,9 @@ impl Recorder<'_> {
             [one] => self.store.index.collection(one).await?,
             _ => None,
         };
-        let Watch { relay, live } = self.watch(monitor);
-        let no = self.begin(collection.as_ref(), RunKind::Export, &live).await?;
+        let watch = self.watch(monitor);
+        let relay = Arc::clone(&watch.relay);
+        let no = self.begin(collection.as_ref(), RunKind::Export, &watch).await?;
         let now = self.clock.now();
         let exported = export(self.store, &output, &options, now, relay.clone(), self.cancel).await;
         let exported = exported.map_err(RunError::from);
@@ -79,7 +81,7 @@ impl Recorder<'_> {
             ended.counts.new_bytes = exported.new_bytes;
             ended.report = serde_json::to_value(exported).ok();
         }
-        self.end(no, collection.as_ref(), RunKind::Export, &ended, &live).await?;
+        self.end(no, collection.as_ref(), RunKind::Export, &ended, &watch).await?;
         exported
     }
 
@@ -88,8 +90,9 @@ impl Recorder<'_> {
     /// # Errors
     /// [`RunError`], if none of them could be asked. Of one that could not, a problem on `monitor` says so.
     pub async fn sync(&self, caller: PeerCaller, peers: &[Peer], monitor: Arc<dyn Monitor>) -> Result<u64, RunError> {
-        let Watch { relay, live } = self.watch(monitor);
-        let no = self.begin(None, RunKind::Sync, &live).await?;
+        let watch = self.watch(monitor);
+        let relay = Arc::clone(&watch.relay);
+        let no = self.begin(None, RunKind::Sync, &watch).await?;
         let puller = Puller::new(self.store.clone(), caller, relay.clone());
         let (mut new, mut asked, mut failed) = (0, Vec::new(), None);
         for peer in peers {
@@ -115,7 +118,7 @@ impl Recorder<'_> {
         };
         let mut ended = self.ended(&synced, &relay);
         ended.report = synced.is_ok().then(|| json!({ "peers": asked, "new_snapshots": new }));
-        self.end(no, None, RunKind::Sync, &ended, &live).await?;
+        self.end(no, None, RunKind::Sync, &ended, &watch).await?;
         synced
     }
 
@@ -134,8 +137,9 @@ impl Recorder<'_> {
             Some(id) => self.store.index.collection(id).await?,
             None => None,
         };
-        let Watch { relay, live } = self.watch(monitor);
-        let no = self.begin(of.as_ref(), RunKind::Fetch, &live).await?;
+        let watch = self.watch(monitor);
+        let relay = Arc::clone(&watch.relay);
+        let no = self.begin(of.as_ref(), RunKind::Fetch, &watch).await?;
         let puller = Puller::new(self.store.clone(), caller, relay.clone());
         let fetched: Result<FetchReport, PullError> = puller.fetch(collection, peers, self.cancel).await;
         let fetched = fetched.map_err(RunError::from);
@@ -153,7 +157,7 @@ impl Recorder<'_> {
                 "chunks": report.chunks, "bytes": report.bytes, "still_missing": report.still_missing, "requests": report.requests,
             }));
         }
-        self.end(no, of.as_ref(), RunKind::Fetch, &ended, &live).await?;
+        self.end(no, of.as_ref(), RunKind::Fetch, &ended, &watch).await?;
         fetched
     }
 }

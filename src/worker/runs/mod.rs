@@ -53,10 +53,17 @@ pub struct Recorder<'a> {
     begun: Option<UnboundedSender<i64>>,
 }
 
-/// What a run under way is heard through.
+/// What a run under way is heard through. It can be looked at until this is dropped, however the work ends.
 struct Watch {
     relay: Arc<Relay>,
     live: Arc<LiveRun>,
+    all: LiveRuns,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.all.remove(&self.live);
+    }
 }
 
 impl<'a> Recorder<'a> {
@@ -91,8 +98,9 @@ impl Recorder<'_> {
         monitor: Arc<dyn Monitor>,
     ) -> Result<Option<Created>, RunError> {
         drop(self.store.lock_backup()?);
-        let Watch { relay: monitor, live: watched } = self.watch(monitor);
-        let no = self.begin(Some(collection), Work::Backup.into(), &watched).await?;
+        let watch = self.watch(monitor);
+        let monitor = Arc::clone(&watch.relay);
+        let no = self.begin(Some(collection), Work::Backup.into(), &watch).await?;
         let accepted = extras.accept_shrink;
         let made = self.made(collection, extras, Arc::clone(&monitor)).await;
         if let (Ok(Some(created)), true) = (&made, accepted)
@@ -104,7 +112,7 @@ impl Recorder<'_> {
         if let Err(error) = &made
             && error.is_busy()
         {
-            self.take_back(no).await?;
+            self.store.index.take_run_back(no).await?;
             return made;
         }
         let mut ended = self.ended(&made, &monitor);
@@ -130,7 +138,7 @@ impl Recorder<'_> {
                 ended.message = Some("it was interrupted; the next one goes on from here".to_owned());
             }
         }
-        self.end(no, Some(collection), Work::Backup.into(), &ended, &watched).await?;
+        self.end(no, Some(collection), Work::Backup.into(), &ended, &watch).await?;
         made
     }
 
@@ -186,10 +194,11 @@ impl Recorder<'_> {
         monitor: Arc<dyn Monitor>,
     ) -> Result<VerifyReport, RunError> {
         let work = if options.data { Work::VerifyData } else { Work::Verify };
-        let Watch { relay: monitor, live: watched } = self.watch(monitor);
+        let watch = self.watch(monitor);
+        let monitor = Arc::clone(&watch.relay);
         let mut begun = Vec::with_capacity(collections.len());
         for collection in collections {
-            begun.push(self.begin(Some(collection), work.into(), &watched).await?);
+            begun.push(self.begin(Some(collection), work.into(), &watch).await?);
         }
         let options = VerifyOptions { at: Some(self.clock.now()), ..options };
         let verified = verify(self.store, &options, monitor.clone(), self.cancel).await.map_err(RunError::from);
@@ -208,7 +217,7 @@ impl Recorder<'_> {
                     (ended.result, ended.message) = (RunResult::Done, None);
                 }
             }
-            self.end(no, Some(collection), work.into(), &ended, &watched).await?;
+            self.end(no, Some(collection), work.into(), &ended, &watch).await?;
         }
         verified
     }
@@ -244,16 +253,17 @@ impl Recorder<'_> {
         grace: SignedDuration,
         monitor: Arc<dyn Monitor>,
     ) -> Result<Pruned, RunError> {
-        let Watch { relay: monitor, live: watched } = self.watch(monitor);
+        let watch = self.watch(monitor);
+        let monitor = Arc::clone(&watch.relay);
         let mut begun = Vec::with_capacity(collections.len());
         for collection in collections {
-            begun.push(self.begin(Some(collection), Work::Prune.into(), &watched).await?);
+            begun.push(self.begin(Some(collection), Work::Prune.into(), &watch).await?);
         }
         let now = self.clock.now();
         let pruned = prune::apply(self.store, plan, grace, now, &*monitor, self.cancel).await.map_err(RunError::from);
         for (collection, no) in collections.iter().zip(begun) {
             if pruned.as_ref().is_err_and(RunError::is_busy) {
-                self.take_back(no).await?;
+                self.store.index.take_run_back(no).await?;
                 continue;
             }
             let mut ended = self.ended(&pruned, &monitor);
@@ -261,7 +271,7 @@ impl Recorder<'_> {
                 ended.report = serde_json::to_value(pruned).ok();
                 ended.counts.chunks = pruned.swept.removed.chunks;
             }
-            self.end(no, Some(collection), Work::Prune.into(), &ended, &watched).await?;
+            self.end(no, Some(collection), Work::Prune.into(), &ended, &watch).await?;
         }
         pruned
     }
@@ -292,8 +302,9 @@ impl Recorder<'_> {
         secrets: Secrets,
         monitor: Arc<dyn Monitor>,
     ) -> Result<Report, RunError> {
-        let Watch { relay: monitor, live: watched } = self.watch(monitor);
-        let no = self.begin(Some(collection), Work::Check.into(), &watched).await?;
+        let watch = self.watch(monitor);
+        let monitor = Arc::clone(&watch.relay);
+        let no = self.begin(Some(collection), Work::Check.into(), &watch).await?;
         let (store, listening, cancel) = (self.store.clone(), monitor.clone(), self.cancel.clone());
         let id = collection.id;
         let checked = blocking(move || {
@@ -316,7 +327,7 @@ impl Recorder<'_> {
                 });
             }
         }
-        self.end(no, Some(collection), Work::Check.into(), &ended, &watched).await?;
+        self.end(no, Some(collection), Work::Check.into(), &ended, &watch).await?;
         checked
     }
 
@@ -346,14 +357,15 @@ impl Recorder<'_> {
         options: DrillOptions,
         monitor: Arc<dyn Monitor>,
     ) -> Result<Drilled, RunError> {
-        let Watch { relay: monitor, live: watched } = self.watch(monitor);
-        let no = self.begin(Some(collection), Work::Drill.into(), &watched).await?;
+        let watch = self.watch(monitor);
+        let monitor = Arc::clone(&watch.relay);
+        let no = self.begin(Some(collection), Work::Drill.into(), &watch).await?;
         let (store, listening, cancel, id) = (self.store.clone(), monitor.clone(), self.cancel.clone(), *snapshot);
         let drilled = blocking(move || drill(&store, &id, options, &*listening, &cancel)).await.map_err(RunError::from);
         if let Err(error) = &drilled
             && error.is_busy()
         {
-            self.take_back(no).await?;
+            self.store.index.take_run_back(no).await?;
             return drilled;
         }
         let mut ended = self.ended(&drilled, &monitor);
@@ -372,7 +384,7 @@ impl Recorder<'_> {
                 self.store.index.mark(snapshot, flag).await?;
             }
         }
-        self.end(no, Some(collection), Work::Drill.into(), &ended, &watched).await?;
+        self.end(no, Some(collection), Work::Drill.into(), &ended, &watch).await?;
         drilled
     }
 
@@ -381,8 +393,9 @@ impl Recorder<'_> {
     /// # Errors
     /// [`RunError`], if no target has it now. Of one that failed, a problem on `monitor` says so.
     pub async fn copy(&self, collection: &Collection, monitor: Arc<dyn Monitor>) -> Result<Vec<Made>, RunError> {
-        let Watch { relay: monitor, live: watched } = self.watch(monitor);
-        let no = self.begin(Some(collection), Work::Copy.into(), &watched).await?;
+        let watch = self.watch(monitor);
+        let monitor = Arc::clone(&watch.relay);
+        let no = self.begin(Some(collection), Work::Copy.into(), &watch).await?;
         let copies = copies::Copies { store: self.store, clock: &*self.clock, cancel: self.cancel };
         let made = copies.copy(collection, monitor.clone()).await.map_err(RunError::from);
         let mut ended = self.ended(&made, &monitor);
@@ -392,13 +405,13 @@ impl Recorder<'_> {
             ended.counts.chunks = exported(Made::new_chunks);
             ended.counts.new_bytes = exported(Made::new_bytes);
         }
-        self.end(no, Some(collection), Work::Copy.into(), &ended, &watched).await?;
+        self.end(no, Some(collection), Work::Copy.into(), &ended, &watch).await?;
         made
     }
 
     fn watch(&self, monitor: Arc<dyn Monitor>) -> Watch {
         let live = Arc::new(LiveRun::new(monitor, Arc::clone(&self.clock), self.cancel.clone()));
-        Watch { relay: Arc::new(Relay::new(live.clone())), live }
+        Watch { relay: Arc::new(Relay::new(live.clone())), live, all: self.live.clone() }
     }
 
     /// Records how it ended, and what it said; what nobody typed stands in the audit log, too.
@@ -408,11 +421,10 @@ impl Recorder<'_> {
         collection: Option<&Collection>,
         kind: RunKind,
         ended: &Ended,
-        watched: &LiveRun,
+        watch: &Watch,
     ) -> Result<(), RunError> {
-        self.store.index.save_run_lines(no, &watched.lines(0)).await?;
+        self.store.index.save_run_lines(no, &watch.live.lines(0)).await?;
         self.store.index.end_run(no, ended).await?;
-        self.live.remove(no);
         let who = match (self.cause, &self.by) {
             (Cause::Schedule { .. }, _) => Who::Server,
             // A command, done here or by the server, is on record itself.
@@ -435,12 +447,7 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    async fn begin(
-        &self,
-        collection: Option<&Collection>,
-        kind: RunKind,
-        watched: &Arc<LiveRun>,
-    ) -> Result<i64, RunError> {
+    async fn begin(&self, collection: Option<&Collection>, kind: RunKind, watch: &Watch) -> Result<i64, RunError> {
         close_dead(self.store, self.clock.now(), |pid| pid == std::process::id() || is_alive(pid)).await?;
         let by = self.by.as_ref().map(ToString::to_string);
         let begin = Begin {
@@ -452,17 +459,11 @@ impl Recorder<'_> {
             at: self.clock.now(),
         };
         let no = self.store.index.begin_run(begin).await?;
-        self.live.insert(no, watched);
+        self.live.insert(no, &watch.live);
         if let Some(begun) = &self.begun {
             let _ = begun.send(no);
         }
         Ok(no)
-    }
-
-    /// It did not begin after all: another one has to end first.
-    async fn take_back(&self, no: i64) -> Result<(), RunError> {
-        self.live.remove(no);
-        Ok(self.store.index.take_run_back(no).await?)
     }
 
     fn ended<T>(&self, came: &Result<T, RunError>, monitor: &Relay) -> Ended {

@@ -32,7 +32,7 @@ needs! {
     Metrics: "Figures and health.",
     Read: "To see everything but content, keys and secrets.",
     Operate: "To start and stop work.",
-    Content: "To download and to restore.",
+    Content: "To download.",
     Admin: "Everything."
 }
 

@@ -9,7 +9,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::clock::{Clock, FixedClock};
 use crate::domain::access::totp::{self, TotpSecret};
-use crate::domain::access::{Cost, PasswordHash, Scope, Token};
+use crate::domain::access::{Scope, Token};
 use crate::http::admin::tests::{Planes, planes_at};
 use crate::http::admin::{AdminPlane, assembled};
 use crate::store::{Store, entropy};
@@ -80,14 +80,7 @@ impl Bench {
 
     /// As `bulbil password set` does, but with little work.
     fn set_password(&self, password: &str) {
-        let hash = PasswordHash::new(password, Cost::LITTLE, &mut entropy()).unwrap();
-        let now = self.clock.now();
-        self.store()
-            .change_admission(|admission| {
-                admission.set_password(hash, now);
-                Ok(())
-            })
-            .unwrap();
+        self.planes.set_password(password, self.clock.now());
     }
 
     fn later(&self, seconds: i64) {

@@ -154,6 +154,7 @@ pub(super) async fn patch_settings(
     headers: HeaderMap,
     Body(change): Body<ChangeCollection>,
 ) -> Result<Response, Problem> {
+    let _one_at_a_time = plane.changing.lock().await;
     unchanged(&headers, &plane.settings(&name).await?)?;
     Ok(tagged(&plane.change_collection(&name, change, &caller).await?))
 }

@@ -17,7 +17,12 @@ fn tag(value: &impl Serialize) -> String {
 
 /// An answer with its entity tag.
 pub fn tagged(value: &impl Serialize) -> Response {
-    let tag = HeaderValue::try_from(tag(value)).expect("hex digits in quotes");
+    tagged_by(value, value)
+}
+
+/// An answer with the entity tag of what can be changed of it: what changes by itself is in the answer alone.
+pub fn tagged_by(value: &impl Serialize, settled: &impl Serialize) -> Response {
+    let tag = HeaderValue::try_from(tag(settled)).expect("hex digits in quotes");
     ([(header::ETAG, tag)], Json(value)).into_response()
 }
 

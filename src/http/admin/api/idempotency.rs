@@ -5,7 +5,7 @@
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -22,8 +22,8 @@ use crate::http::problem::Problem;
 const KEYS: NonZeroUsize = NonZeroUsize::new(1000).expect("it is not zero");
 /// Longest key, in bytes.
 const MAX_KEY: usize = 255;
-/// Longest answer that is remembered, in bytes.
-const MAX_ANSWER: usize = 1 << 20;
+/// Longest answer that is remembered, in bytes: a thousand of them fit into memory. A longer one is given once.
+const MAX_ANSWER: u64 = 64 << 10;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -113,7 +113,7 @@ pub async fn once(State(plane): State<AdminPlane>, request: Request, next: Next)
         return Problem::too_large_for(MAX_BODY_BYTES).into_response();
     };
     let mut hasher = FileHasher::default();
-    hasher.update(head.uri.path().as_bytes());
+    hasher.update(head.uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes());
     hasher.update(b"\0");
     hasher.update(&body);
     let answered = plane.answered.clone();
@@ -137,8 +137,12 @@ pub async fn once(State(plane): State<AdminPlane>, request: Request, next: Next)
     let mut open = Open { answered: &answered, key, answer: None };
     let response = next.run(Request::from_parts(head, Body::from(body))).await;
     let (parts, body) = response.into_parts();
-    let Ok(body) = to_bytes(body, MAX_ANSWER).await else {
-        return Problem::not_ready("the answer is too long to be repeated").into_response();
+    let length = body.size_hint().upper().filter(|length| *length <= MAX_ANSWER);
+    let Some(length) = length.and_then(|length| usize::try_from(length).ok()) else {
+        return Response::from_parts(parts, body);
+    };
+    let Ok(body) = to_bytes(body, length).await else {
+        return Problem::not_ready("the answer broke off").into_response();
     };
     if !parts.status.is_server_error() && parts.status != StatusCode::TOO_MANY_REQUESTS {
         let kept = [header::CONTENT_TYPE, header::LOCATION, header::ETAG];

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::body::Body;
-use super::etag::{tagged, unchanged};
+use super::etag::{tagged_by, unchanged};
 use super::input::At;
 use super::page::Page;
 use super::refusals::{BadBody, Missing, Refused, Stale};
@@ -138,10 +138,7 @@ pub(super) async fn get_trust(
     At(name): At<String>,
 ) -> Result<Response, Problem> {
     let view = plane.peer_view(plane.peer(&name).await?).await?;
-    let mut response = tagged(&(&view.state, &view.rights));
-    *response.body_mut() = serde_json::to_vec(&view).expect("it has no maps").into();
-    response.headers_mut().remove(http::header::CONTENT_LENGTH);
-    Ok(response)
+    Ok(tagged_by(&view, &(&view.state, &view.rights)))
 }
 
 /// Lets a peer in, or changes what it may have
@@ -163,6 +160,7 @@ pub(super) async fn put_trust(
     headers: HeaderMap,
     Body(trust): Body<TrustPeer>,
 ) -> Result<Json<PeerView>, Problem> {
+    let _one_at_a_time = plane.changing.lock().await;
     let known = plane.peer_view(plane.peer(&name).await?).await?;
     unchanged(&headers, &(&known.state, &known.rights))?;
     Ok(Json(plane.trust_peer(&name, trust, &caller).await?))

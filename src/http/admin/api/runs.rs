@@ -20,7 +20,7 @@ use crate::backup::verify::VerifyOptions;
 use crate::domain::audit::Who;
 use crate::domain::run::RunKind;
 use crate::http::admin::AdminPlane;
-use crate::http::admin::access::{Admin, Content, May, MayNow, Operate, Read};
+use crate::http::admin::access::{Admin, May, MayNow, Operate, Read};
 use crate::http::admin::typed;
 use crate::http::admin::view::run::{LineView, RunView};
 use crate::http::problem::Problem;
@@ -259,10 +259,10 @@ pub(super) async fn post_cancel(
         (status = 202, description = "It goes on: `Location` says where to look", body = RunView, headers(("location" = String, description = "The run"))),
         Refused, Missing, BadBody
     ),
-    security(("token" = ["content"]))
+    security(("token" = ["admin"]))
 )]
 pub(super) async fn post_restore(
-    MayNow { caller, .. }: MayNow<Content>,
+    MayNow { caller, .. }: MayNow<Admin>,
     State(plane): State<AdminPlane>,
     Body(start): Body<StartRestore>,
 ) -> Result<Response, Problem> {

@@ -115,6 +115,7 @@ pub(super) async fn patch_snapshot(
     headers: HeaderMap,
     Body(change): Body<ChangeSnapshot>,
 ) -> Result<Response, Problem> {
+    let _one_at_a_time = plane.changing.lock().await;
     unchanged(&headers, &plane.snapshot(&id).await?.1)?;
     Ok(tagged(&plane.change_snapshot(&id, change, &caller).await?))
 }

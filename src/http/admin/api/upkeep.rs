@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::body::Body;
-use super::etag::{tagged, unchanged};
+use super::etag::{tagged, tagged_by, unchanged};
 use super::input::{At, Params};
 use super::refusals::{BadBody, Missing, Refused, Stale};
 use crate::backup::prune::{self, PruneError};
@@ -154,7 +154,8 @@ pub(super) async fn get_schedule(
     At(name): At<String>,
 ) -> Result<Response, Problem> {
     let collection = select::collection(plane.store(), &name).await?;
-    Ok(with_tag(&plane.upkeep(&collection).await?))
+    let view = plane.upkeep(&collection).await?;
+    Ok(tagged_by(&view, &settled(&view)))
 }
 
 /// Says what is done by itself for a collection
@@ -176,9 +177,11 @@ pub(super) async fn put_schedule(
     headers: HeaderMap,
     Body(set): Body<SetUpkeep>,
 ) -> Result<Response, Problem> {
+    let _one_at_a_time = plane.changing.lock().await;
     let collection = select::collection(plane.store(), &name).await?;
     unchanged(&headers, &settled(&plane.upkeep(&collection).await?))?;
-    Ok(with_tag(&plane.set_upkeep(&name, set, &caller).await?))
+    let view = plane.set_upkeep(&name, set, &caller).await?;
+    Ok(tagged_by(&view, &settled(&view)))
 }
 
 /// What is kept of a collection
@@ -216,6 +219,7 @@ pub(super) async fn put_retention(
     headers: HeaderMap,
     Body(set): Body<SetRetention>,
 ) -> Result<Response, Problem> {
+    let _one_at_a_time = plane.changing.lock().await;
     let collection = select::collection(plane.store(), &name).await?;
     unchanged(&headers, &plane.retention(&collection))?;
     Ok(tagged(&plane.set_retention(&name, set, &caller).await?))
@@ -247,13 +251,6 @@ pub(super) async fn get_preview(
 fn settled(view: &UpkeepView) -> UpkeepView {
     let schedules = view.schedules.iter().map(|one| ScheduleView { next_at: None, ..one.clone() });
     UpkeepView { schedules: schedules.collect(), contradiction: None, ..view.clone() }
-}
-
-fn with_tag(view: &UpkeepView) -> Response {
-    let mut response = tagged(&settled(view));
-    *response.body_mut() = serde_json::to_vec(view).expect("it has no maps").into();
-    response.headers_mut().remove(http::header::CONTENT_LENGTH);
-    response
 }
 
 impl PolicyView {

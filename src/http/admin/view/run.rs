@@ -140,13 +140,26 @@ pub struct LineView {
     pub at: Timestamp,
     /// Whether it is a problem, or only worth knowing.
     pub is_problem: bool,
+    /// With what there is a problem: a path, a peer, an id.
+    pub subject: Option<String>,
     /// One sentence.
     pub text: String,
 }
 
+impl LineView {
+    /// All of it, in one line.
+    pub fn in_words(&self) -> String {
+        match &self.subject {
+            Some(subject) => format!("{subject}: {}", self.text),
+            None => self.text.clone(),
+        }
+    }
+}
+
 impl From<RunLine> for LineView {
     fn from(line: RunLine) -> Self {
-        Self { at: line.at, is_problem: line.is_problem, text: line.text }
+        let subject = Some(line.subject).filter(|subject| !subject.is_empty());
+        Self { at: line.at, is_problem: line.is_problem, subject, text: line.text }
     }
 }
 

@@ -1,66 +1,28 @@
+//! Collections, snapshots, files, restores and runs.
+
+use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
-use http::{HeaderMap, Method, Request, StatusCode, header};
-use jiff::SignedDuration;
-use tower::ServiceExt;
+use http::{Method, StatusCode};
 
-use crate::clock::{Clock, FixedClock, SystemClock};
-use crate::domain::access::{Cost, PasswordHash};
-use crate::http::admin::tests::{Planes, planes_at};
+use super::{Answer, Visitor, after};
+use crate::clock::{Clock, SystemClock};
 use crate::http::admin::view::run::RunState;
-use crate::store::entropy;
 
-const PAGE: &str = "text/html,application/xhtml+xml";
-
-/// An instance with a folder, and a browser that logged in.
+/// A browser that logged in, and a folder that it may back up.
 struct Bench {
-    planes: Planes,
-    clock: Arc<FixedClock>,
+    visitor: Visitor,
     folder: PathBuf,
-    cookie: String,
-    csrf: String,
 }
 
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
-}
+impl Deref for Bench {
+    type Target = Visitor;
 
-impl Answer {
-    fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    fn deref(&self) -> &Visitor {
+        &self.visitor
     }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    /// Where the browser goes next.
-    fn next(&self) -> &str {
-        assert_eq!(self.status, StatusCode::SEE_OTHER, "{}", self.text());
-        self.header("location")
-    }
-
-    #[track_caller]
-    fn shows(&self, words: &str) {
-        assert!(self.text().contains(words), "no {words:?} in: {}", self.text());
-    }
-
-    #[track_caller]
-    fn hides(&self, words: &str) {
-        assert!(!self.text().contains(words), "{words:?} in: {}", self.text());
-    }
-}
-
-/// What stands after `before`, up to the next quotation mark.
-fn after<'a>(text: &'a str, before: &str) -> &'a str {
-    let (_, rest) = text.split_once(before).unwrap_or_else(|| panic!("no {before:?} in: {text}"));
-    rest.split('"').next().unwrap()
 }
 
 /// As a browser sends a form.
@@ -70,25 +32,10 @@ fn encoded(fields: &[(&str, &str)]) -> String {
 
 impl Bench {
     async fn new() -> Self {
-        let clock = Arc::new(FixedClock::new(SystemClock.now()));
-        let planes = planes_at(Arc::clone(&clock) as Arc<dyn Clock>).await;
-        let hash = PasswordHash::new("correct horse battery", Cost::LITTLE, &mut entropy()).unwrap();
-        let now = clock.now();
-        planes
-            ._home
-            .store
-            .change_admission(|admission| {
-                admission.set_password(hash, now);
-                Ok(())
-            })
-            .unwrap();
-        let folder = planes._home.dir.path().join("notes");
+        let visitor = Visitor::at(SystemClock.now()).await;
+        let folder = visitor.planes._home.dir.path().join("notes");
         std::fs::create_dir(&folder).unwrap();
-        let mut bench = Self { planes, clock, folder, cookie: String::new(), csrf: String::new() };
-        let answer = bench.send(Method::POST, "/login", "password=correct+horse+battery").await;
-        bench.cookie = answer.header("set-cookie").split(';').next().unwrap().to_owned();
-        bench.csrf = after(&bench.get("/").await.text(), r#"name="csrf" value=""#).to_owned();
-        bench
+        Self { visitor, folder }
     }
 
     /// With a collection of the folder, and so many snapshots.
@@ -101,24 +48,6 @@ impl Bench {
             bench.back_up().await;
         }
         bench
-    }
-
-    async fn send(&self, method: Method, path: &str, body: &str) -> Answer {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, "127.0.0.1:7002")
-            .header(header::ACCEPT, PAGE)
-            .header(header::COOKIE, &self.cookie)
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(Body::from(body.to_owned()));
-        let answer = self.planes.admin.clone().oneshot(request.unwrap()).await.unwrap();
-        let (head, body) = answer.into_parts();
-        Answer { status: head.status, headers: head.headers, body: to_bytes(body, 1 << 22).await.unwrap().to_vec() }
-    }
-
-    async fn get(&self, path: &str) -> Answer {
-        self.send(Method::GET, path, "").await
     }
 
     async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
@@ -145,10 +74,6 @@ impl Bench {
         let answer = self.post("/collections/notes/runs", &[("kind", "backup")]).await;
         assert_eq!(self.ended(answer.next()).await, RunState::Done);
         answer.next().to_owned()
-    }
-
-    fn later(&self, seconds: i64) {
-        self.clock.set(self.clock.now().checked_add(SignedDuration::from_secs(seconds)).unwrap());
     }
 
     async fn snapshot(&self, sequence: u64) -> String {

@@ -1,63 +1,29 @@
-use std::sync::Arc;
+//! Peers, invites, schedules, retention and settings.
 
-use axum::body::{Body, to_bytes};
-use http::{HeaderMap, Request, StatusCode, header};
-use jiff::SignedDuration;
-use tower::ServiceExt;
+use std::ops::Deref;
 
-use crate::clock::{Clock, FixedClock};
-use crate::domain::access::{Cost, PasswordHash};
+use http::{Method, StatusCode, header};
+
+use super::{Answer, Visitor, after};
 use crate::domain::peer::{Trust, fingerprint_words};
 use crate::domain::schedule::Work;
-use crate::http::admin::tests::{Planes, planes_at};
-use crate::store::entropy;
 use crate::store::index::Peer;
 use crate::store::testing::{MakeSnapshot, TestStore, peer};
 
-const PASSWORD: &str = "correct horse battery";
+/// A browser that logged in.
+struct Browser(Visitor);
 
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: String,
-}
+impl Deref for Browser {
+    type Target = Visitor;
 
-impl Answer {
-    fn to(&self) -> &str {
-        self.headers.get(header::LOCATION).map(|to| to.to_str().unwrap()).unwrap_or_default()
+    fn deref(&self) -> &Visitor {
+        &self.0
     }
-}
-
-/// A browser that is logged in.
-struct Browser {
-    planes: Planes,
-    clock: Arc<FixedClock>,
-    cookie: String,
-    csrf: String,
 }
 
 impl Browser {
     async fn new() -> Self {
-        let clock = Arc::new(FixedClock::new("2026-11-26T12:00:00Z".parse().unwrap()));
-        let planes = planes_at(Arc::clone(&clock) as Arc<dyn Clock>).await;
-        let hash = PasswordHash::new(PASSWORD, Cost::LITTLE, &mut entropy()).unwrap();
-        let now = clock.now();
-        planes
-            ._home
-            .store
-            .change_admission(|admission| {
-                admission.set_password(hash, now);
-                Ok(())
-            })
-            .unwrap();
-        let mut browser = Self { planes, clock, cookie: String::new(), csrf: String::new() };
-        let login = browser.send("POST", "/login", &format!("password={}", PASSWORD.replace(' ', "+"))).await;
-        let cookie = login.headers[header::SET_COOKIE].to_str().unwrap();
-        browser.cookie = cookie.split(';').next().unwrap().to_owned();
-        let page = browser.get("/settings").await;
-        let (_, after) = page.body.split_once(r#"name="csrf" value=""#).expect("a page has a form");
-        browser.csrf = after.split('"').next().unwrap().to_owned();
-        browser
+        Self(Visitor::at("2026-11-26T12:00:00Z".parse().unwrap()).await)
     }
 
     fn home(&self) -> &TestStore {
@@ -65,36 +31,18 @@ impl Browser {
     }
 
     /// Long after the password was typed.
-    fn later(&self) {
-        self.clock.set(self.clock.now().checked_add(SignedDuration::from_mins(11)).unwrap());
-    }
-
-    async fn send(&self, method: &str, path: &str, body: &str) -> Answer {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, "127.0.0.1:7002")
-            .header(header::ACCEPT, "text/html")
-            .header(header::COOKIE, &self.cookie)
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
-        let answer = self.planes.admin.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await;
-        let (head, body) = answer.unwrap().into_parts();
-        let body = to_bytes(body, 1 << 22).await.unwrap();
-        Answer { status: head.status, headers: head.headers, body: String::from_utf8_lossy(&body).into_owned() }
-    }
-
-    async fn get(&self, path: &str) -> Answer {
-        self.send("GET", path, "").await
+    fn much_later(&self) {
+        self.later(11 * 60);
     }
 
     async fn page(&self, path: &str) -> String {
         let answer = self.get(path).await;
-        assert_eq!(answer.status, StatusCode::OK, "{path}: {} {}", answer.to(), answer.body);
-        answer.body
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {} {}", answer.to(), answer.text());
+        answer.text()
     }
 
     async fn post(&self, path: &str, form: &str) -> Answer {
-        self.send("POST", path, &format!("csrf={}&{form}", self.csrf)).await
+        self.send(Method::POST, path, &format!("csrf={}&{form}", self.csrf)).await
     }
 
     async fn known(&self, name: &str) -> Peer {
@@ -126,8 +74,8 @@ async fn no_form_does_anything_without_what_only_our_pages_know() {
     browser.home().peer("beta").await;
     for path in FORMS {
         for form in ["", "csrf=wrong&name=beta&last=1&rpo=1"] {
-            let answer = browser.send("POST", path, form).await;
-            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}: {}", answer.body);
+            let answer = browser.send(Method::POST, path, form).await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}: {}", answer.text());
         }
     }
     assert!(matches!(browser.known("beta").await.trust, Trust::Trusted(_)));
@@ -138,7 +86,7 @@ async fn no_form_does_anything_without_what_only_our_pages_know() {
 async fn what_is_dangerous_needs_the_password_once_more() {
     let browser = Browser::new().await;
     browser.home().peer("beta").await;
-    browser.later();
+    browser.much_later();
     for path in
         ["/peers/beta/revoke", "/invites/new", "/settings/tokens/new", "/settings/addresses", "/settings/password"]
     {
@@ -170,14 +118,22 @@ async fn a_pending_peer_is_let_in_by_its_words_alone_and_what_was_typed_stays() 
     let form = "collections=notes&role=mirror&rate=2.5&hours=22:00-06:00&words=";
     let wrong = browser.post("/peers/beta/trust", &format!("{form}not+these")).await;
     assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(wrong.body.contains("These are not the words of peer beta"), "{}", wrong.body);
-    assert!(wrong.body.contains(r#"value="not these""#) && wrong.body.contains(r#"value="2.5""#), "{}", wrong.body);
+    assert!(wrong.text().contains("These are not the words of peer beta"), "{}", wrong.text());
+    assert!(
+        wrong.text().contains(r#"value="not these""#) && wrong.text().contains(r#"value="2.5""#),
+        "{}",
+        wrong.text()
+    );
     assert_eq!(browser.known("beta").await.trust, Trust::Pending);
     let hours = browser.post("/peers/beta/trust", "collections=notes&role=mirror&hours=late").await;
-    assert!(hours.status == StatusCode::UNPROCESSABLE_ENTITY && hours.body.contains("hours-wrong"), "{}", hours.body);
+    assert!(
+        hours.status == StatusCode::UNPROCESSABLE_ENTITY && hours.text().contains("hours-wrong"),
+        "{}",
+        hours.text()
+    );
     let words = fingerprint_words(&pending.id).join("+");
     let right = browser.post("/peers/beta/trust", &format!("{form}{words}")).await;
-    assert_eq!((right.status, right.to()), (StatusCode::SEE_OTHER, "/peers/beta?done=trust"), "{}", right.body);
+    assert_eq!((right.status, right.to()), (StatusCode::SEE_OTHER, "/peers/beta?done=trust"), "{}", right.text());
     let Trust::Trusted(rights) = browser.known("beta").await.trust else { panic!("it is trusted") };
     assert_eq!(rights.limits.rate, Some(2500));
     // Saved as the page shows it, nothing is another.
@@ -212,7 +168,11 @@ async fn what_others_say_is_text_and_nothing_else() {
     }
     let typed = browser.post("/peers/new", "url=%22%3E%3Cscript%3E&name=").await;
     assert_eq!(typed.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(typed.body.contains("&quot;&gt;&lt;script&gt;") && !typed.body.contains("<script>"), "{}", typed.body);
+    assert!(
+        typed.text().contains("&quot;&gt;&lt;script&gt;") && !typed.text().contains("<script>"),
+        "{}",
+        typed.text()
+    );
 }
 
 #[tokio::test]
@@ -220,15 +180,15 @@ async fn an_invite_is_shown_once_with_its_picture() {
     let browser = Browser::new().await;
     browser.home().collection("notes").await;
     let none = browser.post("/invites/new", "role=reader&expires=24").await;
-    assert!(none.status == StatusCode::UNPROCESSABLE_ENTITY && none.body.contains("Tick at least one"));
+    assert!(none.status == StatusCode::UNPROCESSABLE_ENTITY && none.text().contains("Tick at least one"));
     let made = browser.post("/invites/new", "collections=notes&role=mirror&expires=48").await;
-    assert_eq!(made.status, StatusCode::OK, "{}", made.body);
-    assert!(made.body.contains("<code>bulbil:") && made.body.contains("2026-11-28 12:00 UTC"), "{}", made.body);
-    let (_, after) = made.body.split_once(r#"<img src=""#).unwrap();
-    let picture = after.split('"').next().unwrap();
+    assert_eq!(made.status, StatusCode::OK, "{}", made.text());
+    assert!(made.text().contains("<code>bulbil:") && made.text().contains("2026-11-28 12:00 UTC"), "{}", made.text());
+    let page = made.text();
+    let picture = after(&page, r#"<img src=""#);
     let shown = browser.get(picture).await;
     assert_eq!((shown.status, &shown.headers[header::CONTENT_TYPE]), (StatusCode::OK, &"image/png".parse().unwrap()));
-    browser.later();
+    browser.much_later();
     assert_eq!(browser.get(picture).await.status, StatusCode::NOT_FOUND);
 }
 
@@ -242,9 +202,9 @@ async fn a_schedule_is_filled_in_saved_and_what_is_wrong_with_it_said_beside_it(
     assert!(browser.page("/schedules").await.contains("Nothing happens by itself"), "a look changes nothing");
     let wrong = browser.post(path, "rpo=26&backup-cron=now+and+then&backup-zone=Mars/Olympus").await;
     assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(wrong.body.contains("backup-cron-wrong") && wrong.body.contains(r#"value="Mars/Olympus""#));
+    assert!(wrong.text().contains("backup-cron-wrong") && wrong.text().contains(r#"value="Mars/Olympus""#));
     let zone = browser.post(path, "backup-cron=@daily&backup-zone=Mars/Olympus").await;
-    assert!(zone.status == StatusCode::UNPROCESSABLE_ENTITY && zone.body.contains("backup-zone-wrong"));
+    assert!(zone.status == StatusCode::UNPROCESSABLE_ENTITY && zone.text().contains("backup-zone-wrong"));
     let saved = browser.post(path, "rpo=6&backup-cron=30+2+*+*+*&backup-zone=UTC&backup-jitter=1.5").await;
     assert_eq!((saved.status, saved.to()), (StatusCode::SEE_OTHER, "/collections/notes/schedule?done=yes"));
     let known = browser.home().store.index.collection_named("notes").await.unwrap().unwrap().upkeep;
@@ -273,7 +233,7 @@ async fn what_would_go_is_seen_before_it_holds() {
     let nothing = browser.page(&format!("{path}?look=yes")).await;
     assert!(nothing.contains("last-wrong") && !nothing.contains("Save it so"), "{nothing}");
     let number = browser.post(path, "last=many").await;
-    assert!(number.status == StatusCode::UNPROCESSABLE_ENTITY && number.body.contains(r#"value="many""#));
+    assert!(number.status == StatusCode::UNPROCESSABLE_ENTITY && number.text().contains(r#"value="many""#));
     assert_eq!(
         browser.post(path, "last=1&time_zone=Europe/Berlin").await.to(),
         "/collections/notes/retention?done=yes"
@@ -292,7 +252,11 @@ async fn the_settings_of_a_collection_change_where_they_were_changed() {
     let path = "/collections/notes/settings";
     assert!(browser.page(path).await.contains("/srv/100%/d</textarea>"));
     let wrong = browser.post(path, "folders=notes&excludes=*.tmp&preset=none&compression=3").await;
-    assert!(wrong.status == StatusCode::UNPROCESSABLE_ENTITY && wrong.body.contains("folders-wrong"), "{}", wrong.body);
+    assert!(
+        wrong.status == StatusCode::UNPROCESSABLE_ENTITY && wrong.text().contains("folders-wrong"),
+        "{}",
+        wrong.text()
+    );
     // The folder is not there now: whoever leaves it as it is need not mend that first.
     let form = "folders=/srv/100%25/d&excludes=*.tmp%0D%0A*.log%0D%0A&preset=none&compression=9";
     let saved = browser.post(path, form).await;
@@ -300,7 +264,7 @@ async fn the_settings_of_a_collection_change_where_they_were_changed() {
         (saved.status, saved.to()),
         (StatusCode::SEE_OTHER, "/collections/notes/settings?done=yes"),
         "{}",
-        saved.body
+        saved.text()
     );
     let settings = browser.home().store.index.collection_named("notes").await.unwrap().unwrap().settings.unwrap();
     assert_eq!((settings.excludes, settings.level), (vec!["*.tmp".to_owned(), "*.log".to_owned()], 9));
@@ -310,11 +274,16 @@ async fn the_settings_of_a_collection_change_where_they_were_changed() {
 async fn a_token_is_shown_once_and_a_password_that_changes_logs_others_out() {
     let browser = Browser::new().await;
     let wrong = browser.post("/settings/tokens/new", "name=grafana&expires=soon&scopes=metrics").await;
-    assert!(wrong.status == StatusCode::UNPROCESSABLE_ENTITY && wrong.body.contains("expires-wrong"), "{}", wrong.body);
+    assert!(
+        wrong.status == StatusCode::UNPROCESSABLE_ENTITY && wrong.text().contains("expires-wrong"),
+        "{}",
+        wrong.text()
+    );
     let made = browser.post("/settings/tokens/new", "name=grafana&expires=1d&scopes=metrics&scopes=read").await;
-    assert!(made.status == StatusCode::OK && made.body.contains("shown this once"), "{}", made.body);
-    let (_, after) = made.body.split_once("<code>").unwrap();
-    let token = after.split('<').next().unwrap();
+    assert!(made.status == StatusCode::OK && made.text().contains("shown this once"), "{}", made.text());
+    let page = made.text();
+    let (_, shown) = page.split_once("<code>").unwrap();
+    let token = shown.split('<').next().unwrap();
     let listed = browser.page("/settings").await;
     assert!(listed.contains("grafana") && listed.contains("metrics,read") && !listed.contains(token), "{listed}");
     assert!(!listed.contains("http://127.0.0.1:7001"), "addresses are shown to who typed the password: {listed}");
@@ -324,7 +293,12 @@ async fn a_token_is_shown_once_and_a_password_that_changes_logs_others_out() {
     let differ = browser.post("/settings/password", "password=another+one+entirely&again=not").await;
     assert_eq!(differ.status, StatusCode::UNPROCESSABLE_ENTITY);
     let changed = browser.post("/settings/password", "password=another+one+entirely&again=another+one+entirely").await;
-    assert_eq!((changed.status, changed.to()), (StatusCode::SEE_OTHER, "/settings?done=password"), "{}", changed.body);
+    assert_eq!(
+        (changed.status, changed.to()),
+        (StatusCode::SEE_OTHER, "/settings?done=password"),
+        "{}",
+        changed.text()
+    );
     assert_eq!(browser.get("/settings").await.to(), "/login?next=/settings", "the session of before is over");
 }
 
