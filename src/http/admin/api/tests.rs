@@ -316,6 +316,8 @@ async fn whatever_is_sent_what_is_wrong_with_it_is_said_in_a_problem_document() 
         let shown = &body[..body.len().min(60)];
         assert_eq!(answer.refusal().0, status, "{path} {shown}: {}", answer.json);
     }
+    let wrong_method = api.send(Method::DELETE, "/runs", &[], "").await;
+    assert_eq!((wrong_method.refusal(), wrong_method.header("allow")), ((405, "method-not-allowed"), "GET,HEAD,POST"));
     // Nothing came of any of it.
     assert_eq!(api.get("/runs").await.json["items"].as_array().unwrap().len(), 1);
     let home = api.planes._home.home();
