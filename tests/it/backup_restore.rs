@@ -306,11 +306,59 @@ fn a_restore_never_touches_a_home() {
     init(&at, "alpha");
     expect(0, &at, &["collection", "add", "notes", source.to_str().unwrap()]);
     expect(0, &at, &["backup", "-q"]);
-    for target in [at.clone(), at.join("keys"), at.join("new/deep"), dir.path().join("in")] {
+    let detour = dir.path().join("missing/deep/../../in/home");
+    for target in [at.clone(), at.join("keys"), at.join("new/deep"), dir.path().join("in"), detour.clone()] {
         expect(1, &at, &["restore", "notes", "--target", target.to_str().unwrap(), "--delete"]);
+    }
+    for output in [at.join("copy"), detour] {
+        expect(1, &at, &["export", "--output", output.to_str().unwrap()]);
     }
     expect(1, &at, &["collection", "add", "keys", at.join("keys").to_str().unwrap()]);
     expect(0, &at, &["verify", "--data"]);
+    // Nor one that would be removed as too much; and then nothing is changed at all.
+    let out = dir.path().join("out");
+    fs::create_dir_all(out.join("deep")).unwrap();
+    fs::write(out.join("mine"), "mine").unwrap();
+    init(&out.join("deep/other"), "beta");
+    let restore = ["restore", "notes", "--target", out.to_str().unwrap(), "--delete"];
+    expect(1, &at, &restore);
+    expect(1, &at, &[&restore[..], &["--dry-run"]].concat());
+    assert!(out.join("mine").exists() && !out.join("a").exists());
+    fs::remove_dir_all(out.join("deep/other")).unwrap();
+    expect(0, &at, &["export", "--output", out.join("deep").to_str().unwrap()]);
+    expect(1, &at, &restore);
+    fs::remove_dir_all(out.join("deep")).unwrap();
+    expect(0, &at, &restore);
+    assert!(!out.join("mine").exists() && out.join("a").exists());
+}
+
+#[test]
+fn what_is_beside_what_was_selected_is_not_too_much() {
+    let dir = tempfile::tempdir().unwrap();
+    let (at, source, out) = (dir.path().join("home"), dir.path().join("source"), dir.path().join("out"));
+    fs::create_dir_all(source.join("deep/deeper")).unwrap();
+    for file in ["one", "two", "deep/three", "deep/deeper/four"] {
+        fs::write(source.join(file), file).unwrap();
+    }
+    init(&at, "alpha");
+    expect(0, &at, &["collection", "add", "notes", source.to_str().unwrap()]);
+    expect(0, &at, &["backup", "-q"]);
+    let restore = |more: &[&str]| {
+        expect(0, &at, &[&["restore", "notes", "--target", out.to_str().unwrap(), "--delete"], more].concat());
+    };
+    restore(&[]);
+    for file in ["mine", "deep/mine", "deep/deeper/mine"] {
+        fs::write(out.join(file), "mine").unwrap();
+    }
+    restore(&["--path", "one"]);
+    restore(&["--path", "deep/three"]);
+    for file in ["one", "two", "mine", "deep/three", "deep/mine", "deep/deeper/four", "deep/deeper/mine"] {
+        assert!(out.join(file).exists(), "{file}");
+    }
+    restore(&["--path", "deep/deeper"]);
+    assert!(out.join("deep/mine").exists() && !out.join("deep/deeper/mine").exists());
+    restore(&[]);
+    assert_same_tree(&source, &out);
 }
 
 #[test]

@@ -398,6 +398,32 @@ async fn a_token_does_what_its_scope_says_until_it_is_revoked() {
 }
 
 #[tokio::test]
+async fn a_session_is_of_its_password_also_when_what_is_kept_of_that_was_lost() {
+    let bench = Bench::with_password().await;
+    let (cookie, _) = bench.log_in().await;
+    assert_eq!(bench.get("/probe", &[("cookie", &cookie)]).await.status, StatusCode::OK);
+    std::fs::remove_file(bench.store().home.keys().join("access")).unwrap();
+    let shown = [("cookie", cookie.as_str()), ("accept", PAGE)];
+    assert_eq!(bench.get("/probe", &shown).await.header("location"), "/setup");
+    bench.set_password("another horse battery");
+    assert_eq!(bench.get("/probe", &shown).await.header("location"), "/login?next=/probe");
+}
+
+#[tokio::test]
+async fn the_owners_token_is_known_however_bearer_is_spelt() {
+    let bench = Bench::new().await;
+    let token = bench.planes.token.header().as_str().strip_prefix("Bearer ").unwrap().to_owned();
+    for scheme in ["Bearer", "bearer", "BEARER"] {
+        let shown = format!("{scheme} {token}");
+        assert_eq!(bench.get("/admin/v1/probe", &[("authorization", &shown)]).await.body, "seen", "{scheme}");
+    }
+    for wrong in [token.clone(), format!("Basic {token}"), format!("Bearer {}", &token[1..]), "Bearer ".to_owned()] {
+        let answer = bench.get("/admin/v1/probe", &[("authorization", &wrong)]).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{wrong}");
+    }
+}
+
+#[tokio::test]
 async fn every_answer_is_strict_with_browsers() {
     let bench = Bench::with_password().await;
     for path in ["/login", "/healthz", "/admin/v1/probe", "/nothing"] {

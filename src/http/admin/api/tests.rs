@@ -132,7 +132,7 @@ impl Api {
     /// A token that may this.
     fn token(&self, name: &str, scope: Scope) -> String {
         let (token, now) = (Token::random(&mut entropy()), jiff::Timestamp::now());
-        let until = Some(now + SignedDuration::from_hours(1));
+        let until = Some(now + SignedDuration::from_hours(2));
         let add = |all: &mut crate::domain::access::Admission| {
             all.add_token(name, &token, scope.into(), until, now).map(drop)
         };
@@ -167,6 +167,119 @@ async fn a_repeated_post_is_done_once_for_whoever_sent_it() {
     assert_eq!(refused.refusal(), (403, "wrong-scope"));
     let odd = api.json(Method::POST, "/runs", &[("idempotency-key", "")], order).await;
     assert_eq!(odd.refusal().0, 400);
+}
+
+#[tokio::test]
+async fn a_refusal_is_not_repeated_nor_a_secret_nor_anything_to_another_token_of_the_name() {
+    let api = Api::with_snapshots(1).await;
+    let key = ("idempotency-key", "k");
+    let order = json!({ "kind": "backup", "collection": "later" });
+    assert_eq!(api.json(Method::POST, "/runs", &[key], order.clone()).await.refusal().0, 404);
+    api.post("/collections", json!({ "name": "later", "folders": [api.folder] })).await;
+    api.ended(&api.json(Method::POST, "/runs", &[key], order).await).await;
+
+    let admin = api.token("ci", Scope::Admin);
+    let make = json!({ "name": "child", "scopes": ["admin"], "expires": "1h" });
+    let headers = [("idempotency-key", "mk"), ("authorization", admin.as_str())];
+    let made = api.json(Method::POST, "/tokens", &headers, make.clone()).await;
+    let refused = made.json["detail"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(made.status, StatusCode::CREATED, "{refused}");
+    assert!(made.json["token"].is_string());
+    let again = api.json(Method::POST, "/tokens", &headers, make.clone()).await;
+    assert_eq!(again.refusal(), (409, "done-already"));
+    assert!(!again.json.to_string().contains("bulbil_"), "{}", again.json);
+    // Another token that is called the same is another caller.
+    let verify = json!({ "kind": "verify", "collection": "notes" });
+    let headers = [("idempotency-key", "v"), ("authorization", admin.as_str())];
+    api.ended(&api.json(Method::POST, "/runs", &headers, verify.clone()).await).await;
+    assert_eq!(api.send(Method::DELETE, "/tokens/ci", &[], "").await.status, StatusCode::NO_CONTENT);
+    let reader = api.token("ci", Scope::Read);
+    let headers = [("idempotency-key", "v"), ("authorization", reader.as_str())];
+    assert_eq!(api.json(Method::POST, "/runs", &headers, verify).await.refusal(), (403, "wrong-scope"));
+}
+
+#[tokio::test]
+async fn whoever_may_operate_takes_no_protection_away() {
+    let api = Api::with_snapshots(2).await;
+    let operate = api.token("nightly", Scope::Operate);
+    let headers = [("authorization", operate.as_str())];
+    let change = async |body: Value| api.json(Method::PATCH, "/snapshots/notes@1", &headers, body).await;
+    assert_eq!(change(json!({ "pinned": true, "tags": ["keep"] })).await.status, StatusCode::OK);
+    for less in
+        [json!({ "pinned": false }), json!({ "tags": [] }), json!({ "tags": ["other"] }), json!({ "unflag": true })]
+    {
+        assert_eq!(change(less.clone()).await.refusal(), (403, "wrong-scope"), "{less}");
+    }
+    assert_eq!(change(json!({ "tags": ["keep", "other"] })).await.status, StatusCode::OK);
+    assert_eq!(
+        api.json(Method::PATCH, "/snapshots/notes@1", &[], json!({ "pinned": false })).await.status,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn what_goes_on_is_told_no_longer_than_the_token_is_good() {
+    let api = Api::with_snapshots(1).await;
+    let caller = api.token("watcher", Scope::Read);
+    let store = &api.planes._home.store;
+    // A run that somebody else is at, and that does not end.
+    let collection = store.index.collections().await.unwrap().remove(0);
+    let begun = crate::store::index::Begin {
+        collection: Some(&collection.id),
+        kind: crate::domain::run::RunKind::Fetch,
+        cause: crate::store::index::Cause::Command,
+        by: None,
+        pid: std::process::id(),
+        at: jiff::Timestamp::now(),
+    };
+    let run = store.index.begin_run(begun).await.unwrap();
+    let headers = [("authorization", caller.as_str())];
+    let body = api.raw(Method::GET, &format!("/runs/{run}/events"), &headers, Body::empty()).await.into_body();
+    assert_eq!(api.send(Method::DELETE, "/tokens/watcher", &[], "").await.status, StatusCode::NO_CONTENT);
+    let told = tokio::time::timeout(Duration::from_secs(20), to_bytes(body, 1 << 20)).await;
+    assert!(told.is_ok(), "it is told on and on");
+}
+
+#[tokio::test]
+async fn each_file_of_a_folder_is_listed_once_and_can_be_had_whatever_it_is_called() {
+    use std::os::unix::ffi::OsStrExt;
+    let api = Api::new().await;
+    let names: [&[u8]; 5] = [b"a\nb", b"a\\nb", b"bad\xff", b"plus+ %41", b"zoo"];
+    for name in names {
+        std::fs::write(api.folder.join(std::ffi::OsStr::from_bytes(name)), name).unwrap();
+    }
+    std::fs::hard_link(api.folder.join("zoo"), api.folder.join("zoo-too")).unwrap();
+    api.back_up().await;
+    let (mut found, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = api.get(&format!("/snapshots/notes@1/files?limit=1{cursor}")).await.json;
+        found.extend(page["items"].as_array().unwrap().iter().cloned());
+        assert!(found.len() <= 6, "it does not end");
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    let mut contents = Vec::new();
+    for file in &found {
+        let query = match file["path_base64"].as_str() {
+            Some(raw) => serde_html_form::to_string([("path_base64", raw)]).unwrap(),
+            None => serde_html_form::to_string([("path", file["path"].as_str().unwrap())]).unwrap(),
+        };
+        let (head, body) =
+            api.raw(Method::GET, &format!("/snapshots/notes@1/content?{query}"), &[], Body::empty()).await.into_parts();
+        assert_eq!(head.status, StatusCode::OK, "{file}");
+        contents.push(to_bytes(body, 99).await.unwrap().to_vec());
+    }
+    let wanted: Vec<&[u8]> = names.into_iter().chain([&b"zoo"[..]]).collect();
+    assert_eq!(contents, wanted);
+    // A page that begins at what is gone by now goes on behind it.
+    let gone = data_encoding::BASE64URL_NOPAD.encode(b"notes/b");
+    let rest = api.get(&format!("/snapshots/notes@1/files?cursor={gone}")).await.json;
+    assert_eq!(rest["items"].as_array().unwrap().len(), 4);
+    for (path, code) in
+        [("files?cursor=*", 400), ("content?path=a&path_base64=YQ", 400), ("changes?since=notes@1&cursor=*", 400)]
+    {
+        assert_eq!(api.get(&format!("/snapshots/notes@1/{path}")).await.refusal().0, code, "{path}");
+    }
 }
 
 #[tokio::test]

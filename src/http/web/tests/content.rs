@@ -98,7 +98,7 @@ async fn every_form_needs_the_token_of_its_page() {
         for form in [form.clone(), format!("csrf=wrong&{form}")] {
             let answer = bench.send(Method::POST, &path, &form).await;
             assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
-            answer.shows("no-csrf");
+            answer.shows("load the page again and send it once more");
         }
     }
     let plane = &bench.planes.plane;
