@@ -224,11 +224,6 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something failed here; its admin finds it in the log")
     }
 
-    /// Whether a form was sent by a page of another session.
-    pub fn is_no_csrf(&self) -> bool {
-        self.code == "no-csrf"
-    }
-
     /// The status code.
     pub fn status(&self) -> StatusCode {
         self.status
