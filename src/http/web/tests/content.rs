@@ -1,5 +1,7 @@
 //! Collections, snapshots, files, restores and runs.
 
+mod targets; // places that copies go to, and who is told
+
 use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -188,6 +190,7 @@ async fn what_goes_on_is_followed_with_and_without_scripts() {
     let collection = store.index.collection_named("notes").await.unwrap().unwrap();
     let begin = Begin {
         collection: Some(&collection.id),
+        target: None,
         kind: RunKind::Work(Work::Verify),
         cause: Cause::Command,
         by: None,
