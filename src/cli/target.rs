@@ -181,8 +181,10 @@ async fn document(store: &Store, target: &TargetView) -> anyhow::Result<Value> {
     let all = store.index.collections().await?;
     let ids: HashMap<&str, String> = all.iter().map(|one| (one.name.as_str(), one.id.to_string())).collect();
     let id = |name: &String| ids.get(name.as_str()).unwrap_or(name).clone();
-    let event = |event: &Option<CopiedView>| event.as_ref().map(|one| json!({ "at": one.at, "snapshot": one.snapshot }));
-    let known = target.copies.iter().filter(|copy| copy.copied.is_some() || copy.verified.is_some() || copy.failed.is_some());
+    let event =
+        |event: &Option<CopiedView>| event.as_ref().map(|one| json!({ "at": one.at, "snapshot": one.snapshot }));
+    let known =
+        target.copies.iter().filter(|copy| copy.copied.is_some() || copy.verified.is_some() || copy.failed.is_some());
     let copies: Vec<Value> = known
         .map(|copy| {
             json!({
@@ -200,7 +202,8 @@ async fn prune(args: TargetPruneArgs, context: &Context) -> anyhow::Result<Outco
     let progress = context.progress();
     let report: TargetPruneReport = match Server::running(&store, None, context).await? {
         Some(server) => {
-            let order = json!({ "kind": "prune-target", "target": target.name, "dry_run": args.dry_run, "at_once": args.now });
+            let order =
+                json!({ "kind": "prune-target", "target": target.name, "dry_run": args.dry_run, "at_once": args.now });
             server.run(&order, &progress).await?.context("the server says nothing of what it removed")?
         }
         None => {

@@ -78,7 +78,8 @@ mod tests {
         config.tor.socks = Some("127.0.0.1:9050".parse().unwrap());
         config.given("tor.socks");
         let facts = config.facts();
-        let of = |name: &str| facts.iter().find(|fact| fact.name == name).map(|fact| (fact.value.as_str(), fact.source));
+        let of =
+            |name: &str| facts.iter().find(|fact| fact.name == name).map(|fact| (fact.value.as_str(), fact.source));
         assert_eq!(of("tor.port"), Some(("81", FactSource::File)));
         assert_eq!(of("alerts.webhook"), Some(("set", FactSource::File)));
         assert_eq!(of("alerts.mail"), Some(("set", FactSource::File)));

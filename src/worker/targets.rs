@@ -205,7 +205,9 @@ mod tests {
         assert!(is_new && target.location == Location::Folder(disk.clone()));
         // By whatever name.
         std::os::unix::fs::symlink(&disk, dir.path().join("link")).unwrap();
-        assert!(matches!(add("usb", &dir.path().join("link")).await, Err(TargetsError::PlaceTaken(name)) if name == "nas"));
+        assert!(
+            matches!(add("usb", &dir.path().join("link")).await, Err(TargetsError::PlaceTaken(name)) if name == "nas")
+        );
         assert!(!add("nas", &disk).await.unwrap().1, "the same again is the same");
         std::fs::create_dir(dir.path().join("other")).unwrap();
         assert!(matches!(add("nas", &dir.path().join("other")).await, Err(TargetsError::NameTaken(_))));

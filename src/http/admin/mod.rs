@@ -53,8 +53,8 @@ use token::AdminToken;
 use view::configuration::FactView;
 
 pub(in crate::http) use api::{
-    AddPeer, AddTarget, ChangeCollection, ChangePeer, InviteView, MakeInvite, PolicyView, PreviewView, ReadBack, RightsBody, SetRetention,
-    SetSchedule, SetUpkeep, SettingsView, TargetField, TrustPeer, UpkeepView,
+    AddPeer, AddTarget, ChangeCollection, ChangePeer, InviteView, MakeInvite, PolicyView, PreviewView, ReadBack,
+    RightsBody, SetRetention, SetSchedule, SetUpkeep, SettingsView, TargetField, TrustPeer, UpkeepView,
 };
 
 /// What the admin plane needs. Cheap to clone.

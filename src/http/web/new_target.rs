@@ -80,7 +80,8 @@ fn field_name(field: TargetField) -> &'static str {
 
 async fn asked(plane: &AdminPlane, viewer: &Viewer, typed: &Typed, wrong: Option<&Wrong>) -> Result<Markup, Amiss> {
     let names = plane.store().index.collections().await?.into_iter().map(|one| one.name);
-    let collections: Vec<_> = names.map(|name| (name.clone(), name.clone(), typed.collections.contains(&name))).collect();
+    let collections: Vec<_> =
+        names.map(|name| (name.clone(), name.clone(), typed.collections.contains(&name))).collect();
     let main = html! {
         div.stack {
             p.lead { "A target is a place that snapshots are copied to: another disk, a mounted share, or a bucket. What goes there is sealed." }

@@ -185,7 +185,8 @@ fn copied(run: &RunView) -> Vec<(&'static str, Markup)> {
     let came = |made: &Made| match &made.came {
         Came::There(there) => {
             let new = there.exported.new_snapshots;
-            let words = if new == 0 { "nothing was new".to_owned() } else { format!("{} added", count(new, "snapshot")) };
+            let words =
+                if new == 0 { "nothing was new".to_owned() } else { format!("{} added", count(new, "snapshot")) };
             html! {
                 (parts::light(Light::Good, &words)) "; " (count(there.read, "chunk")) " read back"
                 @if there.repaired > 0 { ", " (number(there.repaired)) " written anew: damaged there" }
@@ -240,7 +241,10 @@ fn target_pruned(report: Report<'_>) -> Vec<(&'static str, Markup)> {
                 (parts::size(report.number("/pruned/bytes")))
             },
         ),
-        ("Later", html! { (count(report.number("/pruned/later"), "chunk")) span.soft { ": nobody leans on them, and they go with a prune a day from now" } }),
+        (
+            "Later",
+            html! { (count(report.number("/pruned/later"), "chunk")) span.soft { ": nobody leans on them, and they go with a prune a day from now" } },
+        ),
     ]
 }
 

@@ -91,9 +91,13 @@ fn login(plane: &AdminPlane, viewer: &Viewer) -> Result<Markup, Amiss> {
 
 fn configuration(plane: &AdminPlane) -> Markup {
     let row = |fact: &FactView| {
-        vec![html! { code { (fact.name) } }, html! { (fact.value) }, html! {
-            @match fact.source { FactSource::Default => { span.soft { (fact.source.in_words()) } } _ => { (fact.source.in_words()) } }
-        }]
+        vec![
+            html! { code { (fact.name) } },
+            html! { (fact.value) },
+            html! {
+                @match fact.source { FactSource::Default => { span.soft { (fact.source.in_words()) } } _ => { (fact.source.in_words()) } }
+            },
+        ]
     };
     let rows: Vec<Vec<Markup>> = plane.configuration().iter().map(row).collect();
     let said = plane.configuration().iter().filter(|fact| fact.source != FactSource::Default).count() as u64;

@@ -129,15 +129,8 @@ impl Ways {
     /// Says by every way that this is a test. Nobody who watches over the instance is called: that means that all is well.
     pub async fn test(&self, instance: &str, now: Timestamp, cancel: &CancellationToken) -> Vec<Told> {
         let text = "This is a test: somebody asked whether alerts reach you. Nothing is wrong because of it.";
-        let message = Message {
-            version: 1,
-            instance,
-            kind: TEST,
-            subject: "alerts",
-            message: text,
-            state: TEST,
-            since: now,
-        };
+        let message =
+            Message { version: 1, instance, kind: TEST, subject: "alerts", message: text, state: TEST, since: now };
         self.tell(&message, |_| true, cancel).await
     }
 
@@ -204,7 +197,12 @@ mod tests {
         let command = format!("echo \"$BULBIL_ALERT_KIND $BULBIL_ALERT_STATE\" > {}", heard.display());
         // Nothing listens on port 1.
         let webhook = Some("http://127.0.0.1:1/a-secret".to_owned());
-        let config = AlertConfig { webhook, command: Some(command), ping: Some("http://127.0.0.1:1/b".to_owned()), ..AlertConfig::default() };
+        let config = AlertConfig {
+            webhook,
+            command: Some(command),
+            ping: Some("http://127.0.0.1:1/b".to_owned()),
+            ..AlertConfig::default()
+        };
         let ways = Ways::new(&config).unwrap();
         assert_eq!((ways.known(), ways.is_watched()), (vec![Way::Webhook, Way::Command], true));
         let told = ways.test("alpha", "2026-11-27T02:00:00Z".parse().unwrap(), &CancellationToken::new()).await;

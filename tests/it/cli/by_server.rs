@@ -165,7 +165,9 @@ fn copies_and_targets_are_the_servers_work_too() {
     assert_eq!((&newest(&twin)["work"], &newest(&twin)["cause"]), (&"verify-target".into(), &"request".into()));
     both(0, &["target", "prune", "usb", "--dry-run"]);
     // As programs read it.
-    for args in [&["copy"][..], &["target", "list"], &["target", "verify", "nas", "--data"], &["target", "prune", "nas"]] {
+    for args in
+        [&["copy"][..], &["target", "list"], &["target", "verify", "nas", "--data"], &["target", "prune", "nas"]]
+    {
         let [alone, served] = [&home, &twin].map(|home| json(home, args));
         let keys = |document: &Value| -> Vec<String> {
             let one = document.get(0).unwrap_or(document);

@@ -405,9 +405,7 @@ impl AdminPlane {
             StartRun::VerifyTarget { target, data, sample_percent, repair } => {
                 self.verify_target_order(&target, data, sample_percent, repair)?
             }
-            StartRun::PruneTarget { target, dry_run, at_once } => {
-                self.prune_target_order(&target, dry_run, at_once)?
-            }
+            StartRun::PruneTarget { target, dry_run, at_once } => self.prune_target_order(&target, dry_run, at_once)?,
             StartRun::Sync { peer: None } => Order::Sync { peer: None },
             StartRun::Sync { peer: Some(name) } => {
                 let peer = store.index.peer_named(&name).await?;

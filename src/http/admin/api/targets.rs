@@ -78,11 +78,7 @@ impl From<Credentials> for BucketKey {
 
 impl From<BucketKey> for Credentials {
     fn from(key: BucketKey) -> Self {
-        Self {
-            access_key_id: key.id.clone(),
-            secret_access_key: key.secret.clone(),
-            session_token: key.token.clone(),
-        }
+        Self { access_key_id: key.id.clone(), secret_access_key: key.secret.clone(), session_token: key.token.clone() }
     }
 }
 

@@ -141,9 +141,7 @@ impl Known {
             collection_id: collection.id.to_string(),
             copied: copy.and_then(|copy| copy.copied).map(copied),
             verified: copy.and_then(|copy| copy.verified).map(copied),
-            failed: copy
-                .and_then(|copy| copy.failed.clone())
-                .map(|(since, message)| CopyFailedView { since, message }),
+            failed: copy.and_then(|copy| copy.failed.clone()).map(|(since, message)| CopyFailedView { since, message }),
             behind: 0,
         };
         let is_newer = |snapshot: &&Snapshot| match &view.copied {

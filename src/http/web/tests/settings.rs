@@ -92,9 +92,14 @@ async fn what_is_dangerous_needs_the_password_once_more() {
     let browser = Browser::new().await;
     browser.home().peer("beta").await;
     browser.much_later();
-    for path in
-        ["/peers/beta/revoke", "/invites/new", "/targets/new", "/settings/tokens/new", "/settings/addresses", "/settings/password"]
-    {
+    for path in [
+        "/peers/beta/revoke",
+        "/invites/new",
+        "/targets/new",
+        "/settings/tokens/new",
+        "/settings/addresses",
+        "/settings/password",
+    ] {
         let answer = browser.get(path).await;
         assert_eq!((answer.status, answer.to()), (StatusCode::SEE_OTHER, format!("/confirm?next={path}").as_str()));
     }
