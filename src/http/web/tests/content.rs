@@ -160,7 +160,10 @@ async fn a_run_is_begun_followed_and_listed() {
     page.shows("1 file");
     page.hides("http-equiv");
     page.hides("data-live");
-    for kind in ["verify", "verify-data", "drill", "prune", "check", "copy"] {
+    let copy = bench.post("/collections/notes/runs", &[("kind", "copy")]).await;
+    assert_eq!(copy.status, StatusCode::CONFLICT);
+    copy.shows("There is no target yet");
+    for kind in ["verify", "verify-data", "drill", "prune", "check"] {
         let answer = bench.post("/collections/notes/runs", &[("kind", kind)]).await;
         bench.ended(answer.next()).await;
         assert_eq!(bench.get(answer.next()).await.status, StatusCode::OK, "{kind}");
