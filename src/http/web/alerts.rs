@@ -95,7 +95,7 @@ fn told(plane: &AdminPlane, viewer: &Viewer) -> Markup {
             @if !is_told {
                 p { (parts::light(Light::Care, "Nobody is told when something is wrong: you see it only if you look here.")) }
                 p { "Write where alerts shall go into " code { "bulbil.toml" } " of the home, and start the server again. For example:" }
-                pre tabindex="0" { code { (EXAMPLE) } }
+                pre.text tabindex="0" { code { (EXAMPLE) } }
             }
             (parts::table_below_heading("Ways to tell you", &["Way", "State", "What it does"], &rows))
             @if is_told {

@@ -106,7 +106,7 @@ async fn asked(plane: &AdminPlane, viewer: &Viewer, typed: &Typed, wrong: Option
                     (Field { name: "secret_access_key", label: "Secret key", hint: "It is kept sealed under the keys of this home, and shown by nothing. If something is wrong here, type it again.", value: "", wrong: None }.secret())
                 }
                 @if !collections.is_empty() {
-                    (boxes("collections", "Which collections. None ticked: all of them, also those that come", &collections, wrong_at(wrong, "collections")))
+                    (boxes("collections", "Collections (none ticked: all)", &collections, wrong_at(wrong, "collections")))
                 }
                 div.actions {
                     button.button type="submit" { "Add the target" }

@@ -79,7 +79,9 @@ async fn shown(plane: &AdminPlane, viewer: &Viewer, id: i64, still: bool, said: 
         }
     };
     let title = match (&run.collection, &run.target) {
-        (Some(name), _) => format!("{} of {name}", named(&run.kind)),
+        // Only copies have both.
+        (Some(name), Some(target)) => format!("Copy of {name} to {target}"),
+        (Some(name), None) => format!("{} of {name}", named(&run.kind)),
         (None, Some(target)) => format!("{}: {target}", named(&run.kind)),
         (None, None) => named(&run.kind).to_owned(),
     };

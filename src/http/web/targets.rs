@@ -189,9 +189,9 @@ fn verdict(targets: &[TargetView]) -> Markup {
     let places = count(targets.len() as u64, "place");
     match (failed, behind) {
         (0, 0) if copies().all(|copy| copy.copied.is_none()) => {
-            parts::light(Light::Unknown, &format!("{places}; there is nothing to copy yet."))
+            parts::light(Light::Unknown, &format!("{places}: there is nothing to copy yet."))
         }
-        (0, 0) => parts::light(Light::Good, &format!("{places}; every copy has the newest snapshot.")),
+        (0, 0) => parts::light(Light::Good, &format!("{places}: every copy has the newest snapshot.")),
         (0, n) => parts::light(Light::Care, &format!("{} not up to date.", copies_are(n))),
         (n, _) => parts::light(Light::Bad, &format!("{} not as it should be.", copies_are(n))),
     }
@@ -224,7 +224,7 @@ fn card(target: &TargetView, by_itself: &ByItself, viewer: &Viewer, now: Timesta
                     (button("verify", "Verify", Weight::Quiet))
                 }
             }
-            (parts::more("More to do there", &html! {
+            (parts::more("More to do there", &html! { div.stack {
                 p { "\u{201c}Verify\u{201d} looks whether everything is there, with its length. To read every byte takes long, and some stores charge for it." }
                 div.actions {
                     (button("verify-data", "Read every byte", Weight::Quiet))
@@ -237,7 +237,7 @@ fn card(target: &TargetView, by_itself: &ByItself, viewer: &Viewer, now: Timesta
                 }
                 p { "When the place is not used any more:" }
                 div.actions { a.button.quiet href={ "/targets/" (target.name) "/forget" } { "Forget this target" } }
-            }))
+            } }))
         }
     }
 }

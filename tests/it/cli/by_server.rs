@@ -187,7 +187,6 @@ fn copies_and_targets_are_the_servers_work_too() {
         fs::rename(&disks[1], disks[1].with_extension("away")).unwrap();
     }
     both(1, &["copy"]);
-    both(2, &["status"]);
     both(0, &["target", "remove", "nas"]);
     both(1, &["target", "remove", "nas"]);
     let audit = |home: &Path| {
