@@ -2,6 +2,9 @@
 //!
 //! What an admin changes in daily use is in the database; here stands what belongs to the machine: addresses, intervals.
 
+mod facts; // what is in force, to be shown
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
@@ -12,6 +15,7 @@ use serde::Deserialize;
 use crate::domain::limits::MIN_RATE;
 use crate::domain::peer::PeerAddress;
 use crate::domain::scrub::{DEFAULT_DAYS, Policy};
+use crate::http::admin::view::configuration::FactSource;
 use crate::worker::alarm::AlertConfig;
 
 /// Why the configuration cannot be used.
@@ -56,6 +60,9 @@ pub struct Config {
     pub alerts: AlertConfig,
     /// How a server's log is written.
     pub log: LogConfig,
+    /// Where values come from that are not there by themselves, by name: `tor.port`.
+    #[serde(skip)]
+    pub sources: BTreeMap<String, FactSource>,
 }
 
 /// `[log]`
@@ -207,37 +214,6 @@ pub struct AxonConfig {
 }
 
 impl Config {
-    /// What it says, to be shown: a name and a value each. What may hold a secret, or is an address, is shown as set or not set.
-    pub fn facts(&self) -> Vec<(String, String)> {
-        let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
-        let set = |is: bool| if is { "set" } else { "not set" }.to_owned();
-        let facts = [
-            ("peer.dangerously_direct", yes(self.peer.dangerously_direct)),
-            ("peer.listen", set(self.peer.listen.is_some())),
-            ("peer.address", set(self.peer.address.is_some())),
-            ("admin.listen", self.admin.listen.to_string()),
-            ("tor.enabled", yes(self.tor.enabled)),
-            ("tor.config", set(self.tor.config.is_some())),
-            ("tor.socks", set(self.tor.socks.is_some())),
-            ("tor.port", self.tor.port.to_string()),
-            ("tor.circuits", self.tor.circuits().to_string()),
-            ("tor.restricted_discovery", yes(self.tor.restricted_discovery)),
-            ("tor.admin_onion", yes(self.tor.admin_onion)),
-            ("sync.interval_s", self.sync.interval().as_secs().to_string()),
-            ("sync.push", yes(self.sync.push)),
-            ("sync.limit_rate", self.sync.limit_rate().map_or_else(|| "not set".to_owned(), |rate| rate.to_string())),
-            ("scrub.enabled", yes(self.scrub.enabled)),
-            ("scrub.days", self.scrub.days.to_string()),
-            ("alerts.command", set(self.alerts.command.is_some())),
-            ("alerts.webhook", set(self.alerts.webhook.is_some())),
-            ("alerts.ping", set(self.alerts.ping.is_some())),
-            ("alerts.mail", set(self.alerts.mail.is_some())),
-            ("alerts.proxy", set(self.alerts.proxy.is_some())),
-            ("log.format", if self.log.format == LogFormat::Json { "json" } else { "text" }.to_owned()),
-        ];
-        facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-    }
-
     /// Reads the file; one that is not there is an empty one.
     ///
     /// # Errors
@@ -247,6 +223,7 @@ impl Config {
             Ok(text) => {
                 let mut config: Self = toml::from_str(&text)
                     .map_err(|cause| ConfigError::Malformed { path: path.to_owned(), cause: Box::new(cause) })?;
+                config.sources = facts::said(&text);
                 // What is named there is looked for beside it.
                 let beside = |file: PathBuf| path.parent().unwrap_or(Path::new("")).join(file);
                 config.tor.config = config.tor.config.map(beside);

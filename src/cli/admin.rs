@@ -149,6 +149,26 @@ impl AdminClient {
         Ok(answer.into_body())
     }
 
+    /// Looks at something.
+    ///
+    /// # Errors
+    /// [`Refusal`], or the server does not answer.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        self.call("GET", path, Duration::ZERO).await
+    }
+
+    /// Removes something; `typed_by` says who typed the command.
+    ///
+    /// # Errors
+    /// [`Refusal`], or the server does not answer.
+    pub async fn delete(&self, path: &str, typed_by: Option<&str>) -> anyhow::Result<()> {
+        let mut request = self.request("DELETE", path);
+        if let Some(typed_by) = typed_by {
+            request = request.header(TYPED_BY, typed_by);
+        }
+        self.send(request.body(Bytes::new()), Duration::ZERO).await
+    }
+
     /// Sends JSON; `typed_by` says who typed the command.
     ///
     /// # Errors
@@ -190,6 +210,8 @@ impl AdminClient {
             };
             return Err(refusal.into());
         }
-        serde_json::from_slice(answer.body()).context("the server that runs in this home is of another version")
+        // Nothing is said where there is nothing to say.
+        let body: &[u8] = if answer.body().is_empty() { b"null" } else { answer.body() };
+        serde_json::from_slice(body).context("the server that runs in this home is of another version")
     }
 }

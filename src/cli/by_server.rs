@@ -53,7 +53,32 @@ impl<'a> Server<'a> {
         &self.signals.first
     }
 
+    /// Looks at something.
+    ///
+    /// # Errors
+    /// In the server's words.
+    pub async fn get<R: DeserializeOwned>(&self, path: &str) -> anyhow::Result<R> {
+        self.client.get(path).await.map_err(in_its_words)
+    }
+
+    /// Has something made that is done at once.
+    ///
+    /// # Errors
+    /// In the server's words.
+    pub async fn post<R: DeserializeOwned>(&self, path: &str, body: &Value) -> anyhow::Result<R> {
+        self.client.post(path, body, typed_by(&me()).as_deref()).await.map_err(in_its_words)
+    }
+
+    /// Has something removed.
+    ///
+    /// # Errors
+    /// In the server's words.
+    pub async fn delete(&self, path: &str) -> anyhow::Result<()> {
+        self.client.delete(path, typed_by(&me()).as_deref()).await.map_err(in_its_words)
+    }
+
     /// Has something done, as `POST /admin/v1/runs` takes it, and waits for its end. What came of it; `None` if there was nothing to do.
+    /// What failed and has a report all the same is told by the command.
     ///
     /// # Errors
     /// If nothing came of it, in the server's words; if the server ended in the middle; after a second Ctrl-C, which leaves it going.
@@ -68,7 +93,7 @@ impl<'a> Server<'a> {
         };
         let message = |otherwise: &str| ended.message.clone().unwrap_or_else(|| otherwise.to_owned());
         match (ended.state, ended.report) {
-            (RunState::Failed, _) => bail!(message("it failed")),
+            (RunState::Failed, None) => bail!(message("it failed")),
             (RunState::Interrupted, None) => bail!("{}: nothing came of it", message("it was stopped")),
             (_, None) => Ok(None),
             (_, Some(report)) => {

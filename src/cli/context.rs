@@ -89,9 +89,11 @@ impl Context {
         let mut config = Config::load(&self.home.join("bulbil.toml"))?;
         if let Some(file) = &self.tor_config {
             config.tor.config = Some(file.clone());
+            config.given("tor.config");
         }
         if let Some(socks) = self.socks {
             config.tor.socks = Some(socks);
+            config.given("tor.socks");
         }
         Ok(config)
     }

@@ -29,7 +29,7 @@ pub async fn run(args: RunsArgs, context: &Context) -> anyhow::Result<Outcome> {
     let mut documents = Vec::new();
     for run in &runs {
         let name = match &run.collection {
-            None => "-".to_owned(),
+            None => run.target.as_ref().map_or_else(|| "-".to_owned(), |name| format!("target {name}")),
             Some(id) => names.get(id).cloned().unwrap_or_else(|| id.short()),
         };
         out.line(line(run, &name));
@@ -71,7 +71,7 @@ fn document(run: &Run, name: &str) -> Value {
     };
     let ended = run.ended.as_ref();
     json!({
-        "collection": name, "id": run.collection, "work": run.kind, "no": run.no, "by": run.by, "cause": cause, "slot": slot, "missed": missed,
+        "collection": name, "id": run.collection, "target": run.target, "work": run.kind, "no": run.no, "by": run.by, "cause": cause, "slot": slot, "missed": missed,
         "started_at": run.started_at, "ended_at": ended.map(|ended| ended.at), "result": ended.map(|ended| ended.result.word()),
         "message": ended.and_then(|ended| ended.message.as_ref()), "snapshot": ended.and_then(|ended| ended.snapshot),
         "counts": ended.map(|ended| ended.counts), "report": ended.and_then(|ended| ended.report.as_ref()),

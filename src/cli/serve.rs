@@ -5,11 +5,12 @@ use std::io::IsTerminal;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::LogFormat;
 use crate::domain::peer::PeerAddress;
 use crate::http::admin::network::NetworkView;
 use crate::server::{Reach, Server, ServerOptions};
 
-use super::args::ServeArgs;
+use super::args::{LogFormatArg, ServeArgs};
 use super::context::Context;
 use super::notify::Manager;
 use super::output::{Outcome, Output};
@@ -18,7 +19,11 @@ use super::remote::{DIRECT_GIVES_UP, words};
 /// Lets peers pull from here, and follows those that are trusted, until it is told to stop.
 pub async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<Outcome> {
     let store = context.store().await?;
-    let config = context.config()?;
+    let mut config = context.config()?;
+    if let Some(format) = args.log_format {
+        config.log.format = if format == LogFormatArg::Json { LogFormat::Json } else { LogFormat::Text };
+        config.given("log.format");
+    }
     let options = ServerOptions { direct: args.direct, admin: args.admin, axon: args.axon };
     let cancel = context.cancellation();
     let log = std::sync::Arc::new(super::progress::Log);

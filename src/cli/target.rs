@@ -1,42 +1,37 @@
 //! `bulbil target`: other places that hold copies.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::backup::select;
 use crate::clock::Clock;
-use crate::domain::target::{BucketKey, Location, Target};
+use crate::domain::target::{BucketKey, Location};
+use crate::http::admin::view::target::{CopiedView, TargetView, targets};
+use crate::monitor::Monitor;
 use crate::portable::At;
-use crate::portable::target::{Depth, begin};
+use crate::portable::target::Depth;
 use crate::store::Store;
-use crate::store::index::TargetCopy;
+use crate::store::index::Cause;
 use crate::transport::bucket::Bucket;
-use crate::worker::copies::{Copies, seed};
+use crate::worker::copies::{GRACE, TargetChecked, TargetPruneReport, sample};
+use crate::worker::runs::Recorder;
+use crate::worker::targets::{self as places, NewTarget, find};
 
 use super::args::{BucketArgs, TargetAddArgs, TargetCommand, TargetPruneArgs, TargetVerifyArgs};
+use super::by_server::Server;
 use super::context::Context;
 use super::output::{Outcome, age, bytes, count};
-
-/// So long nobody has leaned on a chunk that goes.
-const GRACE: SignedDuration = SignedDuration::from_hours(24);
 
 /// Does what is said of targets.
 pub async fn run(command: TargetCommand, context: &Context) -> anyhow::Result<Outcome> {
     match command {
         TargetCommand::Add(args) => add(args, context).await,
         TargetCommand::List => list(context).await,
-        TargetCommand::Remove(args) => {
-            let store = context.store().await?;
-            let target = find(&store, &args.name)?;
-            store.drop_target(&target.name)?;
-            store.index.forget_target(&target.name).await?;
-            context.output.line(format!("forgot target {}; what is in {} stays", target.name, target.location));
-            context.output.document("target remove", json!({ "name": target.name }), &[]);
-            Ok(Outcome::Done)
-        }
+        TargetCommand::Remove(args) => remove(&args.name, context).await,
         TargetCommand::Verify(args) => verify(args, context).await,
         TargetCommand::Prune(args) => prune(args, context).await,
     }
@@ -44,67 +39,46 @@ pub async fn run(command: TargetCommand, context: &Context) -> anyhow::Result<Ou
 
 async fn add(args: TargetAddArgs, context: &Context) -> anyhow::Result<Outcome> {
     let store = context.store().await?;
-    let url = if args.url.contains("://") { args.url.clone() } else { absolute(&args.url)? };
-    let location = Location::parse(&url, args.bucket.endpoint.as_deref(), args.bucket.region.as_deref())?;
-    let known = store.targets()?;
-    ensure!(
-        !known.iter().any(|known| known.name == args.name && known.location != location),
-        "there is a target {:?} already, elsewhere: 'bulbil target remove' forgets it first",
-        args.name
-    );
-    if let Some(other) = known.iter().find(|known| known.name != args.name && known.location == location) {
-        bail!("that is target {:?} already: two names for one place are one copy", other.name);
-    }
-    let mut collections = Vec::new();
-    for name in &args.collections {
-        collections.push(select::collection(&store, name).await?.id);
-    }
-    ensure!(
-        !store.index.collections().await?.iter().any(|collection| collection.name == args.name),
-        "there is a collection {:?}: give the target another name, so that 'bulbil copy' knows which is meant",
-        args.name
-    );
+    let TargetAddArgs { name, url, collections, bucket } = args;
+    let url = if url.contains("://") { url } else { absolute(&url)? };
+    let location = Location::parse(&url, bucket.endpoint.as_deref(), bucket.region.as_deref())?;
     let key = match &location {
-        Location::Folder(path) => {
-            ensure!(
-                path.is_dir(),
-                "{} is not there: mount its disk, or make the folder; a copy is never put where the disk should be",
-                path.display()
-            );
-            crate::backup::restore::refuse_homes(path, &context.home).with_context(|| "a target cannot be there")?;
-            refuse_backed_up(&store, path).await?;
-            None
-        }
-        Location::Bucket(_) => Some(bucket_key(&args.bucket)?),
+        Location::Folder(_) => None,
+        Location::Bucket(_) => Some(bucket_key(&bucket)?),
     };
-    let target = Target { name: args.name, location, collections, key };
-    ensure!(
-        crate::domain::peer::is_plain_name(&target.name),
-        "{:?} cannot be a target's name: use letters, digits and -_., 64 at most",
-        target.name
-    );
-    begin(&store, &At::of(&target)?, context.clock.now()).await?;
-    store.put_target(target.clone())?;
-    context.output.line(format!("target {}: {}", target.name, target.location));
+    let view = match Server::running(&store, None, context).await? {
+        Some(server) => {
+            let of_bucket = |value: &Option<String>| value.clone().filter(|_| key.is_some());
+            let (endpoint, region) = (of_bucket(&bucket.endpoint), of_bucket(&bucket.region));
+            let body = json!({
+                "name": name, "location": url, "endpoint": endpoint, "region": region, "collections": collections,
+                "credentials": key.map(crate::http::admin::Credentials::from),
+            });
+            server.post("/admin/v1/targets", &body).await?
+        }
+        None => {
+            let new = NewTarget { name, location, collections, key };
+            let (target, _) = places::add(&store, new, context.clock.now()).await?;
+            let found = targets(&store).await?.into_iter().find(|view| view.name == target.name);
+            found.context("the target was forgotten at once")?
+        }
+    };
+    context.output.line(format!("target {}: {}", view.name, view.location));
     context.output.remark("'bulbil copy' copies to it; 'bulbil schedule NAME --copy CRON' does so by itself");
-    context.output.document("target add", document(&target, &[]), &[]);
+    context.output.document("target add", document(&store, &view).await?, &[]);
     Ok(Outcome::Done)
 }
 
-/// What is copied there would be in the next backup, and in the next copy, and so on.
-async fn refuse_backed_up(store: &Store, path: &Path) -> anyhow::Result<()> {
-    let real = path.canonicalize()?;
-    for collection in store.index.collections().await? {
-        let roots = collection.settings.iter().flat_map(|settings| &settings.roots);
-        let around = roots.into_iter().find(|root| root.path.canonicalize().is_ok_and(|root| real.starts_with(root)));
-        ensure!(
-            around.is_none(),
-            "{} is backed up itself, with collection {:?}: each copy would be in the next backup; name a folder elsewhere",
-            path.display(),
-            collection.name
-        );
+async fn remove(name: &str, context: &Context) -> anyhow::Result<Outcome> {
+    let store = context.store().await?;
+    let target = find(&store, name)?;
+    match Server::running(&store, None, context).await? {
+        Some(server) => server.delete(&format!("/admin/v1/targets/{}", target.name)).await?,
+        None => drop(places::remove(&store, name).await?),
     }
-    Ok(())
+    context.output.line(format!("forgot target {}; what is in {} stays", target.name, target.location));
+    context.output.document("target remove", json!({ "name": target.name }), &[]);
+    Ok(Outcome::Done)
 }
 
 /// The path from the root on, links followed if it is there: one place has one name.
@@ -142,17 +116,6 @@ fn key_in(file: &Path) -> anyhow::Result<BucketKey> {
     text.parse().with_context(|| format!("{} cannot be used", file.display()))
 }
 
-/// The target of this name.
-pub(super) fn find(store: &Store, name: &str) -> anyhow::Result<Target> {
-    let targets = store.targets()?;
-    let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
-    match targets.iter().find(|target| target.name == name) {
-        Some(target) => Ok(target.clone()),
-        None if names.is_empty() => bail!("there is no target yet: 'bulbil target add' names one"),
-        None => bail!("there is no target {name:?}; there are: {}", names.join(", ")),
-    }
-}
-
 /// A place that is named by its address.
 pub(super) fn place(url: &str, args: &BucketArgs) -> anyhow::Result<At> {
     let url = if url.contains("://") { url.to_owned() } else { absolute(url)? };
@@ -167,85 +130,91 @@ pub(super) fn target_or_place(store: &Store, text: &str, args: &BucketArgs) -> a
     match store.targets()?.iter().find(|target| target.name == text) {
         Some(target) => Ok(At::of(target)?),
         None if text.contains('/') => place(text, args),
-        None => find(store, text).and_then(|target| Ok(At::of(&target)?)),
+        None => Ok(At::of(&find(store, text)?)?),
     }
+}
+
+/// A list, as the server sends it.
+#[derive(serde::Deserialize)]
+struct Listed {
+    items: Vec<TargetView>,
 }
 
 async fn list(context: &Context) -> anyhow::Result<Outcome> {
     let store = context.store().await?;
-    let (targets, copies) = (store.targets()?, store.index.target_copies().await?);
-    if targets.is_empty() {
+    let all = match Server::running(&store, None, context).await? {
+        Some(server) => server.get::<Listed>("/admin/v1/targets").await?.items,
+        None => targets(&store).await?,
+    };
+    if all.is_empty() {
         context.output.line("there is no target; 'bulbil target add' names one");
     }
     let mut documents = Vec::new();
-    for target in &targets {
-        let of_it: Vec<&TargetCopy> = copies.iter().filter(|copy| copy.target == target.name).collect();
-        for line in in_words(&store, target, &of_it, context).await? {
-            context.output.line(line);
-        }
-        documents.push(document(target, &of_it));
+    for target in &all {
+        say(target, context);
+        documents.push(document(&store, target).await?);
     }
     context.output.document("target list", documents, &[]);
     Ok(Outcome::Done)
 }
 
 /// A target, and under it a line for each collection.
-pub(super) async fn in_words(
-    store: &Store,
-    target: &Target,
-    copies: &[&TargetCopy],
-    context: &Context,
-) -> anyhow::Result<Vec<String>> {
-    let now = context.clock.now();
+fn say(target: &TargetView, context: &Context) {
+    let (out, now) = (&context.output, context.clock.now());
     let ago = |at: jiff::Timestamp| age(now.duration_since(at).as_secs());
-    let mut lines = vec![format!("target {}: {}", target.name, target.location)];
-    for collection in store.index.collections().await?.iter().filter(|collection| target.takes(&collection.id)) {
-        let copy = copies.iter().find(|copy| copy.collection == collection.id);
-        let Some(copy) = copy else {
-            lines.push(format!("  {}: nothing was copied yet", collection.name));
-            continue;
-        };
-        let copied = match copy.copied {
+    out.line(format!("target {}: {}", target.name, target.location));
+    for copy in &target.copies {
+        let copied = match &copy.copied {
             None => "nothing was copied yet".to_owned(),
-            Some((at, id)) => match store.index.snapshot(&id).await? {
-                Some(snapshot) => format!("@{} copied {}", snapshot.sequence, ago(at)),
-                None => format!("copied {}", ago(at)),
-            },
+            Some(CopiedView { at, sequence: Some(sequence), .. }) => format!("@{sequence} copied {}", ago(*at)),
+            Some(CopiedView { at, .. }) => format!("copied {}", ago(*at)),
         };
-        let verified = copy.verified.map(|(at, _)| format!(", verified {}", ago(at))).unwrap_or_default();
-        let failed = copy.failed.as_ref().map(|(at, why)| format!("; FAILED {}: {why}", ago(*at))).unwrap_or_default();
-        lines.push(format!("  {}: {copied}{verified}{failed}", collection.name));
+        let verified = copy.verified.as_ref().map(|one| format!(", verified {}", ago(one.at))).unwrap_or_default();
+        let failed = copy.failed.as_ref();
+        let failed = failed.map(|one| format!("; FAILED {}: {}", ago(one.since), one.message)).unwrap_or_default();
+        out.line(format!("  {}: {copied}{verified}{failed}", copy.collection));
     }
-    Ok(lines)
 }
 
-/// The same as JSON; never what lets us in.
-pub(super) fn document(target: &Target, copies: &[&TargetCopy]) -> Value {
-    let event = |event: &Option<(jiff::Timestamp, crate::domain::id::ManifestId)>| {
-        event.as_ref().map(|(at, id)| json!({ "at": at, "snapshot": id }))
-    };
-    let copies: Vec<Value> = copies
-        .iter()
+/// The same as JSON: collections by their ids, and those of which something is known.
+async fn document(store: &Store, target: &TargetView) -> anyhow::Result<Value> {
+    let all = store.index.collections().await?;
+    let ids: HashMap<&str, String> = all.iter().map(|one| (one.name.as_str(), one.id.to_string())).collect();
+    let id = |name: &String| ids.get(name.as_str()).unwrap_or(name).clone();
+    let event =
+        |event: &Option<CopiedView>| event.as_ref().map(|one| json!({ "at": one.at, "snapshot": one.snapshot }));
+    let known =
+        target.copies.iter().filter(|copy| copy.copied.is_some() || copy.verified.is_some() || copy.failed.is_some());
+    let copies: Vec<Value> = known
         .map(|copy| {
             json!({
-                "collection": copy.collection, "copied": event(&copy.copied), "verified": event(&copy.verified),
-                "failed": copy.failed.as_ref().map(|(at, why)| json!({ "since": at, "message": why })),
+                "collection": copy.collection_id, "copied": event(&copy.copied), "verified": event(&copy.verified), "failed": copy.failed,
             })
         })
         .collect();
-    json!({
-        "name": target.name, "location": target.location.to_string(), "collections": target.collections, "copies": copies,
-    })
+    let collections: Vec<String> = target.collections.iter().map(id).collect();
+    Ok(json!({ "name": target.name, "location": target.location, "collections": collections, "copies": copies }))
 }
 
 async fn prune(args: TargetPruneArgs, context: &Context) -> anyhow::Result<Outcome> {
     let store = context.store().await?;
     let target = find(&store, &args.name)?;
-    let cancel = context.cancellation();
-    let copies = Copies { store: &store, clock: &*context.clock, cancel: &cancel };
-    let grace = if args.now { SignedDuration::ZERO } else { GRACE };
-    let pruned = copies.prune(&target, grace, args.dry_run).await?;
-    let verb = if args.dry_run { "would remove" } else { "removed" };
+    let progress = context.progress();
+    let report: TargetPruneReport = match Server::running(&store, None, context).await? {
+        Some(server) => {
+            let order =
+                json!({ "kind": "prune-target", "target": target.name, "dry_run": args.dry_run, "at_once": args.now });
+            server.run(&order, &progress).await?.context("the server says nothing of what it removed")?
+        }
+        None => {
+            let cancel = context.cancellation();
+            let grace = if args.now { SignedDuration::ZERO } else { GRACE };
+            let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
+            recorder.prune_target(&target, grace, args.dry_run, progress.clone()).await?
+        }
+    };
+    progress.finish();
+    let (verb, pruned) = (if report.dry_run { "would remove" } else { "removed" }, &report.pruned);
     context.output.line(format!(
         "target {}: {verb} {}, {} ({})",
         target.name,
@@ -256,24 +225,35 @@ async fn prune(args: TargetPruneArgs, context: &Context) -> anyhow::Result<Outco
     if pruned.later > 0 {
         context.output.line(format!("  {} that nobody leans on go with a later prune", count(pruned.later, "chunk")));
     }
-    let document = json!({ "target": target.name, "dry_run": args.dry_run, "pruned": pruned });
-    context.output.document("target prune", document, &[]);
+    context.output.document("target prune", &report, &[]);
     Ok(Outcome::Done)
 }
 
 async fn verify(args: TargetVerifyArgs, context: &Context) -> anyhow::Result<Outcome> {
     let store = context.store().await?;
     let target = find(&store, &args.name)?;
-    let depth = match (args.data, args.sample) {
-        (true, _) => Depth::Data,
-        (false, Some(percent)) => Depth::Sample { percent, seed: seed() },
-        (false, None) => Depth::Structure,
+    let progress = context.progress();
+    let report: TargetChecked = match Server::running(&store, None, context).await? {
+        Some(server) => {
+            let order = json!({
+                "kind": "verify-target", "target": target.name, "data": args.data, "sample_percent": args.sample, "repair": args.repair,
+            });
+            server.run(&order, &progress).await?.context("the server says nothing of what it found")?
+        }
+        None => {
+            let depth = match (args.data, args.sample) {
+                (true, _) => Depth::Data,
+                (false, Some(percent)) => sample(percent),
+                (false, None) => Depth::Structure,
+            };
+            let cancel = context.cancellation();
+            let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
+            let monitor: Arc<dyn Monitor> = progress.clone();
+            recorder.verify_target(&target, depth, args.repair, monitor).await?
+        }
     };
-    let (progress, cancel) = (context.progress(), context.cancellation());
-    let copies = Copies { store: &store, clock: &*context.clock, cancel: &cancel };
-    let (checked, repaired) = copies.verify(&target, depth, args.repair, progress.clone()).await?;
     progress.finish();
-    let out = &context.output;
+    let (out, TargetChecked { checked, repaired, .. }) = (&context.output, &report);
     let snapshots: u64 = checked.snapshots.values().map(|snapshots| snapshots.len() as u64).sum();
     out.line(format!(
         "target {}: {}, {}; {} read ({})",
@@ -283,13 +263,12 @@ async fn verify(args: TargetVerifyArgs, context: &Context) -> anyhow::Result<Out
         count(checked.read, "chunk"),
         bytes(checked.read_bytes)
     ));
-    if repaired > 0 {
-        out.line(format!("  {} written anew", count(repaired, "chunk")));
+    if *repaired > 0 {
+        out.line(format!("  {} written anew", count(*repaired, "chunk")));
     } else if !checked.bad.is_empty() && !args.repair {
         out.remark("'bulbil target verify --repair' writes anew what is damaged there");
     }
     let problems = progress.problems();
-    let document = json!({ "target": target.name, "checked": checked, "repaired": repaired });
-    out.document("target verify", document, &problems);
+    out.document("target verify", &report, &problems);
     Ok(out.outcome(&problems))
 }

@@ -21,11 +21,16 @@ pub enum RunKind {
     Sync,
     /// Missing chunks were fetched from peers.
     Fetch,
+    /// What is in a target was looked at.
+    VerifyTarget,
+    /// What was removed here was removed from a target.
+    PruneTarget,
 }
 
 impl RunKind {
     /// Those that are never scheduled.
-    const OTHERS: [Self; 4] = [Self::Restore, Self::Export, Self::Sync, Self::Fetch];
+    const OTHERS: [Self; 6] =
+        [Self::Restore, Self::Export, Self::Sync, Self::Fetch, Self::VerifyTarget, Self::PruneTarget];
 
     /// All kinds.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -40,6 +45,8 @@ impl RunKind {
             Self::Export => "export",
             Self::Sync => "sync",
             Self::Fetch => "fetch",
+            Self::VerifyTarget => "verify-target",
+            Self::PruneTarget => "prune-target",
         }
     }
 }

@@ -120,7 +120,7 @@ pub struct ExportOptions {
 }
 
 /// What was exported.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Exported {
     /// The folder.
     #[serde(serialize_with = "paths::one")]

@@ -138,6 +138,28 @@ pub struct ServerOptions {
     pub axon: bool,
 }
 
+impl ServerOptions {
+    /// What is in force then.
+    fn over(&self, config: &Config) -> Config {
+        let mut config = config.clone();
+        if let Some(admin) = self.admin {
+            config.admin.listen = admin;
+            config.given("admin.listen");
+        }
+        if let Some(direct) = self.direct {
+            (config.peer.dangerously_direct, config.peer.listen, config.tor.enabled) = (true, Some(direct), false);
+            for name in ["peer.dangerously_direct", "peer.listen", "tor.enabled"] {
+                config.given(name);
+            }
+        }
+        if self.axon {
+            config.axon.serve = true;
+            config.given("axon.serve");
+        }
+        config
+    }
+}
+
 /// A running server. Dropped, it stops without waiting for anything.
 #[derive(Debug)]
 pub struct Server {
@@ -235,7 +257,8 @@ impl Server {
         let admin_plane = AdminPlane::new(store.clone(), clock, token, following.clone(), view, jobs)
             .with_bounds(config.alerts.bounds)
             .with_direct(config.peer.dangerously_direct)
-            .with_configuration(config.facts());
+            .with_ways(alarm.ways())
+            .with_configuration(options.over(config).facts());
         let gate = admin_plane.gate().clone();
         let traffic = admin_plane.traffic().clone();
         let admin_over_tor = network.admin.as_ref().map(|listener| admin_plane.clone().over_tor(&listener.address()));

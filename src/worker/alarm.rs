@@ -3,6 +3,8 @@
 //! Each way is tried until it took the message, and no way holds another up. What goes on being wrong is told again once a day. As long as
 //! nothing is wrong, an address may be called now and then: whoever watches there hears the silence when this machine is gone.
 
+mod ways; // how an admin is told
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,18 +12,19 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use super::hook;
 use super::watch::{Bounds, look};
 use crate::clock::Clock;
 use crate::domain::alert::Alert;
 use crate::monitor::with_causes;
 use crate::store::index::KnownAlert;
 use crate::store::{Store, StoreError};
-use crate::transport::mail::{Mail, MailConfig, MailError};
-use crate::transport::webhook::{Webhook, WebhookError};
+use crate::transport::mail::MailConfig;
+
+use ways::Message;
+pub use ways::{AlarmError, Told, Way, Ways};
 
 /// How often is looked.
 const STEP: Duration = Duration::from_secs(60);
@@ -29,8 +32,6 @@ const STEP: Duration = Duration::from_secs(60);
 const AGAIN: SignedDuration = SignedDuration::from_hours(24);
 /// So many alerts are told at a time.
 const AT_A_TIME: usize = 4;
-/// How long a command may take.
-const COMMAND_LIMIT: Duration = Duration::from_secs(120);
 
 /// `[alerts]`: who is told, how, and of what.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -77,38 +78,13 @@ impl Default for AlertConfig {
     }
 }
 
-/// Why nobody can be told.
-#[derive(Debug, thiserror::Error)]
-pub enum AlarmError {
-    /// An address.
-    #[error(transparent)]
-    Webhook(#[from] WebhookError),
-    /// A mailbox.
-    #[error(transparent)]
-    Mail(#[from] MailError),
-}
-
-/// What is told.
-#[derive(Debug, Serialize)]
-struct Message<'a> {
-    version: u32,
-    instance: &'a str,
-    kind: &'a str,
-    subject: &'a str,
-    message: &'a str,
-    state: &'static str,
-    since: Timestamp,
-}
-
 /// Tells what is wrong.
 #[derive(Debug)]
 pub struct Alarm {
     store: Store,
     clock: Arc<dyn Clock>,
     config: AlertConfig,
-    webhook: Option<Webhook>,
-    ping: Option<Webhook>,
-    mail: Option<Mail>,
+    ways: Ways,
     pinged_at: Option<Timestamp>,
     /// What could not be written down.
     unsaved: Vec<KnownAlert>,
@@ -120,13 +96,13 @@ impl Alarm {
     /// # Errors
     /// [`AlarmError`] if an address, the proxy, the mail server or the certificates cannot be used.
     pub fn new(store: Store, clock: Arc<dyn Clock>, config: AlertConfig) -> Result<Self, AlarmError> {
-        let (proxy, certificates) = (config.proxy.as_deref(), config.certificates.as_deref());
-        let reach = |address: &Option<String>| {
-            address.as_deref().map(|address| Webhook::new(address, proxy, certificates)).transpose()
-        };
-        let (webhook, ping) = (reach(&config.webhook)?, reach(&config.ping)?);
-        let mail = config.mail.as_ref().map(|mail| Mail::new(mail, certificates)).transpose()?;
-        Ok(Self { store, clock, config, webhook, ping, mail, pinged_at: None, unsaved: Vec::new() })
+        let ways = Ways::new(&config)?;
+        Ok(Self { store, clock, config, ways, pinged_at: None, unsaved: Vec::new() })
+    }
+
+    /// How an admin is told.
+    pub fn ways(&self) -> Ways {
+        self.ways.clone()
     }
 
     /// Runs until cancelled.
@@ -219,16 +195,13 @@ impl Alarm {
             state,
             since: known.since,
         };
-        let is_new = |way: &str| !known.told.contains(way);
-        let (post, mail, run) = tokio::join!(
-            async { if is_new("webhook") { self.post(&message).await } else { None } },
-            async { if is_new("mail") { self.write(&message).await } else { None } },
-            async { if is_new("command") { self.run_command(&message, cancel).await } else { None } },
-        );
-        let ways = [("webhook", post), ("mail", mail), ("command", run)];
-        let everybody = ways.iter().all(|(_, took)| *took != Some(false));
+        let told = self.ways.tell(&message, |way| !known.told.contains(way.word()), cancel).await;
+        for (way, error) in told.iter().filter_map(|(way, took)| Some((way, took.as_ref().err()?))) {
+            tracing::warn!(%way, error, "an alert could not be told; it is tried again");
+        }
+        let everybody = told.iter().all(|(_, took)| took.is_ok());
         let took: Vec<String> =
-            ways.iter().filter(|(_, took)| *took == Some(true)).map(|(way, _)| (*way).to_owned()).collect();
+            told.iter().filter(|(_, took)| took.is_ok()).map(|(way, _)| way.word().to_owned()).collect();
         if !took.is_empty() {
             known.told_at = Some(now);
             known.told.extend(took);
@@ -236,49 +209,9 @@ impl Alarm {
         (known, everybody)
     }
 
-    /// Whether it was taken; nothing if there is no such way.
-    async fn post(&self, message: &Message<'_>) -> Option<bool> {
-        let posted = self.webhook.as_ref()?.post(message).await;
-        if let Err(error) = &posted {
-            tracing::warn!(error = with_causes(error), "an alert could not be posted; it is tried again");
-        }
-        Some(posted.is_ok())
-    }
-
-    /// Whether it was taken; nothing if there is no such way.
-    async fn write(&self, message: &Message<'_>) -> Option<bool> {
-        let word = if message.state == "over" { "well again" } else { message.kind };
-        let subject = format!("[{}] {}: {word}", message.instance, message.subject);
-        let (state, since) = (message.state, message.since);
-        let text = format!("{}\r\n\r\n{state} since {since:.0}\r\n", message.message);
-        let sent = self.mail.as_ref()?.send(&subject, text).await;
-        if let Err(error) = &sent {
-            tracing::warn!(error = with_causes(error), "an alert could not be mailed; it is tried again");
-        }
-        Some(sent.is_ok())
-    }
-
-    /// Whether it was taken; nothing if there is no such way.
-    async fn run_command(&self, message: &Message<'_>, cancel: &CancellationToken) -> Option<bool> {
-        let command = self.config.command.clone()?;
-        let environment = [
-            ("BULBIL_ALERT_INSTANCE", message.instance.into()),
-            ("BULBIL_ALERT_KIND", message.kind.into()),
-            ("BULBIL_ALERT_SUBJECT", message.subject.into()),
-            ("BULBIL_ALERT_MESSAGE", message.message.into()),
-            ("BULBIL_ALERT_STATE", message.state.into()),
-        ];
-        let cancel = cancel.clone();
-        let run = tokio::task::spawn_blocking(move || hook::run(&command, &environment, COMMAND_LIMIT, &cancel)).await;
-        if let Ok(Err(error)) = &run {
-            tracing::warn!(%error, "the command for alerts failed; it is tried again");
-        }
-        Some(matches!(run, Ok(Ok(()))))
-    }
-
     /// Calls the one who watches over this instance, if it is time.
     async fn call(&mut self, now: Timestamp) {
-        let Some(ping) = &self.ping else { return };
+        let Some(ping) = &self.ways.ping else { return };
         let every = SignedDuration::from_mins(self.config.ping_minutes.clamp(1, 1440).into());
         if self.pinged_at.is_some_and(|at| now.duration_since(at) < every) {
             return;

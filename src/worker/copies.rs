@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use rand_core::Rng;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::domain::id::{CollectionId, ManifestId};
+use crate::domain::id::ManifestId;
 use crate::domain::target::Target;
 use crate::monitor::{Monitor, Problem, Relay, with_causes};
 use crate::portable::At;
@@ -19,12 +20,23 @@ use crate::store::{IndexError, Store, StoreError, entropy};
 /// Of a hundred chunks in a target so many are read after each copy.
 pub const SAMPLE: u8 = 2;
 
+/// So long nobody has leaned on a chunk that is removed from a target.
+pub const GRACE: SignedDuration = SignedDuration::from_hours(24);
+
 /// Why nothing came of it.
 #[derive(Debug, thiserror::Error)]
 pub enum CopiesError {
     /// There is no target for it.
     #[error("there is no target for collection {0:?}: 'bulbil target add' names one")]
     NoTarget(String),
+    /// The targets that are named take none of it.
+    #[error("target {target} takes no copies of {collection}: 'bulbil target list' shows what it takes")]
+    NotTaken {
+        /// The target's name.
+        target: String,
+        /// The collection's name.
+        collection: String,
+    },
     /// None has it.
     #[error("{}", .0.join("; "))]
     AllFailed(Vec<String>),
@@ -36,19 +48,35 @@ pub enum CopiesError {
     Index(#[from] IndexError),
 }
 
-/// What came of one target and collection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What came of one target and collection: the report of a run has a list of them, and so has the command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Made {
     /// The target's name.
     pub target: String,
-    /// Of which collection.
-    pub collection: CollectionId,
+    /// The name of the collection.
+    pub collection: String,
     /// What is there, or why not.
-    pub came: Result<Option<There>, String>,
+    #[serde(rename = "result")]
+    pub came: Came,
+}
+
+/// What is there, or why not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Came {
+    /// A copy.
+    There(Box<There>),
+    /// No copy, or not all of it.
+    Failed {
+        /// Why.
+        failed: String,
+    },
+    /// There is no whole snapshot yet.
+    Nothing {},
 }
 
 /// What is in a target now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct There {
     /// What was written.
     pub exported: Exported,
@@ -62,7 +90,10 @@ pub struct There {
 
 impl Made {
     fn there(&self) -> Option<&There> {
-        self.came.as_ref().ok()?.as_ref()
+        match &self.came {
+            Came::There(there) => Some(there),
+            Came::Failed { .. } | Came::Nothing {} => None,
+        }
     }
 
     /// The newest snapshot there.
@@ -79,6 +110,70 @@ impl Made {
     pub fn new_bytes(&self) -> u64 {
         self.there().map_or(0, |there| there.exported.new_bytes)
     }
+
+    /// Why there is no copy, with the name of the target.
+    fn why_not(&self) -> Option<String> {
+        match &self.came {
+            Came::Failed { failed } => Some(format!("target {}: {failed}", self.target)),
+            Came::There(_) | Came::Nothing {} => None,
+        }
+    }
+}
+
+/// Whether at least one target has what it should.
+///
+/// # Errors
+/// [`CopiesError::AllFailed`], if something was tried and all of it failed.
+pub fn any_came(made: &[Made]) -> Result<(), CopiesError> {
+    let failed: Vec<String> = made.iter().filter_map(Made::why_not).collect();
+    if !failed.is_empty() && failed.len() == made.len() { Err(CopiesError::AllFailed(failed)) } else { Ok(()) }
+}
+
+/// What is copied where: of these collections to those of the targets that take them; to all targets, if none is named.
+///
+/// # Errors
+/// [`CopiesError::NoTarget`], [`CopiesError::NotTaken`], if that is nothing.
+pub fn pairs(
+    store: &Store,
+    targets: &[Target],
+    collections: &[Collection],
+) -> Result<Vec<(Target, Collection)>, CopiesError> {
+    let all = if targets.is_empty() { store.targets()? } else { targets.to_vec() };
+    let pairs: Vec<_> = all
+        .iter()
+        .flat_map(|target| collections.iter().map(move |collection| (target, collection)))
+        .filter(|(target, collection)| target.takes(&collection.id))
+        .map(|(target, collection)| (target.clone(), collection.clone()))
+        .collect();
+    match (pairs.is_empty(), targets.first(), collections.first()) {
+        (true, Some(target), Some(collection)) => {
+            Err(CopiesError::NotTaken { target: target.name.clone(), collection: collection.name.clone() })
+        }
+        (true, None, Some(collection)) => Err(CopiesError::NoTarget(collection.name.clone())),
+        _ => Ok(pairs),
+    }
+}
+
+/// What was found in a target: the report of a run, and what the command says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetChecked {
+    /// The target's name.
+    pub target: String,
+    /// What was looked at.
+    pub checked: Checked,
+    /// Chunks that were written anew.
+    pub repaired: u64,
+}
+
+/// What was removed from a target, or would be: the report of a run, and what the command says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetPruneReport {
+    /// The target's name.
+    pub target: String,
+    /// It was only looked.
+    pub dry_run: bool,
+    /// What went, or would go.
+    pub pruned: TargetPruned,
 }
 
 /// Copies.
@@ -93,35 +188,31 @@ pub struct Copies<'a> {
 }
 
 impl Copies<'_> {
-    /// Copies a collection to every target that takes it.
+    /// Copies each collection to its target. All are tried, whatever becomes of one; stopped, what was made so far is answered.
     ///
     /// # Errors
-    /// [`CopiesError`], if no target has it now. Of one that failed, a problem on `monitor` says so.
-    pub async fn copy(&self, collection: &Collection, monitor: Arc<dyn Monitor>) -> Result<Vec<Made>, CopiesError> {
-        let targets: Vec<Target> =
-            self.store.targets()?.into_iter().filter(|target| target.takes(&collection.id)).collect();
-        if targets.is_empty() {
-            return Err(CopiesError::NoTarget(collection.name.clone()));
-        }
-        let depth = Depth::Sample { percent: SAMPLE, seed: seed() };
-        let (mut made, mut failed) = (Vec::new(), Vec::new());
-        for target in &targets {
-            let one = self.one(target, collection, depth, Arc::clone(&monitor)).await?;
-            if let Err(why) = &one.came {
-                failed.push(format!("target {}: {why}", target.name));
+    /// [`CopiesError`], if what came of it cannot be kept. Of one that failed, a problem on `monitor` says so.
+    pub async fn copy(
+        &self,
+        pairs: &[(Target, Collection)],
+        depth: Depth,
+        monitor: Arc<dyn Monitor>,
+    ) -> Result<Vec<Made>, CopiesError> {
+        let mut all = Vec::new();
+        for (target, collection) in pairs {
+            let made = self.one(target, collection, depth, Arc::clone(&monitor)).await?;
+            if self.cancel.is_cancelled() {
+                // What ended in time counts, what was broken off says nothing.
+                all.extend(Some(made).filter(|made| made.there().is_some()));
+                break;
             }
-            made.push(one);
-        }
-        if failed.len() == made.len() {
-            return Err(CopiesError::AllFailed(failed));
-        }
-        for one in &made {
-            if let Err(why) = &one.came {
-                let subject = format!("target {}: {}", one.target, collection.name);
-                monitor.problem(Problem { subject, message: why.clone() });
+            if let Came::Failed { failed } = &made.came {
+                let subject = format!("target {}: {}", target.name, collection.name);
+                monitor.problem(Problem { subject, message: failed.clone() });
             }
+            all.push(made);
         }
-        Ok(made)
+        Ok(all)
     }
 
     /// Copies a collection to one target, looks at what is there then, and keeps what came of it.
@@ -145,20 +236,21 @@ impl Copies<'_> {
         let now = self.clock.now();
         let index = &self.store.index;
         let came = match came {
-            Ok(there) => Ok(there),
-            // What is stopped says nothing of the target.
-            Err(CopyFault::Copy(CopyError::Cancelled)) => Err(CopyError::Cancelled.to_string()),
+            Ok(Some(there)) => {
+                index.note_copied(&target.name, &collection.id, &there.newest, now).await?;
+                index.note_copy_verified(&target.name, &collection.id, &there.newest, now, true).await?;
+                Came::There(Box::new(there))
+            }
+            Ok(None) => Came::Nothing {},
             Err(fault) => {
-                let why = with_causes(&fault);
-                index.note_copy_failed(&target.name, &collection.id, &why, now).await?;
-                Err(why)
+                let failed = with_causes(&fault);
+                if !fault.says_nothing() {
+                    index.note_copy_failed(&target.name, &collection.id, &failed, now).await?;
+                }
+                Came::Failed { failed }
             }
         };
-        if let Ok(Some(there)) = &came {
-            index.note_copied(&target.name, &collection.id, &there.newest, now).await?;
-            index.note_copy_verified(&target.name, &collection.id, &there.newest, now, true).await?;
-        }
-        Ok(Made { target: target.name.clone(), collection: collection.id, came })
+        Ok(Made { target: target.name.clone(), collection: collection.name.clone(), came })
     }
 
     async fn copied(
@@ -198,14 +290,14 @@ impl Copies<'_> {
         depth: Depth,
         repair: bool,
         monitor: Arc<dyn Monitor>,
-    ) -> Result<(Checked, u64), CopyFault> {
+    ) -> Result<TargetChecked, CopyFault> {
         let told = Arc::new(Relay::new(monitor));
         let looked = self.looked(target, depth, repair, Arc::clone(&told)).await;
         let (now, index) = (self.clock.now(), &self.store.index);
         let taken: Vec<Collection> =
             index.collections().await?.into_iter().filter(|collection| target.takes(&collection.id)).collect();
         match &looked {
-            Err(CopyFault::Copy(CopyError::Cancelled)) => {}
+            Err(fault) if fault.says_nothing() => {}
             Err(fault) => {
                 for collection in &taken {
                     index.note_copy_failed(&target.name, &collection.id, &with_causes(fault), now).await?;
@@ -237,7 +329,8 @@ impl Copies<'_> {
                 }
             }
         }
-        looked
+        let (checked, repaired) = looked?;
+        Ok(TargetChecked { target: target.name.clone(), checked, repaired })
     }
 
     /// Removes from a target what was removed here, but for the newest snapshot of each collection and the one that was verified last.
@@ -250,14 +343,15 @@ impl Copies<'_> {
         target: &Target,
         grace: SignedDuration,
         dry_run: bool,
-    ) -> Result<TargetPruned, CopyFault> {
+    ) -> Result<TargetPruneReport, CopyFault> {
         let _only = self.store.lock_target(&target.name)?;
         let at = At::of(target).map_err(CopyError::from)?;
         let known = self.store.index.target_copies().await?;
         let of_it = known.into_iter().filter(|copy| copy.target == target.name);
         let keep = of_it.filter_map(|copy| copy.verified).map(|(_, id)| id).collect();
         let how = TargetPrune { keep, grace, dry_run };
-        Ok(target::prune(self.store, &at, how, self.clock.now(), self.cancel).await?)
+        let pruned = target::prune(self.store, &at, how, self.clock.now(), self.cancel).await?;
+        Ok(TargetPruneReport { target: target.name.clone(), dry_run, pruned })
     }
 
     async fn looked(
@@ -292,9 +386,16 @@ pub enum CopyFault {
     Wrong(String),
 }
 
-/// Draws what is looked at.
-pub fn seed() -> u64 {
-    entropy().next_u64()
+impl CopyFault {
+    /// Whether it says nothing of the target: it was stopped, or somebody else is at it now.
+    fn says_nothing(&self) -> bool {
+        matches!(self, Self::Copy(CopyError::Cancelled) | Self::Store(StoreError::Busy { .. }))
+    }
+}
+
+/// So many of a hundred chunks, others each time.
+pub fn sample(percent: u8) -> Depth {
+    Depth::Sample { percent, seed: entropy().next_u64() }
 }
 
 /// What was wrong first.

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::copies::any_came;
 use super::live::LiveRuns;
 use super::runs::{Recorder, RunError};
 use crate::backup::create::Extras;
@@ -17,8 +19,10 @@ use crate::clock::Clock;
 use crate::domain::audit::Who;
 use crate::domain::content::Secrets;
 use crate::domain::peer::Trust;
+use crate::domain::target::Target;
 use crate::monitor::{Monitor, with_causes};
 use crate::portable::export::ExportOptions;
+use crate::portable::target::Depth;
 use crate::replicate::call::PeerCaller;
 use crate::store::Store;
 use crate::store::index::{Cause, Collection, Peer, Snapshot};
@@ -60,7 +64,29 @@ pub enum Order {
     /// Copy to targets.
     Copy {
         /// What.
-        collection: Box<Collection>,
+        collections: Vec<Collection>,
+        /// To which; to all, if none is named.
+        targets: Vec<Target>,
+        /// How much of what is there then is read back.
+        depth: Depth,
+    },
+    /// Look at what is in a target.
+    VerifyTarget {
+        /// In which.
+        target: Box<Target>,
+        /// How much is read.
+        depth: Depth,
+        /// Write anew what is damaged there.
+        repair: bool,
+    },
+    /// Remove from a target what was removed here.
+    PruneTarget {
+        /// From which.
+        target: Box<Target>,
+        /// So long nobody has leaned on a chunk that goes.
+        grace: SignedDuration,
+        /// Only say what would go.
+        dry_run: bool,
     },
     /// Ask peers what is new.
     Sync {
@@ -202,8 +228,18 @@ impl Jobs {
             Order::Prune { collection } => {
                 recorder.prune(&collection, monitor).await?;
             }
-            Order::Copy { collection } => {
-                recorder.copy(&collection, monitor).await?;
+            Order::Copy { collections, targets, depth } => {
+                if collections.is_empty() {
+                    return Err(StartError::Nothing("there is no collection yet"));
+                }
+                let made = recorder.copy(&targets, &collections, depth, monitor).await?;
+                any_came(&made).map_err(RunError::from)?;
+            }
+            Order::VerifyTarget { target, depth, repair } => {
+                recorder.verify_target(&target, depth, repair, monitor).await?;
+            }
+            Order::PruneTarget { target, grace, dry_run } => {
+                recorder.prune_target(&target, grace, dry_run, monitor).await?;
             }
             Order::Sync { peer } => {
                 let peers = match peer {

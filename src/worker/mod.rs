@@ -14,6 +14,7 @@ pub mod prove; // shows peers that we keep their snapshots
 mod push; // listens to peers between visits
 pub mod runs; // work that is put on record: backups, verifications
 pub mod schedule; // does it when it is due
+pub mod targets; // places that copies go to: named and forgotten
 pub mod standby; // keeps snapshots of others laid out
 pub mod watch; // looks whether something is wrong
 mod visit; // one visit: the feed, then what is missing

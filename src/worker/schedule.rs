@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
+use super::copies;
 use super::live::LiveRuns;
 use super::runs::{Recorder, RunError, close_dead, is_alive};
 use crate::backup::create::Extras;
@@ -195,7 +196,10 @@ impl Scheduler {
             }
             Work::Check => recorder.check_folders(collection, monitor).await.map(drop),
             Work::Drill => recorder.drill_newest(collection, monitor).await.map(drop),
-            Work::Copy => recorder.copy(collection, monitor).await.map(drop),
+            Work::Copy => {
+                let made = recorder.copy(&[], of, copies::sample(copies::SAMPLE), monitor).await;
+                made.and_then(|made| Ok(copies::any_came(&made)?))
+            }
             Work::Prune => recorder.prune(collection, monitor).await.map(drop),
         };
         match came {

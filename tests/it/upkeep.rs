@@ -206,7 +206,15 @@ async fn a_run_whose_process_was_killed_is_closed_and_made_again() {
     place.clock.set(at("2026-11-21T02:00:10Z"));
     let slot = Cause::Schedule { slot: at("2026-11-21T02:00:00Z"), missed: 0 };
     let (id, now) = (place.collection.id, place.clock.now());
-    let begin = Begin { collection: Some(&id), kind: Work::Backup.into(), cause: slot, by: None, pid: gone, at: now };
+    let begin = Begin {
+        collection: Some(&id),
+        target: None,
+        kind: Work::Backup.into(),
+        cause: slot,
+        by: None,
+        pid: gone,
+        at: now,
+    };
     place.store.index.begin_run(begin).await.unwrap();
     assert_eq!(place.step().await, 0, "as far as is known it goes on");
     Scheduler::new(place.store.clone(), place.clock.clone(), Arc::new(Tally::default())).tidy().await.unwrap();

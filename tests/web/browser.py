@@ -33,6 +33,8 @@ PAGES = {
     "retention-preview": "/collections/notes/retention?last=1&look=yes",
     "collection-settings": "/collections/notes/settings",
     "peer-new": "/peers/new",
+    "targets": "/targets",
+    "target-new": "/targets/new",
     "schedules": "/schedules",
     "alerts": "/alerts",
     "keys": "/keys",
@@ -262,6 +264,30 @@ def revoke(visitor):
     visitor.look("peer-revoked")
 
 
+def another_place(visitor, disk):
+    """From the empty list of targets to a copy on another disk; what is wrong is said beside the field."""
+    page = visitor.page
+    visitor.go("/targets")
+    expect(page.get_by_role("main")).to_contain_text("There is no copy in another place yet")
+    visitor.look("targets-empty")
+    visitor.links()
+    page.get_by_role("link", name="Add a target").click()
+    page.get_by_label("Name").fill("usb")
+    page.get_by_label("Place").fill("/no/such/disk")
+    page.get_by_role("button", name="Add the target").click()
+    expect(page.locator("[aria-invalid=true]")).to_have_value("/no/such/disk")
+    visitor.look("target-new-wrong")
+    page.get_by_label("Place").fill(str(disk))
+    page.get_by_role("button", name="Add the target").click()
+    expect(page.locator("#usb")).to_contain_text("nothing was copied yet")
+    run_to_its_end(visitor, "Copy now", "run-copy")
+    visitor.go("/targets")
+    expect(page.locator("#usb")).to_contain_text("has the newest snapshot")
+    run_to_its_end(visitor, "Verify", "run-verify-target")
+    visitor.go("/targets/usb/forget")
+    visitor.look("target-forget")
+
+
 def journey(browser, scratch, javascript):
     kind = "js" if javascript else "plain"
     with Instance(scratch, f"garden-{kind}") as garden:
@@ -283,6 +309,10 @@ def journey(browser, scratch, javascript):
         revoke(visitor)
         visitor.go("/collections/notes")
         run_to_its_end(visitor, "Try a restore", "run-drill")
+
+        disk = garden.folder / "usb"
+        disk.mkdir()
+        another_place(visitor, disk)
 
         garden.run("schedule", "notes", "--backup", "30 2 * * *", "--drill", "@monthly", "--rpo", "24h")
         for name, path in PAGES.items():

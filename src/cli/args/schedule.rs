@@ -118,7 +118,7 @@ pub struct DrillArgs {
 pub struct RunsArgs {
     /// Of which collection [default: all]
     pub collection: Option<String>,
-    /// Of which kind: backup, verify, verify-data, check, prune, drill, copy, restore, export, sync, fetch
+    /// Of which kind: backup, verify, verify-data, check, prune, drill, copy, restore, export, sync, fetch, verify-target, prune-target
     #[arg(long, value_name = "KIND")]
     pub work: Option<RunKind>,
     /// The newest so many

@@ -30,6 +30,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use api::Credentials;
 pub(in crate::http) use api::{AddCollection, AddField, ChangeSnapshot, OverwriteRule, StartRestore, StartRun};
 pub use follow::{FollowStatus, Following};
 pub use status::{CollectionStatus, PeerStatus, StatusAnswer};
@@ -43,16 +44,18 @@ use super::web::Pictures;
 use crate::clock::Clock;
 use crate::domain::peer::PeerAddress;
 use crate::store::Store;
+use crate::worker::alarm::Ways;
 use crate::worker::jobs::Jobs;
 use crate::worker::watch::Bounds;
 use access::Gate;
 use api::idempotency::Answered;
 use network::NetworkView;
 use token::AdminToken;
+use view::configuration::FactView;
 
 pub(in crate::http) use api::{
-    AddPeer, ChangeCollection, ChangePeer, InviteView, MakeInvite, PolicyView, PreviewView, RightsBody, SetRetention,
-    SetSchedule, SetUpkeep, SettingsView, TrustPeer, UpkeepView,
+    AddPeer, AddTarget, ChangeCollection, ChangePeer, InviteView, MakeInvite, PolicyView, PreviewView, ReadBack,
+    RightsBody, SetRetention, SetSchedule, SetUpkeep, SettingsView, TargetField, TrustPeer, UpkeepView,
 };
 
 /// What the admin plane needs. Cheap to clone.
@@ -77,7 +80,11 @@ pub struct AdminPlane {
     /// What counts as wrong.
     bounds: Bounds,
     /// What stands in the configuration, to be shown: a name and a value each.
-    configuration: Arc<[(String, String)]>,
+    configuration: Arc<[FactView]>,
+    /// How an admin is told.
+    ways: Ways,
+    /// Held while it is tried whether that gets through.
+    testing: Arc<tokio::sync::Mutex<()>>,
     /// Pictures that are shown once.
     pictures: Pictures,
     /// The name that it answers to over Tor; on loopback there is none.
@@ -111,6 +118,8 @@ impl AdminPlane {
             traffic: Traffic::default(),
             bounds: Bounds::default(),
             configuration: Arc::default(),
+            ways: Ways::default(),
+            testing: Arc::default(),
             pictures: Pictures::default(),
             onion: None,
         }
@@ -128,14 +137,24 @@ impl AdminPlane {
         Self { direct_allowed, ..self }
     }
 
-    /// What stands in the configuration, without secrets and addresses: pages show it.
-    pub fn with_configuration(self, configuration: Vec<(String, String)>) -> Self {
+    /// What is in force of the configuration, without secrets and addresses.
+    pub fn with_configuration(self, configuration: Vec<FactView>) -> Self {
         Self { configuration: configuration.into(), ..self }
     }
 
-    /// What stands in the configuration.
-    pub(in crate::http) fn configuration(&self) -> &[(String, String)] {
+    /// How an admin is told what is wrong.
+    pub fn with_ways(self, ways: Ways) -> Self {
+        Self { ways, ..self }
+    }
+
+    /// What is in force of the configuration.
+    pub(in crate::http) fn configuration(&self) -> &[FactView] {
         &self.configuration
+    }
+
+    /// How an admin is told what is wrong.
+    pub(in crate::http) fn ways(&self) -> &Ways {
+        &self.ways
     }
 
     /// Pictures that hold a secret, and are kept for a moment.

@@ -275,7 +275,7 @@ fn held(one: &CollectionView, now: Timestamp) -> Markup {
         };
         let at = copy.verified_at.or(copy.copied_at);
         rows.push(vec![
-            html! { (copy.target) },
+            html! { a href={ "/targets#" (copy.target) } { (copy.target) } },
             html! { "target" },
             parts::light(light, &words),
             parts::moment_or(at, now, "never"),
@@ -286,8 +286,10 @@ fn held(one: &CollectionView, now: Timestamp) -> Markup {
             h2 { "Who holds copies" }
             @if rows.is_empty() {
                 p { "Nobody has proved a copy. If this machine burns, all of it is gone: let a trusted instance mirror it, or copy it to another disk or an object store." }
-                (parts::command(&format!("bulbil invite --collections {}", one.name)))
-                (parts::command("bulbil target add NAME PLACE"))
+                div.actions {
+                    a.button.quiet href="/targets" { "Copy it to another place" }
+                    a.button.quiet href="/invites/new" { "Invite somebody" }
+                }
             } @else {
                 (parts::table_below_heading("Copies", &["Who", "What", "How good", "Looked at"], &rows))
             }

@@ -28,6 +28,14 @@ impl Field<'_> {
         })
     }
 
+    /// One line that is not shown. What was typed is not there again: there is no value.
+    pub fn secret(self) -> Markup {
+        self.around(&html! {
+            input type="password" id=(self.name) name=(self.name) autocomplete="off" maxlength="1024"
+                aria-invalid=[self.wrong.map(|_| "true")] aria-describedby=(self.described());
+        })
+    }
+
     /// Several lines.
     pub fn lines(self, rows: u8) -> Markup {
         self.around(&html! {

@@ -16,6 +16,8 @@ pub enum Here {
     Overview,
     /// Who holds copies.
     Peers,
+    /// Places that copies go to.
+    Targets,
     /// What was done.
     Runs,
     /// What is done when.
@@ -32,10 +34,11 @@ pub enum Here {
 
 impl Here {
     /// The menu, in its order. An entry stands here once its page is there.
-    const MENU: [Self; 8] = [
+    const MENU: [Self; 9] = [
         Self::Overview,
         Self::Runs,
         Self::Peers,
+        Self::Targets,
         Self::Schedules,
         Self::Alerts,
         Self::Keys,
@@ -48,6 +51,7 @@ impl Here {
         match self {
             Self::Overview => ("Overview", "/"),
             Self::Peers => ("Peers", "/peers"),
+            Self::Targets => ("Targets", "/targets"),
             Self::Runs => ("Runs", "/runs"),
             Self::Schedules => ("Schedules", "/schedules"),
             Self::Alerts => ("Alerts", "/alerts"),

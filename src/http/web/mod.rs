@@ -20,6 +20,7 @@ mod keys; // GET /keys
 pub mod layout; // what stands around every page
 pub mod login; // /login, /confirm, /setup
 mod new_collection; // /collections/new
+mod new_target; // /targets/new
 mod overview; // GET /
 pub mod parts; // what pages are made of
 mod peer; // /peers/{name}
@@ -37,6 +38,7 @@ mod settings; // /settings
 mod setup; // /collections/{name}/settings
 mod snapshot; // /snapshots/{id}
 mod start; // POST /collections/{name}/runs
+mod targets; // /targets
 mod tokens; // /settings/tokens
 mod typed; // what was typed, and what is wrong with it
 mod viewer; // who looks
@@ -71,6 +73,7 @@ pub(super) fn routes() -> Router<AdminPlane> {
         .route("/snapshots/{id}/restore", get(restore::page).post(restore::look))
         .route("/snapshots/{id}/restore/now", post(restore::now))
         .route("/alerts", get(alerts::page))
+        .route("/alerts/test", post(alerts::test))
         .route("/keys", get(keys::page))
         .route("/audit", get(audit::page))
         .route("/peers", get(peers::page))
@@ -83,6 +86,11 @@ pub(super) fn routes() -> Router<AdminPlane> {
         .route("/peers/{name}/forget", post(peer::forget))
         .route("/invites/new", get(invite::page).post(invite::make))
         .route("/invites/pictures/{name}", get(pictures::picture))
+        .route("/targets", get(targets::page))
+        .route("/targets/new", get(new_target::page).post(new_target::post))
+        .route("/targets/runs", post(targets::copy_all))
+        .route("/targets/{name}/runs", post(targets::start))
+        .route("/targets/{name}/forget", get(targets::ask_forget).post(targets::forget))
         .route("/schedules", get(schedules::page))
         .route("/collections/{name}/schedule", get(schedule::page).post(schedule::save))
         .route("/collections/{name}/retention", get(retention::page).post(retention::save))

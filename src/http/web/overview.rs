@@ -192,10 +192,14 @@ pub(super) fn copies(one: &CollectionView) -> Markup {
     let names: Vec<&str> = names.chain(targets.map(|copy| copy.target.as_str())).collect();
     html! {
         @match one.good_copies() {
-            0 => { span.soft { "none that was proved" } }
-            n => { (count(n, "proved copy")) ": " (names.join(", ")) }
+            0 => { span.soft { "none that was proved" } ". " a href="/targets" { "Copy it elsewhere" } }
+            n => { a href="/targets" { (proved(n)) } ": " (names.join(", ")) }
         }
     }
+}
+
+fn proved(n: u64) -> String {
+    if n == 1 { "1 proved copy".to_owned() } else { format!("{n} proved copies") }
 }
 
 pub(super) fn next_backup(one: &CollectionView, now: Timestamp) -> Markup {

@@ -7,7 +7,8 @@ use super::parts::{self, Light};
 use crate::domain::run::RunKind;
 use crate::domain::schedule::Work;
 use crate::domain::words::{count, number};
-use crate::http::admin::view::run::{RunState, RunView};
+use crate::http::admin::view::run::RunView;
+use crate::worker::copies::{Came, Made};
 
 /// What came of it; nothing of a run that has no figures.
 pub(super) fn in_words(run: &RunView) -> Markup {
@@ -19,9 +20,10 @@ pub(super) fn in_words(run: &RunView) -> Markup {
     }
 }
 
-/// Whether it is a restore that only looked what would be done.
+/// Whether it only looked what would be done: of a restore, of a prune at a target.
 pub(super) fn is_only_look(run: &RunView) -> bool {
-    run.kind == RunKind::Restore.word() && run.report.as_ref().is_some_and(|report| Report(report).yes("/dry_run"))
+    let may_look = [RunKind::Restore, RunKind::PruneTarget].iter().any(|kind| run.kind == kind.word());
+    may_look && run.report.as_ref().is_some_and(|report| Report(report).yes("/dry_run"))
 }
 
 fn lines(run: &RunView) -> Vec<(&'static str, Markup)> {
@@ -41,9 +43,9 @@ fn lines(run: &RunView) -> Vec<(&'static str, Markup)> {
         }
         Ok(RunKind::Work(Work::Drill)) => drilled(report),
         Ok(RunKind::Work(Work::Prune)) => pruned(report),
-        Ok(RunKind::Work(Work::Copy)) if run.state == RunState::Done || counts.chunks > 0 => {
-            vec![("Newly copied", html! { (count(counts.chunks, "chunk")) ", " (parts::size(counts.stored_bytes)) })]
-        }
+        Ok(RunKind::Work(Work::Copy)) if run.report.is_some() => copied(run),
+        Ok(RunKind::VerifyTarget) => target_checked(report),
+        Ok(RunKind::PruneTarget) => target_pruned(report),
         Ok(RunKind::Restore) => restored(report),
         Ok(RunKind::Export) => exported(report),
         Ok(RunKind::Sync) if report.is_there() => {
@@ -175,6 +177,75 @@ fn restored(report: Report<'_>) -> Vec<(&'static str, Markup)> {
         lines.push(("Nothing was written", html! { "This run only looked." }));
     }
     lines
+}
+
+/// Each copy, and the sum.
+fn copied(run: &RunView) -> Vec<(&'static str, Markup)> {
+    let made: Vec<Made> = run.report.clone().and_then(|made| serde_json::from_value(made).ok()).unwrap_or_default();
+    let came = |made: &Made| match &made.came {
+        Came::There(there) => {
+            let new = there.exported.new_snapshots;
+            let words =
+                if new == 0 { "nothing was new".to_owned() } else { format!("{} added", count(new, "snapshot")) };
+            html! {
+                (parts::light(Light::Good, &words)) "; " (count(there.read, "chunk")) " read back"
+                @if there.repaired > 0 { ", " (number(there.repaired)) " written anew: damaged there" }
+            }
+        }
+        Came::Failed { failed } => parts::light(Light::Bad, failed),
+        Came::Nothing {} => parts::light(Light::Unknown, "there is no whole snapshot yet"),
+    };
+    let each = html! { ul { @for made in &made { li { (made.collection) " to " (made.target) ": " (came(made)) } } } };
+    let sum = html! { (count(run.counts.chunks, "chunk")) ", " (parts::size(run.counts.stored_bytes)) };
+    vec![("Copies", each), ("Newly copied", sum)]
+}
+
+fn target_checked(report: Report<'_>) -> Vec<(&'static str, Markup)> {
+    if !report.is_there() {
+        return Vec::new();
+    }
+    let (bad, repaired) = (report.length("/checked/bad"), report.number("/repaired"));
+    let verdict = match (bad, repaired) {
+        (0, _) => parts::light(Light::Good, "no chunk is missing or damaged there"),
+        (bad, repaired) if bad == repaired => {
+            parts::light(Light::Good, &format!("{} damaged, and written anew", count(bad, "chunk")))
+        }
+        (bad, _) => parts::light(Light::Bad, &format!("{} missing or damaged", count(bad, "chunk"))),
+    };
+    let snapshots = report.0.pointer("/checked/snapshots").and_then(Value::as_object);
+    let of = |snapshots: &Value| snapshots.as_array().map_or(0, |all| all.len() as u64);
+    let snapshots: u64 = snapshots.map_or(0, |all| all.values().map(of).sum());
+    vec![
+        ("Verdict", verdict),
+        (
+            "There",
+            html! { (count(snapshots, "snapshot")) ", of which " (number(report.length("/checked/sound"))) " are right; " (count(report.number("/checked/chunks"), "chunk")) },
+        ),
+        (
+            "Read to the last byte",
+            html! { (count(report.number("/checked/read"), "chunk")) ", " (parts::size(report.number("/checked/read_bytes"))) },
+        ),
+    ]
+}
+
+fn target_pruned(report: Report<'_>) -> Vec<(&'static str, Markup)> {
+    if !report.is_there() {
+        return Vec::new();
+    }
+    let dry = report.yes("/dry_run");
+    vec![
+        (
+            if dry { "Would be removed" } else { "Removed" },
+            html! {
+                (count(report.length("/pruned/snapshots"), "snapshot")) ", " (count(report.number("/pruned/chunks"), "chunk")) ", "
+                (parts::size(report.number("/pruned/bytes")))
+            },
+        ),
+        (
+            "Later",
+            html! { (count(report.number("/pruned/later"), "chunk")) span.soft { ": nobody leans on them, and they go with a prune a day from now" } },
+        ),
+    ]
 }
 
 fn exported(report: Report<'_>) -> Vec<(&'static str, Markup)> {

@@ -78,9 +78,12 @@ async fn shown(plane: &AdminPlane, viewer: &Viewer, id: i64, still: bool, said: 
             }
         }
     };
-    let title = match &run.collection {
-        Some(name) => format!("{} of {name}", named(&run.kind)),
-        None => named(&run.kind).to_owned(),
+    let title = match (&run.collection, &run.target) {
+        // Only copies have both.
+        (Some(name), Some(target)) => format!("Copy of {name} to {target}"),
+        (Some(name), None) => format!("{} of {name}", named(&run.kind)),
+        (None, Some(target)) => format!("{}: {target}", named(&run.kind)),
+        (None, None) => named(&run.kind).to_owned(),
     };
     let page = Page::new(title, Here::Runs).below("/runs", "Runs");
     let page = match (running, still) {
@@ -169,6 +172,9 @@ fn facts(run: &RunView, now: Timestamp) -> Markup {
     ];
     if let Some(name) = run.collection.as_ref() {
         facts.push(("Collection", html! { a href={ "/collections/" (name) } { (name) } }));
+    }
+    if let Some(name) = run.target.as_ref() {
+        facts.push(("Target", html! { a href={ "/targets#" (name) } { (name) } }));
     }
     if let Some(id) = &run.snapshot {
         facts.push(("Snapshot", html! { a href={ "/snapshots/" (id) } { code { (id.get(..12).unwrap_or(id)) } } }));

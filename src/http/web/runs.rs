@@ -130,7 +130,7 @@ fn nothing(part: &Part) -> Markup {
 fn row(run: &RunView, now: Timestamp) -> Vec<Markup> {
     vec![
         html! { a href={ "/runs/" (run.id) } { (named(&run.kind)) " " (run.id) } @if is_only_look(run) { span.small.soft { " only looked" } } },
-        html! { @match &run.collection { Some(name) => { (name) } None => { span.soft { "all" } } } },
+        html! { (of(run)) },
         html! {
             (state(run))
             @if let Some(message) = &run.message { br; span.small.soft { (shortened(message)) } }
@@ -139,6 +139,18 @@ fn row(run: &RunView, now: Timestamp) -> Vec<Markup> {
         html! { (lasted(run, now)) },
         html! { (why(run)) },
     ]
+}
+
+/// Of what it is.
+fn of(run: &RunView) -> Markup {
+    html! {
+        @match (&run.collection, &run.target) {
+            (Some(name), Some(target)) => { (name) br; span.small.soft { "target " (target) } }
+            (Some(name), None) => { (name) }
+            (None, Some(target)) => { "target " (target) }
+            (None, None) => { span.soft { "all" } }
+        }
+    }
 }
 
 /// The beginning of a long sentence.
@@ -192,6 +204,8 @@ pub(super) fn named(kind: &str) -> &'static str {
         Ok(RunKind::Export) => "Export",
         Ok(RunKind::Sync) => "News from peers",
         Ok(RunKind::Fetch) => "Fetching from peers",
+        Ok(RunKind::VerifyTarget) => "Verification of a target",
+        Ok(RunKind::PruneTarget) => "Prune of a target",
         Err(_) => "Work",
     }
 }

@@ -14,6 +14,7 @@ use super::{Amiss, Viewer, tokens};
 use crate::domain::words::count;
 use crate::http::admin::AdminPlane;
 use crate::http::admin::access::FreshSession;
+use crate::http::admin::view::configuration::{FactSource, FactView};
 use crate::replicate::trust::words;
 
 /// What was done just now.
@@ -89,14 +90,27 @@ fn login(plane: &AdminPlane, viewer: &Viewer) -> Result<Markup, Amiss> {
 }
 
 fn configuration(plane: &AdminPlane) -> Markup {
-    let row = |(name, value): &(String, String)| vec![html! { code { (name) } }, html! { (value) }];
+    let row = |fact: &FactView| {
+        vec![
+            html! { code { (fact.name) } },
+            html! { (fact.value) },
+            html! {
+                @match fact.source { FactSource::Default => { span.soft { (fact.source.in_words()) } } _ => { (fact.source.in_words()) } }
+            },
+        ]
+    };
     let rows: Vec<Vec<Markup>> = plane.configuration().iter().map(row).collect();
+    let said = plane.configuration().iter().filter(|fact| fact.source != FactSource::Default).count() as u64;
     html! {
         section.card {
             h2 { "Configuration" }
-            p { "As the server read it when it started. It is changed in " code { "bulbil.toml" } " of the home, and read again at the next start." }
+            p {
+                "As the server read it when it started. It is changed in " code { "bulbil.toml" } " of the home, and read again at the next start. "
+                @match said { 0 => { "Nothing is set there: all of it is as it is by itself." } n => { (count(n, "value")) " of it " @if n == 1 { "is" } @else { "are" } " set by you." } }
+            }
+            p.small.soft { "Of what may hold a secret, or is an address, only whether it is set is shown." }
             @if !rows.is_empty() {
-                (parts::more("Show it", &parts::table_below_heading("What stands in bulbil.toml", &["What", "Value"], &rows)))
+                (parts::more("Show it", &parts::table_below_heading("What is in force", &["What", "Value", "Said by"], &rows)))
             }
         }
     }

@@ -9,7 +9,7 @@ use super::{Amiss, collection, snapshot};
 use crate::domain::schedule::Work;
 use crate::http::admin::access::Posted;
 use crate::http::admin::access::local::see_other;
-use crate::http::admin::{AdminPlane, StartRun};
+use crate::http::admin::{AdminPlane, ReadBack, StartRun};
 use crate::http::problem::Problem;
 
 /// What is to be done.
@@ -55,6 +55,6 @@ fn order(kind: &str, collection: String, snapshot: Option<String>) -> Result<Sta
         Work::Check => StartRun::Check { collection },
         Work::Drill => StartRun::Drill { collection, snapshot },
         Work::Prune => StartRun::Prune { collection },
-        Work::Copy => StartRun::Copy { collection },
+        Work::Copy => StartRun::Copy { collection: Some(collection), target: None, verify: ReadBack::Sample },
     })
 }

@@ -53,7 +53,7 @@ impl Depth {
 }
 
 /// What was found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Checked {
     /// Snapshots that are there, by collection.
     pub snapshots: BTreeMap<CollectionId, Vec<ManifestId>>,

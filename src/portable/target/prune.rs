@@ -29,7 +29,7 @@ use crate::store::{Store, blocking};
 const UNNAMED: &str = "unnamed.json";
 
 /// What goes, or would.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetPruned {
     /// Snapshots.
     pub snapshots: Vec<ManifestId>,

@@ -97,6 +97,8 @@ pub struct Ended {
 pub struct Begin<'a> {
     /// For which collection, if it is for one.
     pub collection: Option<&'a CollectionId>,
+    /// At which target, if it is for one.
+    pub target: Option<&'a str>,
     /// What.
     pub kind: RunKind,
     /// Why.
@@ -116,6 +118,8 @@ pub struct Run {
     pub no: i64,
     /// For which collection, if it is for one.
     pub collection: Option<CollectionId>,
+    /// At which target, if it is for one.
+    pub target: Option<String>,
     /// What was done.
     pub kind: RunKind,
     /// Why.
@@ -165,7 +169,7 @@ impl Index {
             Cause::Request => ("request", None, 0),
         };
         let done = sqlx::query(
-            "INSERT INTO run (collection, work, cause, by_whom, slot, missed, pid, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO run (collection, work, cause, by_whom, slot, missed, pid, started_at, target) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )
         .bind(begin.collection.map(|id| id.as_bytes().to_vec()))
         .bind(begin.kind.word())
@@ -175,6 +179,7 @@ impl Index {
         .bind(i64::from(missed))
         .bind(i64::from(begin.pid))
         .bind(nanos(begin.at))
+        .bind(begin.target.map(str::to_owned))
         .execute(&self.pool)
         .await?;
         Ok(done.last_insert_rowid())
@@ -360,6 +365,7 @@ fn read(row: &SqliteRow) -> Result<Run, IndexError> {
     Ok(Run {
         no: row.try_get("no")?,
         collection: collection.map(|bytes| CollectionId::from_slice(&bytes)).transpose().map_err(|_| damaged())?,
+        target: row.try_get("target")?,
         kind: word.parse().map_err(|_| damaged())?,
         cause,
         by: row.try_get("by_whom")?,

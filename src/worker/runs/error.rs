@@ -11,7 +11,7 @@ use crate::portable::export::ExportError;
 use crate::replicate::pull::PullError;
 use crate::store::{IndexError, PresetsError, StoreError};
 use crate::worker::axon::AxonError;
-use crate::worker::copies::CopiesError;
+use crate::worker::copies::{CopiesError, CopyFault};
 
 /// Why nothing came of it.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +43,9 @@ pub enum RunError {
     /// It could not be copied to any target.
     #[error(transparent)]
     Copies(#[from] CopiesError),
+    /// A target could not be looked at, or not be pruned.
+    #[error(transparent)]
+    Target(#[from] CopyFault),
     /// The snapshot does not open.
     #[error(transparent)]
     Open(#[from] OpenSnapshotError),
@@ -69,6 +72,7 @@ impl RunError {
                 | Self::Create(CreateError::Store(StoreError::Busy { .. }))
                 | Self::Drill(DrillError::Busy(_))
                 | Self::Prune(PruneError::Store(StoreError::Busy { .. }))
+                | Self::Target(CopyFault::Store(StoreError::Busy { .. }))
                 | Self::Axon(AxonError::Create(CreateError::Store(StoreError::Busy { .. })))
         )
     }

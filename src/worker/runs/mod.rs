@@ -8,6 +8,7 @@ mod asked; // what is never scheduled
 mod dead; // runs whose process ended
 mod error; // why nothing came of it
 mod made; // what came of a backup
+mod targets; // copied to, looked at, pruned
 
 use std::sync::Arc;
 
@@ -20,7 +21,6 @@ pub use error::RunError;
 pub use made::{BackupReport, LISTED, LeftOutMore, LeftOutReport};
 
 use super::axon;
-use super::copies::{self, Made};
 use super::live::{LiveRun, LiveRuns};
 use crate::backup::check::live;
 use crate::backup::create::{Created, Extras, create_with};
@@ -35,6 +35,7 @@ use crate::domain::id::ManifestId;
 use crate::domain::preset::Preset;
 use crate::domain::run::RunKind;
 use crate::domain::schedule::Work;
+use crate::domain::target::Target;
 use crate::monitor::{Heard, Monitor, Relay, with_causes};
 use crate::store::index::{
     Begin, Cause, Collection, CollectionKind, CollectionSettings, Counts, Ended, Mark, RunResult,
@@ -58,6 +59,16 @@ struct Watch {
     relay: Arc<Relay>,
     live: Arc<LiveRun>,
     all: LiveRuns,
+    /// At which target.
+    target: Option<String>,
+}
+
+impl Watch {
+    /// Something at this target.
+    fn at(mut self, target: Option<&Target>) -> Self {
+        self.target = target.map(|target| target.name.clone());
+        self
+    }
 }
 
 impl Drop for Watch {
@@ -388,30 +399,9 @@ impl Recorder<'_> {
         drilled
     }
 
-    /// Copies what is new of a collection to every target that takes it.
-    ///
-    /// # Errors
-    /// [`RunError`], if no target has it now. Of one that failed, a problem on `monitor` says so.
-    pub async fn copy(&self, collection: &Collection, monitor: Arc<dyn Monitor>) -> Result<Vec<Made>, RunError> {
-        let watch = self.watch(monitor);
-        let monitor = Arc::clone(&watch.relay);
-        let no = self.begin(Some(collection), Work::Copy.into(), &watch).await?;
-        let copies = copies::Copies { store: self.store, clock: &*self.clock, cancel: self.cancel };
-        let made = copies.copy(collection, monitor.clone()).await.map_err(RunError::from);
-        let mut ended = self.ended(&made, &monitor);
-        if let Ok(made) = &made {
-            let exported = |of: fn(&Made) -> u64| made.iter().map(of).sum::<u64>();
-            ended.snapshot = made.iter().find_map(Made::newest);
-            ended.counts.chunks = exported(Made::new_chunks);
-            ended.counts.new_bytes = exported(Made::new_bytes);
-        }
-        self.end(no, Some(collection), Work::Copy.into(), &ended, &watch).await?;
-        made
-    }
-
     fn watch(&self, monitor: Arc<dyn Monitor>) -> Watch {
         let live = Arc::new(LiveRun::new(monitor, Arc::clone(&self.clock), self.cancel.clone()));
-        Watch { relay: Arc::new(Relay::new(live.clone())), live, all: self.live.clone() }
+        Watch { relay: Arc::new(Relay::new(live.clone())), live, all: self.live.clone(), target: None }
     }
 
     /// Records how it ended, and what it said; what nobody typed stands in the audit log, too.
@@ -432,10 +422,12 @@ impl Recorder<'_> {
             (_, Some(by)) => by.clone(),
         };
         let snapshot = ended.snapshot.map(|id| format!("snapshot {}", id.short()));
+        let target = watch.target.as_ref().map(|name| format!("target {name}"));
+        let collection = collection.map(|collection| collection.name.clone());
         let event = Event {
             who,
             what: kind.word().to_owned(),
-            subjects: collection.map(|collection| collection.name.clone()).into_iter().chain(snapshot).collect(),
+            subjects: collection.into_iter().chain(target).chain(snapshot).collect(),
             ending: match ended.result {
                 RunResult::Done => Ending::Done,
                 RunResult::Partly => Ending::Partly,
@@ -452,6 +444,7 @@ impl Recorder<'_> {
         let by = self.by.as_ref().map(ToString::to_string);
         let begin = Begin {
             collection: collection.map(|collection| &collection.id),
+            target: watch.target.as_deref(),
             kind,
             cause: self.cause,
             by: by.as_deref(),

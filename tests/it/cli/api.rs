@@ -18,6 +18,8 @@ fn every_command_of_the_guide_works() {
     fs::create_dir_all(folder.join("sub")).unwrap();
     fs::write(folder.join("hello.txt"), "hello, bulbil\n").unwrap();
     fs::write(folder.join("sub/big"), crate::support::noise(7, 3 << 20)).unwrap();
+    let elsewhere = place.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
     let served = Served::start(&home);
     let info: Value = serde_json::from_slice(&fs::read(home.join("lock/server.json")).unwrap()).unwrap();
     let admin = info["admin_address"].as_str().unwrap();
@@ -30,11 +32,13 @@ fn every_command_of_the_guide_works() {
         .env("ADMIN", format!("http://{admin}"))
         .env("FOLDER", &folder)
         .env("RESTORED", place.path("restored"))
+        .env("ELSEWHERE", &elsewhere)
         .output()
         .unwrap();
     let told = format!("{}\n{}", stdout(&done), stderr(&done).replace(&token, "…"));
     assert_eq!(done.status.code(), Some(0), "{told}");
     assert_eq!(fs::read(place.path("restored/sub/big")).unwrap(), fs::read(folder.join("sub/big")).unwrap());
+    assert!(elsewhere.join("backup_manifest.json").is_file(), "what is in a forgotten target stays");
     // Not into the home itself, by whatever name.
     std::os::unix::fs::symlink(&home, place.path("link")).unwrap();
     for output in [home.join("keys"), place.path("link/new/folder")] {

@@ -118,6 +118,87 @@ fn what_is_wrong_is_said_with_exit_code_2_in_both_ways() {
 }
 
 #[test]
+fn copies_and_targets_are_the_servers_work_too() {
+    let place = Place::with_snapshot();
+    let (home, twin) = (place.home(), place.path("twin"));
+    assert!(Command::new("cp").arg("-a").arg(&home).arg(&twin).status().unwrap().success());
+    let disk = |home: &Path, name: &str| {
+        let disk = place.path(&format!("{}-{name}", home.file_name().unwrap().to_str().unwrap()));
+        fs::create_dir(&disk).unwrap();
+        disk.canonicalize().unwrap()
+    };
+    let _served = Served::start(&twin);
+    let disks: Vec<[PathBuf; 2]> = [&home, &twin].map(|home| ["nas", "usb"].map(|name| disk(home, name))).into();
+    // In a home without a server and in one with it the same is typed, and the same is said.
+    let both = |code: i32, args: &[&str]| {
+        let typed = |disks: &[PathBuf; 2], args: &[&str]| -> Vec<String> {
+            let place = |arg: &&str| match *arg {
+                "NAS" => disks[0].display().to_string(),
+                "USB" => disks[1].display().to_string(),
+                arg => arg.to_owned(),
+            };
+            args.iter().map(place).collect()
+        };
+        let [alone, served] = [(&home, &disks[0]), (&twin, &disks[1])].map(|(home, disks)| {
+            let args = typed(disks, args);
+            let output = run(home, &args.iter().map(String::as_str).collect::<Vec<_>>());
+            assert_eq!(output.status.code(), Some(code), "{args:?}: {}{}", stdout(&output), stderr(&output));
+            let plain = |text: String| text.replace("/twin-", "/home-");
+            (plain(stdout(&output)), plain(stderr(&output)))
+        });
+        assert_eq!(shape(&served.0), shape(&alone.0), "{args:?}");
+        assert_eq!(shape(&served.1), shape(&alone.1), "{args:?}");
+        served.0
+    };
+    both(1, &["copy"]);
+    both(0, &["target", "add", "nas", "NAS"]);
+    both(1, &["target", "add", "notes", "USB"]);
+    both(0, &["target", "add", "usb", "USB", "--collections", "notes"]);
+    both(0, &["copy", "nas", "--verify", "all"]);
+    let run = newest(&twin);
+    assert_eq!((&run["work"], &run["cause"], &run["target"]), (&"copy".into(), &"request".into(), &"nas".into()));
+    both(0, &["copy", "nas", "usb", "notes"]);
+    both(1, &["copy", "nowhere"]);
+    let list = both(0, &["target", "list"]);
+    assert_eq!(list.matches("@1 copied").count(), 2, "{list}");
+    both(0, &["target", "verify", "usb", "--sample", "50%"]);
+    assert_eq!((&newest(&twin)["work"], &newest(&twin)["cause"]), (&"verify-target".into(), &"request".into()));
+    both(0, &["target", "prune", "usb", "--dry-run"]);
+    // As programs read it.
+    for args in
+        [&["copy"][..], &["target", "list"], &["target", "verify", "nas", "--data"], &["target", "prune", "nas"]]
+    {
+        let [alone, served] = [&home, &twin].map(|home| json(home, args));
+        let keys = |document: &Value| -> Vec<String> {
+            let one = document.get(0).unwrap_or(document);
+            one.as_object().unwrap().keys().cloned().collect()
+        };
+        assert_eq!(keys(&served), keys(&alone), "{args:?}");
+    }
+    let [alone, served] = [&home, &twin].map(|home| json(home, &["target", "list"])[1]["collections"].clone());
+    assert!(served == alone && served[0].as_str().unwrap().len() > 8, "{served}");
+    // What fails is told in the same way, with the same exit code: one of two, then both.
+    for disks in &disks {
+        fs::rename(&disks[0], disks[0].with_extension("away")).unwrap();
+    }
+    both(2, &["copy"]);
+    both(1, &["target", "verify", "nas"]);
+    for disks in &disks {
+        fs::rename(&disks[1], disks[1].with_extension("away")).unwrap();
+    }
+    both(1, &["copy"]);
+    both(0, &["target", "remove", "nas"]);
+    both(1, &["target", "remove", "nas"]);
+    let audit = |home: &Path| {
+        let entries = json(home, &["audit", "--limit", "100"]);
+        let entries = entries.as_array().unwrap().iter();
+        let of = |entry: &Value| format!("{} {} {}", entry["what"], entry["subjects"], entry["who"]["kind"]);
+        entries.map(of).filter(|entry| entry.contains("target") || entry.contains("copy")).collect::<Vec<_>>()
+    };
+    assert_eq!(audit(&twin), audit(&home), "one deed, one entry");
+}
+
+#[test]
 fn ctrl_c_stops_what_the_server_does() {
     let (place, begun, _) = waiting("--hook-before");
     let home = place.home();

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::input::Params;
 use super::page::{Page, limit, number};
 use super::refusals::Refused;
-use crate::domain::audit::{Ending, Event};
+use crate::domain::audit::{Ending, Event, Who};
 use crate::http::admin::AdminPlane;
 use crate::http::admin::access::{Caller, May, Read};
 use crate::http::admin::view::alert::{AlertView, alerts};
@@ -100,7 +100,15 @@ pub(super) async fn get_audit(
 impl AdminPlane {
     /// Puts on record that somebody changed something here.
     pub(crate) async fn record(&self, by: &Caller, what: &str, subjects: Vec<String>) -> Result<(), Problem> {
-        let event = Event { who: by.who(), what: what.to_owned(), subjects, ending: Ending::Done, why: None };
+        self.record_of(by.who(), what, subjects).await
+    }
+
+    /// The same, of what a command may stand behind: that is on record itself.
+    pub(crate) async fn record_of(&self, who: Who, what: &str, subjects: Vec<String>) -> Result<(), Problem> {
+        if let Who::User { .. } = who {
+            return Ok(());
+        }
+        let event = Event { who, what: what.to_owned(), subjects, ending: Ending::Done, why: None };
         Ok(self.store().record(&event, self.now()).await?)
     }
 }

@@ -4,7 +4,9 @@
 //! whose rejections are problem documents, calls one function, and renders.
 
 mod body; // JSON that comes in, with its bounds
+mod channels; // how an admin is told
 mod collections; // what is backed up
+mod configuration; // what is in force
 mod etag; // whether settings were changed meanwhile
 mod events; // a run, as it goes on
 mod files; // what is in a snapshot
@@ -18,6 +20,7 @@ pub(super) mod refusals; // what every route may answer instead
 mod rights; // what a peer may have, as it is sent
 mod runs; // backups, restores and other work
 mod snapshots; // pinned, tagged, deleted
+mod targets; // places that copies go to
 #[cfg(test)]
 mod tests;
 mod tokens; // what lets programs in
@@ -39,6 +42,8 @@ pub(in crate::http) use collections::{ChangeCollection, SettingsView};
 pub(in crate::http) use invites::{InviteView, MakeInvite};
 pub(in crate::http) use peers::{AddPeer, ChangePeer, TrustPeer};
 pub(in crate::http) use rights::RightsBody;
+pub use targets::Credentials;
+pub(in crate::http) use targets::{AddTarget, ReadBack, TargetField};
 pub(in crate::http) use upkeep::{PolicyView, PreviewView, SetRetention, SetSchedule, SetUpkeep, UpkeepView};
 
 pub(super) fn routes() -> OpenApiRouter<AdminPlane> {
@@ -53,6 +58,9 @@ pub(super) fn routes() -> OpenApiRouter<AdminPlane> {
         .routes(routes!(instance::get_instance))
         .routes(routes!(instance::get_alerts))
         .routes(routes!(instance::get_audit))
+        .routes(routes!(channels::get_channels))
+        .routes(routes!(channels::post_test))
+        .routes(routes!(configuration::get_configuration))
         .routes(routes!(collections::get_collections, collections::post_collection))
         .routes(routes!(collections::get_collection))
         .routes(routes!(collections::get_settings, collections::patch_settings))
@@ -71,6 +79,8 @@ pub(super) fn routes() -> OpenApiRouter<AdminPlane> {
         .routes(routes!(peers::get_exposure))
         .routes(routes!(peers::post_reset))
         .routes(routes!(invites::post_invite))
+        .routes(routes!(targets::get_targets, targets::post_target))
+        .routes(routes!(targets::get_target, targets::delete_target))
         .routes(routes!(tokens::get_tokens, tokens::post_token))
         .routes(routes!(tokens::delete_token))
 }

@@ -13,6 +13,7 @@ use super::body::Body;
 use super::input::{At, Params};
 use super::page::{Page, limit, number};
 use super::refusals::{BadBody, Missing, Refused};
+use super::targets::ReadBack;
 use crate::backup::open::OpenSnapshot;
 use crate::backup::restore::{Overwrite, RestoreOptions};
 use crate::backup::select;
@@ -85,10 +86,40 @@ pub enum StartRun {
         /// Of which collection.
         collection: String,
     },
-    /// Copy what is new to all targets.
+    /// Copy what is new to targets, and look at what is there then.
     Copy {
-        /// Of which collection.
-        collection: String,
+        /// Of which collection; of all, if none is named.
+        collection: Option<String>,
+        /// To which target; to all that take it, if none is named.
+        target: Option<String>,
+        /// How much of what is there then is read back.
+        #[serde(default)]
+        verify: ReadBack,
+    },
+    /// Look whether what is in a target is what it should be.
+    VerifyTarget {
+        /// In which.
+        target: String,
+        /// Read every byte that is there.
+        #[serde(default)]
+        data: bool,
+        /// Read so many of a hundred chunks, others each time. If neither is said, names and lengths are looked at.
+        #[schema(minimum = 1, maximum = 100)]
+        sample_percent: Option<u8>,
+        /// Write chunks anew that are damaged or missing there.
+        #[serde(default)]
+        repair: bool,
+    },
+    /// Remove from a target what was removed here.
+    PruneTarget {
+        /// From which.
+        target: String,
+        /// Only say what would go.
+        #[serde(default)]
+        dry_run: bool,
+        /// Remove chunks at once that nobody leans on, not a day later: only if nobody reads there meanwhile.
+        #[serde(default)]
+        at_once: bool,
     },
     /// Ask peers what is new.
     Sync {
@@ -368,7 +399,13 @@ impl AdminPlane {
                 Order::Drill { collection, snapshot }
             }
             StartRun::Prune { collection } => Order::Prune { collection: find(&collection).await? },
-            StartRun::Copy { collection } => Order::Copy { collection: find(&collection).await? },
+            StartRun::Copy { collection, target, verify } => {
+                self.copy_order(collection.as_deref(), target.as_deref(), verify).await?
+            }
+            StartRun::VerifyTarget { target, data, sample_percent, repair } => {
+                self.verify_target_order(&target, data, sample_percent, repair)?
+            }
+            StartRun::PruneTarget { target, dry_run, at_once } => self.prune_target_order(&target, dry_run, at_once)?,
             StartRun::Sync { peer: None } => Order::Sync { peer: None },
             StartRun::Sync { peer: Some(name) } => {
                 let peer = store.index.peer_named(&name).await?;

@@ -88,7 +88,15 @@ fn labels_hold(labels: &str, line: &str) {
 }
 
 fn begun(collection: &Collection, work: Work, at: Timestamp) -> Begin<'_> {
-    Begin { collection: Some(&collection.id), kind: work.into(), cause: Cause::Command, by: None, pid: 1, at }
+    Begin {
+        collection: Some(&collection.id),
+        target: None,
+        kind: work.into(),
+        cause: Cause::Command,
+        by: None,
+        pid: 1,
+        at,
+    }
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 pub mod alert; // what is wrong
 pub mod audit; // who did what
+pub mod channel; // how an admin is told
 pub mod collection; // how a collection is: what it holds, how old, who has copies
+pub mod configuration; // what is in force
 pub mod exposure; // what a peer has got from here
 pub mod file; // what is in a snapshot
 pub mod keys; // what must not be lost
@@ -11,4 +13,5 @@ pub mod peer; // other instances
 pub mod run; // backups, restores and other work
 pub mod schedule; // what is done when
 pub mod snapshot; // a snapshot and what is known of it
+pub mod target; // places that copies go to
 pub mod token; // what lets programs in

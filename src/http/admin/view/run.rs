@@ -46,10 +46,12 @@ pub enum RunCause {
 pub struct RunView {
     /// Its number.
     pub id: i64,
-    /// backup, verify, verify-data, check, prune, drill, copy, restore, export, sync or fetch.
+    /// backup, verify, verify-data, check, prune, drill, copy, restore, export, sync, fetch, verify-target or prune-target.
     pub kind: String,
     /// The name of its collection, if it is for one.
     pub collection: Option<String>,
+    /// The name of the target that it is at, if it is at one.
+    pub target: Option<String>,
     /// How it stands.
     pub state: RunState,
     /// Why it was done.
@@ -226,6 +228,7 @@ impl AdminPlane {
             id: run.no,
             kind: run.kind.word().to_owned(),
             collection: run.collection.map(|id| names.get(&id).cloned().unwrap_or_else(|| id.short())),
+            target: run.target,
             state,
             cause,
             requested_by: run.by,

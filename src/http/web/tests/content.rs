@@ -1,5 +1,7 @@
 //! Collections, snapshots, files, restores and runs.
 
+mod targets; // places that copies go to, and who is told
+
 use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -158,7 +160,10 @@ async fn a_run_is_begun_followed_and_listed() {
     page.shows("1 file");
     page.hides("http-equiv");
     page.hides("data-live");
-    for kind in ["verify", "verify-data", "drill", "prune", "check", "copy"] {
+    let copy = bench.post("/collections/notes/runs", &[("kind", "copy")]).await;
+    assert_eq!(copy.status, StatusCode::CONFLICT);
+    copy.shows("There is no target yet");
+    for kind in ["verify", "verify-data", "drill", "prune", "check"] {
         let answer = bench.post("/collections/notes/runs", &[("kind", kind)]).await;
         bench.ended(answer.next()).await;
         assert_eq!(bench.get(answer.next()).await.status, StatusCode::OK, "{kind}");
@@ -188,6 +193,7 @@ async fn what_goes_on_is_followed_with_and_without_scripts() {
     let collection = store.index.collection_named("notes").await.unwrap().unwrap();
     let begin = Begin {
         collection: Some(&collection.id),
+        target: None,
         kind: RunKind::Work(Work::Verify),
         cause: Cause::Command,
         by: None,

@@ -50,7 +50,12 @@ impl Browser {
     }
 }
 
-const FORMS: [&str; 14] = [
+const FORMS: [&str; 19] = [
+    "/alerts/test",
+    "/targets/new",
+    "/targets/runs",
+    "/targets/nas/runs",
+    "/targets/nas/forget",
     "/peers/new",
     "/peers/beta/trust",
     "/peers/beta/follow",
@@ -87,14 +92,21 @@ async fn what_is_dangerous_needs_the_password_once_more() {
     let browser = Browser::new().await;
     browser.home().peer("beta").await;
     browser.much_later();
-    for path in
-        ["/peers/beta/revoke", "/invites/new", "/settings/tokens/new", "/settings/addresses", "/settings/password"]
-    {
+    for path in [
+        "/peers/beta/revoke",
+        "/invites/new",
+        "/targets/new",
+        "/settings/tokens/new",
+        "/settings/addresses",
+        "/settings/password",
+    ] {
         let answer = browser.get(path).await;
         assert_eq!((answer.status, answer.to()), (StatusCode::SEE_OTHER, format!("/confirm?next={path}").as_str()));
     }
     for (path, form) in [
         ("/peers/beta/revoke", "back=/peers/beta/revoke"),
+        ("/targets/new", "name=nas&location=/tmp"),
+        ("/targets/nas/forget", "back=/targets"),
         ("/invites/new", "collections=all&role=reader&expires=1"),
         ("/settings/tokens/new", "name=grafana&scopes=metrics&expires=1d"),
         ("/settings/tokens/revoke", "name=grafana"),
