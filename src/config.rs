@@ -95,12 +95,14 @@ pub struct PeerConfig {
 pub struct AdminConfig {
     /// Where to listen; loopback only.
     pub listen: SocketAddr,
+    /// A Unix socket on which to listen, too, that its owner alone may open; relative to the home.
+    pub socket: Option<PathBuf>,
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
         // Port 0: any that is free. The command line finds it by itself.
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)) }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), socket: None }
     }
 }
 
@@ -216,6 +218,7 @@ impl Config {
             ("peer.listen", set(self.peer.listen.is_some())),
             ("peer.address", set(self.peer.address.is_some())),
             ("admin.listen", self.admin.listen.to_string()),
+            ("admin.socket", set(self.admin.socket.is_some())),
             ("tor.enabled", yes(self.tor.enabled)),
             ("tor.config", set(self.tor.config.is_some())),
             ("tor.socks", set(self.tor.socks.is_some())),
@@ -250,6 +253,7 @@ impl Config {
                 // What is named there is looked for beside it.
                 let beside = |file: PathBuf| path.parent().unwrap_or(Path::new("")).join(file);
                 config.tor.config = config.tor.config.map(beside);
+                config.admin.socket = config.admin.socket.map(beside);
                 if let Some(mail) = &mut config.alerts.mail {
                     mail.password_file = mail.password_file.take().map(beside);
                 }
