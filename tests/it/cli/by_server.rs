@@ -183,25 +183,65 @@ fn the_server_asks_peers_and_fetches_and_the_command_says_the_same() {
     }
 }
 
+/// A home whose server listens on a socket, too.
+fn with_socket() -> (Place, PathBuf) {
+    let place = Place::with_snapshot();
+    fs::write(place.home().join("bulbil.toml"), "[admin]\nsocket = \"admin.sock\"\n").unwrap();
+    let socket = place.home().join("admin.sock");
+    (place, socket)
+}
+
+/// What is answered there: the line with the status, and the body.
+fn ask(socket: &Path, path: &str, token: &str) -> (String, String) {
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n");
+    write!(stream, "{head}connection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
+}
+
+fn owner(home: &Path) -> String {
+    fs::read_to_string(home.join("keys/admin-token")).unwrap().trim().to_owned()
+}
+
+#[test]
+fn settings_that_a_command_changes_hold_in_the_server_at_once() {
+    let (place, socket) = with_socket();
+    let home = place.home();
+    let _served = Served::start(&home);
+    let token = owner(&home);
+    let now = |path: &str| ask(&socket, path, &token).1;
+    let poems = place.path("poems");
+    fs::create_dir(&poems).unwrap();
+    for (command, path, shown) in [
+        (&["collection", "add", "poems", poems.to_str().unwrap()][..], "/admin/v1/collections/poems", "\"poems\""),
+        (&["collection", "set", "poems", "--exclude", "*.draft"], "/admin/v1/collections/poems", "*.draft"),
+        (&["retention", "notes", "--keep-last", "41"], "/admin/v1/collections/notes/retention", ":41"),
+        (&["schedule", "notes", "--verify", "17 3 * * *"], "/admin/v1/collections/notes/schedule", "17 3 * * *"),
+        (&["snapshot", "tag", "notes", "kept"], "/admin/v1/snapshots/notes@1", "\"kept\""),
+        (&["snapshot", "pin", "notes"], "/admin/v1/snapshots/notes@kept", "\"pinned\":true"),
+        (&["invite", "--collections", "notes"], "/admin/v1/invites", "\"reader\""),
+    ] {
+        let before = now(path);
+        assert!(!before.contains(shown), "{path} before {command:?}: {before}");
+        good(&home, command);
+        let after = now(path);
+        assert!(after.contains(shown), "{path} after {command:?}: {after}");
+    }
+}
+
 #[test]
 fn commands_use_the_socket_and_nobody_else_may_open_it() {
     use std::os::unix::fs::PermissionsExt;
-    let place = Place::with_snapshot();
+    let (place, socket) = with_socket();
     let home = place.home();
-    fs::write(home.join("bulbil.toml"), "[admin]\nsocket = \"admin.sock\"\n").unwrap();
-    let socket = home.join("admin.sock");
     let served = Served::start(&home);
     assert_eq!(fs::symlink_metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
-    let ask = |token: &str| {
-        let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();
-        let head = format!("GET /admin/v1/instance HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n");
-        write!(stream, "{head}connection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer.lines().next().unwrap().to_owned()
-    };
-    let token = fs::read_to_string(home.join("keys/admin-token")).unwrap();
-    assert_eq!(ask(token.trim()), "HTTP/1.1 200 OK");
+    let token = owner(&home);
+    let ask = |token: &str| ask(&socket, "/admin/v1/instance", token).0;
+    assert_eq!(ask(&token), "HTTP/1.1 200 OK");
     // Whoever may open it still has to show who they are.
     assert_eq!(ask("something"), "HTTP/1.1 401 Unauthorized");
     // Another home's server does not take it away, and this one's commands need nothing else: where it listens on loopback is wrong.
@@ -220,7 +260,7 @@ fn commands_use_the_socket_and_nobody_else_may_open_it() {
     drop(served);
     assert!(socket.exists());
     let served = Served::start(&home);
-    assert_eq!(ask(token.trim()), "HTTP/1.1 200 OK");
+    assert_eq!(ask(&token), "HTTP/1.1 200 OK");
     assert_eq!(served.stop(), Some(0));
     assert!(!socket.exists());
 }
