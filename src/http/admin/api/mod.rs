@@ -18,6 +18,8 @@ mod refusals; // what every route may answer instead
 mod rights; // what a peer may have, as it is sent
 mod runs; // backups, restores and other work
 mod snapshots; // pinned, tagged, deleted
+#[cfg(test)]
+mod tests;
 mod tokens; // what lets programs in
 mod upkeep; // what is done by itself, and what is kept
 
