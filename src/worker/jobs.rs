@@ -301,7 +301,7 @@ mod tests {
         let tasks = TaskTracker::new();
         let at_work = (tasks.clone(), CancellationToken::new());
         let jobs = Jobs::new(store.clone(), clock, caller, Arc::new(Fault), at_work);
-        let order = Order::Verify { collections, options: VerifyOptions::default() };
+        let order = Order::Prune { collections, otherwise: None, grace: prune::GRACE };
         let no = jobs.start(order, Who::AdminToken).await.unwrap();
         tasks.close();
         tasks.wait().await;
@@ -316,6 +316,6 @@ mod tests {
             assert!(ended.message.unwrap().contains("fault"));
         }
         // The next one does.
-        assert!(store.lock_backup().is_ok());
+        assert!(store.lock_prune().is_ok());
     }
 }
