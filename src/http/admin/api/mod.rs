@@ -14,7 +14,7 @@ mod instance; // who this is, what is wrong, who did what
 mod invites; // lines that let another instance in
 mod page; // lists, a page at a time
 mod peers; // other instances, and what they may have
-mod refusals; // what every route may answer instead
+pub(super) mod refusals; // what every route may answer instead
 mod rights; // what a peer may have, as it is sent
 mod runs; // backups, restores and other work
 mod snapshots; // pinned, tagged, deleted
@@ -23,7 +23,9 @@ mod tests;
 mod tokens; // what lets programs in
 mod upkeep; // what is done by itself, and what is kept
 
+pub(super) use body::MAX_BODY_BYTES;
 pub(in crate::http) use collections::{AddCollection, AddField};
+pub(super) use files::DOWNLOADS;
 pub(in crate::http) use runs::{OverwriteRule, StartRestore, StartRun};
 pub(in crate::http) use snapshots::ChangeSnapshot;
 
