@@ -102,12 +102,14 @@ pub struct PeerConfig {
 pub struct AdminConfig {
     /// Where to listen; loopback only.
     pub listen: SocketAddr,
+    /// A Unix socket on which to listen, too, that its owner alone may open; relative to the home.
+    pub socket: Option<PathBuf>,
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
         // Port 0: any that is free. The command line finds it by itself.
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)) }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), socket: None }
     }
 }
 
@@ -227,6 +229,7 @@ impl Config {
                 // What is named there is looked for beside it.
                 let beside = |file: PathBuf| path.parent().unwrap_or(Path::new("")).join(file);
                 config.tor.config = config.tor.config.map(beside);
+                config.admin.socket = config.admin.socket.map(beside);
                 if let Some(mail) = &mut config.alerts.mail {
                     mail.password_file = mail.password_file.take().map(beside);
                 }

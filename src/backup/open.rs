@@ -6,7 +6,7 @@ use crate::domain::manifest::{ManifestError, PrivatePart, SignedManifest};
 use crate::domain::metadata::entry::EntryKind;
 use crate::domain::metadata::node::Node;
 use crate::domain::metadata::path::TreePath;
-use crate::store::{ChunkStore, ManifestFileError, Store, TreeError, TreeReader};
+use crate::store::{ChunkHold, ChunkStore, ChunkStoreError, ManifestFileError, Store, TreeError, TreeReader};
 
 /// Why a snapshot cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,9 @@ pub enum OpenSnapshotError {
     /// Its manifest cannot be read.
     #[error(transparent)]
     File(#[from] ManifestFileError),
+    /// Its chunks cannot be kept from being removed meanwhile.
+    #[error("the snapshot cannot be kept from being removed while it is read")]
+    Hold(#[source] ChunkStoreError),
     /// We are not among its readers.
     #[error("this instance has no key for snapshot {}: it is kept here for others (a blind mirror), or its envelope was not fetched yet; try 'bulbil rekey'", .0.short())]
     NoKey(ManifestId),
@@ -37,7 +40,8 @@ pub enum OpenSnapshotError {
     },
 }
 
-/// An opened snapshot.
+/// An opened snapshot. As long as it is open, no prune removes what it leans on, however short its grace period: it may remove the
+/// snapshot, and leaves the chunks to the next one.
 #[derive(Debug)]
 pub struct OpenSnapshot {
     /// The manifest.
@@ -48,6 +52,8 @@ pub struct OpenSnapshot {
     pub private: PrivatePart,
     /// Root of the tree.
     pub root: Node,
+    /// Held for chunks of this home; of those from elsewhere whoever reads them takes care.
+    _hold: Option<ChunkHold>,
 }
 
 impl OpenSnapshot {
@@ -56,6 +62,13 @@ impl OpenSnapshot {
     /// # Errors
     /// [`OpenSnapshotError`].
     pub fn open(store: &Store, id: &ManifestId) -> Result<Self, OpenSnapshotError> {
+        // First: a prune removes the manifest before any chunk. What is there now stays.
+        let hold = match store.hold_chunks() {
+            Ok(hold) => Some(hold),
+            // There is nothing that could be removed.
+            Err(ChunkStoreError::Io { cause, .. }) if cause.kind() == std::io::ErrorKind::ReadOnlyFilesystem => None,
+            Err(error) => return Err(OpenSnapshotError::Hold(error)),
+        };
         let (signed, envelopes) = store.manifests.load(id)?;
         let envelope = envelopes
             .iter()
@@ -64,7 +77,7 @@ impl OpenSnapshot {
         let key = envelope
             .open_with_vault(id, &signed.manifest.commitment, &store.keys.master)
             .map_err(|cause| OpenSnapshotError::Envelope { id: *id, cause })?;
-        Self::with_key(signed, key)
+        Ok(Self { _hold: hold, ..Self::with_key(signed, key)? })
     }
 
     /// Opens a snapshot with a key from elsewhere.
@@ -75,7 +88,7 @@ impl OpenSnapshot {
         let fail = |cause| OpenSnapshotError::Manifest { id: signed.id, cause };
         let private = signed.manifest.open_private(&key).map_err(fail)?;
         let root = private.root().map_err(fail)?;
-        Ok(Self { signed, key, private, root })
+        Ok(Self { signed, key, private, root, _hold: None })
     }
 
     /// Which collection it is of.

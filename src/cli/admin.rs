@@ -19,8 +19,10 @@ use crate::http::admin::typed::TYPED_BY;
 use crate::http::admin::view::run::RunView;
 use crate::http::admin::{FeedAnswer, StatusAnswer, SyncAnswer};
 use crate::store::Store;
+use crate::transport::Dial;
 use crate::transport::client::{AnswerBody, ClientLimits, HttpClient};
 use crate::transport::direct::DirectDial;
+use crate::transport::unix::SocketDial;
 
 /// Longest answer.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
@@ -61,12 +63,17 @@ impl AdminClient {
     /// # Errors
     /// If one runs that cannot be talked to.
     pub fn of_running(store: &Store) -> anyhow::Result<Option<Self>> {
-        let Some(address) = store.running_server().and_then(|server| server.admin_address) else { return Ok(None) };
+        let Some(server) = store.running_server() else { return Ok(None) };
+        let Some(address) = server.admin_address else { return Ok(None) };
         let address: SocketAddr =
             address.parse().context("the running server left no usable address in lock/server.json")?;
         let token = AdminToken::load(&store.home)?;
-        // Loopback: the server listens nowhere else.
-        let client = HttpClient::new(Arc::new(DirectDial::new(true)), ClientLimits::default());
+        // Both lead to the same server: a socket that somebody took away is no reason not to reach it.
+        let dial: Arc<dyn Dial> = match server.admin_socket.as_deref().and_then(SocketDial::through) {
+            Some(socket) => Arc::new(socket),
+            None => Arc::new(DirectDial::new(true)),
+        };
+        let client = HttpClient::new(dial, ClientLimits::default());
         Ok(Some(Self { client, address: PeerAddress::Direct(address), token }))
     }
 

@@ -103,6 +103,14 @@ impl<'a> Server<'a> {
         }
     }
 
+    /// Waits until the server has visited everybody whom it follows, and fetched what it mirrors.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn round(&self) -> anyhow::Result<()> {
+        self.client.sync().await.map(drop)
+    }
+
     /// Shows what goes on; how it ended, if that was heard.
     async fn follow(&self, run: i64, progress: &Progress) -> anyhow::Result<Option<RunView>> {
         let Ok(body) = self.client.events(run).await else { return Ok(None) };

@@ -1,4 +1,7 @@
 //! `bulbil export`
+//!
+//! Done by the command itself, with a server running, too: what it writes belongs to whoever typed it, who may reach disks that the server
+//! does not. It only reads the repository, and no prune takes away meanwhile what it reads.
 
 use std::path::Path;
 use std::sync::Arc;

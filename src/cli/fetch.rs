@@ -1,12 +1,16 @@
 //! `bulbil fetch` and `bulbil rekey`: chunks and keys that are missing here.
 
+use anyhow::Context as _;
 use serde_json::json;
 
 use crate::backup::select;
 use crate::monitor::{Monitor, Problem};
 use crate::replicate::pull::Puller;
+use crate::store::index::{Cause, Peer};
+use crate::worker::runs::{FetchedReport, Line, Recorder};
 
 use super::args::{FetchArgs, RekeyArgs};
+use super::by_server::Server;
 use super::context::Context;
 use super::output::{Outcome, bytes, count, one_line, took};
 use super::quote::Offer;
@@ -29,7 +33,20 @@ pub async fn fetch(args: FetchArgs, context: &Context) -> anyhow::Result<Outcome
     if quote.chunks > 0 || quote.lists > 0 {
         progress.suspend(|| context.output.line(offer.in_words()));
     }
-    let report = puller.fetch(of, &peers, &cancel).await?;
+    let only_here = args.line.is_given().then_some("a limit of the line");
+    let report: FetchedReport = match Server::running(&store, only_here, context).await? {
+        Some(server) => {
+            let order =
+                json!({ "kind": "fetch", "collection": args.collection, "peer": peer_named(&args.peer, &peers) });
+            let report = server.run(&order, &progress).await?;
+            report.context("the server that runs in this home says nothing of what it fetched")?
+        }
+        None => {
+            let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
+            let line = Line { caller: puller.caller().clone(), limit_rate: args.line.limit_rate };
+            recorder.fetch(&line, of, &peers, progress.clone()).await?
+        }
+    };
     progress.finish();
     let out = &context.output;
     if report.chunks == 0 && report.still_missing == 0 {
@@ -42,20 +59,18 @@ pub async fn fetch(args: FetchArgs, context: &Context) -> anyhow::Result<Outcome
             took(started.elapsed())
         ));
     }
-    let mut problems = progress.problems();
-    if report.still_missing > 0 {
-        let message = format!(
-            "{} are still missing: no peer sent them; later 'bulbil fetch' tries again",
-            count(report.still_missing, "chunk")
-        );
-        problems.push(Problem { subject: "fetch".to_owned(), message });
-    }
+    let problems = progress.problems();
     let document = json!({
         "chunks": report.chunks, "bytes": report.bytes, "still_missing": report.still_missing,
         "requests": report.requests, "bad": report.bad, "quote": offer.document(), "seconds": started.elapsed().as_secs_f64(),
     });
     out.document("fetch", document, &problems);
     Ok(out.outcome(&problems))
+}
+
+/// The full name of the one peer that was typed, as the server knows it.
+pub(super) fn peer_named(typed: &Option<String>, peers: &[Peer]) -> Option<String> {
+    typed.as_ref().and(peers.first()).map(|peer| peer.name.clone())
 }
 
 /// Asks for the keys of snapshots.

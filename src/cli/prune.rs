@@ -2,20 +2,22 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use jiff::SignedDuration;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::backup::create::moment;
 use crate::backup::prune::{CollectionPlan, PrunePlan, Pruned, plan};
 use crate::backup::select;
 use crate::clock::Clock;
-use crate::domain::retention::Reason;
+use crate::domain::retention::{Policy, Reason};
 use crate::store::Store;
 use crate::store::index::{Cause, Collection, Retention};
 use crate::worker::runs::Recorder;
 
 use super::admin::AdminClient;
 use super::args::PruneArgs;
+use super::by_server::Server;
 use super::context::Context;
 use super::output::{Outcome, bytes, count};
 use super::retention::refuse_empty;
@@ -50,12 +52,22 @@ pub async fn run(args: PruneArgs, context: &Context) -> anyhow::Result<Outcome> 
                 super::audit::begun("prune", going.clone(), context).await;
             }
             going.into_iter().for_each(|text| context.note(text));
-            let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
-            let pruned = recorder.prune_by(&collections, &plan, grace, progress.clone()).await?;
+            let pruned = match Server::running(&store, only_here(&args, &collections), context).await? {
+                // It plans by itself: what was made since this plan was shown is not in it, and stays here as there.
+                Some(server) => {
+                    let pruned = server.run(&order(&args, otherwise.as_ref()), &progress).await?;
+                    pruned.context("the server that runs in this home says nothing of what it removed")?
+                }
+                None => {
+                    let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
+                    let pruned = recorder.prune_by(&collections, &plan, grace, progress.clone()).await?;
+                    if pruned.snapshots > 0 {
+                        AdminClient::feed_changed(&store).await;
+                    }
+                    pruned
+                }
+            };
             progress.finish();
-            if pruned.snapshots > 0 {
-                AdminClient::feed_changed(&store).await;
-            }
             say(&pruned, args.grace, context);
             Some(pruned)
         }
@@ -67,6 +79,29 @@ pub async fn run(args: PruneArgs, context: &Context) -> anyhow::Result<Outcome> 
         }
         _ => Outcome::Done,
     })
+}
+
+/// What the server does not prune at once: some collections of several, and nothing at all.
+fn only_here(args: &PruneArgs, collections: &[Collection]) -> Option<&'static str> {
+    match args.collections.len() {
+        2.. => Some("naming several collections"),
+        _ if collections.is_empty() => Some("a home without collections"),
+        _ => None,
+    }
+}
+
+/// What the server is asked for.
+fn order(args: &PruneArgs, otherwise: Option<&Policy>) -> Value {
+    let policy = otherwise.map(|policy| {
+        let tags: Vec<String> = policy.tags.iter().map(ToString::to_string).collect();
+        json!({
+            "last": policy.keep_last, "hourly": policy.hourly, "daily": policy.daily, "weekly": policy.weekly,
+            "monthly": policy.monthly, "yearly": policy.yearly, "within_hours": policy.within_hours, "tags": tags.join(","),
+        })
+    });
+    // A part of a second counts as one: nothing goes earlier than was said.
+    let grace = args.grace.as_secs() + u64::from(args.grace.subsec_nanos() > 0);
+    json!({ "kind": "prune", "collection": args.collections.first(), "grace_seconds": grace, "policy": policy })
 }
 
 /// What goes, by collection: `notes@1, 2, 5`.
@@ -126,7 +161,9 @@ fn say(pruned: &Pruned, grace: Duration, context: &Context) {
         count(swept.removed.chunks, "chunk")
     ));
     if swept.postponed {
-        out.remark("something is being stored here at this moment: what is due is removed by the next 'bulbil prune'");
+        out.remark(
+            "something is being stored or read here at this moment: what is due is removed by the next 'bulbil prune'",
+        );
     } else if pruned.waiting.chunks > 0 {
         out.line(format!(
             "{} ({}) are needed by nobody any more: a 'bulbil prune' removes them once that is so for {}",

@@ -1,4 +1,8 @@
 //! `bulbil restore`
+//!
+//! Done by the command itself, with a server running, too: files and folders belong to whoever typed it, who may write where the server
+//! does not, and owners are set only as far as that user may set them. It only reads the repository; as long as the snapshot is open no
+//! prune takes away what it leans on.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

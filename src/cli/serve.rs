@@ -62,6 +62,10 @@ pub async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<Outcome> 
         }
     }
     out.line(format!("admin        http://{admin}"));
+    let socket = config.admin.socket.as_deref();
+    if let Some(socket) = socket {
+        out.line(format!("             {}   (its owner alone)", socket.display()));
+    }
     let addresses = reach.addresses();
     if let Some(onion) = &addresses.admin_onion {
         let onion = if args.show_address { onion } else { "over Tor, too (--show-address shows the address)" };
@@ -79,7 +83,7 @@ pub async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<Outcome> 
     let document = json!({
         "name": store.keys.name, "instance": instance, "fingerprint": words(&instance),
         "peer_address": if args.show_address { peers.reveal_plain() } else { peers.to_string() },
-        "admin_address": format!("http://{admin}"),
+        "admin_address": format!("http://{admin}"), "admin_socket": socket.map(|socket| socket.display().to_string()),
         "axon": server.serves_axon(),
         "addresses": args.show_address.then_some(addresses),
     });

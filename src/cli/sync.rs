@@ -1,104 +1,72 @@
 //! `bulbil sync`: manifests, envelopes and lists of chunks.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
 
+use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use crate::monitor::{Monitor, Problem};
-use crate::replicate::call::PeerCaller;
-use crate::replicate::pair::knock;
+use crate::domain::peer::Scope;
 use crate::replicate::pull::SyncReport;
-use crate::store::Store;
-use crate::store::index::Peer;
+use crate::store::index::{Cause, Peer};
+use crate::worker::runs::{Line, Recorder, SyncedPeer, SyncedReport};
 
-use super::admin::AdminClient;
 use super::args::SyncArgs;
+use super::by_server::Server;
 use super::context::Context;
-use super::output::{Outcome, bytes, count, one_line};
-use super::remote::{callee, puller, sources};
+use super::fetch::peer_named;
+use super::output::{Outcome, bytes, count};
+use super::progress::Progress;
+use super::remote::{puller, sources};
 
-/// Asks peers what is new. A running server is asked to do it.
+/// Asks peers what is new. A running server does it.
 pub async fn run(args: SyncArgs, context: &Context) -> anyhow::Result<Outcome> {
     let store = context.store().await?;
     let peers = sources(&store, args.peer.as_deref()).await?;
-    if args.peer.is_none()
-        && !args.line.is_given()
-        && let Some(server) = AdminClient::of_running(&store)?
-    {
-        return by_server(&server, &store, context).await;
-    }
-    let (progress, cancel) = (context.progress(), context.cancellation());
-    let puller = puller(&store, &context.config()?, &args.line, progress.clone(), context);
-    let caller = puller.caller();
-    let (mut documents, mut failures) = (Vec::new(), Vec::new());
-    for peer in peers {
-        let peer = with_rights(&store, caller, peer).await;
-        match puller.sync(&peer, Duration::ZERO, &cancel).await {
-            Ok(report) => {
-                progress.suspend(|| context.output.line(format!("{}: {}", peer.name, in_words(&report))));
-                let mut shown = document(&report);
-                shown["peer"] = json!(peer.name);
-                documents.push(shown);
-                if let Some(closed) = report.closed {
-                    progress.problem(Problem { subject: format!("peer {}", peer.name), message: closed.reason });
-                }
-            }
-            Err(error) => failures.push((peer.name, anyhow::Error::new(error))),
+    let progress = context.progress();
+    let only_here = args.line.is_given().then_some("a limit of the line");
+    let server = Server::running(&store, only_here, context).await?;
+    let by_server = server.is_some();
+    let report = match server {
+        Some(server) => there(&server, &args, &peers, &progress, context).await?,
+        None => {
+            let cancel = context.cancellation();
+            let puller = puller(&store, &context.config()?, &args.line, progress.clone(), context);
+            let line = Line { caller: puller.caller().clone(), limit_rate: args.line.limit_rate };
+            let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
+            recorder.sync(&line, &peers, progress.clone()).await?
         }
-    }
-    if documents.is_empty()
-        && let Some((name, error)) = failures.pop()
-    {
-        progress.finish();
-        tracing::debug!(peer = name, "the sync failed");
-        return Err(error);
-    }
-    for (name, error) in failures {
-        progress.problem(Problem { subject: format!("peer {name}"), message: one_line(&error) });
-    }
+    };
     progress.finish();
+    for peer in &report.peers {
+        context.output.line(format!("{}: {}", peer.peer, in_words(peer)));
+    }
     let (chunks, missing) = store.index.count_missing(None).await?;
     say_missing(chunks, missing, context);
     let problems = progress.problems();
-    let document = json!({ "by_server": false, "peers": documents, "missing": { "chunks": chunks, "bytes": missing } });
+    let document = json!({
+        "by_server": by_server, "peers": report.peers, "missing": { "chunks": chunks, "bytes": missing },
+    });
     context.output.document("sync", document, &problems);
     Ok(context.output.outcome(&problems))
 }
 
-/// A peer that was added before it let us in: what it lets us have now is asked for.
-async fn with_rights(store: &Store, caller: &PeerCaller, peer: Peer) -> Peer {
-    if peer.granted.is_some() {
-        return peer;
-    }
-    let Ok(callee) = callee(&peer) else { return peer };
-    match knock(caller, &callee).await {
-        Ok(Some(granted)) => {
-            let granted = Peer { granted: Some(granted), ..peer };
-            if let Err(error) = store.index.save_peer(&granted).await {
-                tracing::warn!(%error, "what the peer lets us have was not saved");
-            }
-            granted
-        }
-        // Whatever is wrong, the sync says it.
-        Ok(None) | Err(_) => peer,
-    }
-}
-
-async fn by_server(server: &AdminClient, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
+/// What the server found. Afterwards it fetches what it mirrors, and that is waited for.
+async fn there(
+    server: &Server<'_>,
+    args: &SyncArgs,
+    peers: &[Peer],
+    progress: &Progress,
+    context: &Context,
+) -> anyhow::Result<SyncedReport> {
     context.output.remark("A server runs in this home: it does the work.");
-    let answer = server.sync().await?;
-    let (chunks, missing) = store.index.count_missing(None).await?;
-    let mut problems = Vec::new();
-    for peer in store.index.peers().await?.into_iter().filter(|peer| peer.follow) {
-        match peer.last_error {
-            Some(message) => problems.push(Problem { subject: format!("peer {}", peer.name), message }),
-            None => context.output.line(format!("{}: asked", peer.name)),
-        }
+    let order = json!({ "kind": "sync", "peer": peer_named(&args.peer, peers) });
+    let report: Option<SyncedReport> = server.run(&order, progress).await?;
+    let report = report.context("the server that runs in this home says nothing of what it found")?;
+    let mirrors = |peer: &Peer| peer.mirror != Scope::Only(BTreeSet::new());
+    if args.peer.is_none() && peers.iter().any(mirrors) && !server.stop().is_cancelled() {
+        server.round().await?;
     }
-    say_missing(chunks, missing, context);
-    let document = json!({ "by_server": true, "server": answer, "missing": { "chunks": chunks, "bytes": missing } });
-    context.output.document("sync", document, &problems);
-    Ok(context.output.outcome(&problems))
+    Ok(report)
 }
 
 fn say_missing(chunks: u64, missing: u64, context: &Context) {
@@ -111,15 +79,15 @@ fn say_missing(chunks: u64, missing: u64, context: &Context) {
     }
 }
 
-fn in_words(report: &SyncReport) -> String {
-    if report.new_snapshots.is_empty() && report.keys == 0 && report.segments == 0 {
+fn in_words(synced: &SyncedPeer) -> String {
+    if synced.new_snapshots.is_empty() && synced.keys == 0 && synced.segments == 0 {
         return "nothing new".to_owned();
     }
     format!(
         "{}, {}, {}",
-        count(report.new_snapshots.len() as u64, "new snapshot"),
-        count(report.keys, "key"),
-        count(report.segments, "chunk list")
+        count(synced.new_snapshots.len() as u64, "new snapshot"),
+        count(synced.keys, "key"),
+        count(synced.segments, "chunk list")
     )
 }
 

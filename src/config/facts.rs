@@ -31,6 +31,7 @@ impl Config {
             ("peer.listen", set(self.peer.listen.is_some())),
             ("peer.address", set(self.peer.address.is_some())),
             ("admin.listen", self.admin.listen.to_string()),
+            ("admin.socket", set(self.admin.socket.is_some())),
             ("tor.enabled", yes(self.tor.enabled)),
             ("tor.config", set(self.tor.config.is_some())),
             ("tor.socks", set(self.tor.socks.is_some())),

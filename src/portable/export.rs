@@ -169,6 +169,8 @@ pub async fn export(
         return Err(ExportError::Home(output.to_owned()));
     }
     store.check_folders()?;
+    // A prune leaves the chunks of what is exported until that is done.
+    let hold = store.hold_chunks()?;
     let parts = plan(store, options, &*monitor).await?;
     if parts.iter().all(|part| part.snapshots.is_empty()) {
         return Err(match (&options.have, &options.recipient) {
@@ -179,6 +181,7 @@ pub async fn export(
     }
     let (store, output, options, cancel) = (store.clone(), output.to_owned(), options.clone(), cancel.clone());
     blocking(move || {
+        let _hold = hold;
         let target = target::Target::open(&output, &store, options.have.is_some(), options.new_folder, now)?;
         let work = write::Work { store: &store, options: &options, monitor: &*monitor, cancel: &cancel };
         work.run(target, parts, now)

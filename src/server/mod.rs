@@ -8,10 +8,12 @@ mod reach; // whether peers can come in
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +43,7 @@ use crate::transport::client::{ClientLimits, HttpClient};
 use crate::transport::direct::DirectListener;
 use crate::transport::door::Door;
 use crate::transport::onions::TorError;
+use crate::transport::unix::SocketListener;
 use crate::worker::alarm::{Alarm, AlarmError};
 use crate::worker::axon::follow::AxonFollower;
 use crate::worker::axon::shelves;
@@ -88,6 +91,17 @@ pub enum ServerError {
         who: &'static str,
         /// Where.
         address: SocketAddr,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// The admin's socket cannot be made.
+    #[error(
+        "cannot listen at {} for the admin: does another server use it? [admin] socket in bulbil.toml says where", path.display()
+    )]
+    Socket {
+        /// Where.
+        path: PathBuf,
         /// What the system said.
         #[source]
         cause: io::Error,
@@ -197,11 +211,12 @@ impl Server {
         let fail = |cause| ServerError::Listen { who: "the admin", address: admin, cause };
         let admins = DirectListener::bind(admin).await.map_err(fail)?;
         let admin_address = admins.socket_address();
-        let early = ServerInfo { pid: std::process::id(), admin_address: None, peer_address: None };
+        let early = ServerInfo { pid: std::process::id(), admin_address: None, admin_socket: None, peer_address: None };
         // Whoever is second hears it at once, not when Tor's state turns out to be in use.
         let lock = store.lock_server(&early)?;
         // What a server that was killed left behind would keep commands from dialling.
         Door::remove(&store.home.door());
+        let socket = config.admin.socket.as_deref().map(socket_at).transpose()?;
         let token = AdminToken::load_or_create(&store.home)?;
         let axon_key = match options.axon || config.axon.serve {
             true => Some(axon_key(&store).await?),
@@ -210,6 +225,7 @@ impl Server {
         let network = network::build(&store, config, &options, &*clock).await?;
         let info = ServerInfo {
             admin_address: Some(admin_address.to_string()),
+            admin_socket: config.admin.socket.clone(),
             peer_address: Some(network.shown.reveal()),
             ..early
         };
@@ -226,7 +242,8 @@ impl Server {
         let caller = PeerCaller::new(client, Arc::clone(&store.keys), Arc::clone(&clock));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let at_work = (tasks.clone(), stop.clone());
-        let jobs = Jobs::new(store.clone(), Arc::clone(&clock), caller.clone(), Arc::clone(&monitor), at_work);
+        let jobs = Jobs::new(store.clone(), Arc::clone(&clock), caller.clone(), Arc::clone(&monitor), at_work)
+            .with_rate(config.sync.limit_rate());
         let scheduler = Scheduler::new(store.clone(), Arc::clone(&clock), Arc::clone(&monitor)).shown(jobs.live());
         scheduler.tidy().await.map_err(StoreError::from)?;
         let alarm = Alarm::new(store.clone(), Arc::clone(&clock), config.alerts.clone())?;
@@ -289,6 +306,10 @@ impl Server {
         for listener in network.listeners {
             let serving = serve_counted(listener, peer_plane.clone(), limits, open(Plane::Peer), server.stop.clone());
             server.run_task("peer plane", serving, &tell);
+        }
+        if let Some(socket) = socket {
+            let serving = serve_counted(socket, admin_plane.clone(), limits, open(Plane::Admin), server.stop.clone());
+            server.run_task("admin plane on its socket", serving, &tell);
         }
         let serving = serve_counted(admins, admin_plane, limits, open(Plane::Admin), server.stop.clone());
         server.run_task("admin plane", serving, &tell);
@@ -378,7 +399,8 @@ impl Server {
     ) {
         let (tell, stop) = (tell.clone(), self.stop.clone());
         let task = self.tasks.spawn(async move {
-            let cause = part.await.err();
+            let ended = AssertUnwindSafe(part).catch_unwind().await;
+            let cause = ended.unwrap_or_else(|_| Err(io::Error::other("it ended in a fault of Bulbil"))).err();
             if !stop.is_cancelled() {
                 let _ = tell.send(ServerError::Lost { what, cause });
             }
@@ -444,6 +466,10 @@ impl Server {
         }
         result
     }
+}
+
+fn socket_at(path: &Path) -> Result<SocketListener, ServerError> {
+    SocketListener::bind(path).map_err(|cause| ServerError::Socket { path: path.to_owned(), cause })
 }
 
 /// The key with which this instance is known to Axon instances; made now if it has none.

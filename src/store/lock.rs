@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
@@ -28,7 +28,8 @@ pub struct BackupLock(
     #[expect(dead_code, reason = "it is held, not read")] ChunkHold,
 );
 
-/// Held while files are stored that the index does not name yet: meanwhile nothing that it does not name is removed. Many may hold it.
+/// Held while files are stored that the index does not name yet, and while a snapshot is read that a prune may take out of the index:
+/// meanwhile nothing that the index does not name is removed. Many may hold it.
 #[derive(Debug)]
 pub struct ChunkHold(#[expect(dead_code, reason = "it is held, not read")] File);
 
@@ -59,6 +60,9 @@ pub struct ServerInfo {
     pub pid: u32,
     /// Where its admin plane listens.
     pub admin_address: Option<String>,
+    /// The Unix socket of its admin plane, if it has one.
+    #[serde(default)]
+    pub admin_socket: Option<PathBuf>,
     /// Where peers reach it, in full.
     pub peer_address: Option<String>,
 }

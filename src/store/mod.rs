@@ -411,7 +411,7 @@ impl Store {
     }
 
     /// Keeps what the index does not name from being removed as long as it is held: for whoever stores chunks before the index names
-    /// them. A backup holds it by its own lock.
+    /// them, and for whoever reads a snapshot. A backup holds it by its own lock.
     ///
     /// # Errors
     /// [`ChunkStoreError::Io`].

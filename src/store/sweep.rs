@@ -24,11 +24,11 @@ pub enum SweepError {
 }
 
 /// What came of it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Swept {
     /// What was removed.
     pub removed: Amount,
-    /// Somebody was storing something: what is left is removed by a later run.
+    /// Somebody was storing something, or reading a snapshot: what is left is removed by a later run.
     pub postponed: bool,
 }
 

@@ -159,7 +159,8 @@ async fn one_at_a_time_and_a_server_that_is_gone_is_not_shown() {
     drop(lock);
     store.lock_backup().unwrap();
     assert_eq!(store.running_server(), None);
-    let info = ServerInfo { pid: std::process::id(), admin_address: Some("a".into()), peer_address: None };
+    let info =
+        ServerInfo { pid: std::process::id(), admin_address: Some("a".into()), admin_socket: None, peer_address: None };
     let lock = store.lock_server(&info).unwrap();
     assert_eq!(store.running_server(), Some(info.clone()));
     assert!(matches!(store.lock_server(&info), Err(StoreError::Busy { .. })));

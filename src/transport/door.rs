@@ -167,7 +167,7 @@ impl Dial for DoorDial {
 }
 
 /// A path that fits into a socket's address: a long one is reached through its open folder, which must stay open meanwhile.
-fn short(path: &Path) -> io::Result<(PathBuf, Option<OwnedFd>)> {
+pub(super) fn short(path: &Path) -> io::Result<(PathBuf, Option<OwnedFd>)> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };

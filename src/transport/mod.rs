@@ -15,6 +15,7 @@ pub mod onions; // states and faults of onion services
 pub mod quality; // what the line to a peer is like
 pub mod routes; // each address by the transport that its kind allows
 pub mod socks; // through a tor that runs already
+pub mod unix; // a socket in the file system, for the admin
 #[cfg_attr(not(feature = "tor"), path = "no_tor.rs")]
 pub mod tor; // Tor in this process
 pub mod webhook; // addresses that an admin wants to be told

@@ -10,15 +10,17 @@ use tokio_util::task::TaskTracker;
 
 use super::copies::any_came;
 use super::live::LiveRuns;
-use super::runs::{Recorder, RunError};
+use super::runs::{Line, Recorder, RunError};
 use crate::backup::create::Extras;
 use crate::backup::drill::DrillOptions;
+use crate::backup::prune;
 use crate::backup::restore::RestoreOptions;
 use crate::backup::verify::VerifyOptions;
 use crate::clock::Clock;
 use crate::domain::audit::Who;
 use crate::domain::content::Secrets;
 use crate::domain::peer::Trust;
+use crate::domain::retention::Policy;
 use crate::domain::target::Target;
 use crate::monitor::{Monitor, with_causes};
 use crate::portable::export::ExportOptions;
@@ -59,7 +61,11 @@ pub enum Order {
     /// Remove what retention does not keep.
     Prune {
         /// Of what.
-        collection: Box<Collection>,
+        collections: Vec<Collection>,
+        /// What is kept this time, instead of what was said of each of them.
+        otherwise: Option<Policy>,
+        /// How long what nobody names stays.
+        grace: SignedDuration,
     },
     /// Copy to targets.
     Copy {
@@ -97,6 +103,8 @@ pub enum Order {
     Fetch {
         /// Of what; of everything, if nothing is named.
         collection: Option<Box<Collection>>,
+        /// From whom; from all that are followed, if none is named.
+        peer: Option<Box<Peer>>,
     },
     /// Write a portable backup.
     Export {
@@ -135,7 +143,7 @@ pub enum StartError {
 pub struct Jobs {
     store: Store,
     clock: Arc<dyn Clock>,
-    caller: PeerCaller,
+    line: Line,
     monitor: Arc<dyn Monitor>,
     live: LiveRuns,
     tasks: TaskTracker,
@@ -157,12 +165,20 @@ impl Jobs {
         monitor: Arc<dyn Monitor>,
         (tasks, stop): (TaskTracker, CancellationToken),
     ) -> Self {
-        Self { store, clock, caller, monitor, live: LiveRuns::default(), tasks, stop }
+        let line = Line { caller, limit_rate: None };
+        Self { store, clock, line, monitor, live: LiveRuns::default(), tasks, stop }
+    }
+
+    /// Fetches no more than so many bytes of chunks a second.
+    #[must_use]
+    pub fn with_rate(mut self, limit_rate: Option<u64>) -> Self {
+        self.line.limit_rate = limit_rate;
+        self
     }
 
     /// Who talks to peers.
     pub fn caller(&self) -> &PeerCaller {
-        &self.caller
+        &self.line.caller
     }
 
     /// What goes on in this process.
@@ -225,8 +241,12 @@ impl Jobs {
                 let options = DrillOptions { scratch: None, preset, secrets: Secrets::new(), settings };
                 recorder.drill(&collection, &snapshot.id, options, monitor).await?;
             }
-            Order::Prune { collection } => {
-                recorder.prune(&collection, monitor).await?;
+            Order::Prune { collections, otherwise, grace } => {
+                if collections.is_empty() {
+                    return Err(StartError::Nothing("there is no collection yet"));
+                }
+                let plan = prune::plan(&self.store, &collections, otherwise.as_ref(), self.clock.now()).await;
+                recorder.prune_by(&collections, &plan.map_err(RunError::from)?, grace, monitor).await?;
             }
             Order::Copy { collections, targets, depth } => {
                 if collections.is_empty() {
@@ -242,22 +262,19 @@ impl Jobs {
                 recorder.prune_target(&target, grace, dry_run, monitor).await?;
             }
             Order::Sync { peer } => {
-                let peers = match peer {
-                    Some(peer) => vec![*peer],
-                    None => self.peers().await?,
-                };
+                let peers = self.peers(peer).await?;
                 if peers.is_empty() {
                     return Err(StartError::Nothing("there is no peer to pull from"));
                 }
-                recorder.sync(self.caller.clone(), &peers, monitor).await?;
+                recorder.sync(&self.line, &peers, monitor).await?;
             }
-            Order::Fetch { collection } => {
-                let peers = self.peers().await?;
+            Order::Fetch { collection, peer } => {
+                let peers = self.peers(peer).await?;
                 if peers.is_empty() {
                     return Err(StartError::Nothing("there is no peer to pull from"));
                 }
                 let of = collection.map(|collection| collection.id);
-                recorder.fetch(self.caller.clone(), of.as_ref(), &peers, monitor).await?;
+                recorder.fetch(&self.line, of.as_ref(), &peers, monitor).await?;
             }
             Order::Export { output, options } => {
                 recorder.export(output, *options, monitor).await?;
@@ -269,10 +286,71 @@ impl Jobs {
         Ok(())
     }
 
-    /// Peers that are pulled from.
-    async fn peers(&self) -> Result<Vec<Peer>, StartError> {
+    /// The one that is named, or all that are pulled from.
+    async fn peers(&self, named: Option<Box<Peer>>) -> Result<Vec<Peer>, StartError> {
+        if let Some(peer) = named {
+            return Ok(vec![*peer]);
+        }
         let mut peers = self.store.index.peers().await.map_err(RunError::from)?;
         peers.retain(|peer| matches!(peer.trust, Trust::Trusted(_)) && peer.follow && peer.address.is_some());
         Ok(peers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::monitor::{Counter, Problem};
+    use crate::store::index::{Run, RunResult};
+    use crate::store::testing::TestStore;
+    use crate::transport::client::{ClientLimits, HttpClient};
+    use crate::transport::memory::MemoryNet;
+
+    /// Fails in a way that nobody has thought of.
+    struct Fault;
+
+    impl Monitor for Fault {
+        fn task(&self, _: &str, _: Counter, _: Option<u64>) {
+            panic!("a fault of Bulbil");
+        }
+
+        fn resume(&self, _: &str, _: Counter, _: u64, _: u64) {}
+
+        fn add(&self, _: Counter, _: u64) {}
+
+        fn take_back(&self, _: Counter, _: u64) {}
+
+        fn notice(&self, _: &str) {}
+
+        fn problem(&self, _: Problem) {}
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_run_that_ends_in_a_fault_is_on_record_as_failed_at_once() {
+        let home = TestStore::new().await;
+        let (store, clock) = (&home.store, Arc::new(SystemClock));
+        let collections = vec![home.collection("notes").await, home.collection("poems").await];
+        let client = HttpClient::new(Arc::new(MemoryNet::new()), ClientLimits::default());
+        let caller = PeerCaller::new(client, Arc::clone(&store.keys), clock.clone());
+        let tasks = TaskTracker::new();
+        let at_work = (tasks.clone(), CancellationToken::new());
+        let jobs = Jobs::new(store.clone(), clock, caller, Arc::new(Fault), at_work);
+        let order = Order::Prune { collections, otherwise: None, grace: prune::GRACE };
+        let no = jobs.start(order, Who::AdminToken).await.unwrap();
+        tasks.close();
+        tasks.wait().await;
+        while !jobs.live().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let runs: Vec<Run> = store.index.runs(None, None, 10).await.unwrap();
+        assert_eq!((runs.len(), runs.last().map(|run| run.no)), (2, Some(no)));
+        for run in runs {
+            let ended = run.ended.expect("it does not go on");
+            assert_eq!(ended.result, RunResult::Failed);
+            assert!(ended.message.unwrap().contains("fault"));
+        }
+        // The next one does.
+        assert!(store.lock_prune().is_ok());
     }
 }

@@ -4,9 +4,11 @@
 //! that jumps, take the same path, and what was missed meanwhile is made up for by one run. What fails, or is interrupted, is tried
 //! again a few times, later each time. Backups wait for each other; verifications go on beside them.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -131,8 +133,13 @@ impl Scheduler {
     /// Runs until cancelled; what is under way is stopped in order.
     pub async fn run(self, lane: Lane, cancel: CancellationToken) {
         while !cancel.is_cancelled() {
-            if let Err(error) = self.step(lane, &cancel).await {
-                tracing::error!(%error, "what is scheduled cannot be looked at; it is tried again");
+            match AssertUnwindSafe(self.step(lane, &cancel)).catch_unwind().await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "what is scheduled cannot be looked at; it is tried again");
+                }
+                // That run is on record as failed. Without what comes after it there would be no backups from now on.
+                Err(_) => tracing::error!("what was scheduled ended in a fault of Bulbil; the rest goes on"),
             }
             let _ = cancel.run_until_cancelled(tokio::time::sleep(STEP)).await;
         }

@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::domain::id::{CollectionId, ManifestId};
 use crate::monitor::Monitor;
 use crate::store::index::{Collection, Snapshot, StandbyRecord, StandbySettings};
-use crate::store::{IndexError, Store, StoreError};
+use crate::store::{IndexError, Store, StoreError, blocking};
 
 /// How often the index is looked at.
 const STEP: Duration = Duration::from_secs(2);
@@ -257,7 +257,7 @@ impl Standbys {
         let about = next.as_ref().or(newest.as_ref()).map(|snapshot| (snapshot.id, snapshot.sequence));
         let work = Work { standbys: self.clone(), name: collection.name.clone(), settings, layout, next };
         let cancel = cancel.clone();
-        let done = tokio::task::spawn_blocking(move || work.run(&cancel)).await.expect("laying out does not panic");
+        let done = blocking(move || work.run(&cancel)).await;
         let at = self.clock.now();
         match (&done, about) {
             (Ok((here, hook_error)), _) => {

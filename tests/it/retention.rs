@@ -9,7 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bulbil::backup::create::{Created, create};
+use bulbil::backup::open::OpenSnapshot;
 use bulbil::backup::prune::{PrunePlan, Pruned, apply, plan};
+use bulbil::backup::restore::{Overwrite, RestoreOptions, restore};
 use bulbil::backup::verify::{VerifyOptions, verify};
 use bulbil::clock::{Clock, FixedClock};
 use bulbil::domain::retention::Policy;
@@ -298,6 +300,28 @@ async fn nothing_is_freed_beside_a_backup_or_while_somebody_holds_chunks() {
     drop(holds);
     let pruned = aged.prune(None, NONE).await;
     assert!(!pruned.swept.postponed && pruned.swept.removed.bytes > 1_000_000, "{pruned:?}");
+    verified(&aged.store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prune_without_grace_takes_nothing_away_from_a_restore_under_way() {
+    let aged = Aged::new().await;
+    let notes = aged.collection("notes").await;
+    let source = aged.dir.path().join("notes");
+    fs::write(source.join("file"), noise(1, 1_000_000)).unwrap();
+    let first = aged.backup(&notes).await;
+    fs::write(source.join("file"), noise(2, 1_000_000)).unwrap();
+    aged.pass(1);
+    aged.backup(&notes).await;
+    let open = OpenSnapshot::open(&aged.store, &first.id).unwrap();
+    let pruned = aged.prune(Some(&last(1)), NONE).await;
+    assert_eq!((pruned.snapshots, pruned.swept.removed.chunks, pruned.swept.postponed), (1, 0, true));
+    let (out, tally) = (aged.dir.path().join("out"), Tally::default());
+    let options = RestoreOptions { paths: Vec::new(), overwrite: Overwrite::Never, delete: false, dry_run: false };
+    restore(&aged.store.chunks, &open, &out, &options, &tally, &CancellationToken::new()).unwrap();
+    assert_eq!((tally.problems(), fs::read(out.join("file")).unwrap() == noise(1, 1_000_000)), (vec![], true));
+    drop(open);
+    assert!(aged.prune(None, NONE).await.swept.removed.bytes > 1_000_000);
     verified(&aged.store).await;
 }
 

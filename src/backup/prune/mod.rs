@@ -4,8 +4,8 @@
 //! snapshots and tells of it, then their manifest files go, then chunks are marked, and those that were marked long enough ago are removed.
 //! Killed anywhere, the next run goes on: it removes manifest files that are left of deleted snapshots before anything else.
 //!
-//! Beside it a backup may run, or a sync, or a restore: snapshots that one of them needs are not removed (the newest whole one, and what was
-//! begun after it), and no file is removed while a backup stores something.
+//! Beside it a backup may run, or a sync, or a restore: snapshots that a backup needs are not removed (the newest whole one, and what was
+//! begun after it), and no file is removed while a backup stores something, or while somebody has a snapshot open.
 
 pub mod usage; // what takes the space
 
@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::id::{CollectionId, ManifestId};
@@ -104,7 +104,7 @@ impl PrunePlan {
 }
 
 /// What was done.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Pruned {
     /// Snapshots that were removed.
     pub snapshots: u64,

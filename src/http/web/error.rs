@@ -58,9 +58,10 @@ impl IntoResponse for Amiss {
 /// A heading, and what to do.
 fn in_words(problem: &Problem) -> (&'static str, &'static str) {
     match problem.status() {
-        _ if problem.code() == "no-csrf" => {
-            ("Load the page again", "You logged in anew since it was loaded. Go back, load it again, and send it once more.")
-        }
+        _ if problem.code() == "no-csrf" => (
+            "Load the page again",
+            "You logged in anew since it was loaded. Go back, load it again, and send it once more.",
+        ),
         StatusCode::NOT_FOUND => {
             ("Nothing here", "The address may be mistyped, or what it showed was deleted or renamed meanwhile.")
         }

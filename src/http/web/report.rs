@@ -145,7 +145,7 @@ fn pruned(report: Report<'_>) -> Vec<(&'static str, Markup)> {
         ("Freed later", html! { (amount("/waiting")) span.soft { ": it stays until the grace period is over" } }),
     ];
     if report.yes("/swept/postponed") {
-        lines.push(("Left for the next time", html! { "somebody was storing something meanwhile" }));
+        lines.push(("Left for the next time", html! { "somebody was storing or reading something meanwhile" }));
     }
     lines
 }

@@ -54,7 +54,7 @@ fn order(kind: &str, collection: String, snapshot: Option<String>) -> Result<Sta
         Work::VerifyData => StartRun::VerifyData { collection: Some(collection) },
         Work::Check => StartRun::Check { collection },
         Work::Drill => StartRun::Drill { collection, snapshot },
-        Work::Prune => StartRun::Prune { collection },
+        Work::Prune => StartRun::Prune { collection: Some(collection), grace_seconds: None, policy: None },
         Work::Copy => StartRun::Copy { collection: Some(collection), target: None, verify: ReadBack::Sample },
     })
 }

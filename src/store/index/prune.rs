@@ -44,7 +44,7 @@ macro_rules! nobody_names {
 }
 
 /// Chunks or files and their bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amount {
     /// How many.
     pub chunks: u64,

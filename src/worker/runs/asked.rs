@@ -4,19 +4,110 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Recorder, RunError};
 use crate::backup::open::OpenSnapshot;
 use crate::backup::restore::{RestoreOptions, RestoreStats, refuse_homes, refuse_portable, restore};
-use crate::domain::id::CollectionId;
+use crate::domain::id::{ChunkId, CollectionId, InstanceId, ManifestId};
 use crate::domain::run::RunKind;
+use crate::domain::words::count;
 use crate::monitor::{Monitor, Problem, with_causes};
 use crate::portable::export::{ExportOptions, Exported, export};
-use crate::replicate::call::PeerCaller;
+use crate::replicate::call::{Callee, PeerCaller};
+use crate::replicate::pair::knock;
 use crate::replicate::pull::{FetchReport, PullError, Puller};
-use crate::store::blocking;
 use crate::store::index::{Peer, Snapshot};
+use crate::store::{Store, blocking};
+
+/// What came of asking peers: the report of the run, and what the command says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncedReport {
+    /// Those that were asked, in order.
+    pub peers: Vec<SyncedPeer>,
+    /// Snapshots that were not known here, of all of them.
+    pub new_snapshots: u64,
+}
+
+/// What a peer had that was new.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncedPeer {
+    /// Its name here.
+    pub peer: String,
+    /// Snapshots that were not known here.
+    pub new_snapshots: Vec<ManifestId>,
+    /// Snapshots that can be read from now on.
+    pub keys: u64,
+    /// Lists of chunks that were fetched.
+    pub segments: u64,
+    /// Requests that it took.
+    pub requests: u64,
+    /// Whether the end of the feed was reached.
+    pub caught_up: bool,
+}
+
+/// What came of a fetch: the report of the run, and what the command says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchedReport {
+    /// Chunks that were fetched.
+    pub chunks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Chunks and lists of chunks that are still not here.
+    pub still_missing: u64,
+    /// Requests that it took.
+    pub requests: u64,
+    /// Wrong chunks, and who sent them. They were thrown away.
+    pub bad: Vec<(InstanceId, ChunkId)>,
+}
+
+impl From<FetchReport> for FetchedReport {
+    fn from(report: FetchReport) -> Self {
+        let FetchReport { chunks, bytes, still_missing, requests, bad, .. } = report;
+        Self { chunks, bytes, still_missing, requests, bad }
+    }
+}
+
+/// What chunks and lists of them are asked for with.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// Who calls.
+    pub caller: PeerCaller,
+    /// Bytes of chunks a second at most.
+    pub limit_rate: Option<u64>,
+}
+
+impl Line {
+    fn puller(&self, store: &Store, monitor: Arc<dyn Monitor>) -> Puller {
+        let puller = Puller::new(store.clone(), self.caller.clone(), monitor);
+        match self.limit_rate {
+            Some(rate) => puller.with_rate(rate),
+            None => puller,
+        }
+    }
+
+    /// A peer that was added before it let us in: what it lets us have now is asked for.
+    async fn with_rights(&self, store: &Store, peer: &Peer) -> Peer {
+        let (None, Some(address), Ok(identity)) =
+            (&peer.granted, peer.address.clone(), peer.identity.verify(Some(&peer.id)))
+        else {
+            return peer.clone();
+        };
+        let callee = Callee { address, key: identity.identity_key };
+        match knock(&self.caller, &callee).await {
+            Ok(Some(granted)) => {
+                let granted = Peer { granted: Some(granted), ..peer.clone() };
+                if let Err(error) = store.index.save_peer(&granted).await {
+                    tracing::warn!(%error, "what the peer lets us have was not saved");
+                }
+                granted
+            }
+            // Whatever is wrong, the sync says it.
+            Ok(None) | Err(_) => peer.clone(),
+        }
+    }
+}
 
 impl Recorder<'_> {
     /// Restores a snapshot into a folder.
@@ -88,39 +179,52 @@ impl Recorder<'_> {
         exported
     }
 
-    /// Asks peers what is new: manifests, keys and lists of chunks. New snapshots.
+    /// Asks peers what is new: manifests, keys and lists of chunks.
     ///
     /// # Errors
     /// [`RunError`], if none of them could be asked. Of one that could not, a problem on `monitor` says so.
-    pub async fn sync(&self, caller: PeerCaller, peers: &[Peer], monitor: Arc<dyn Monitor>) -> Result<u64, RunError> {
+    pub async fn sync(&self, line: &Line, peers: &[Peer], monitor: Arc<dyn Monitor>) -> Result<SyncedReport, RunError> {
         let watch = self.watch(monitor);
         let relay = Arc::clone(&watch.relay);
         let no = self.begin(None, RunKind::Sync, &watch).await?;
-        let puller = Puller::new(self.store.clone(), caller, relay.clone());
-        let (mut new, mut asked, mut failed) = (0, Vec::new(), None);
+        let puller = line.puller(self.store, relay.clone());
+        let (mut report, mut failed) = (SyncedReport::default(), Vec::new());
         for peer in peers {
-            match puller.sync(peer, Duration::ZERO, self.cancel).await {
-                Ok(report) => {
-                    new += report.new_snapshots.len() as u64;
-                    asked.push(json!({
-                        "peer": peer.name, "new_snapshots": report.new_snapshots.len(), "keys": report.keys, "lists": report.segments,
-                    }));
-                }
-                Err(error) => {
-                    // With one peer it is the run that fails, and says so itself.
-                    if peers.len() > 1 {
-                        relay.problem(Problem { subject: peer.name.clone(), message: with_causes(&error) });
+            let peer = line.with_rights(self.store, peer).await;
+            match puller.sync(&peer, Duration::ZERO, self.cancel).await {
+                Ok(synced) => {
+                    if let Some(closed) = synced.closed {
+                        relay.problem(Problem { subject: format!("peer {}", peer.name), message: closed.reason });
                     }
-                    failed = Some(error);
+                    report.new_snapshots += synced.new_snapshots.len() as u64;
+                    report.peers.push(SyncedPeer {
+                        peer: peer.name,
+                        new_snapshots: synced.new_snapshots,
+                        keys: synced.keys,
+                        segments: synced.segments,
+                        requests: synced.requests,
+                        caught_up: synced.caught_up,
+                    });
                 }
+                Err(error) => failed.push((peer.name, error)),
             }
         }
-        let synced = match failed {
-            Some(error) if asked.is_empty() => Err(RunError::from(error)),
-            _ => Ok(new),
+        // If nobody could be asked it is the run that fails, and says so itself.
+        let synced = match failed.pop() {
+            Some((name, error)) if report.peers.is_empty() => {
+                tracing::debug!(peer = name, "the sync failed");
+                Err(RunError::from(error))
+            }
+            last => {
+                failed.extend(last);
+                Ok(report)
+            }
         };
+        for (name, error) in failed {
+            relay.problem(Problem { subject: format!("peer {name}"), message: with_causes(&error) });
+        }
         let mut ended = self.ended(&synced, &relay);
-        ended.report = synced.is_ok().then(|| json!({ "peers": asked, "new_snapshots": new }));
+        ended.report = synced.as_ref().ok().and_then(|report| serde_json::to_value(report).ok());
         self.end(no, None, RunKind::Sync, &ended, &watch).await?;
         synced
     }
@@ -131,11 +235,11 @@ impl Recorder<'_> {
     /// [`RunError`].
     pub async fn fetch(
         &self,
-        caller: PeerCaller,
+        line: &Line,
         collection: Option<&CollectionId>,
         peers: &[Peer],
         monitor: Arc<dyn Monitor>,
-    ) -> Result<FetchReport, RunError> {
+    ) -> Result<FetchedReport, RunError> {
         let of = match collection {
             Some(id) => self.store.index.collection(id).await?,
             None => None,
@@ -143,22 +247,23 @@ impl Recorder<'_> {
         let watch = self.watch(monitor);
         let relay = Arc::clone(&watch.relay);
         let no = self.begin(of.as_ref(), RunKind::Fetch, &watch).await?;
-        let puller = Puller::new(self.store.clone(), caller, relay.clone());
+        let puller = line.puller(self.store, relay.clone());
         let fetched: Result<FetchReport, PullError> = puller.fetch(collection, peers, self.cancel).await;
-        let fetched = fetched.map_err(RunError::from);
+        let fetched = fetched.map(FetchedReport::from).map_err(RunError::from);
         if let Ok(report) = &fetched
             && report.still_missing > 0
         {
-            let message = format!("{} chunks are still missing: no peer sent them", report.still_missing);
-            relay.problem(Problem { subject: String::new(), message });
+            let message = format!(
+                "{} are still missing: no peer sent them; later 'bulbil fetch' tries again",
+                count(report.still_missing, "chunk")
+            );
+            relay.problem(Problem { subject: "fetch".to_owned(), message });
         }
         let mut ended = self.ended(&fetched, &relay);
         if let Ok(report) = &fetched {
             ended.counts.chunks = report.chunks;
             ended.counts.new_bytes = report.bytes;
-            ended.report = Some(json!({
-                "chunks": report.chunks, "bytes": report.bytes, "still_missing": report.still_missing, "requests": report.requests,
-            }));
+            ended.report = serde_json::to_value(report).ok();
         }
         self.end(no, of.as_ref(), RunKind::Fetch, &ended, &watch).await?;
         fetched

@@ -9,6 +9,7 @@ mod dead; // runs whose process ended
 mod error; // why nothing came of it
 mod made; // what came of a backup
 mod targets; // copied to, looked at, pruned
+mod watch; // what a run under way is heard through
 
 use std::sync::Arc;
 
@@ -16,12 +17,13 @@ use jiff::SignedDuration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+pub use asked::{FetchedReport, Line, SyncedPeer, SyncedReport};
 pub use dead::{close_dead, is_alive};
 pub use error::RunError;
 pub use made::{BackupReport, LISTED, LeftOutMore, LeftOutReport};
 
 use super::axon;
-use super::live::{LiveRun, LiveRuns};
+use super::live::LiveRuns;
 use crate::backup::check::live;
 use crate::backup::create::{Created, Extras, create_with};
 use crate::backup::drill::{DrillOptions, Drilled, drill};
@@ -35,12 +37,12 @@ use crate::domain::id::ManifestId;
 use crate::domain::preset::Preset;
 use crate::domain::run::RunKind;
 use crate::domain::schedule::Work;
-use crate::domain::target::Target;
 use crate::monitor::{Heard, Monitor, Relay, with_causes};
 use crate::store::index::{
     Begin, Cause, Collection, CollectionKind, CollectionSettings, Counts, Ended, Mark, RunResult,
 };
 use crate::store::{IndexError, Store, blocking};
+use watch::Watch;
 
 /// Does work and puts it on record.
 #[derive(Debug, Clone)]
@@ -52,29 +54,6 @@ pub struct Recorder<'a> {
     live: LiveRuns,
     by: Option<Who>,
     begun: Option<UnboundedSender<i64>>,
-}
-
-/// What a run under way is heard through. It can be looked at until this is dropped, however the work ends.
-struct Watch {
-    relay: Arc<Relay>,
-    live: Arc<LiveRun>,
-    all: LiveRuns,
-    /// At which target.
-    target: Option<String>,
-}
-
-impl Watch {
-    /// Something at this target.
-    fn at(mut self, target: Option<&Target>) -> Self {
-        self.target = target.map(|target| target.name.clone());
-        self
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.all.remove(&self.live);
-    }
 }
 
 impl<'a> Recorder<'a> {
@@ -400,8 +379,7 @@ impl Recorder<'_> {
     }
 
     fn watch(&self, monitor: Arc<dyn Monitor>) -> Watch {
-        let live = Arc::new(LiveRun::new(monitor, Arc::clone(&self.clock), self.cancel.clone()));
-        Watch { relay: Arc::new(Relay::new(live.clone())), live, all: self.live.clone(), target: None }
+        Watch::new(self.store, &self.clock, monitor, &self.live, self.cancel)
     }
 
     /// Records how it ended, and what it said; what nobody typed stands in the audit log, too.
@@ -452,7 +430,7 @@ impl Recorder<'_> {
             at: self.clock.now(),
         };
         let no = self.store.index.begin_run(begin).await?;
-        self.live.insert(no, &watch.live);
+        watch.begun(no);
         if let Some(begun) = &self.begun {
             let _ = begun.send(no);
         }

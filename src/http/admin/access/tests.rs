@@ -503,6 +503,32 @@ async fn send_to_peer(bench: &Bench, method: &Method, path: &str, shown: &[(&str
 }
 
 #[tokio::test]
+async fn a_prune_beyond_what_the_settings_say_needs_the_admin() {
+    let bench = Bench::new().await;
+    let now = bench.clock.now();
+    let token = Token::random(&mut entropy());
+    bench.store().change_admission(|all| all.add_token("o", &token, Scope::Operate.into(), None, now)).unwrap();
+    let (operator, owner) = (format!("Bearer {}", *token.reveal()), bench.planes.token.header());
+    let json = ("content-type", "application/json");
+    for (more, needs_admin) in [
+        ("", false),
+        (", \"grace_seconds\": 86400", false),
+        (", \"grace_seconds\": 86399", true),
+        (", \"grace_seconds\": 18446744073709551615", false),
+        (", \"policy\": {\"last\": 1}", true),
+    ] {
+        let body = format!("{{\"kind\": \"prune\"{more}}}");
+        let post = async |bearer: &str| {
+            let shown = [("authorization", bearer), json];
+            bench.send(Method::POST, "/admin/v1/runs", &shown, &body).await.status
+        };
+        assert_eq!(post(&operator).await == StatusCode::FORBIDDEN, needs_admin, "{body}");
+        // There is no collection yet.
+        assert_eq!(post(owner.as_str()).await, StatusCode::CONFLICT, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn tokens_are_made_listed_and_revoked_over_rest_and_none_makes_a_better_one() {
     let bench = Bench::new().await;
     let owner = bench.planes.token.header().to_string();

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use jiff::SignedDuration;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -14,11 +15,14 @@ use super::input::{At, Params};
 use super::page::{Page, limit, number};
 use super::refusals::{BadBody, Missing, Refused};
 use super::targets::ReadBack;
+use super::upkeep::PolicyView;
 use crate::backup::open::OpenSnapshot;
+use crate::backup::prune::GRACE;
 use crate::backup::restore::{Overwrite, RestoreOptions};
 use crate::backup::select;
 use crate::backup::verify::VerifyOptions;
 use crate::domain::audit::Who;
+use crate::domain::peer::Trust;
 use crate::domain::run::RunKind;
 use crate::http::admin::AdminPlane;
 use crate::http::admin::access::{Admin, May, MayNow, Operate, Read};
@@ -26,7 +30,7 @@ use crate::http::admin::typed;
 use crate::http::admin::view::run::{LineView, RunView};
 use crate::http::problem::Problem;
 use crate::portable::export::{ExportError, ExportOptions};
-use crate::store::index::Collection;
+use crate::store::index::{Collection, Peer};
 use crate::store::place::Precious;
 use crate::worker::jobs::{Order, StartError};
 use crate::worker::runs::RunError;
@@ -83,8 +87,12 @@ pub enum StartRun {
     },
     /// Remove what retention does not keep.
     Prune {
-        /// Of which collection.
-        collection: String,
+        /// Of which collection; of all, if none is named.
+        collection: Option<String>,
+        /// So many seconds stays what nobody needs any more; a day, if nothing is said. Less than a day needs the scope `admin`.
+        grace_seconds: Option<u64>,
+        /// What is kept this time, instead of what was said of each collection. It needs the scope `admin`.
+        policy: Option<PolicyView>,
     },
     /// Copy what is new to targets, and look at what is there then.
     Copy {
@@ -130,7 +138,22 @@ pub enum StartRun {
     Fetch {
         /// Of which collection; of all, if none is named.
         collection: Option<String>,
+        /// From which peer; from all that are followed, if none is named.
+        peer: Option<String>,
     },
+}
+
+impl StartRun {
+    /// Whether it removes what the settings, which only an admin changes, would keep.
+    fn is_deletion(&self) -> bool {
+        let Self::Prune { grace_seconds, policy, .. } = self else { return false };
+        policy.is_some() || grace_seconds.is_some_and(|seconds| grace(seconds) < GRACE)
+    }
+}
+
+/// More than a time can be is for ever.
+fn grace(seconds: u64) -> SignedDuration {
+    i64::try_from(seconds).map_or(SignedDuration::MAX, SignedDuration::from_secs)
 }
 
 /// What to do with files that are there already.
@@ -220,10 +243,14 @@ pub(super) async fn get_runs(
 )]
 pub(super) async fn post_run(
     May { caller, .. }: May<Operate>,
+    admin: Result<MayNow<Admin>, Problem>,
     State(plane): State<AdminPlane>,
     headers: HeaderMap,
     Body(start): Body<StartRun>,
 ) -> Result<Response, Problem> {
+    if start.is_deletion() {
+        admin?;
+    }
     let order = plane.order(start).await?;
     started(&plane, order, typed::asker(&caller, &headers)).await
 }
@@ -398,7 +425,14 @@ impl AdminPlane {
                 }
                 Order::Drill { collection, snapshot }
             }
-            StartRun::Prune { collection } => Order::Prune { collection: find(&collection).await? },
+            StartRun::Prune { collection, grace_seconds, policy } => {
+                let collections = match collection {
+                    Some(name) => vec![*find(&name).await?],
+                    None => store.index.collections().await?,
+                };
+                let otherwise = policy.map(|policy| policy.policy()).transpose()?;
+                Order::Prune { collections, otherwise, grace: grace_seconds.map_or(GRACE, grace) }
+            }
             StartRun::Copy { collection, target, verify } => {
                 self.copy_order(collection.as_deref(), target.as_deref(), verify).await?
             }
@@ -406,19 +440,27 @@ impl AdminPlane {
                 self.verify_target_order(&target, data, sample_percent, repair)?
             }
             StartRun::PruneTarget { target, dry_run, at_once } => self.prune_target_order(&target, dry_run, at_once)?,
-            StartRun::Sync { peer: None } => Order::Sync { peer: None },
-            StartRun::Sync { peer: Some(name) } => {
-                let peer = store.index.peer_named(&name).await?;
-                let peer = peer.ok_or_else(|| Problem::no_such(format!("there is no peer {name:?} here")))?;
-                if !matches!(peer.trust, crate::domain::peer::Trust::Trusted(_)) || peer.address.is_none() {
-                    let why = "nothing is pulled from this peer: it is not trusted, or its address is not known";
-                    return Err(Problem::conflict("not-pulled", why));
-                }
-                Order::Sync { peer: Some(Box::new(peer)) }
+            StartRun::Sync { peer } => Order::Sync { peer: self.pulled(peer).await? },
+            StartRun::Fetch { collection, peer } => {
+                let collection = match collection {
+                    Some(name) => Some(find(&name).await?),
+                    None => None,
+                };
+                Order::Fetch { collection, peer: self.pulled(peer).await? }
             }
-            StartRun::Fetch { collection: None } => Order::Fetch { collection: None },
-            StartRun::Fetch { collection: Some(name) } => Order::Fetch { collection: Some(find(&name).await?) },
         })
+    }
+
+    /// The peer that is named, if it is pulled from.
+    async fn pulled(&self, name: Option<String>) -> Result<Option<Box<Peer>>, Problem> {
+        let Some(name) = name else { return Ok(None) };
+        let peer = self.store.index.peer_named(&name).await?;
+        let peer = peer.ok_or_else(|| Problem::no_such(format!("there is no peer {name:?} here")))?;
+        if !matches!(peer.trust, Trust::Trusted(_)) || peer.address.is_none() {
+            let why = "nothing is pulled from this peer: it is not trusted, or its address is not known";
+            return Err(Problem::conflict("not-pulled", why));
+        }
+        Ok(Some(Box::new(peer)))
     }
 
     async fn verify(&self, collection: Option<String>, data: bool) -> Result<Order, Problem> {

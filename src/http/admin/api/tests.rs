@@ -227,6 +227,7 @@ async fn what_goes_on_is_told_no_longer_than_the_token_is_good() {
     let begun = crate::store::index::Begin {
         collection: Some(&collection.id),
         kind: crate::domain::run::RunKind::Fetch,
+        target: None,
         cause: crate::store::index::Cause::Command,
         by: None,
         pid: std::process::id(),

@@ -269,7 +269,7 @@ impl PolicyView {
         }
     }
 
-    fn policy(&self) -> Result<Policy, Problem> {
+    pub(super) fn policy(&self) -> Result<Policy, Problem> {
         let words = self.tags.split(',').map(str::trim).filter(|word| !word.is_empty());
         let tag = |word: &str| word.parse::<Tag>().map_err(|error| Problem::invalid(error.to_string()));
         let policy = Policy {
