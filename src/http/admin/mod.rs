@@ -29,7 +29,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub(in crate::http) use api::{AddCollection, AddField, ChangeSnapshot, OverwriteRule, StartRestore, StartRun};
+pub(in crate::http) use api::{
+    AddCollection, AddField, ChangeSnapshot, OverwriteRule, Promote, StartRecovery, StartRestore, StartRun,
+};
 pub use follow::{FollowStatus, Following};
 pub use status::{CollectionStatus, PeerStatus, StatusAnswer};
 pub use sync::{FeedAnswer, SyncAnswer};

@@ -46,7 +46,7 @@ pub enum RunCause {
 pub struct RunView {
     /// Its number.
     pub id: i64,
-    /// backup, verify, verify-data, check, prune, drill, copy, restore, export, sync or fetch.
+    /// backup, verify, verify-data, check, prune, drill, copy, restore, recover, lay-out, export, sync or fetch.
     pub kind: String,
     /// The name of its collection, if it is for one.
     pub collection: Option<String>,
