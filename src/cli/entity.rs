@@ -16,6 +16,7 @@ use crate::domain::text::{path_text, shown};
 use crate::monitor::Problem;
 use crate::store::Store;
 use crate::store::index::Collection;
+use crate::store::place;
 
 use super::args::RestoreArgs;
 use super::context::Context;
@@ -146,12 +147,7 @@ fn folder(args: &RestoreArgs, collection: Option<&Collection>, open: &OpenSnapsh
 
 /// A path without links, as far as it exists.
 fn real(path: &Path) -> PathBuf {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let known = absolute.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
-    match known {
-        Some((above, real)) => absolute.strip_prefix(above).map_or_else(|_| real.clone(), |rest| real.join(rest)),
-        None => absolute,
-    }
+    place::real(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Where what is replaced is kept: beside the folder, under a dated name that nothing has yet.

@@ -48,6 +48,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", "there is no such thing here")
     }
 
+    /// There is something, of which this cannot be asked: the header `Allow` says what can.
+    pub fn not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "there is no such method here")
+    }
+
     /// A body or a query that cannot be read.
     pub fn malformed(detail: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::BAD_REQUEST, "malformed", "the request cannot be read");

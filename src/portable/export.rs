@@ -25,6 +25,7 @@ use crate::domain::text::paths;
 use crate::monitor::{Monitor, Problem};
 use crate::store::dir::DirError;
 use crate::store::index::{Collection, Snapshot};
+use crate::store::place::Precious;
 use crate::store::{Away, ChunkStoreError, IndexError, ManifestFileError, Store, blocking};
 
 /// Why nothing, or not all, was exported. What was written stays, and is not written again.
@@ -41,6 +42,9 @@ pub enum ExportError {
     /// The receiver may have nothing of it.
     #[error("there is nothing that peer {0} may have: 'bulbil peer rights {0}' says what it was granted")]
     NotFor(String),
+    /// A copy beside the original is none, and would be among its own files.
+    #[error("{} lies in a bulbil home: a copy beside the original is none. Name another folder", .0.display())]
+    Home(PathBuf),
     /// The folder was begun by somebody else.
     #[error("{} was begun by another instance: name another folder", .0.display())]
     Others(PathBuf),
@@ -161,6 +165,9 @@ pub async fn export(
     monitor: Arc<dyn Monitor>,
     cancel: &CancellationToken,
 ) -> Result<Exported, ExportError> {
+    if Precious::Home.holds(output) {
+        return Err(ExportError::Home(output.to_owned()));
+    }
     store.check_folders()?;
     let parts = plan(store, options, &*monitor).await?;
     if parts.iter().all(|part| part.snapshots.is_empty()) {

@@ -30,6 +30,7 @@ pub mod dir; // a folder that others may have made, by its handle
 pub mod chunks; // immutable objects named by their hash
 pub mod index; // what is where: SQLite
 pub mod manifests; // manifest files and their sidecars
+pub mod place; // where something may be written
 pub mod tree; // walks the metadata tree of a snapshot
 
 #[cfg(test)]

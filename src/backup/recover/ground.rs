@@ -8,6 +8,7 @@ use rustix::fs::Access;
 
 use super::RecoverError;
 use crate::store::index::Root;
+use crate::store::place;
 
 /// Names that a recovery uses inside folders that are backed up: left out of every backup, like patterns of a `.gitignore`.
 pub const OWN: [&str; 2] = [".bulbil-recover*", ".bulbil-damaged-*"];
@@ -77,15 +78,7 @@ pub fn may_write(folder: &Path) -> bool {
 
 /// The path with its links followed, as far as it exists.
 fn real(path: &Path) -> Result<PathBuf, RecoverError> {
-    let path = std::path::absolute(path).map_err(|cause| RecoverError::io("find", path, cause))?;
-    let known = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
-    Ok(match known {
-        Some((above, real)) => {
-            let rest = path.strip_prefix(above).unwrap_or(Path::new(""));
-            if rest.as_os_str().is_empty() { real } else { real.join(rest) }
-        }
-        None => path,
-    })
+    place::real(path).map_err(|cause| RecoverError::io("find", path, cause))
 }
 
 /// Where other file systems begin.

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::metadata::path::TreePath;
 use crate::monitor::{Counter, Monitor};
+use crate::store::place::{self, Precious};
 use crate::store::{ChunkStore, TreeError};
 
 use super::cache::{ChunkCache, ReadChunkError};
@@ -75,7 +76,6 @@ pub struct RestoreStats {
 }
 
 /// The first document of a portable backup (`docs/portable.md`).
-const PORTABLE: &str = "backup_manifest.json";
 
 /// Why nothing, or not everything, was restored.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +111,20 @@ pub enum RestoreError {
     /// The target is a home of Bulbil, is inside one, or holds one.
     #[error("{} is, lies in, or holds a bulbil home: restoring there could destroy keys and chunks. Choose another target", .0.display())]
     Home(PathBuf),
+    /// What is too much there would be removed, and this with it.
+    #[error(
+        "nothing was changed: {} holds a bulbil home or a portable backup, and would be removed as what the snapshot does not have. Move it out of the target, or restore without '--delete'", .0.display()
+    )]
+    WouldRemove(PathBuf),
+    /// What would be removed cannot be looked into.
+    #[error("nothing was changed: {}, which would be removed, cannot be looked into", path.display())]
+    Unseen {
+        /// Which folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: std::io::Error,
+    },
     /// It was cancelled.
     #[error("cancelled: no file was left half written; run it again to go on")]
     Cancelled,
@@ -124,19 +138,12 @@ pub enum RestoreError {
 /// # Errors
 /// [`RestoreError::Home`].
 pub fn refuse_homes(into: &Path, home: &Path) -> Result<(), RestoreError> {
-    let absolute = std::path::absolute(into).unwrap_or_else(|_| into.to_owned());
-    // What does not exist yet cannot be a link: the rest is what counts.
-    let existing = absolute.ancestors().find_map(|path| Some((path, path.canonicalize().ok()?)));
-    let target = match existing {
-        Some((path, real)) => real.join(absolute.strip_prefix(path).unwrap_or(Path::new(""))),
-        None => absolute,
-    };
-    let is_home = |path: &Path| {
-        std::fs::read(path.join("version")).is_ok_and(|text| text.starts_with(b"bulbil-home/"))
-            || path.join("keys").is_dir() && path.join("index.db").is_file()
-    };
+    let target = place::real(into).unwrap_or_else(|_| into.to_owned());
     let holds_home = home.canonicalize().is_ok_and(|home| home.starts_with(&target));
-    if holds_home || target.ancestors().any(is_home) { Err(RestoreError::Home(into.to_owned())) } else { Ok(()) }
+    if holds_home || Precious::Home.holds(&target) {
+        return Err(RestoreError::Home(into.to_owned()));
+    }
+    Ok(())
 }
 
 /// Refuses a folder that is, or lies in, a portable backup: what is restored would mix with it, or remove it.
@@ -144,14 +151,7 @@ pub fn refuse_homes(into: &Path, home: &Path) -> Result<(), RestoreError> {
 /// # Errors
 /// [`RestoreError::Portable`].
 pub fn refuse_portable(into: &Path) -> Result<(), RestoreError> {
-    let absolute = std::path::absolute(into).unwrap_or_else(|_| into.to_owned());
-    let is_portable = |path: &Path| path.join(PORTABLE).is_file();
-    // A link leads into one, too.
-    let real = absolute.canonicalize().unwrap_or_else(|_| absolute.clone());
-    match absolute.ancestors().chain(real.ancestors()).any(is_portable) {
-        true => Err(RestoreError::Portable(into.to_owned())),
-        false => Ok(()),
-    }
+    if Precious::Portable.holds(into) { Err(RestoreError::Portable(into.to_owned())) } else { Ok(()) }
 }
 
 /// Restores `snapshot` into the folder `into`, which is made if it is missing. Blocks; for a thread of its own.

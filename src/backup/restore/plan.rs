@@ -1,6 +1,8 @@
 //! The plan of a restore: walks the tree, makes folders and links, hands files to the writers, and tidies up behind them.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
@@ -12,6 +14,7 @@ use crate::domain::metadata::path::TreePath;
 use crate::monitor::{Counter, Monitor, Problem};
 use crate::source::FoundKind;
 use crate::source::stat::Stat;
+use crate::store::place::Precious;
 use crate::store::{ChunkStore, TreeReader};
 
 use super::super::open::OpenSnapshot;
@@ -86,17 +89,19 @@ impl<'a> Plan<'a> {
     /// [`RestoreError`].
     pub fn count(mut self, cancel: &CancellationToken) -> Result<RestoreStats, RestoreError> {
         self.walk(None, cancel)?;
+        self.refuse_precious()?;
         self.delete_others(true)?;
         Ok(self.stats)
     }
 
-    /// Walks, and gathers the chunks of all files that are not there yet. For a dry run.
+    /// Walks, and gathers the chunks of all files that are not there yet; looks at what will be removed. For a dry run.
     ///
     /// # Errors
     /// [`RestoreError`].
     pub fn needed(mut self, cancel: &CancellationToken) -> Result<Needed, RestoreError> {
         self.needed = Some(Needed::new());
         self.walk(None, cancel)?;
+        self.refuse_precious()?;
         Ok(self.needed.unwrap_or_default())
     }
 
@@ -151,8 +156,10 @@ impl<'a> Plan<'a> {
             }
         };
         for selection in selections {
-            if let Some(path) = &selection {
-                self.folders_above(path)?;
+            match &selection {
+                Some(path) => self.folders_above(path)?,
+                None if self.options.delete => drop(self.children.entry(None).or_default()),
+                None => {}
             }
             self.tree.seek(selection.as_ref());
             let mut any = false;
@@ -194,10 +201,11 @@ impl<'a> Plan<'a> {
 
     fn entry(&mut self, entry: Entry, outlets: Option<&Outlets>) -> Result<(), RestoreError> {
         let mapped = self.mapped(&entry.path);
-        if self.options.delete
-            && let Some(path) = &mapped
+        // What is beside a selected file was not asked for, and is not too much: only folders that are restored themselves count.
+        if let Some(path) = &mapped
+            && let Some(names) = self.children.get_mut(&path.parent())
         {
-            self.children.entry(path.parent()).or_default().insert(path.name().to_vec());
+            names.insert(path.name().to_vec());
         }
         let Some(path) = mapped else { return self.folder(None, entry.attributes) };
         if matches!(entry.kind, EntryKind::Directory) {
@@ -317,28 +325,48 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// Removes from restored folders what the snapshot does not have there.
-    fn delete_others(&mut self, only_count: bool) -> Result<(), RestoreError> {
-        let Some(target) = self.target.filter(|_| self.options.delete) else { return Ok(()) };
-        for (folder, names) in std::mem::take(&mut self.children) {
+    /// What is in restored folders and not in the snapshot.
+    fn others(&self) -> Result<Vec<TreePath>, RestoreError> {
+        let Some(target) = self.target.filter(|_| self.options.delete) else { return Ok(Vec::new()) };
+        let mut others = Vec::new();
+        for (folder, names) in &self.children {
             let existing = match target.list(folder.as_ref()) {
                 Ok(existing) => existing,
                 Err(TargetError::NoFolder { .. }) => continue,
                 Err(error) => return Err(error.into()),
             };
             for found in existing.iter().filter(|found| !names.contains(&found.name)) {
-                let path = match &folder {
+                let path = match folder {
                     Some(folder) => folder.child(&found.name),
                     None => TreePath::new(found.name.clone()),
                 };
-                let Ok(path) = path else { continue };
-                if target.is_own(&path) {
-                    continue;
-                }
-                self.stats.deleted += 1;
-                if !only_count {
-                    self.handle(&path, target.remove(&path).map(|()| Vec::new()))?;
-                }
+                others.extend(path.ok().filter(|path| !target.is_own(path)));
+            }
+        }
+        Ok(others)
+    }
+
+    /// Homes and portable backups are never what is too much.
+    fn refuse_precious(&self) -> Result<(), RestoreError> {
+        let Some(target) = self.target else { return Ok(()) };
+        for path in self.others()? {
+            let path = target.path().join(OsStr::from_bytes(path.as_bytes()));
+            match Precious::below(&path) {
+                Ok(None) => {}
+                Ok(Some((found, _))) => return Err(RestoreError::WouldRemove(found)),
+                Err(cause) => return Err(RestoreError::Unseen { path, cause }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes from restored folders what the snapshot does not have there.
+    fn delete_others(&mut self, only_count: bool) -> Result<(), RestoreError> {
+        let Some(target) = self.target else { return Ok(()) };
+        for path in self.others()? {
+            self.stats.deleted += 1;
+            if !only_count {
+                self.handle(&path, target.remove(&path).map(|()| Vec::new()))?;
             }
         }
         Ok(())

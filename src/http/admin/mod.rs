@@ -241,7 +241,7 @@ fn assembled(plane: AdminPlane, pages: Router<AdminPlane>) -> Router {
     let router = router
         .merge(pages)
         .fallback(web::error::nowhere)
-        .method_not_allowed_fallback(web::error::nowhere)
+        .method_not_allowed_fallback(web::error::no_such_method)
         .layer(from_fn_with_state(plane.clone(), api::idempotency::once))
         .layer(from_fn_with_state(plane.clone(), access::identify))
         .layer(from_fn_with_state(plane.clone(), guard::host))

@@ -82,7 +82,15 @@ fn explained(problem: &Problem, next: &str) -> Markup {
 
 /// What is answered where nothing is: a page to a browser, a problem document to a program.
 pub(in crate::http) async fn nowhere(request: Request) -> Response {
-    let problem = Problem::not_found();
+    answered(Problem::not_found(), &request)
+}
+
+/// What is answered where something is that knows no such method.
+pub(in crate::http) async fn no_such_method(request: Request) -> Response {
+    answered(Problem::not_allowed(), &request)
+}
+
+fn answered(problem: Problem, request: &Request) -> Response {
     if request.uri().path().starts_with("/admin/") || !wants_page(request.headers()) {
         return problem.into_response();
     }

@@ -23,7 +23,7 @@ use crate::http::admin::access::{FreshPosted, Posted, Session};
 use crate::http::admin::view::run::{RunState, RunView};
 use crate::http::admin::{AdminPlane, OverwriteRule, StartRestore};
 use crate::http::problem::Problem;
-use crate::store::{Store, blocking};
+use crate::store::{Store, blocking, place};
 
 /// What is filled in.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -295,7 +295,7 @@ fn live_folders(known: &Known) -> impl Iterator<Item = &FilePath> {
 
 /// Whether a folder is one that is backed up, is in one, or holds one.
 fn is_live(known: &Known, target: &FilePath) -> bool {
-    let real = target.canonicalize().unwrap_or_else(|_| target.to_owned());
+    let real = place::real(target).unwrap_or_else(|_| target.to_owned());
     live_folders(known).any(|folder| real.starts_with(folder) || folder.starts_with(&real))
 }
 

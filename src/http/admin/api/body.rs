@@ -20,7 +20,9 @@ impl<T: DeserializeOwned, State: Send + Sync> FromRequest<State> for Body<T> {
         match Json::from_request(request, state).await {
             Ok(Json(value)) => Ok(Self(value)),
             Err(JsonRejection::JsonDataError(error)) => Err(Problem::invalid(cut(&error.body_text()))),
-            Err(JsonRejection::JsonSyntaxError(error)) => Err(Problem::invalid(cut(&error.body_text()))),
+            Err(JsonRejection::JsonSyntaxError(error)) => {
+                Err(Problem::malformed(format!("the body is no JSON: {}", cut(&error.body_text()))))
+            }
             Err(JsonRejection::MissingJsonContentType(_)) => Err(Problem::not_json()),
             Err(JsonRejection::BytesRejection(error)) if error.status() == http::StatusCode::PAYLOAD_TOO_LARGE => {
                 Err(Problem::too_large_for(MAX_BODY_BYTES))

@@ -22,6 +22,8 @@ mod rights; // what a peer may have, as it is sent
 mod runs; // backups, restores and other work
 mod snapshots; // pinned, tagged, deleted
 mod standbys; // collections of others that are kept laid out
+#[cfg(test)]
+mod tests;
 mod tokens; // what lets programs in
 mod upkeep; // what is done by itself, and what is kept
 

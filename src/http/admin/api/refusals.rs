@@ -8,7 +8,7 @@ use crate::domain::wire::messages::ProblemDocument;
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "a description, never made")]
 pub enum Refused {
-    /// What stands in the path or the query cannot be read
+    /// What stands in the path, the query or the body cannot be read
     #[response(status = 400)]
     Malformed(ProblemDocument),
     /// No token, or a wrong one
@@ -38,7 +38,7 @@ pub enum BadBody {
     /// The body is too long
     #[response(status = 413)]
     TooLarge(ProblemDocument),
-    /// The body is no JSON
+    /// The body is not said to be JSON
     #[response(status = 415)]
     NotJson(ProblemDocument),
     /// The body makes no sense; or the idempotency key was used for another request

@@ -24,8 +24,9 @@ use crate::http::admin::access::{Admin, May, MayNow, Operate, Read};
 use crate::http::admin::typed;
 use crate::http::admin::view::run::{LineView, RunView};
 use crate::http::problem::Problem;
-use crate::portable::export::ExportOptions;
+use crate::portable::export::{ExportError, ExportOptions};
 use crate::store::index::Collection;
+use crate::store::place::Precious;
 use crate::worker::jobs::{Order, StartError};
 use crate::worker::runs::RunError;
 
@@ -419,13 +420,8 @@ impl AdminPlane {
     /// An export, with names resolved.
     pub(crate) async fn export_order(&self, start: StartExport) -> Result<Order, Problem> {
         let output = absolute(&start.output, "output")?;
-        let home = self.store().home.root();
-        // Of what is not there yet, the folder that it would be in; a link leads into the home, too.
-        let real = output.ancestors().find_map(|path| path.canonicalize().ok());
-        if real.is_some_and(|real| home.canonicalize().is_ok_and(|home| real.starts_with(home))) {
-            return Err(Problem::invalid(
-                "output lies in this home: a copy beside the original is none, name another folder",
-            ));
+        if Precious::Home.holds(&output) {
+            return Err(Problem::invalid(ExportError::Home(output).to_string()));
         }
         let mut options = ExportOptions::default();
         for name in &start.collections {

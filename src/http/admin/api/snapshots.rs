@@ -4,13 +4,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::body::Body;
-use super::etag::{tagged, unchanged};
+use super::etag::{tagged_by, unchanged};
 use super::input::{At, Params};
-use super::page::{Page, limit, number};
+use super::page::{Page, limit};
 use super::refusals::{BadBody, Missing, Refused, Stale};
 use crate::backup::{prune, select};
 use crate::domain::retention::Tag;
@@ -61,19 +61,12 @@ pub(super) async fn get_snapshots(
     Params(query): Params<SnapshotsQuery>,
 ) -> Result<Json<Page<SnapshotView>>, Problem> {
     let limit = limit(query.limit)?;
-    let skipped = usize::try_from(number(query.cursor.as_deref())?.unwrap_or(0))
-        .map_err(|_| Problem::malformed("the cursor is none of this list"))?;
-    let collection = select::collection(plane.store(), &name).await?;
-    let all = snapshots(plane.store(), &collection.id).await?;
-    // By what is older than the cursor: new ones shift nothing.
-    let skip = match skipped {
-        0 => 0,
-        older_than => all.len().saturating_sub(older_than),
-    };
-    let total = all.len();
-    let found: Vec<SnapshotView> = all.into_iter().skip(skip).take(limit as usize + 1).collect();
-    let next = total.saturating_sub(skip + limit as usize);
-    Ok(Json(Page::of(found, limit, |_| next.to_string())))
+    let before = query.cursor.as_deref().map(place).transpose()?;
+    let all = snapshots(plane.store(), &select::collection(plane.store(), &name).await?.id).await?;
+    let older =
+        |view: &SnapshotView| before.as_ref().is_none_or(|(sequence, id)| (view.sequence, &view.id) < (*sequence, id));
+    let found = all.into_iter().filter(older).take(limit as usize + 1).collect();
+    Ok(Json(Page::of(found, limit, |view: &SnapshotView| format!("{}-{}", view.sequence, view.id))))
 }
 
 /// One snapshot
@@ -93,7 +86,8 @@ pub(super) async fn get_snapshot(
     State(plane): State<AdminPlane>,
     At(id): At<String>,
 ) -> Result<Response, Problem> {
-    Ok(tagged(&plane.snapshot(&id).await?.1))
+    let view = plane.snapshot(&id).await?.1;
+    Ok(tagged_by(&view, &settled(&view)))
 }
 
 /// Pins or tags a snapshot
@@ -116,8 +110,9 @@ pub(super) async fn patch_snapshot(
     Body(change): Body<ChangeSnapshot>,
 ) -> Result<Response, Problem> {
     let _one_at_a_time = plane.changing.lock().await;
-    unchanged(&headers, &plane.snapshot(&id).await?.1)?;
-    Ok(tagged(&plane.change_snapshot(&id, change, &caller).await?))
+    unchanged(&headers, &settled(&plane.snapshot(&id).await?.1))?;
+    let view = plane.change_snapshot(&id, change, &caller).await?;
+    Ok(tagged_by(&view, &settled(&view)))
 }
 
 /// Deletes a snapshot; what only it leans on is freed by prunes after the grace period
@@ -140,6 +135,17 @@ pub(super) async fn delete_snapshot(
 ) -> Result<StatusCode, Problem> {
     plane.delete_snapshot(&id, &caller).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What a cursor says: the snapshot before the page, which may be gone by now.
+fn place(cursor: &str) -> Result<(u64, String), Problem> {
+    let parts = cursor.split_once('-').and_then(|(sequence, id)| Some((sequence.parse().ok()?, id.to_owned())));
+    parts.ok_or_else(|| Problem::malformed("the cursor is none of this list"))
+}
+
+/// What can be changed of a snapshot: its entity tag is of that.
+fn settled(view: &SnapshotView) -> impl Serialize {
+    (&view.id, view.pinned, &view.tags, &view.flagged)
 }
 
 impl AdminPlane {
@@ -178,6 +184,8 @@ impl AdminPlane {
 
     /// Deletes a snapshot; never the last good one.
     pub(crate) async fn delete_snapshot(&self, text: &str, by: &Caller) -> Result<(), Problem> {
+        // Of the last two good ones, two at once do not delete both.
+        let _one_at_a_time = self.changing.lock().await;
         let (snapshot, view) = self.snapshot(text).await?;
         if view.pinned {
             return Err(Problem::conflict("pinned", "it is pinned: unpin it first"));

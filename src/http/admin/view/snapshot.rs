@@ -85,6 +85,7 @@ pub async fn snapshots(store: &Store, collection: &CollectionId) -> Result<Vec<S
         }
     };
     let mut views: Vec<SnapshotView> = store.index.snapshots(Some(collection)).await?.into_iter().map(view).collect();
-    views.reverse();
+    // Two may have one number: after a takeover that was not known.
+    views.sort_by(|one, other| (other.sequence, &other.id).cmp(&(one.sequence, &one.id)));
     Ok(views)
 }
