@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::content::Bench;
 use crate::backup::select;
-use crate::domain::id::CollectionId;
+use crate::domain::id::{CollectionId, InstanceId};
 use crate::http::admin::StartRecovery;
 use crate::http::admin::view::run::RunState;
 use crate::store::entropy;
@@ -13,11 +13,12 @@ use crate::store::testing::peer;
 
 impl Bench {
     /// A collection `theirs` that a peer leads.
-    async fn of_another(&self) {
+    async fn of_another(&self) -> InstanceId {
         let origin = peer("beta").id;
         let id = CollectionId::random(&mut entropy());
         let new = NewCollection { id, name: "theirs".to_owned(), origin, settings: None };
         self.planes.plane.store().index.add_collection(&new).await.unwrap();
+        origin
     }
 
     async fn confirm(&self, next: &str) {
@@ -138,7 +139,7 @@ async fn what_is_another_instances_is_not_recovered_but_laid_out() {
 #[tokio::test]
 async fn only_an_heir_takes_over_and_only_who_typed_the_password_just_now() {
     let bench = Bench::with_snapshots(1).await;
-    bench.of_another().await;
+    let leader = bench.of_another().await;
     let path = "/collections/theirs/promote";
     bench.get("/collections/theirs").await.shows(path);
     bench.get("/collections/notes").await.hides("Take it over");
@@ -152,5 +153,5 @@ async fn only_an_heir_takes_over_and_only_who_typed_the_password_just_now() {
     assert_eq!(bench.get(path).await.next(), format!("/confirm?next={path}"));
     assert_eq!(bench.post(path, &[("back", path)]).await.next(), format!("/confirm?next={path}"));
     let known = select::collection(bench.planes.plane.store(), "theirs").await.unwrap();
-    assert_eq!(known.origin, peer("beta").id);
+    assert_eq!(known.origin, leader);
 }
