@@ -12,12 +12,20 @@ use crate::source::{ExcludeError, Excludes};
 use crate::store::index::{Application, Collection, CollectionKind, CollectionSettings, NewCollection, Root};
 use crate::store::{IndexError, PresetsError, Store, entropy};
 
+/// Words that stand where names of collections do.
+const RESERVED: [&str; 2] = ["all", "none"];
+
 /// Why a collection is not added, or not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectionError {
     /// No name.
     #[error("{0:?} is no name for a collection: use 1 to 64 letters, digits, '-', '_' and '.'")]
     Name(String),
+    /// A word that means something else where names of collections stand.
+    #[error(
+        "a collection cannot be called {0:?}: where collections are named, that word means something else. Choose another"
+    )]
+    Reserved(String),
     /// A pattern that is none.
     #[error(transparent)]
     Excludes(#[from] ExcludeError),
@@ -111,6 +119,9 @@ pub struct NewFolders {
 pub async fn add(store: &Store, new: NewFolders) -> Result<(Collection, Option<Preset>), CollectionError> {
     if !is_plain_name(&new.name) {
         return Err(CollectionError::Name(new.name));
+    }
+    if RESERVED.contains(&new.name.as_str()) {
+        return Err(CollectionError::Reserved(new.name));
     }
     Excludes::new(&new.excludes)?;
     let preset = new.preset.as_deref().map(|name| choose(store, name, &new.folders)).transpose()?;

@@ -250,7 +250,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let challenges = self.code == "no-token";
+        let (challenges, known) = (self.code == "no-token", self.clone());
         let document = ProblemDocument {
             kind: format!("urn:bulbil:problem:{}", self.code),
             title: self.title.to_owned(),
@@ -273,6 +273,8 @@ impl IntoResponse for Problem {
         if let Some(range) = self.whole_bytes.and_then(|size| HeaderValue::try_from(format!("bytes */{size}")).ok()) {
             headers.insert(header::CONTENT_RANGE, range);
         }
+        // Whoever shows it in another form finds it here.
+        response.extensions_mut().insert(known);
         response
     }
 }

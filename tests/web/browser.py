@@ -292,7 +292,7 @@ def journey(browser, scratch, javascript):
             visitor.look(name)
             visitor.links()
         visitor.go("/")
-        expect(visitor.page.locator("article.card")).to_contain_text("Safe: no more than 24 hours could be lost")
+        expect(visitor.page.locator("article.card")).to_contain_text("Up to date: no more than 24 hours could be lost")
 
         assert visitor.go("/no/such/page").status == 404
         expect(visitor.page.get_by_role("heading", level=1)).to_have_text("Nothing here")

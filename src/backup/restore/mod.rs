@@ -133,6 +133,19 @@ pub enum RestoreError {
     Died,
 }
 
+impl RestoreOptions {
+    /// What was asked for, to be put on record: the same for the same.
+    pub fn document(&self) -> serde_json::Value {
+        let overwrite = match self.overwrite {
+            Overwrite::Never => "never",
+            Overwrite::IfChanged => "if-changed",
+            Overwrite::Always => "always",
+        };
+        let paths: Vec<String> = self.paths.iter().map(ToString::to_string).collect();
+        serde_json::json!({ "paths": paths, "overwrite": overwrite, "delete": self.delete })
+    }
+}
+
 /// Refuses a target that is a home of Bulbil, lies in one, or holds `home`.
 ///
 /// # Errors

@@ -42,6 +42,14 @@ pub struct Login {
     pub used_step: Option<i64>,
 }
 
+impl Login {
+    /// This very login: another one if the password or the codes are others, also after the file of it was lost or put back.
+    pub fn mark(&self) -> [u8; 32] {
+        let all = serde_json::to_vec(&(&self.password, self.set_at, self.version)).expect("there are no maps in it");
+        blake3::derive_key("bulbil/login/1", &all)
+    }
+}
+
 /// What is kept of a token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct KeptToken {

@@ -27,7 +27,10 @@ impl Delay {
             && next_at > now
         {
             let left = Duration::try_from(next_at.duration_since(now)).unwrap_or_default();
-            // A clock that was set back does not make it longer.
+            if left > LONGEST {
+                // The clock was set back, which makes it no longer.
+                self.next_at = after(now, LONGEST);
+            }
             return Err(left.clamp(Duration::from_secs(1), LONGEST));
         }
         self.failures = self.failures.saturating_add(1);
@@ -35,7 +38,7 @@ impl Delay {
             None => Duration::ZERO,
             Some(beyond) => Duration::from_secs(1 << beyond.min(16)).min(LONGEST),
         };
-        self.next_at = now.checked_add(SignedDuration::try_from(wait).expect("minutes fit")).ok();
+        self.next_at = if wait.is_zero() { None } else { after(now, wait) };
         Ok(())
     }
 
@@ -43,6 +46,10 @@ impl Delay {
     pub fn succeeded(&mut self) {
         *self = Self::default();
     }
+}
+
+fn after(now: Timestamp, wait: Duration) -> Option<Timestamp> {
+    now.checked_add(SignedDuration::try_from(wait).expect("minutes fit")).ok()
 }
 
 #[cfg(test)]
@@ -68,5 +75,11 @@ mod tests {
         // A clock that was set back a year costs no year.
         let before = now.checked_sub(SignedDuration::from_hours(8760)).unwrap();
         assert_eq!(delay.attempt(before), Err(LONGEST));
+        let then = before.checked_add(SignedDuration::try_from(LONGEST).unwrap()).unwrap();
+        assert_eq!(delay.attempt(then), Ok(()));
+        // Nor does it after what cost nothing.
+        let mut delay = Delay::default();
+        delay.attempt(now).unwrap();
+        assert_eq!(delay.attempt(before), Ok(()));
     }
 }

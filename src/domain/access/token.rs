@@ -31,7 +31,7 @@ static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
 pub struct Token(Secret<BYTES>);
 
 /// SHA-256 of a token under a label: what is kept of it. 32 random bytes need no slow hash.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TokenDigest([u8; 32]);
 

@@ -22,7 +22,8 @@ pub mod view; // what resources look like, for REST and for pages
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
 use jiff::Timestamp;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -68,6 +69,8 @@ pub struct AdminPlane {
     answered: Answered,
     /// Held while settings are compared with `If-Match` and changed.
     changing: Arc<tokio::sync::Mutex<()>>,
+    /// How many files may be downloaded at once.
+    downloads: Arc<tokio::sync::Semaphore>,
     started_at: Timestamp,
     /// Whether addresses that are reached without Tor may be noted.
     direct_allowed: bool,
@@ -104,6 +107,7 @@ impl AdminPlane {
             jobs,
             answered: Answered::default(),
             changing: Arc::default(),
+            downloads: Arc::new(tokio::sync::Semaphore::new(api::DOWNLOADS)),
             started_at,
             direct_allowed: false,
             traffic: Traffic::default(),
@@ -242,9 +246,11 @@ fn assembled(plane: AdminPlane, pages: Router<AdminPlane>) -> Router {
         .merge(pages)
         .fallback(web::error::nowhere)
         .method_not_allowed_fallback(web::error::no_such_method)
+        .layer(DefaultBodyLimit::max(api::MAX_BODY_BYTES))
         .layer(from_fn_with_state(plane.clone(), api::idempotency::once))
         .layer(from_fn_with_state(plane.clone(), access::identify))
         .layer(from_fn_with_state(plane.clone(), guard::host))
+        .layer(from_fn(web::error::in_a_page))
         .with_state(plane);
     traced(router, Plane::Admin, traffic)
 }

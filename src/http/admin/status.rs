@@ -5,7 +5,7 @@ use axum::extract::State;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::access::{Admin, May, Read};
+use super::access::{Admin, May, MayNow, Read};
 use super::network::{Addresses, NetworkStatus};
 use super::{AdminPlane, FollowStatus};
 use crate::domain::wire::messages::ProblemDocument;
@@ -305,6 +305,6 @@ pub(super) async fn get_status(_: May<Read>, State(plane): State<AdminPlane>) ->
     ),
     security(("token" = ["admin"]))
 )]
-pub(super) async fn get_addresses(_: May<Admin>, State(plane): State<AdminPlane>) -> Json<Addresses> {
+pub(super) async fn get_addresses(_: MayNow<Admin>, State(plane): State<AdminPlane>) -> Json<Addresses> {
     Json(plane.network.addresses())
 }

@@ -8,8 +8,8 @@ use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 
 use super::access::{May, Operate};
+use super::api::refusals::{BadBody, Refused};
 use super::{AdminPlane, FollowStatus};
-use crate::domain::wire::messages::ProblemDocument;
 use crate::http::problem::Problem;
 
 /// Longest time that a caller is kept waiting.
@@ -47,9 +47,7 @@ pub struct FeedAnswer {
     params(SyncQuery),
     responses(
         (status = 200, description = "They are being asked; with `wait`, they were", body = SyncAnswer),
-        (status = 400, description = "Malformed query", body = ProblemDocument),
-        (status = 401, description = "No token, or a wrong one", body = ProblemDocument),
-        (status = 403, description = "The token is not good for this", body = ProblemDocument)
+        Refused, BadBody
     ),
     security(("token" = ["operate"]))
 )]
@@ -77,8 +75,7 @@ pub(super) async fn post_sync(
     path = "/admin/v1/feed-changed",
     responses(
         (status = 200, description = "They are being told", body = FeedAnswer),
-        (status = 401, description = "No token, or a wrong one", body = ProblemDocument),
-        (status = 403, description = "The token is not good for this", body = ProblemDocument)
+        Refused, BadBody
     ),
     security(("token" = ["operate"]))
 )]

@@ -118,7 +118,13 @@ impl AdminToken {
     pub(super) fn is_shown(&self, headers: &HeaderMap) -> bool {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         match (values.next(), values.next()) {
-            (Some(shown), None) => shown.as_bytes().ct_eq(self.header().as_bytes()).into(),
+            (Some(shown), None) => {
+                let (wanted, shown) = (self.header(), shown.as_bytes());
+                let scheme = "Bearer ".len();
+                let (Some(said), Some(token)) = (shown.get(..scheme), shown.get(scheme..)) else { return false };
+                let is_token: bool = token.ct_eq(&wanted.as_bytes()[scheme..]).into();
+                said.eq_ignore_ascii_case(b"Bearer ") && is_token
+            }
             _ => false,
         }
     }

@@ -42,13 +42,14 @@ fn is_plain(name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::domain::access::{Scope, Scopes};
+    use crate::http::admin::access::Shown;
 
     #[test]
     fn only_the_owners_token_says_who_typed() {
         let alice = Who::User { uid: 1000, name: Some("alice".to_owned()) };
         let mut headers = HeaderMap::new();
         headers.insert(TYPED_BY, typed_by(&alice).unwrap().parse().unwrap());
-        let by = |credential| Caller { credential, scopes: Scopes::from(Scope::Admin) };
+        let by = |credential| Caller { credential, scopes: Scopes::from(Scope::Admin), shown: Shown::Owner };
         assert_eq!(asker(&by(Credential::Owner), &headers), alice);
         let token = || by(Credential::Token { name: "cron".to_owned(), expires_at: None });
         assert_eq!(asker(&token(), &headers), Who::Token { name: "cron".to_owned() });

@@ -62,6 +62,11 @@ fn one(alert: &AlertView, now: Timestamp) -> Markup {
     parts::trouble(light, &format!("{what}: {}", alert.subject), &alert.message, Some(&next))
 }
 
+/// How bad it is.
+pub(super) fn light(kind: AlertKind) -> Light {
+    in_words(kind).0
+}
+
 /// How bad it is, and what kind of thing it is.
 fn in_words(kind: AlertKind) -> (Light, &'static str) {
     match kind {

@@ -1,5 +1,7 @@
 //! `GET /snapshots/{id}/files`: folders and files of a snapshot; `GET /snapshots/{id}/content` downloads one.
 
+use std::path::Path as FilePath;
+
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use jiff::Timestamp;
@@ -72,7 +74,7 @@ pub(super) async fn content(
     Path(id): Path<String>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Amiss> {
-    Ok(plane.download(&id, &wanted.path).await?)
+    Ok(plane.download(&id, FilePath::new(&wanted.path)).await?)
 }
 
 fn folder(known: &Known, path: &str, items: &[Listed], total: u64, page: u64, now: Timestamp) -> Markup {

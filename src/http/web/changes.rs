@@ -18,7 +18,7 @@ const CHANGES: usize = 200;
 /// Which part.
 #[derive(Debug, Deserialize)]
 pub(super) struct Part {
-    /// After this path.
+    /// After this place.
     after: Option<String>,
 }
 
@@ -33,11 +33,12 @@ pub(super) async fn page(
     let known = known(&plane, &id).await?;
     let before = known.before(&plane).await?.ok_or_else(Amiss::not_found)?;
     let both = (file::open(store, &before.id).await?, file::open(store, &known.view.id).await?);
-    let mut found = file::changes(store, both, part.after.clone(), CHANGES + 1).await?;
+    let mut found =
+        file::changes(store, both, part.after.as_deref().map(file::place).transpose()?, CHANGES + 1).await?;
     let more = found.len() > CHANGES;
     found.truncate(CHANGES);
     let here = format!("{}/changes", known.path());
-    let next = found.last().filter(|_| more).map(|last| format!("{here}?after={}", query_value(&last.file.path)));
+    let next = found.last().filter(|_| more).map(|last| format!("{here}?after={}", query_value(&last.file.cursor())));
     let rows: Vec<Vec<Markup>> = found.iter().map(|change| row(&known.path(), change)).collect();
     let main = html! {
         div.stack {

@@ -17,8 +17,10 @@ pub(super) fn in_words(pattern: &str) -> Option<String> {
         return None;
     }
     if let Some(step) = hour.strip_prefix("*/") {
+        let step: u8 = step.parse().ok().filter(|step| *step > 0 && 24 % step == 0)?;
+        let every = if step == 1 { "every hour".to_owned() } else { format!("every {step} hours") };
         let every_day = *day == "*" && *weekday == "*";
-        return every_day.then(|| format!("every {step} hours, at minute {minute}"));
+        return every_day.then(|| format!("{every}, at minute {minute}"));
     }
     if *hour == "*" {
         return (*day == "*" && *weekday == "*").then(|| format!("every hour, at minute {minute}"));
@@ -49,6 +51,9 @@ mod tests {
             ("0 5 1 * *", Some("on day 1 of each month at 05:00")),
             ("15 */6 * * *", Some("every 6 hours, at minute 15")),
             ("5 * * * *", Some("every hour, at minute 5")),
+            ("0 */1 * * *", Some("every hour, at minute 0")),
+            ("0 */7 * * *", None),
+            ("0 */0 * * *", None),
             ("@weekly", Some("every Sunday at 00:00")),
             ("0 4 13 * 5", None),
             ("*/5 * * * *", None),

@@ -1,6 +1,7 @@
 //! What went wrong, as a page for people. Programs get the same as a problem document.
 
 use axum::extract::Request;
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 use maud::{Markup, html};
@@ -94,6 +95,20 @@ fn answered(problem: Problem, request: &Request) -> Response {
     if request.uri().path().starts_with("/admin/") || !wants_page(request.headers()) {
         return problem.into_response();
     }
+    Amiss(problem).into_response()
+}
+
+/// A browser is told in a page whatever is refused, also by what knows nothing of pages.
+pub(in crate::http) async fn in_a_page(request: Request, next: Next) -> Response {
+    let is_page = !request.uri().path().starts_with("/admin/") && wants_page(request.headers());
+    let response = next.run(request).await;
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let is_told = response.status().is_success() || response.status().is_redirection() || kind.starts_with("text/html");
+    if !is_page || is_told {
+        return response;
+    }
+    let known = response.extensions().get::<Problem>().cloned();
+    let problem = known.unwrap_or_else(|| Problem::malformed("what stands in the address cannot be read"));
     Amiss(problem).into_response()
 }
 

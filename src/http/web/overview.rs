@@ -57,22 +57,63 @@ fn first() -> Markup {
     parts::empty("Nothing is backed up yet", text, &next)
 }
 
-/// The answer to "is it safe?", in one line.
+/// The answer to "is it safe?", in one line: no better than the worst of what stands below.
 fn verdict(collections: &[CollectionView], alerts: &[AlertView]) -> Markup {
     let lights = || collections.iter().map(|one| recovery_light(&one.recovery_point).0);
     let of = count(collections.len() as u64, "collection");
-    let (light, words) = match (lights().filter(|light| *light == Light::Bad).count(), alerts.len() as u64) {
-        (late @ 1.., _) => (Light::Bad, format!("{late} of {of} could lose more than you allowed.")),
-        (0, open @ 1..) => (Light::Care, format!("{} to look at.", count(open, "thing"))),
-        (0, 0) if lights().all(|light| light == Light::Good) => {
-            (Light::Good, format!("All is well: {of}, none older than you allowed, and nothing is wrong."))
-        }
-        (0, 0) => (
-            Light::Unknown,
-            "Nothing is wrong as far as is known. Below stands what nobody has settled yet.".to_owned(),
-        ),
+    let late = lights().filter(|light| *light == Light::Bad).count();
+    let tried_in_vain =
+        |one: &&CollectionView| one.last_drill.as_ref().is_some_and(|drill| drill.result != RunResult::Done);
+    let bad = alerts.iter().filter(|alert| alerts::light(alert.kind) == Light::Bad).count() as u64;
+    let bad = bad + collections.iter().filter(tried_in_vain).count() as u64;
+    let open = open_ends(collections);
+    let (light, words) = if late > 0 {
+        (Light::Bad, format!("{late} of {of} could lose more than you allowed."))
+    } else if bad > 0 {
+        (
+            Light::Bad,
+            format!(
+                "Not safe: {} below.",
+                if bad == 1 { "see what is wrong".to_owned() } else { format!("{bad} things are wrong, see") }
+            ),
+        )
+    } else if !alerts.is_empty() {
+        (Light::Care, format!("{} to look at.", count(alerts.len() as u64, "thing")))
+    } else if lights().any(|light| light == Light::Care) {
+        (Light::Care, "Not everything that should be is backed up and verified: see below.".to_owned())
+    } else if !open.is_empty() {
+        (Light::Care, format!("Up to date, but {}.", open.join("; ")))
+    } else if lights().all(|light| light == Light::Good) {
+        (Light::Good, format!("All is well: {of}, none older than you allowed, and nothing is wrong."))
+    } else {
+        (Light::Unknown, "Nothing is wrong as far as is known. Below stands what nobody has settled yet.".to_owned())
     };
     html! { p.lead { (parts::light(light, &words)) } }
+}
+
+/// What a day on which this machine is lost would show.
+fn open_ends(collections: &[CollectionView]) -> Vec<String> {
+    let ours = || collections.iter().filter(|one| one.led_here);
+    let ends = [
+        (
+            ours().filter(|one| one.good_copies() == 0).count(),
+            "has no proved copy elsewhere",
+            "have no proved copy elsewhere",
+        ),
+        (
+            ours().filter(|one| one.last_proved_restore_at.is_none()).count(),
+            "was never restored on trial",
+            "were never restored on trial",
+        ),
+        (
+            ours().filter(|one| !one.schedules.iter().any(|schedule| schedule.kind == Work::Backup)).count(),
+            "is backed up only by hand",
+            "are backed up only by hand",
+        ),
+    ];
+    let some = ends.into_iter().filter(|(n, ..)| *n > 0);
+    some.map(|(n, one, many)| format!("{} {}", count(n as u64, "collection"), if n == 1 { one } else { many }))
+        .collect()
 }
 
 /// A collection in short.
@@ -106,7 +147,7 @@ pub(super) fn back_up(one: &CollectionView, viewer: &Viewer) -> Markup {
 pub(super) fn recovery_light(point: &RecoveryPoint) -> (Light, String) {
     let hours = point.allowed_hours.map(|hours| count(hours.into(), "hour")).unwrap_or_default();
     match (point.state, point.verified_at) {
-        (RecoveryPointState::Kept, _) => (Light::Good, format!("Safe: no more than {hours} could be lost")),
+        (RecoveryPointState::Kept, _) => (Light::Good, format!("Up to date: no more than {hours} could be lost")),
         (RecoveryPointState::Due, _) => {
             (Light::Care, format!("A backup is due: {hours} may be lost, and that is reached"))
         }

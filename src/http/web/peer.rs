@@ -73,9 +73,9 @@ pub(super) async fn page(
 pub(super) async fn trust(
     State(plane): State<AdminPlane>,
     Path(name): Path<String>,
-    posted: Posted<RightsForm>,
+    posted: FreshPosted<RightsForm>,
 ) -> Result<Response, Amiss> {
-    let Posted { session, form } = posted;
+    let FreshPosted { session, form } = posted;
     let peer = plane.peer(&name).await?;
     let is_trusted = peer.trust.word() == "trusted";
     let wrong = match form.body() {
@@ -171,7 +171,7 @@ pub(super) async fn revoke(
 pub(super) async fn forget(
     State(plane): State<AdminPlane>,
     Path(name): Path<String>,
-    posted: Posted<Nothing>,
+    posted: FreshPosted<Nothing>,
 ) -> Result<Response, Amiss> {
     plane.remove_peer(&name, &posted.session.caller()).await?;
     Ok(see_other("/peers"))

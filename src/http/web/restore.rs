@@ -18,12 +18,17 @@ use super::runs::state;
 use super::snapshot::{Known, known, reason};
 use super::{Amiss, Viewer, report};
 use crate::domain::run::RunKind;
+use crate::domain::text::path_text;
 use crate::http::admin::access::local::{query_value, see_other};
 use crate::http::admin::access::{FreshPosted, Posted, Session};
 use crate::http::admin::view::run::{RunState, RunView};
 use crate::http::admin::{AdminPlane, OverwriteRule, StartRestore};
 use crate::http::problem::Problem;
 use crate::store::{Store, blocking, place};
+use crate::worker::jobs::Order;
+
+/// What was looked at is done within this, or looked at again.
+const GOOD_FOR: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
 /// What is filled in.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -145,9 +150,13 @@ pub(super) async fn now(
 ) -> Result<Response, Amiss> {
     let (session, filled) = (posted.session, posted.form);
     let known = known(&plane, &id).await?;
-    let tried = match filled.tried {
-        Some(run) => plane.run(run).await?.filter(|run| is_look_at(run, &known, &filled)),
+    let run = match filled.tried {
+        Some(run) => plane.run(run).await?,
         None => None,
+    };
+    let tried = match run {
+        Some(run) if is_look_at(&plane, &run, &known, &filled).await => Some(run),
+        _ => None,
     };
     let Some(tried) = tried else {
         let problem = Problem::conflict("not-looked", "look first what would be done, then restore");
@@ -174,13 +183,19 @@ fn is_said(problem: &Problem) -> bool {
     matches!(problem.status(), StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY)
 }
 
-fn is_look_at(run: &RunView, known: &Known, filled: &Filled) -> bool {
+/// Whether a run looked at the very same, not long ago.
+async fn is_look_at(plane: &AdminPlane, run: &RunView, known: &Known, filled: &Filled) -> bool {
     let report = |at: &str| run.report.as_ref().and_then(|report| report.pointer(at));
+    let Ok(Order::Restore { options, target, .. }) = plane.restore_order(filled.order(known, true)).await else {
+        return false;
+    };
     run.kind == RunKind::Restore.word()
         && matches!(run.state, RunState::Done | RunState::Partly)
+        && run.ended_at.is_some_and(|ended| plane.now().duration_since(ended) < GOOD_FOR)
         && run.snapshot.as_deref() == Some(known.view.id.as_str())
         && report("/dry_run").and_then(serde_json::Value::as_bool) == Some(true)
-        && report("/target").and_then(serde_json::Value::as_str) == Some(filled.target.trim())
+        && report("/target").and_then(serde_json::Value::as_str) == Some(path_text(target).as_str())
+        && report("/asked") == Some(&options.document())
 }
 
 async fn form(
@@ -205,7 +220,7 @@ async fn form(
                 (Field {
                     name: "target",
                     label: "Into this folder",
-                    hint: "An absolute path. It is made if it is not there. The one that is named here is new: nothing in it can be overwritten.",
+                    hint: "An absolute path. It is made if it is not there. The one that stands here at first is new.",
                     value: &filled.target,
                     wrong: invalid.filter(|why| why.starts_with("target")),
                 }.line())
@@ -247,12 +262,13 @@ async fn preview(
     let run = plane.run(tried).await?.filter(|run| run.kind == RunKind::Restore.word()).ok_or_else(Amiss::not_found)?;
     let (running, still) = (run.state == RunState::Running, filled.still.is_some());
     let here = filled.address(known, Some(tried));
+    let same = is_look_at(plane, &run, known, filled).await;
     let main = html! {
         div.stack {
             @if let Some(problem) = wrong { (not_done(&reason(problem))) }
             @if running {
                 (going(&run, &plane.run_log(tried, 0).await?, viewer, (&here, still), plane.now()))
-            } @else if is_look_at(&run, known, filled) {
+            } @else if same {
                 p.lead { "Nothing is written yet. Look at it, then say so:" }
                 (report::in_words(&run))
                 @for line in plane.run_log(tried, 0).await?.iter().filter(|line| line.is_problem).take(20) {
@@ -274,7 +290,7 @@ async fn preview(
                 }
             } @else {
                 p.lead { (state(&run)) }
-                (parts::trouble(Light::Bad, "What would be done cannot be said", run.message.as_deref().unwrap_or("the run that looked was of something else"), None))
+                (parts::trouble(Light::Bad, "What would be done cannot be said", run.message.as_deref().unwrap_or("what was looked at is something else, or was looked at too long ago: look again"), None))
                 p { a.button.quiet href=(filled.address(known, None)) { "Change something" } }
             }
         }

@@ -176,9 +176,12 @@ fn facts<'a>(
             (count(inside.files, "file")) " in " (count(inside.directories, "folder")) ", " (parts::size(inside.bytes))
         }));
     }
-    facts.push(("Stored", html! {
-        (parts::size(view.stored_bytes)) " in " (count(view.chunks, "chunk")) span.soft { "; most of it is shared with other snapshots" }
-    }));
+    facts.push((
+        "Stored",
+        html! {
+            (parts::size(view.stored_bytes)) " in " (count(view.chunks, "chunk"))
+        },
+    ));
     facts.push(("Found whole", parts::moment_or(view.whole_at, now, "not looked at yet")));
     facts.push(("Every byte found right", parts::moment_or(view.verified_at, now, "not looked at yet")));
     if view.beside {

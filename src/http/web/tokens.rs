@@ -46,7 +46,7 @@ fn good_for(scope: Scope) -> &'static str {
         Scope::Metrics => "metrics: figures and health, for monitoring",
         Scope::Read => "read: to see everything but content, keys and secrets",
         Scope::Operate => "operate: to see, and to start and stop work",
-        Scope::Content => "content: to see, to download and to restore",
+        Scope::Content => "content: to see, and to download files",
         Scope::Admin => "admin: everything",
     }
 }

@@ -99,10 +99,16 @@ pub(super) fn tick(name: &str, words: &str, ticked: bool) -> Markup {
 /// # Errors
 /// What is wrong with it.
 pub(super) fn amount(field: &str, text: &str, unit: u64) -> Result<Option<u64>, Wrong> {
-    let text = text.trim().replace(',', ".");
+    let text = text.trim();
     if text.is_empty() {
         return Ok(None);
     }
+    if text.rsplit_once(',').is_some_and(|(_, rest)| rest.len() == 3) {
+        let either =
+            format!("{text:?} can be read in two ways: write {} or {}", text.replace(',', ""), text.replace(',', "."));
+        return Err(Wrong::at(field, either));
+    }
+    let text = text.replace(',', ".");
     let number = text.parse::<f64>().ok().filter(|number| (0.0..9e15 / unit as f64).contains(number));
     let number = number
         .ok_or_else(|| Wrong::at(field, format!("{text:?} is no number: write one like 5 or 2.5, or nothing")))?;
@@ -130,7 +136,7 @@ mod tests {
         {
             assert_eq!(amount("rate", text, unit).unwrap(), amount_, "{text}");
         }
-        for bad in ["-1", "much", "1e300", "NaN"] {
+        for bad in ["-1", "much", "1e300", "NaN", "1,000", "2,500", "1,000,000"] {
             assert!(amount("rate", bad, 1000).is_err(), "{bad}");
         }
         for exact in [1, 1234, 5_000_000_001] {

@@ -53,6 +53,10 @@ async fn snapshots(of: &Examination<'_>, collection: &Collection, led_here: bool
     Ok(match verified {
         _ if is_late && led_here => Finding::warning(name, age, format!("bulbil backup {name}")),
         _ if is_late => Finding::warning(name, age, "its instance makes none, or is not reached: 'bulbil sync'"),
+        // What was not made here counts as verified when every byte of it was read.
+        None if !led_here => {
+            Finding::warning(name, format!("{age}, and none was verified"), format!("bulbil verify {name} --data"))
+        }
         None => Finding::warning(name, format!("{age}, and none was verified"), format!("bulbil verify {name}")),
         Some((_, at)) => Finding::ok(name, format!("{age}, newest verified one {}", of.ago(at))),
     })

@@ -37,8 +37,11 @@ impl Recorder<'_> {
         let watch = self.watch(monitor);
         let relay = Arc::clone(&watch.relay);
         let no = self.begin(collection.as_ref(), RunKind::Restore, &watch).await?;
+        if snapshot.partial {
+            relay.notice("this snapshot is partial: its backup was interrupted, and files may be missing in it");
+        }
         let (chunks, into, cancel) = (self.store.chunks.clone(), target.to_owned(), self.cancel.clone());
-        let dry_run = options.dry_run;
+        let (dry_run, asked) = (options.dry_run, options.document());
         let listening = relay.clone();
         let restored = blocking(move || restore(&chunks, &open, &into, &options, &*listening, &cancel)).await;
         let restored = restored.map_err(RunError::from);
@@ -48,7 +51,7 @@ impl Recorder<'_> {
             ended.counts.files = stats.files;
             ended.counts.bytes = stats.bytes;
             ended.report = Some(json!({
-                "target": crate::domain::text::path_text(target), "dry_run": dry_run, "statistics": stats,
+                "target": crate::domain::text::path_text(target), "dry_run": dry_run, "asked": asked, "statistics": stats,
             }));
         }
         self.end(no, collection.as_ref(), RunKind::Restore, &ended, &watch).await?;

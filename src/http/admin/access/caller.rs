@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::domain::access::{KeptToken, Scope, Scopes};
+use super::sessions::Key;
+use crate::domain::access::{KeptToken, Scope, Scopes, TokenDigest};
 use crate::domain::audit::Who;
 
 /// Somebody who has shown who they are.
@@ -12,6 +13,19 @@ pub struct Caller {
     pub credential: Credential,
     /// What they may.
     pub scopes: Scopes,
+    /// The very thing that was shown: one that is called the same is another one.
+    pub(in crate::http::admin) shown: Shown,
+}
+
+/// What was shown, as it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::http::admin) enum Shown {
+    /// The owner's token.
+    Owner,
+    /// A token.
+    Token(TokenDigest),
+    /// A session.
+    Session(Key),
 }
 
 /// What was shown.
@@ -33,18 +47,18 @@ pub enum Credential {
 impl Caller {
     /// Who can read the home's keys.
     pub(super) fn owner() -> Self {
-        Self { credential: Credential::Owner, scopes: Scopes::from(Scope::Admin) }
+        Self { credential: Credential::Owner, scopes: Scopes::from(Scope::Admin), shown: Shown::Owner }
     }
 
     /// Who has this token.
     pub(super) fn of_token(token: &KeptToken) -> Self {
         let credential = Credential::Token { name: token.name.clone(), expires_at: token.expires_at };
-        Self { credential, scopes: token.scopes.clone() }
+        Self { credential, scopes: token.scopes.clone(), shown: Shown::Token(token.digest) }
     }
 
     /// Who logged in.
-    pub(super) fn of_session() -> Self {
-        Self { credential: Credential::Session, scopes: Scopes::from(Scope::Admin) }
+    pub(super) fn of_session(key: Key) -> Self {
+        Self { credential: Credential::Session, scopes: Scopes::from(Scope::Admin), shown: Shown::Session(key) }
     }
 
     /// As it stands in the audit log.

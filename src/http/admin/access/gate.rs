@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use super::Caller;
+use super::caller::{Caller, Shown};
 use super::session::Session;
 use super::sessions::{Sessions, Way};
 use crate::clock::Clock;
@@ -186,7 +186,20 @@ impl Gate {
     pub(super) fn session(&self, id: &str) -> Result<Option<Session>, Problem> {
         let admission = self.admission()?;
         let Some(login) = &admission.login else { return Ok(None) };
-        Ok(locked(&self.inner.sessions).find(id, self.way, login.version, self.inner.clock.now()))
+        Ok(locked(&self.inner.sessions).find(id, self.way, login.mark(), self.inner.clock.now()))
+    }
+
+    /// Whether what `caller` showed is good still: what lasts ends with it.
+    pub(in crate::http::admin) fn is_good(&self, caller: &Caller) -> bool {
+        let (Ok(admission), now) = (self.admission(), self.inner.clock.now()) else { return false };
+        match &caller.shown {
+            Shown::Owner => true,
+            Shown::Token(digest) => admission.tokens.iter().any(|token| token.digest == *digest && token.is_good(now)),
+            Shown::Session(key) => admission
+                .login
+                .as_ref()
+                .is_some_and(|login| locked(&self.inner.sessions).is_there(key, login.mark(), now)),
+        }
     }
 
     /// Begins a session.
@@ -204,7 +217,7 @@ impl Gate {
         checked?;
         locked(self.delay()).succeeded();
         self.record("login").await;
-        Ok(locked(&self.inner.sessions).begin(self.way, login.version, self.inner.clock.now()))
+        Ok(locked(&self.inner.sessions).begin(self.way, login.mark(), self.inner.clock.now()))
     }
 
     /// Notes that the password was typed again.
@@ -249,15 +262,15 @@ impl Gate {
                     return Err(AdmissionError::PasswordThere);
                 }
                 admission.set_password(hash, now);
-                Ok(admission.login.as_ref().map_or(0, |login| login.version))
+                Ok(admission.login.as_ref().map(Login::mark))
             })
         });
-        let version = set.await.map_err(|error| match error {
+        let login = set.await.map_err(|error| match error {
             AccessError::Refused(_) => LoginError::PasswordThere,
             AccessError::Store(error) => LoginError::Failed(Problem::internal(&error)),
         })?;
         self.record("password set").await;
-        Ok(locked(&self.inner.sessions).begin(self.way, version, self.inner.clock.now()))
+        Ok(locked(&self.inner.sessions).begin(self.way, login.expect("it was set just now"), self.inner.clock.now()))
     }
 
     /// Sets another password, which ends all sessions, and begins one for who set it: their password was typed just now.
@@ -274,15 +287,15 @@ impl Gate {
         let set = blocking(move || {
             store.change_admission(|admission| {
                 admission.set_password(hash, now);
-                Ok(admission.login.as_ref().map_or(0, |login| login.version))
+                Ok(admission.login.as_ref().map(Login::mark))
             })
         });
-        let version = set.await.map_err(|error| match error {
+        let login = set.await.map_err(|error| match error {
             AccessError::Refused(_) => LoginError::NoPassword,
             AccessError::Store(error) => LoginError::Failed(Problem::internal(&error)),
         })?;
         self.record("password set").await;
-        Ok(locked(&self.inner.sessions).begin(self.way, version, self.inner.clock.now()))
+        Ok(locked(&self.inner.sessions).begin(self.way, login.expect("it was set just now"), self.inner.clock.now()))
     }
 
     /// How many browsers are logged in.
@@ -324,6 +337,10 @@ impl Gate {
             return Ok(());
         }
         let (store, now) = (self.inner.store.clone(), self.inner.clock.now());
+        // Nothing is written for a wrong one: how long that takes would say that the password is right.
+        if !Admission::clone(&*self.admission()?).use_code(&code, now) {
+            return Err(LoginError::Wrong);
+        }
         let used = blocking(move || store.change_admission(|admission| Ok(admission.use_code(&code, now)))).await;
         match used {
             Ok(true) => Ok(()),

@@ -24,6 +24,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, header};
 
+pub(super) use caller::Shown;
 pub use caller::{Caller, Credential};
 pub use gate::{Gate, LoginError, SessionId};
 pub use may::{Admin, Content, May, MayNow, Metrics, Needs, Operate, Read};
@@ -73,7 +74,7 @@ async fn look(gate: &Gate, method: &Method, headers: &HeaderMap) -> Result<Optio
         return Err(Problem::cross_site());
     }
     let Some(id) = cookie::shown(headers) else { return Ok(None) };
-    Ok(gate.session(id)?.map(|session| (Caller::of_session(), Some(session))))
+    Ok(gate.session(id)?.map(|session| (session.caller(), Some(session))))
 }
 
 /// What a stranger is answered; `None`: what the path says.

@@ -46,7 +46,7 @@ impl Session {
 
     /// Who that is, for what is done and recorded.
     pub fn caller(&self) -> Caller {
-        Caller::of_session()
+        Caller::of_session(self.key)
     }
 
     /// Whether the password was typed within the last ten minutes.
@@ -59,7 +59,7 @@ impl Session {
     }
 
     /// Refuses what may change something and lacks the header.
-    pub(super) fn check_header(&self, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    pub(in crate::http::admin) fn check_header(&self, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
         let shown = headers.get(CSRF_HEADER).is_some_and(|shown| self.is_shown(shown.as_bytes()));
         if shown || is_safe(method) { Ok(()) } else { Err(Problem::no_csrf()) }
     }

@@ -42,7 +42,7 @@ struct Kept {
     csrf: std::sync::Arc<str>,
     way: Way,
     /// Of the login that was right.
-    version: u64,
+    login: [u8; 32],
     begun_at: Timestamp,
     seen_at: Timestamp,
     confirmed_at: Timestamp,
@@ -68,8 +68,8 @@ fn key(id: &str) -> Key {
 
 impl Sessions {
     /// Begins one; its id, which goes into a cookie.
-    pub(super) fn begin(&mut self, way: Way, version: u64, now: Timestamp) -> Zeroizing<String> {
-        self.kept.retain(|_, kept| !kept.is_over(now) && kept.version == version);
+    pub(super) fn begin(&mut self, way: Way, login: [u8; 32], now: Timestamp) -> Zeroizing<String> {
+        self.kept.retain(|_, kept| !kept.is_over(now) && kept.login == login);
         if self.kept.len() >= MAX
             && let Some(idle) = self.kept.iter().min_by_key(|(_, kept)| kept.seen_at).map(|(key, _)| *key)
         {
@@ -77,16 +77,16 @@ impl Sessions {
         }
         let id = draw();
         let csrf = draw().as_str().into();
-        let kept = Kept { csrf, way, version, begun_at: now, seen_at: now, confirmed_at: now, delay: Delay::default() };
+        let kept = Kept { csrf, way, login, begun_at: now, seen_at: now, confirmed_at: now, delay: Delay::default() };
         self.kept.insert(key(&id), kept);
         id
     }
 
     /// The session of this id, which is used now; none if it is over, or of an older password.
-    pub(super) fn find(&mut self, id: &str, way: Way, version: u64, now: Timestamp) -> Option<Session> {
+    pub(super) fn find(&mut self, id: &str, way: Way, login: [u8; 32], now: Timestamp) -> Option<Session> {
         let key = key(id);
         let kept = self.kept.get_mut(&key)?;
-        if kept.is_over(now) || kept.version != version {
+        if kept.is_over(now) || kept.login != login {
             self.kept.remove(&key);
             return None;
         }
@@ -109,6 +109,11 @@ impl Sessions {
             kept.confirmed_at = now;
             kept.delay.succeeded();
         }
+    }
+
+    /// Whether one is there still, and good. It does not count as being used.
+    pub(super) fn is_there(&self, key: &Key, login: [u8; 32], now: Timestamp) -> bool {
+        self.kept.get(key).is_some_and(|kept| !kept.is_over(now) && kept.login == login)
     }
 
     /// How many there are.
@@ -138,8 +143,8 @@ mod tests {
     #[test]
     fn a_session_ends_when_nobody_uses_it_and_after_half_a_day_whoever_does() {
         let mut sessions = Sessions::default();
-        let id = sessions.begin(Way::Loopback, 1, at(0));
-        let mut find = |minutes| sessions.find(&id, Way::Loopback, 1, at(minutes));
+        let id = sessions.begin(Way::Loopback, [1; 32], at(0));
+        let mut find = |minutes| sessions.find(&id, Way::Loopback, [1; 32], at(minutes));
         assert!(find(0).unwrap().is_fresh());
         assert!(!find(10).unwrap().is_fresh());
         for minutes in (30..720).step_by(25) {
@@ -147,24 +152,24 @@ mod tests {
         }
         assert!(find(720).is_none());
         assert!(find(705).is_none(), "it is over for good");
-        let id = sessions.begin(Way::Loopback, 1, at(0));
-        assert!(sessions.find(&id, Way::Loopback, 1, at(30)).is_none());
+        let id = sessions.begin(Way::Loopback, [1; 32], at(0));
+        assert!(sessions.find(&id, Way::Loopback, [1; 32], at(30)).is_none());
     }
 
     #[test]
     fn a_session_is_good_on_its_way_and_for_its_password_and_there_are_not_too_many() {
         let mut sessions = Sessions::default();
-        let id = sessions.begin(Way::Loopback, 1, at(0));
-        assert!(sessions.find(&id, Way::Onion, 1, at(0)).is_none());
-        assert!(sessions.find("", Way::Loopback, 1, at(0)).is_none());
-        let session = sessions.find(&id, Way::Loopback, 1, at(11)).unwrap();
+        let id = sessions.begin(Way::Loopback, [1; 32], at(0));
+        assert!(sessions.find(&id, Way::Onion, [1; 32], at(0)).is_none());
+        assert!(sessions.find("", Way::Loopback, [1; 32], at(0)).is_none());
+        let session = sessions.find(&id, Way::Loopback, [1; 32], at(11)).unwrap();
         sessions.confirm(&session.key(), at(11));
-        assert!(sessions.find(&id, Way::Loopback, 1, at(12)).unwrap().is_fresh());
-        assert!(sessions.find(&id, Way::Loopback, 2, at(12)).is_none(), "the password is another");
-        assert!(sessions.find(&id, Way::Loopback, 1, at(12)).is_none());
-        let first = sessions.begin(Way::Loopback, 1, at(0));
-        (0..MAX).for_each(|_| drop(sessions.begin(Way::Loopback, 1, at(1))));
+        assert!(sessions.find(&id, Way::Loopback, [1; 32], at(12)).unwrap().is_fresh());
+        assert!(sessions.find(&id, Way::Loopback, [2; 32], at(12)).is_none(), "the password is another");
+        assert!(sessions.find(&id, Way::Loopback, [1; 32], at(12)).is_none());
+        let first = sessions.begin(Way::Loopback, [1; 32], at(0));
+        (0..MAX).for_each(|_| drop(sessions.begin(Way::Loopback, [1; 32], at(1))));
         assert_eq!(sessions.kept.len(), MAX);
-        assert!(sessions.find(&first, Way::Loopback, 1, at(1)).is_none());
+        assert!(sessions.find(&first, Way::Loopback, [1; 32], at(1)).is_none());
     }
 }

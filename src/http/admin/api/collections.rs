@@ -224,7 +224,9 @@ pub struct AddError {
 impl From<CollectionError> for AddError {
     fn from(error: CollectionError) -> Self {
         let field = match &error {
-            CollectionError::Name(_) | CollectionError::Index(IndexError::NameTaken { .. }) => Some(AddField::Name),
+            CollectionError::Name(_)
+            | CollectionError::Reserved(_)
+            | CollectionError::Index(IndexError::NameTaken { .. }) => Some(AddField::Name),
             CollectionError::Excludes(_) => Some(AddField::Excludes),
             CollectionError::Preset(_) | CollectionError::PresetValue { .. } => Some(AddField::Preset),
             CollectionError::Index(_) | CollectionError::Axon(_) => None,

@@ -31,9 +31,11 @@ pub fn tagged_by(value: &impl Serialize, settled: &impl Serialize) -> Response {
 /// # Errors
 /// [`Problem::stale`].
 pub fn unchanged(headers: &HeaderMap, now: &impl Serialize) -> Result<(), Problem> {
-    let Some(wanted) = headers.get(header::IF_MATCH) else { return Ok(()) };
+    if !headers.contains_key(header::IF_MATCH) {
+        return Ok(());
+    }
     let tag = tag(now);
-    let wanted = wanted.to_str().unwrap_or_default();
-    let fits = wanted.split(',').map(str::trim).any(|one| one == "*" || one == tag);
+    let lines = headers.get_all(header::IF_MATCH).iter().map(|line| line.to_str().unwrap_or_default());
+    let fits = lines.flat_map(|line| line.split(',')).map(str::trim).any(|one| one == "*" || one == tag);
     if fits { Ok(()) } else { Err(Problem::stale()) }
 }

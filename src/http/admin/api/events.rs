@@ -14,7 +14,7 @@ use http::HeaderMap;
 use super::input::At;
 use super::refusals::{Missing, Refused};
 use crate::http::admin::AdminPlane;
-use crate::http::admin::access::{May, Read};
+use crate::http::admin::access::{Caller, May, Read};
 use crate::http::admin::view::run::{LineView, ProgressView, RunView};
 use crate::http::problem::Problem;
 
@@ -30,15 +30,21 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
     security(("token" = ["read"]))
 )]
 pub(super) async fn get_events(
-    _: May<Read>,
+    May { caller, .. }: May<Read>,
     State(plane): State<AdminPlane>,
     At(id): At<i64>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     plane.run(id).await?.ok_or_else(|| Problem::no_such(format!("there is no run {id}")))?;
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    let following =
-        Following { plane, id, told: last.map_or(0, |last| last.saturating_add(1)), progress: None, begun: false };
+    let following = Following {
+        plane,
+        caller,
+        id,
+        told: last.map_or(0, |last| last.saturating_add(1)),
+        progress: None,
+        begun: false,
+    };
     let events = stream::unfold(Some(following), |following| async move {
         let mut following = following?;
         let (events, goes_on) = following.next().await;
@@ -49,6 +55,7 @@ pub(super) async fn get_events(
 
 struct Following {
     plane: AdminPlane,
+    caller: Caller,
     id: i64,
     /// Lines that were told.
     told: usize,
@@ -64,6 +71,10 @@ impl Following {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
             self.begun = true;
+            // A token that is revoked, a browser that is logged out: nothing more is told.
+            if !self.plane.gate().is_good(&self.caller) {
+                return (Vec::new(), false);
+            }
             // In this order: what is said before it ends is told before its end.
             let run = self.plane.run(self.id).await;
             let lines = self.plane.run_log(self.id, self.told).await;

@@ -1,15 +1,18 @@
 //! `/admin/v1/snapshots/{id}/files`, `/changes` and `/content`: what is in a snapshot.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http::{HeaderValue, header};
 use serde::Deserialize;
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use utoipa::IntoParams;
 
 use super::input::{At, Params};
@@ -17,11 +20,13 @@ use super::page::{Page, limit};
 use super::refusals::{Missing, Refused};
 use crate::backup::content::ContentReader;
 use crate::domain::crypto::hash::FileHasher;
-use crate::domain::metadata::entry::{EntryKind, FileEntry};
+use crate::domain::metadata::entry::{Entry, EntryKind, FileEntry};
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::admin::AdminPlane;
 use crate::http::admin::access::{Content, May, Read};
-use crate::http::admin::view::file::{ChangeView, FileView, Opened, changes, list, open, within};
+use crate::http::admin::view::file::{
+    ChangeView, FileKind, FileView, Opened, changes, list, open, place, sent, within,
+};
 use crate::http::problem::Problem;
 use crate::monitor::with_causes;
 use crate::store::blocking;
@@ -30,6 +35,10 @@ use crate::store::blocking;
 const WAITING: usize = 4;
 /// How long a piece is at least, in bytes, but the last.
 const PIECE: usize = 1 << 18;
+/// So many downloads go on at once: each has a thread, and some chunks in memory.
+pub(in crate::http::admin) const DOWNLOADS: usize = 8;
+/// A download of which nothing is taken for so long ends.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Which folder.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -38,6 +47,8 @@ const PIECE: usize = 1 << 18;
 pub struct FilesQuery {
     /// Which folder of the snapshot; its root, if none is named.
     path: Option<String>,
+    /// The same as bytes, base64url, if they are no UTF-8.
+    path_base64: Option<String>,
     /// So many at once, 1 to 500; 50 if nothing is said.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u32>,
@@ -65,7 +76,9 @@ pub struct ChangesQuery {
 #[serde(deny_unknown_fields)]
 pub struct ContentQuery {
     /// Which file of the snapshot.
-    path: String,
+    path: Option<String>,
+    /// The same as bytes, base64url, if they are no UTF-8.
+    path_base64: Option<String>,
 }
 
 /// Lists a folder of a snapshot
@@ -89,8 +102,10 @@ pub(super) async fn get_files(
 ) -> Result<Json<Page<FileView>>, Problem> {
     let limit = limit(query.limit)?;
     let opened = open(plane.store(), &id).await?;
-    let found = list(plane.store(), opened, query.path.as_deref(), query.cursor, limit as usize + 1).await?;
-    Ok(Json(Page::of(found, limit, |file| file.path.clone())))
+    let (path, after) =
+        (sent(query.path, query.path_base64.as_deref())?, query.cursor.as_deref().map(place).transpose()?);
+    let found = list(plane.store(), opened, path.as_deref(), after, limit as usize + 1).await?;
+    Ok(Json(Page::of(found, limit, FileView::cursor)))
 }
 
 /// Lists what differs from an older snapshot
@@ -114,8 +129,9 @@ pub(super) async fn get_changes(
 ) -> Result<Json<Page<ChangeView>>, Problem> {
     let limit = limit(query.limit)?;
     let both = (open(plane.store(), &query.since).await?, open(plane.store(), &id).await?);
-    let found = changes(plane.store(), both, query.cursor, limit as usize + 1).await?;
-    Ok(Json(Page::of(found, limit, |change| change.file.path.clone())))
+    let from = query.cursor.as_deref().map(place).transpose()?;
+    let found = changes(plane.store(), both, from, limit as usize + 1).await?;
+    Ok(Json(Page::of(found, limit, |change: &ChangeView| change.file.cursor())))
 }
 
 /// Downloads one file of a snapshot
@@ -127,6 +143,7 @@ pub(super) async fn get_changes(
         (status = 200, description = "Its bytes. They are compared with their hash; if it is another, the answer breaks off before its end", body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 409, description = "The snapshot cannot be read here, or it is no file", body = ProblemDocument),
         (status = 422, description = "It is no path", body = ProblemDocument),
+        (status = 503, description = "Too many downloads go on", body = ProblemDocument),
         Refused, Missing
     ),
     security(("token" = ["content"]))
@@ -137,17 +154,31 @@ pub(super) async fn get_content(
     At(id): At<String>,
     Params(query): Params<ContentQuery>,
 ) -> Result<Response, Problem> {
-    plane.download(&id, &query.path).await
+    let path = sent(query.path, query.path_base64.as_deref())?;
+    plane.download(&id, &path.ok_or_else(|| Problem::malformed("name a file: path"))?).await
 }
 
 impl AdminPlane {
     /// One file of a snapshot, as an answer.
-    pub(crate) async fn download(&self, snapshot: &str, path: &str) -> Result<Response, Problem> {
+    pub(crate) async fn download(&self, snapshot: &str, path: &Path) -> Result<Response, Problem> {
+        let turn = Arc::clone(&self.downloads).try_acquire_owned();
+        let turn = turn.map_err(|_| {
+            Problem::not_ready("as many downloads go on as there may be at once: try again in a moment")
+        })?;
         let opened = open(self.store(), snapshot).await?;
         let path = within(&opened.open, Some(path))?.ok_or_else(|| Problem::no_such("name a file"))?;
         let chunks = self.store().chunks.clone();
         let (opened, found) = blocking(move || {
-            let found = opened.open.tree(&*chunks).find(&path);
+            let mut tree = opened.open.tree(&*chunks);
+            let found = match tree.find(&path) {
+                // Another name of a file is that file.
+                Ok(Some(Entry { kind: EntryKind::HardLink { to }, attributes, path })) => {
+                    let file = tree.find(&to).map(|file| file.map(|file| Entry { path, attributes, kind: file.kind }));
+                    file
+                }
+                found => found,
+            };
+            drop(tree);
             (opened, found)
         })
         .await;
@@ -155,7 +186,12 @@ impl AdminPlane {
         let entry = found.ok_or_else(|| Problem::no_such("there is no such file in this snapshot"))?;
         let view = FileView::from(&entry);
         let EntryKind::File(file) = entry.kind else {
-            return Err(Problem::conflict("no-file", format!("this is no file, but a {:?}", view.kind).to_lowercase()));
+            let what = match view.kind {
+                FileKind::Directory => "a folder",
+                FileKind::Symlink => "a symbolic link",
+                _ => "a pipe, a socket or a device",
+            };
+            return Err(Problem::conflict("no-file", format!("this is no file, but {what}")));
         };
         let disposition = HeaderValue::try_from(format!("attachment; filename*=UTF-8''{}", encoded(&view.name)));
         let headers = [
@@ -165,14 +201,21 @@ impl AdminPlane {
             // Should a browser show it all the same, it may do nothing.
             (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox")),
         ];
-        Ok((headers, self.streamed(opened, file)).into_response())
+        Ok((headers, self.streamed(opened, file, turn).await?).into_response())
     }
 
-    /// The bytes of a file. The last ones go when all of them are known to be right.
-    fn streamed(&self, opened: Opened, file: FileEntry) -> Body {
-        let (tell, pieces) = mpsc::channel::<Result<Bytes, std::io::Error>>(WAITING);
+    /// The bytes of a file. The last ones go when all of them are known to be right; if nothing has gone yet, what is wrong is the answer.
+    async fn streamed(&self, opened: Opened, file: FileEntry, turn: OwnedSemaphorePermit) -> Result<Body, Problem> {
+        let (tell, mut pieces) = mpsc::channel::<Result<Bytes, std::io::Error>>(WAITING);
         let chunks: Arc<dyn crate::store::ChunkStore> = self.store().chunks.clone();
+        let runtime = Handle::current();
+        // Whoever takes nothing for a while keeps nobody else from it.
+        let send = move |piece| {
+            let sent = runtime.block_on(async { tokio::time::timeout(PATIENCE, tell.send(piece)).await });
+            matches!(sent, Ok(Ok(())))
+        };
         let reading = move || {
+            let _turn = turn;
             let mut reader = ContentReader::new(&chunks, opened.open.collection(), &opened.open.root);
             let (mut hasher, mut piece) = (FileHasher::default(), Vec::with_capacity(PIECE));
             let read = reader.read_while(&file, &mut |bytes| {
@@ -180,7 +223,7 @@ impl AdminPlane {
                 // One piece is always held back.
                 if piece.len() >= PIECE {
                     let full = std::mem::replace(&mut piece, Vec::with_capacity(PIECE));
-                    if tell.blocking_send(Ok(full.into())).is_err() {
+                    if !send(Ok(full.into())) {
                         return false;
                     }
                 }
@@ -200,11 +243,16 @@ impl AdminPlane {
                     Err(std::io::Error::other(wrong))
                 }
             };
-            let _ = tell.blocking_send(last);
+            send(last);
         };
         // It ends by itself when nobody takes the pieces any more.
         drop(tokio::task::spawn_blocking(reading));
-        Body::from_stream(stream::unfold(pieces, async |mut pieces| Some((pieces.recv().await?, pieces))))
+        let first = match pieces.recv().await {
+            Some(Err(wrong)) => return Err(Problem::conflict("not-whole", wrong.to_string())),
+            first => first,
+        };
+        let rest = stream::unfold(pieces, async |mut pieces| Some((pieces.recv().await?, pieces)));
+        Ok(Body::from_stream(stream::iter(first).chain(rest)))
     }
 }
 

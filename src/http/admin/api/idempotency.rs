@@ -1,6 +1,7 @@
 //! A POST that is repeated with the same `Idempotency-Key` is done once: the answer is given again.
 //!
-//! Keys are known for as long as the server runs, the last thousand of them; each caller has its own. What failed here is not remembered.
+//! Keys are known for as long as the server runs, the last thousand of them; each token and each session has its own. What was refused
+//! or failed is not remembered: the same request may be right later. Nor is an answer that holds a secret, only that it was given.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
@@ -15,7 +16,7 @@ use lru::LruCache;
 use super::body::MAX_BODY_BYTES;
 use crate::domain::crypto::hash::{FileHash, FileHasher};
 use crate::http::admin::AdminPlane;
-use crate::http::admin::access::Caller;
+use crate::http::admin::access::{Caller, Session, Shown};
 use crate::http::problem::Problem;
 
 /// Keys that are remembered.
@@ -28,9 +29,13 @@ const MAX_ANSWER: u64 = 64 << 10;
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
+/// Marks an answer that holds a secret: it is given once.
+#[derive(Debug, Clone, Copy)]
+pub struct Unrepeatable;
+
 /// Requests that were answered. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Answered(Arc<Mutex<LruCache<(String, String), Entry>>>);
+pub struct Answered(Arc<Mutex<LruCache<(Shown, String), Entry>>>);
 
 #[derive(Debug, Clone)]
 struct Entry {
@@ -54,7 +59,7 @@ enum Known {
 }
 
 impl Answered {
-    fn begin(&self, key: &(String, String), request: FileHash) -> Known {
+    fn begin(&self, key: &(Shown, String), request: FileHash) -> Known {
         let mut known = self.0.lock().expect("no holder of this lock can panic");
         match known.get(key) {
             Some(entry) if entry.request != request => Known::Another,
@@ -67,7 +72,7 @@ impl Answered {
         }
     }
 
-    fn end(&self, key: &(String, String), answer: Option<(StatusCode, HeaderMap, Bytes)>) {
+    fn end(&self, key: &(Shown, String), answer: Option<(StatusCode, HeaderMap, Bytes)>) {
         let mut known = self.0.lock().expect("no holder of this lock can panic");
         match answer {
             Some(answer) => {
@@ -85,7 +90,7 @@ impl Answered {
 /// The key is free again if the request is dropped in the middle.
 struct Open<'a> {
     answered: &'a Answered,
-    key: (String, String),
+    key: (Shown, String),
     answer: Option<(StatusCode, HeaderMap, Bytes)>,
 }
 
@@ -105,9 +110,10 @@ pub async fn once(State(plane): State<AdminPlane>, request: Request, next: Next)
         return Problem::malformed(format!("an Idempotency-Key is text of 1 to {MAX_KEY} characters")).into_response();
     };
     // Without a caller there is no answer that could be repeated.
-    let Some(caller) = request.extensions().get::<Caller>().map(|caller| format!("{:?}", caller.credential)) else {
+    let Some(caller) = request.extensions().get::<Caller>().map(|caller| caller.shown) else {
         return next.run(request).await;
     };
+    let session = request.extensions().get::<Session>().cloned();
     let (head, body) = request.into_parts();
     let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
         return Problem::too_large_for(MAX_BODY_BYTES).into_response();
@@ -127,6 +133,15 @@ pub async fn once(State(plane): State<AdminPlane>, request: Request, next: Next)
                 .into_response();
         }
         Known::Same(answer) => {
+            // It was allowed then, to this very token or session; of a session more is asked than to be the same.
+            if let Some(session) = session {
+                if let Err(problem) = session.check_header(&head.method, &head.headers) {
+                    return problem.into_response();
+                }
+                if !session.is_fresh() {
+                    return Problem::confirm_first().into_response();
+                }
+            }
             let (status, headers, body) = *answer;
             let mut response = (status, headers, body).into_response();
             response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
@@ -144,7 +159,13 @@ pub async fn once(State(plane): State<AdminPlane>, request: Request, next: Next)
     let Ok(body) = to_bytes(body, length).await else {
         return Problem::not_ready("the answer broke off").into_response();
     };
-    if !parts.status.is_server_error() && parts.status != StatusCode::TOO_MANY_REQUESTS {
+    if parts.extensions.get::<Unrepeatable>().is_some() {
+        let done =
+            Problem::conflict("done-already", "it was done; what came of it was shown then, and is kept nowhere");
+        let (head, body) = done.into_response().into_parts();
+        let body = to_bytes(body, MAX_BODY_BYTES).await.unwrap_or_default();
+        open.answer = Some((head.status, head.headers, body));
+    } else if parts.status.is_success() {
         let kept = [header::CONTENT_TYPE, header::LOCATION, header::ETAG];
         let headers = kept.into_iter().filter_map(|name| Some((name.clone(), parts.headers.get(name)?.clone())));
         open.answer = Some((parts.status, headers.collect(), body.clone()));

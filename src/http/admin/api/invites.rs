@@ -1,13 +1,14 @@
 //! `/admin/v1/invites`: lines that let another instance in, once.
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::Body;
+use super::idempotency::Unrepeatable;
 use super::refusals::{BadBody, Refused};
 use super::rights::RightsBody;
 use crate::domain::crypto::discovery::{DiscoveryKey, MAX_RECIPIENTS};
@@ -61,8 +62,8 @@ pub(super) async fn post_invite(
     MayNow { caller, .. }: MayNow<Admin>,
     State(plane): State<AdminPlane>,
     Body(make): Body<MakeInvite>,
-) -> Result<(StatusCode, Json<InviteView>), Problem> {
-    Ok((StatusCode::CREATED, Json(plane.invite(make, &caller).await?)))
+) -> Result<(StatusCode, Extension<Unrepeatable>, Json<InviteView>), Problem> {
+    Ok((StatusCode::CREATED, Extension(Unrepeatable), Json(plane.invite(make, &caller).await?)))
 }
 
 impl AdminPlane {

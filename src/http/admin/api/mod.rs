@@ -17,7 +17,7 @@ mod peers; // other instances, and what they may have
 mod presets; // what is known of applications
 mod promotions; // collections that are taken over
 mod recoveries; // live folders brought back
-mod refusals; // what every route may answer instead
+pub(super) mod refusals; // what every route may answer instead
 mod rights; // what a peer may have, as it is sent
 mod runs; // backups, restores and other work
 mod snapshots; // pinned, tagged, deleted
@@ -27,7 +27,9 @@ mod tests;
 mod tokens; // what lets programs in
 mod upkeep; // what is done by itself, and what is kept
 
+pub(super) use body::MAX_BODY_BYTES;
 pub(in crate::http) use collections::{AddCollection, AddField};
+pub(super) use files::DOWNLOADS;
 pub(in crate::http) use promotions::Promote;
 pub(in crate::http) use recoveries::StartRecovery;
 pub(in crate::http) use runs::{OverwriteRule, StartRestore, StartRun};

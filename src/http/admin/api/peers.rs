@@ -14,6 +14,7 @@ use super::page::Page;
 use super::refusals::{BadBody, Missing, Refused, Stale};
 use super::rights::RightsBody;
 use crate::backup::select;
+use crate::domain::peer::is_plain_name;
 use crate::domain::peer::{PeerAddress, Scope, Trust};
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::admin::AdminPlane;
@@ -223,7 +224,7 @@ pub(super) async fn put_trust(
     post,
     path = "/admin/v1/peers/{name}/revoke",
     params(("name" = String, Path, description = "Its name, or the beginning of its id")),
-    responses((status = 200, description = "Its next request is refused; this is what it has", body = ExposureView), Refused, Missing),
+    responses((status = 200, description = "Its next request is refused; this is what it has", body = ExposureView), Refused, Missing, BadBody),
     security(("token" = ["admin"]))
 )]
 pub(super) async fn post_revoke(
@@ -256,7 +257,7 @@ pub(super) async fn get_exposure(
     post,
     path = "/admin/v1/peers/{name}/reset-sync",
     params(("name" = String, Path, description = "Its name, or the beginning of its id")),
-    responses((status = 200, description = "The peer; what is here stays here", body = PeerView), Refused, Missing),
+    responses((status = 200, description = "The peer; what is here stays here", body = PeerView), Refused, Missing, BadBody),
     security(("token" = ["operate"]))
 )]
 pub(super) async fn post_reset(
@@ -276,7 +277,7 @@ pub(super) async fn post_reset(
     security(("token" = ["admin"]))
 )]
 pub(super) async fn delete_peer(
-    May { caller, .. }: May<Admin>,
+    MayNow { caller, .. }: MayNow<Admin>,
     State(plane): State<AdminPlane>,
     At(name): At<String>,
 ) -> Result<StatusCode, Problem> {
@@ -320,6 +321,11 @@ impl AdminPlane {
         {
             let why = "that address is reached without Tor: set dangerously_direct = true in [peer] of bulbil.toml if that is wanted";
             return Err(Problem::invalid(why));
+        }
+        if let Some(name) = add.name.as_ref().filter(|name| !is_plain_name(name)) {
+            return Err(Problem::invalid(format!(
+                "{name:?} is no name for a peer: use letters, digits and -_., 64 at most"
+            )));
         }
         let peer = trust::note(self.store(), self.jobs.caller(), url, add.name, self.now()).await?;
         self.record(by, "peer add", vec![format!("{} {}", peer.name, peer.id.short())]).await?;

@@ -28,11 +28,12 @@ pub enum Missing {
     Missing(ProblemDocument),
 }
 
-/// What a route that takes a body may answer.
+/// What a route that takes a body, or an idempotency key, may answer.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "a description, never made")]
 pub enum BadBody {
-    /// Something else has to end first; or the same idempotency key is in use at this moment
+    /// It is not as things are: what it is about has ended, or something else has to end first; or the same idempotency key is in use at
+    /// this moment
     #[response(status = 409)]
     Conflict(ProblemDocument),
     /// The body is too long

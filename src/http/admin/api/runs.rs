@@ -237,8 +237,7 @@ pub(super) async fn get_log(
     params(("id" = i64, Path, description = "Its number")),
     responses(
         (status = 202, description = "It is being stopped", body = RunView),
-        (status = 409, description = "It has ended, or goes on in another process", body = crate::domain::wire::messages::ProblemDocument),
-        Refused, Missing
+        Refused, Missing, BadBody
     ),
     security(("token" = ["operate"]))
 )]

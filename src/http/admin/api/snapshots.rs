@@ -13,6 +13,7 @@ use super::input::{At, Params};
 use super::page::{Page, limit};
 use super::refusals::{BadBody, Missing, Refused, Stale};
 use crate::backup::{prune, select};
+use crate::domain::access::Scope;
 use crate::domain::retention::Tag;
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::admin::AdminPlane;
@@ -90,7 +91,7 @@ pub(super) async fn get_snapshot(
     Ok(tagged_by(&view, &settled(&view)))
 }
 
-/// Pins or tags a snapshot
+/// Pins or tags a snapshot; to unpin it, or to take a tag or what is held against it away, the scope `admin` is needed
 #[utoipa::path(
     patch,
     path = "/admin/v1/snapshots/{id}",
@@ -165,7 +166,13 @@ impl AdminPlane {
         change: ChangeSnapshot,
         by: &Caller,
     ) -> Result<SnapshotView, Problem> {
-        let (snapshot, _) = self.snapshot(text).await?;
+        let (snapshot, view) = self.snapshot(text).await?;
+        let untags = change.tags.as_ref().is_some_and(|tags| view.tags.iter().any(|tag| !tags.contains(tag)));
+        // With that the next prune removes it.
+        let unprotects = change.unflag || untags || (view.pinned && change.pinned == Some(false));
+        if unprotects && !by.scopes.allow(Scope::Admin) {
+            return Err(Problem::wrong_scope(Scope::Admin));
+        }
         let tag = |text: &String| text.parse::<Tag>().map_err(|error| Problem::invalid(error.to_string()));
         let tags = change.tags.map(|tags| tags.iter().map(tag).collect::<Result<_, _>>()).transpose()?;
         let apply = |mark: &mut Mark| {
@@ -199,10 +206,13 @@ impl AdminPlane {
         if of_collection.len() == 1 {
             return Err(Problem::conflict("last-good", "it is the only one of its collection: back up first"));
         }
-        prune::delete(self.store(), &[snapshot.id]).await.map_err(|error| match error {
+        let deleted = prune::delete(self.store(), &[snapshot.id]).await.map_err(|error| match error {
             prune::PruneError::Store(error) => Problem::from(error),
             error => Problem::internal(&error),
         })?;
+        if deleted.is_empty() {
+            return Err(Problem::conflict("pinned", "somebody pinned it, or deleted it, at this moment: look again"));
+        }
         self.record(by, "snapshot delete", vec![snapshot.id.short()]).await
     }
 }

@@ -1,12 +1,13 @@
 //! `/admin/v1/tokens`: what lets programs in.
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::Body;
+use super::idempotency::Unrepeatable;
 use super::input::At;
 use super::page::Page;
 use super::refusals::{BadBody, Missing, Refused};
@@ -66,12 +67,12 @@ pub(super) async fn post_token(
     may: MayNow<Admin>,
     State(plane): State<AdminPlane>,
     Body(new): Body<NewToken>,
-) -> Result<(StatusCode, Json<MadeToken>), Problem> {
+) -> Result<(StatusCode, Extension<Unrepeatable>, Json<MadeToken>), Problem> {
     let lifetime = new.expires.as_deref().map(str::parse::<Lifetime>).transpose();
     let lifetime = lifetime.map_err(|error| Problem::invalid(error.to_string()))?.unwrap_or_default();
     let (token, kept) = plane.gate().make_token(&may.caller, new.name, new.scopes, lifetime).await?;
     let made = MadeToken { token: token.reveal().to_string(), kept: TokenView::of(kept, plane.now()) };
-    Ok((StatusCode::CREATED, Json(made)))
+    Ok((StatusCode::CREATED, Extension(Unrepeatable), Json(made)))
 }
 
 /// Revokes a token: it is good for nothing from now on

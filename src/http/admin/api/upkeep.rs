@@ -107,7 +107,9 @@ pub struct PolicyView {
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetRetention {
-    /// How many; `null` keeps everything.
+    /// How many; `null` keeps everything, and has to be said.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required = true)]
     pub policy: Option<PolicyView>,
     /// Where days begin (IANA); UTC, if nothing is said.
     pub time_zone: Option<String>,

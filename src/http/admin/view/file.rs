@@ -1,5 +1,10 @@
 //! What is in a snapshot: folders, files, and what differs between two.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use data_encoding::BASE64URL_NOPAD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -33,8 +38,13 @@ pub enum FileKind {
 /// Something in a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FileView {
-    /// Where it is in the snapshot.
+    /// Where it is in the snapshot. What is no UTF-8 in it is escaped, for people.
     pub path: String,
+    /// The bytes of the path, base64url, if they are no UTF-8: what takes a `path` takes this as `path_base64`.
+    pub path_base64: Option<String>,
+    /// The path itself.
+    #[serde(skip)]
+    raw: Vec<u8>,
     /// Its last name.
     pub name: String,
     /// What it is.
@@ -67,11 +77,17 @@ impl From<&Entry> for FileView {
             _ => (FileKind::Other, None),
         };
         let hash = if let EntryKind::File(file) = &entry.kind { Some(file.hash.to_string()) } else { None };
-        let path = entry.path.to_string();
+        let raw = entry.path.as_bytes().to_vec();
+        let (path, path_base64) = match String::from_utf8(raw.clone()) {
+            Ok(path) => (path, None),
+            Err(_) => (entry.path.to_string(), Some(BASE64URL_NOPAD.encode(&raw))),
+        };
         let FileTime { secs, nanos } = at.mtime;
         Self {
             name: path.rsplit('/').next().unwrap_or(&path).to_owned(),
             path,
+            path_base64,
+            raw,
             kind,
             size_bytes: entry.size(),
             mode: format!("{:04o}", at.mode),
@@ -81,6 +97,38 @@ impl From<&Entry> for FileView {
             blake3: hash,
             target,
         }
+    }
+}
+
+impl FileView {
+    /// Where a page that ends with this goes on.
+    pub(crate) fn cursor(&self) -> String {
+        BASE64URL_NOPAD.encode(&self.raw)
+    }
+}
+
+/// The path that a cursor says.
+///
+/// # Errors
+/// A problem, if it is no cursor of such a list.
+pub(crate) fn place(cursor: &str) -> Result<TreePath, Problem> {
+    let path = BASE64URL_NOPAD.decode(cursor.as_bytes()).ok().and_then(|raw| TreePath::new(raw).ok());
+    path.ok_or_else(|| Problem::malformed("the cursor is none of this list"))
+}
+
+/// A path as it was sent: as text, or as bytes.
+///
+/// # Errors
+/// A problem, if it is both, or no path.
+pub(crate) fn sent(path: Option<String>, base64: Option<&str>) -> Result<Option<PathBuf>, Problem> {
+    match (path, base64) {
+        (path, None) => Ok(path.map(PathBuf::from)),
+        (None, Some(text)) => {
+            let raw = BASE64URL_NOPAD.decode(text.as_bytes());
+            let raw = raw.map_err(|_| Problem::malformed("path_base64 is no base64url without padding"))?;
+            Ok(Some(PathBuf::from(OsString::from_vec(raw))))
+        }
+        (Some(_), Some(_)) => Err(Problem::malformed("name path or path_base64, not both")),
     }
 }
 
@@ -138,22 +186,22 @@ pub(super) fn damaged(error: &TreeError) -> Problem {
 ///
 /// # Errors
 /// A problem, if it is no path.
-pub(crate) fn within(open: &OpenSnapshot, path: Option<&str>) -> Result<Option<TreePath>, SelectError> {
-    match path.filter(|path| !path.is_empty()) {
-        Some(path) => select::path(std::path::Path::new(path), &open.private).map(Some),
+pub(crate) fn within(open: &OpenSnapshot, path: Option<&Path>) -> Result<Option<TreePath>, SelectError> {
+    match path.filter(|path| !path.as_os_str().is_empty()) {
+        Some(path) => select::path(path, &open.private).map(Some),
         None => Ok(select::only_root(&open.private)),
     }
 }
 
-/// What is directly in a folder of a snapshot, in order of the names: at most `limit`, after the one called `after`.
+/// What is directly in a folder of a snapshot, in order of the names: at most `limit`, after the path `after`.
 ///
 /// # Errors
 /// A problem: there is no such folder, or chunks are missing.
 pub(crate) async fn list(
     store: &Store,
     opened: Opened,
-    path: Option<&str>,
-    after: Option<String>,
+    path: Option<&Path>,
+    after: Option<TreePath>,
     limit: usize,
 ) -> Result<Vec<FileView>, Problem> {
     let (chunks, within) = (store.chunks.clone(), within(&opened.open, path)?);
@@ -164,12 +212,11 @@ pub(crate) async fn list(
         {
             return Ok(None);
         }
-        let (mut found, mut go_on) = (Vec::new(), after.is_none());
+        let mut found = Vec::new();
         view::list(&mut tree, within.as_ref(), false, |entry| {
-            if go_on && found.len() < limit {
+            if found.len() < limit && after.as_ref().is_none_or(|after| entry.path > *after) {
                 found.push(FileView::from(entry));
             }
-            go_on |= after.as_deref().is_some_and(|after| entry.path.to_string() == after);
         })?;
         Ok(Some(found))
     });
@@ -184,7 +231,7 @@ pub(crate) async fn list(
 pub(crate) async fn changes(
     store: &Store,
     (before, after): (Opened, Opened),
-    from: Option<String>,
+    from: Option<TreePath>,
     limit: usize,
 ) -> Result<Vec<ChangeView>, Problem> {
     if before.snapshot.collection != after.snapshot.collection {
@@ -192,7 +239,7 @@ pub(crate) async fn changes(
     }
     let chunks = store.chunks.clone();
     let found = blocking(move || {
-        let (mut found, mut go_on) = (Vec::new(), from.is_none());
+        let mut found = Vec::new();
         view::diff(before.open.tree(&*chunks), after.open.tree(&*chunks), |difference, entry| {
             let change = match difference {
                 view::Difference::Added => ChangeKind::Added,
@@ -200,10 +247,9 @@ pub(crate) async fn changes(
                 view::Difference::Modified => ChangeKind::Modified,
                 view::Difference::Attributes => ChangeKind::Attributes,
             };
-            if go_on && found.len() < limit {
+            if found.len() < limit && from.as_ref().is_none_or(|from| entry.path > *from) {
                 found.push(ChangeView { change, file: FileView::from(entry) });
             }
-            go_on |= from.as_deref().is_some_and(|from| entry.path.to_string() == from);
         })?;
         Ok(found)
     });

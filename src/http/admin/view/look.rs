@@ -66,7 +66,8 @@ pub(crate) async fn look(
     path: Option<&str>,
     (skip, limit): (u64, u64),
 ) -> Result<Looked, Problem> {
-    let (chunks, place): (Arc<dyn ChunkStore>, _) = (store.chunks.clone(), within(&opened.open, path)?);
+    let (chunks, place): (Arc<dyn ChunkStore>, _) =
+        (store.chunks.clone(), within(&opened.open, path.map(std::path::Path::new))?);
     let found = blocking(move || {
         let mut tree = opened.open.tree(&*chunks);
         if let Some(path) = &place {
