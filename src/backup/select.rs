@@ -32,6 +32,14 @@ pub enum SelectError {
     /// More than one fits.
     #[error("{0:?} fits several snapshots: give more digits of the id")]
     Ambiguous(String),
+    /// Another collection's.
+    #[error("snapshot {which} is of another collection than {name:?}: 'bulbil snapshots {name}' lists those that fit")]
+    OtherCollection {
+        /// What was asked for.
+        which: String,
+        /// The collection that it should be of.
+        name: String,
+    },
     /// Not a path.
     #[error("{} is no path in a snapshot: paths are relative, as 'bulbil ls' shows them", .0.display())]
     NoPath(PathBuf),
@@ -90,6 +98,19 @@ pub async fn snapshot(store: &Store, text: &str) -> Result<Snapshot, SelectError
         return only(snapshots, which, text);
     }
     Err(SelectError::NoSnapshot(text.to_owned()))
+}
+
+/// A snapshot of this collection: as [`snapshot`] takes it, or only what would stand behind the `@`.
+///
+/// # Errors
+/// [`SelectError`].
+pub async fn snapshot_of(store: &Store, collection: &Collection, which: &str) -> Result<Snapshot, SelectError> {
+    let text = if which.contains('@') { which.to_owned() } else { format!("{}@{which}", collection.name) };
+    let found = snapshot(store, &text).await?;
+    match found.collection == collection.id {
+        true => Ok(found),
+        false => Err(SelectError::OtherCollection { which: which.to_owned(), name: collection.name.clone() }),
+    }
 }
 
 /// The single root, which need not be typed.

@@ -111,6 +111,14 @@ impl<'a> Server<'a> {
         self.client.sync().await.map(drop)
     }
 
+    /// Has something done that takes no while, and hears what came of it.
+    ///
+    /// # Errors
+    /// If nothing came of it, in the server's words.
+    pub async fn ask<R: DeserializeOwned>(&self, path: &str, order: &Value) -> anyhow::Result<R> {
+        self.client.post(path, order, typed_by(&me()).as_deref()).await.map_err(in_its_words)
+    }
+
     /// Shows what goes on; how it ended, if that was heard.
     async fn follow(&self, run: i64, progress: &Progress) -> anyhow::Result<Option<RunView>> {
         let Ok(body) = self.client.events(run).await else { return Ok(None) };

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::ensure;
 use serde_json::json;
 
 use crate::backup::select;
-use crate::domain::peer::{Scope, Trust};
-use crate::replicate::trust::mirrored_in_words;
-use crate::store::index::Peer;
+use crate::domain::peer::Scope;
+use crate::replicate::trust::{self, mirrored_in_words};
 
 use super::args::MirrorArgs;
 use super::context::Context;
@@ -20,29 +18,21 @@ pub async fn run(args: MirrorArgs, context: &Context) -> anyhow::Result<Outcome>
     let store = context.store().await?;
     let known = peer(&store, &args.peer).await?;
     let wanted = match (args.off, args.all, args.collections.is_empty()) {
-        (true, _, _) => Some(Peer { follow: false, ..known.clone() }),
-        (_, true, _) => Some(Peer { follow: true, mirror: Scope::All, ..known.clone() }),
+        (true, _, _) => Some((false, known.mirror.clone())),
+        (_, true, _) => Some((true, Scope::All)),
         (_, _, false) => {
             let mut ids = BTreeSet::new();
             for name in &args.collections {
                 ids.insert(select::collection(&store, name).await?.id);
             }
-            Some(Peer { follow: true, mirror: Scope::Only(ids), ..known.clone() })
+            Some((true, Scope::Only(ids)))
         }
         (_, _, true) => None,
     };
-    if let Some(wanted) = &wanted {
-        let can_follow = matches!(wanted.trust, Trust::Trusted(_)) && wanted.address.is_some();
-        ensure!(
-            !wanted.follow || can_follow,
-            "peer {} cannot be pulled from: it is {}, and its address is {}known",
-            wanted.name,
-            wanted.trust.word(),
-            if wanted.address.is_some() { "" } else { "not " }
-        );
-        store.index.save_peer(wanted).await?;
-    }
-    let shown = wanted.unwrap_or(known);
+    let shown = match wanted {
+        Some((follow, mirror)) => trust::follow(&store, known, follow, mirror).await?,
+        None => known,
+    };
     let out = &context.output;
     out.line(format!("mirrored from {}: {}", shown.name, mirrored_in_words(&store, &shown).await?));
     let document = json!({ "name": shown.name, "instance": shown.id, "follow": shown.follow, "mirror": shown.mirror });

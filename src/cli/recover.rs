@@ -1,4 +1,8 @@
 //! `bulbil recover`: an application's live folders, brought back from a snapshot.
+//!
+//! The command does it by itself though a server runs: it writes with the rights of whoever typed it, who need not be the server's user,
+//! runs the commands that were given in their environment, and does not count the shell in which it was typed as somebody who uses the
+//! data. The two do not fight: both do it through [`Recorder::recover`], which puts it on record, and both take the lock of backups.
 
 use std::sync::Arc;
 
@@ -10,6 +14,8 @@ use crate::backup::select;
 use crate::clock::Clock;
 use crate::domain::text::path_text;
 use crate::monitor::{Monitor, Problem};
+use crate::store::index::Cause;
+use crate::worker::runs::{Recorder, Recovery, RunError};
 
 use super::args::RecoverArgs;
 use super::context::Context;
@@ -21,17 +27,7 @@ pub async fn run(args: RecoverArgs, context: &Context) -> anyhow::Result<Outcome
     let store = context.store().await?;
     let collection = select::collection(&store, &args.collection).await?;
     let snapshot = match &args.snapshot {
-        Some(which) => {
-            let text = if which.contains('@') { which.clone() } else { format!("{}@{which}", collection.name) };
-            let found = select::snapshot(&store, &text).await?;
-            anyhow::ensure!(
-                found.collection == collection.id,
-                "snapshot {which} is of another collection than {:?}: 'bulbil snapshots {}' lists those that fit",
-                collection.name,
-                collection.name
-            );
-            Some(found.id)
-        }
+        Some(which) => Some(select::snapshot_of(&store, &collection, which).await?.id),
         None => None,
     };
     // A wrong file is told before anything is stopped.
@@ -51,16 +47,24 @@ pub async fn run(args: RecoverArgs, context: &Context) -> anyhow::Result<Outcome
     };
     let (progress, cancel) = (context.progress(), context.cancellation());
     let monitor: Arc<dyn Monitor> = progress.clone();
-    let (report, done) = recover(&store, &collection, &options, &*context.clock, monitor, &cancel).await;
-    progress.finish();
-    let written = match report.steps.is_empty() || options.dry_run {
-        true => Vec::new(),
-        false => report.write(&store)?,
+    let recovery = match options.dry_run {
+        // What only looks is not put on record.
+        true => {
+            let (report, done) = recover(&store, &collection, &options, &*context.clock, monitor, &cancel).await;
+            Recovery { report, written: Vec::new(), done: done.map_err(RunError::from) }
+        }
+        false => {
+            let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
+            recorder.recover(&collection, &options, monitor).await?
+        }
     };
+    progress.finish();
+    let Recovery { report, written, done } = recovery;
     if let Some(chosen) = report.chosen.as_ref().filter(|_| !options.dry_run) {
         context.note(format!("{}@{} {}", collection.name, chosen.sequence, chosen.snapshot.short()));
     }
-    let choosing = matches!(done, Err(RecoverError::NoCandidate { .. } | RecoverError::NotSound { .. }));
+    let choosing =
+        matches!(done, Err(RunError::Recover(RecoverError::NoCandidate { .. } | RecoverError::NotSound { .. })));
     say(&report, options.dry_run || choosing, context);
     if let Some(path) = written.first() {
         context.output.remark(format!("report: {}", path.display()));

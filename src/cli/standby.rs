@@ -1,8 +1,6 @@
 //! `bulbil standby add|list|remove|run`
 
-use std::path::{Path, PathBuf};
-
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use serde_json::{Value, json};
 
 use crate::backup::select;
@@ -10,7 +8,7 @@ use crate::clock::Clock;
 use crate::domain::text::path_text;
 use crate::monitor::{Monitor, Problem};
 use crate::store::Store;
-use crate::store::index::{Collection, StandbySettings};
+use crate::store::index::Collection;
 use crate::worker::standby::{self, StandbyStatus, Standbys, Step};
 
 use super::args::{StandbyAddArgs, StandbyArg, StandbyCommand, StandbyRunArgs};
@@ -30,10 +28,7 @@ pub async fn run(command: StandbyCommand, context: &Context) -> anyhow::Result<O
 
 async fn add(args: StandbyAddArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
     let collection = select::collection(store, &args.collection).await?;
-    let into = without_links(&args.into)?;
-    standby::check(store, &collection, &into).await?;
-    let settings = StandbySettings { into, hook: args.hook };
-    store.index.set_standby(&collection.id, Some(&settings)).await?;
+    let settings = standby::add(store, &collection, &args.into, args.hook).await?;
     let out = &context.output;
     out.line(format!("{} is kept laid out in {}", collection.name, settings.into.display()));
     out.remark(match store.running_server() {
@@ -43,20 +38,6 @@ async fn add(args: StandbyAddArgs, store: &Store, context: &Context) -> anyhow::
     let document = json!({ "collection": collection.name, "into": path_text(&settings.into), "hook": settings.hook });
     out.document("standby add", document, &[]);
     Ok(Outcome::Done)
-}
-
-/// An absolute path whose folders above are not links; they may be missing.
-fn without_links(path: &Path) -> anyhow::Result<PathBuf> {
-    let absolute = std::path::absolute(path)?;
-    let existing = absolute.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
-    let (above, real) = existing.with_context(|| format!("{} cannot be looked up", path.display()))?;
-    let rest = absolute.strip_prefix(above).expect("it is one of its ancestors");
-    ensure!(
-        rest.components().all(|part| matches!(part, std::path::Component::Normal(_))),
-        "{} has '..' in it: name the folder by its whole path",
-        path.display()
-    );
-    Ok(if rest.as_os_str().is_empty() { real } else { real.join(rest) })
 }
 
 async fn list(store: &Store, context: &Context) -> anyhow::Result<Outcome> {
@@ -73,8 +54,7 @@ async fn list(store: &Store, context: &Context) -> anyhow::Result<Outcome> {
 
 async fn remove(args: StandbyArg, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
     let collection = select::collection(store, &args.collection).await?;
-    let settings = collection.standby.clone().with_context(|| format!("{} is no standby", collection.name))?;
-    store.index.set_standby(&collection.id, None).await?;
+    let settings = standby::remove(store, &collection).await?;
     let out = &context.output;
     out.line(format!("{} is not laid out any more; {} stays as it is", collection.name, settings.into.display()));
     out.document("standby remove", json!({ "collection": collection.name, "into": path_text(&settings.into) }), &[]);

@@ -15,6 +15,10 @@ pub enum RunKind {
     Work(Work),
     /// A snapshot was restored into a folder.
     Restore,
+    /// The live folders of a collection were brought back.
+    Recover,
+    /// The newest snapshot of another's collection was laid out in the folder of its standby.
+    LayOut,
     /// Snapshots were written into a portable backup.
     Export,
     /// Peers were asked what is new.
@@ -29,8 +33,16 @@ pub enum RunKind {
 
 impl RunKind {
     /// Those that are never scheduled.
-    const OTHERS: [Self; 6] =
-        [Self::Restore, Self::Export, Self::Sync, Self::Fetch, Self::VerifyTarget, Self::PruneTarget];
+    const OTHERS: [Self; 8] = [
+        Self::Restore,
+        Self::Recover,
+        Self::LayOut,
+        Self::Export,
+        Self::Sync,
+        Self::Fetch,
+        Self::VerifyTarget,
+        Self::PruneTarget,
+    ];
 
     /// All kinds.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -42,6 +54,8 @@ impl RunKind {
         match self {
             Self::Work(work) => work.word(),
             Self::Restore => "restore",
+            Self::Recover => "recover",
+            Self::LayOut => "lay-out",
             Self::Export => "export",
             Self::Sync => "sync",
             Self::Fetch => "fetch",

@@ -299,7 +299,9 @@ impl From<crate::backup::select::SelectError> for Problem {
         use crate::backup::select::SelectError;
         match error {
             SelectError::Index(error) => Self::internal(&error),
-            SelectError::Ambiguous(_) | SelectError::NoPath(_) => Self::invalid(error.to_string()),
+            SelectError::Ambiguous(_) | SelectError::NoPath(_) | SelectError::OtherCollection { .. } => {
+                Self::invalid(error.to_string())
+            }
             _ => Self::no_such(error.to_string()),
         }
     }

@@ -202,8 +202,7 @@ pub async fn promote(
         return Err(SuccessionError::LeadsAlready(collection.name.clone()));
     }
     let statements = store.index.statements().await?;
-    let named = heirs_now(&collection.id, &collection.line, &statements);
-    if !named.is_some_and(|heirs| heirs.iter().any(|heir| is_renewal_of(&here, *heir, &statements))) {
+    if !is_appointed(&here, collection, &statements) {
         return Err(SuccessionError::NotAppointed(collection.name.clone()));
     }
     let snapshots = store.index.snapshots(Some(&collection.id)).await?;
@@ -224,6 +223,19 @@ pub async fn promote(
     })?;
     tracing::warn!(collection.id = %collection.id, former = %from, after, "this instance leads the collection from now on");
     Ok(Promotion { from, after, at })
+}
+
+/// Whether this instance may take a collection over: whoever leads it appointed it.
+///
+/// # Errors
+/// [`IndexError`].
+pub async fn may_take_over(store: &Store, collection: &Collection) -> Result<bool, IndexError> {
+    Ok(is_appointed(&store.keys.instance(), collection, &store.index.statements().await?))
+}
+
+fn is_appointed(here: &InstanceId, collection: &Collection, statements: &[Verified]) -> bool {
+    let named = heirs_now(&collection.id, &collection.line, statements);
+    named.is_some_and(|heirs| heirs.iter().any(|heir| is_renewal_of(here, *heir, statements)))
 }
 
 /// Clocks differ: a takeover is not earlier than the appointment that it rests on, nor than the reign that it ends.

@@ -14,6 +14,7 @@ use super::runs::{Line, Recorder, RunError};
 use crate::backup::create::Extras;
 use crate::backup::drill::DrillOptions;
 use crate::backup::prune;
+use crate::backup::recover::RecoverOptions;
 use crate::backup::restore::RestoreOptions;
 use crate::backup::verify::VerifyOptions;
 use crate::clock::Clock;
@@ -112,6 +113,18 @@ pub enum Order {
         output: PathBuf,
         /// What.
         options: Box<ExportOptions>,
+    },
+    /// Bring live folders back.
+    Recover {
+        /// Of what.
+        collection: Box<Collection>,
+        /// How.
+        options: Box<RecoverOptions>,
+    },
+    /// Lay out the newest snapshot of a standby.
+    LayOut {
+        /// Of what.
+        collection: Box<Collection>,
     },
     /// Restore a snapshot.
     Restore {
@@ -278,6 +291,12 @@ impl Jobs {
             }
             Order::Export { output, options } => {
                 recorder.export(output, *options, monitor).await?;
+            }
+            Order::Recover { collection, options } => {
+                recorder.recover(&collection, &options, monitor).await?.done?;
+            }
+            Order::LayOut { collection } => {
+                recorder.lay_out(&collection, monitor).await?;
             }
             Order::Restore { snapshot, target, options } => {
                 recorder.restore(&snapshot, &target, options, monitor).await?;

@@ -10,6 +10,7 @@ pub mod follow; // visits peers: their feed, keys, lists, chunks
 mod hook; // a command that an admin wants to be run
 pub mod jobs; // work that somebody asks the server for
 pub mod live; // work that goes on here, to be looked at
+pub mod promote; // a collection of another is taken over
 pub mod prove; // shows peers that we keep their snapshots
 mod push; // listens to peers between visits
 pub mod runs; // work that is put on record: backups, verifications

@@ -51,6 +51,23 @@ pub enum StandbyError {
         /// The other one.
         other: PathBuf,
     },
+    /// It is none.
+    #[error("{0} is no standby")]
+    NotOne(String),
+    /// It is laid out elsewhere already.
+    #[error("{name} is kept laid out in {} already: end that first", into.display())]
+    Elsewhere {
+        /// The collection.
+        name: String,
+        /// Where it is laid out.
+        into: PathBuf,
+    },
+    /// A path that cannot be followed.
+    #[error("{} cannot be looked up", .0.display())]
+    NoPath(PathBuf),
+    /// A path with steps upwards.
+    #[error("{} has '..' in it: name the folder by its whole path", .0.display())]
+    Upwards(PathBuf),
     /// A home.
     #[error(transparent)]
     Home(#[from] RestoreError),
@@ -145,6 +162,46 @@ pub async fn check(store: &Store, collection: &Collection, into: &Path) -> Resul
         }
     }
     Ok(Layout::new(into, collection.id)?.check()?)
+}
+
+/// Keeps a collection laid out in a folder from now on; where that is.
+///
+/// # Errors
+/// [`StandbyError`].
+pub async fn add(
+    store: &Store,
+    collection: &Collection,
+    into: &Path,
+    hook: Option<String>,
+) -> Result<StandbySettings, StandbyError> {
+    let into = without_links(into)?;
+    check(store, collection, &into).await?;
+    let settings = StandbySettings { into, hook };
+    store.index.set_standby(&collection.id, Some(&settings)).await?;
+    Ok(settings)
+}
+
+/// Does so no longer; the folder stays as it is. Where it was.
+///
+/// # Errors
+/// [`StandbyError`].
+pub async fn remove(store: &Store, collection: &Collection) -> Result<StandbySettings, StandbyError> {
+    let settings = collection.standby.clone().ok_or_else(|| StandbyError::NotOne(collection.name.clone()))?;
+    store.index.set_standby(&collection.id, None).await?;
+    Ok(settings)
+}
+
+/// An absolute path whose folders above are not links; they may be missing.
+fn without_links(path: &Path) -> Result<PathBuf, StandbyError> {
+    let no_path = || StandbyError::NoPath(path.to_owned());
+    let absolute = std::path::absolute(path).map_err(|_| no_path())?;
+    let existing = absolute.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    let (above, real) = existing.ok_or_else(no_path)?;
+    let rest = absolute.strip_prefix(above).expect("it is one of its ancestors");
+    if !rest.components().all(|part| matches!(part, std::path::Component::Normal(_))) {
+        return Err(StandbyError::Upwards(path.to_owned()));
+    }
+    Ok(if rest.as_os_str().is_empty() { real } else { real.join(rest) })
 }
 
 /// Brings standbys up to date. Cheap to clone.

@@ -25,6 +25,8 @@ NARROWEST = 360
 PAGES = {
     "overview": "/",
     "collection": "/collections/notes",
+    "recover": "/collections/notes/recover",
+    "promote-own": "/collections/notes/promote",
     "runs": "/runs",
     "restore": "/snapshots/notes@1/restore",
     "schedule": "/collections/notes/schedule",

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 pub use candidates::{Candidate, candidates};
 pub use ground::OWN;
 pub use report::{Ending, Report};
-pub use run::{RecoverOptions, SecretSource, recover};
+pub use run::{RecoverOptions, SecretSource, can_begin, recover};
 
 use super::check::CheckError;
 use super::open::OpenSnapshotError;

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::domain::content::Secrets;
 use crate::domain::id::ManifestId;
 use crate::domain::preset::Preset;
-use crate::monitor::{Monitor, with_causes};
+use crate::monitor::{Monitor, Tally, with_causes};
 use crate::source::{Excludes, command};
 use crate::store::index::{Collection, CollectionKind, CollectionSettings};
 use crate::store::{Store, blocking};
@@ -55,6 +55,33 @@ pub struct RecoverOptions {
     pub secrets: SecretSource,
 }
 
+impl RecoverOptions {
+    /// The newest snapshot that is sound, whole, and nothing forced; no command is run, and no secret given.
+    pub fn plain() -> Self {
+        Self {
+            snapshot: None,
+            paths: Vec::new(),
+            force: false,
+            dry_run: false,
+            stop: None,
+            start: None,
+            wait: None,
+            drop_sessions: false,
+            health: None,
+            secrets: Arc::new(Secrets::new),
+        }
+    }
+}
+
+impl std::fmt::Debug for RecoverOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { snapshot, paths, force, dry_run, .. } = self;
+        let mut shown = f.debug_struct("RecoverOptions");
+        shown.field("snapshot", snapshot).field("paths", paths).field("force", force).field("dry_run", dry_run);
+        shown.finish_non_exhaustive()
+    }
+}
+
 /// Brings a collection's folders back. The report says how far it came, whatever the result.
 ///
 /// Dropping the future leaves the step that is under way running to its end; the next recovery finishes the rest.
@@ -84,6 +111,21 @@ pub async fn recover(
     }
     report.ended_at = clock.now();
     (report, done)
+}
+
+/// Makes sure that such a recovery can begin at all: its folders are here, its paths are of them, its preset knows sessions.
+///
+/// # Errors
+/// [`RecoverError`], as [`recover`] would say it.
+pub async fn can_begin(
+    store: &Store,
+    collection: &Collection,
+    options: &RecoverOptions,
+    clock: &dyn Clock,
+) -> Result<(), RecoverError> {
+    let mut report = Report::new(&collection.name, clock.now());
+    let (monitor, cancel) = (Arc::new(Tally::default()), CancellationToken::new());
+    Work::new(store, collection, options, clock, monitor, &cancel, &mut report).await.map(drop)
 }
 
 pub(super) struct Work<'a> {

@@ -31,7 +31,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use api::Credentials;
-pub(in crate::http) use api::{AddCollection, AddField, ChangeSnapshot, OverwriteRule, StartRestore, StartRun};
+pub(in crate::http) use api::{
+    AddCollection, AddField, ChangeSnapshot, OverwriteRule, Promote, StartRecovery, StartRestore, StartRun,
+};
 pub use follow::{FollowStatus, Following};
 pub use status::{CollectionStatus, PeerStatus, StatusAnswer};
 pub use sync::{FeedAnswer, SyncAnswer};

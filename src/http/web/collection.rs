@@ -10,7 +10,7 @@ use super::layout::{Here, Page};
 use super::overview::{back_up, copies, drill, figure, newest, next_backup, recovery_light};
 use super::parts::{self, Light, Scale, Weight};
 use super::run::not_done;
-use super::{Amiss, Viewer, alerts};
+use super::{Amiss, Viewer, alerts, standby};
 use crate::domain::schedule::Work;
 use crate::domain::words::{bytes, count};
 use crate::http::admin::AdminPlane;
@@ -55,6 +55,7 @@ pub(super) async fn shown(
     let mut wrong = alert::alerts(store, plane.bounds(), now).await?;
     wrong.retain(|alert| alert.subject.split(": ").any(|part| part == one.name));
     let (light, words) = recovery_light(&one.recovery_point);
+    let laid_out = plane.standby(&one.name).await?;
     let main = html! {
         div.stack {
             @if let Some(why) = said { (not_done(why)) }
@@ -71,6 +72,10 @@ pub(super) async fn shown(
             }
             (upkeep(&one, now))
             (held(&one, now))
+            @if !one.led_here {
+                (standby::section(&one, laid_out.as_ref(), viewer, now))
+                (take_over(&one))
+            }
         }
     };
     Page::new(one.name.clone(), Here::Overview).below("/", "Overview").show(plane, viewer, main).await
@@ -86,6 +91,9 @@ fn actions(one: &CollectionView, viewer: &Viewer) -> Markup {
             @if one.newest.is_some() {
                 (button(Work::Verify, "Verify", Weight::Quiet))
                 (button(Work::Drill, "Try a restore", Weight::Quiet))
+            }
+            @if one.newest.is_some() && !one.folders.is_empty() {
+                a.button.quiet href={ "/collections/" (one.name) "/recover" } { "Bring the live folders back…" }
             }
             a.button.quiet href={ "/runs?collection=" (one.name) } { "What was done" }
         }
@@ -231,6 +239,18 @@ fn upkeep(one: &CollectionView, now: Timestamp) -> Markup {
                 a.button.quiet href={ "/collections/" (one.name) "/retention" } { "What is kept" }
                 @if one.led_here { a.button.quiet href={ "/collections/" (one.name) "/settings" } { "Folders and settings" } }
             }
+        }
+    }
+}
+
+/// The way out when who leads it is gone.
+fn take_over(one: &CollectionView) -> Markup {
+    let leader = one.leader.as_deref().unwrap_or("another instance");
+    html! {
+        section.card {
+            h2 { "If " (leader) " is gone" }
+            p { "This instance can take the collection over, if " (leader) " appointed it while it was well: its snapshots are made here then." }
+            div.actions { a.button.quiet href={ "/collections/" (one.name) "/promote" } { "Take it over…" } }
         }
     }
 }

@@ -26,6 +26,8 @@ pub mod parts; // what pages are made of
 mod peer; // /peers/{name}
 mod peers; // /peers, /peers/new
 mod pictures; // those that hold a secret
+mod promote; // /collections/{name}/promote
+mod recover; // /collections/{name}/recover
 mod report; // what came of a run, in words
 mod restore; // /snapshots/{id}/restore
 mod retention; // /collections/{name}/retention
@@ -37,6 +39,7 @@ mod schedules; // GET /schedules
 mod settings; // /settings
 mod setup; // /collections/{name}/settings
 mod snapshot; // /snapshots/{id}
+mod standby; // POST /collections/{name}/standby
 mod start; // POST /collections/{name}/runs
 mod targets; // /targets
 mod tokens; // /settings/tokens
@@ -62,6 +65,10 @@ pub(super) fn routes() -> Router<AdminPlane> {
         .route("/collections/{name}", get(collection::page))
         .route("/collections/new", get(new_collection::page).post(new_collection::post))
         .route("/collections/{name}/runs", post(start::post))
+        .route("/collections/{name}/recover", get(recover::page).post(recover::look))
+        .route("/collections/{name}/recover/now", post(recover::now))
+        .route("/collections/{name}/promote", get(promote::page).post(promote::post))
+        .route("/collections/{name}/standby", post(standby::post))
         .route("/runs", get(runs::page))
         .route("/runs/{id}", get(run::page))
         .route("/runs/{id}/cancel", post(run::cancel))

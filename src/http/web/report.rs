@@ -20,9 +20,10 @@ pub(super) fn in_words(run: &RunView) -> Markup {
     }
 }
 
-/// Whether it only looked what would be done: of a restore, of a prune at a target.
+/// Whether it only looked what would be done: of a restore or a recovery, of a prune at a target.
 pub(super) fn is_only_look(run: &RunView) -> bool {
-    let may_look = [RunKind::Restore, RunKind::PruneTarget].iter().any(|kind| run.kind == kind.word());
+    let may_look =
+        [RunKind::Restore, RunKind::Recover, RunKind::PruneTarget].iter().any(|kind| run.kind == kind.word());
     may_look && run.report.as_ref().is_some_and(|report| Report(report).yes("/dry_run"))
 }
 
@@ -47,6 +48,17 @@ fn lines(run: &RunView) -> Vec<(&'static str, Markup)> {
         Ok(RunKind::VerifyTarget) => target_checked(report),
         Ok(RunKind::PruneTarget) => target_pruned(report),
         Ok(RunKind::Restore) => restored(report),
+        Ok(RunKind::Recover) => recovered(report),
+        Ok(RunKind::LayOut) if report.is_there() => vec![
+            ("Folder", html! { code { (report.text("/into")) } }),
+            (
+                "In it",
+                html! {
+                    @match report.number("/laid_out/sequence") { 0 => "nothing yet", n => { "snapshot @" (n) } }
+                    @if !report.yes("/new") { span.soft { ": as before" } }
+                },
+            ),
+        ],
         Ok(RunKind::Export) => exported(report),
         Ok(RunKind::Sync) if report.is_there() => {
             vec![("New snapshots", html! { (number(report.number("/new_snapshots"))) })]
@@ -248,6 +260,43 @@ fn target_pruned(report: Report<'_>) -> Vec<(&'static str, Markup)> {
     ]
 }
 
+fn recovered(report: Report<'_>) -> Vec<(&'static str, Markup)> {
+    if !report.is_there() {
+        return Vec::new();
+    }
+    let list = |at: &str| {
+        let lines: Vec<String> = report.texts(at).into_iter().map(parts::sentence).collect();
+        html! { ul { @for line in &lines { li { (line) } } } }
+    };
+    let paths =
+        |at: &str| html! { ul { @for path in report.texts(at).into_iter().take(50) { li { code { (path) } } } } };
+    let ending = match report.text("/report/ending").as_str() {
+        "recovered" => parts::light(Light::Good, "what was chosen is in place"),
+        "finished" => parts::light(Light::Good, "a recovery that had been interrupted was brought to its end"),
+        "planned" => html! { "nothing was done: this run only looked" },
+        _ => html! { "the live folders are as they were" },
+    };
+    let mut lines = vec![("Ending", ending)];
+    if let n @ 1.. = report.number("/report/chosen/sequence") {
+        lines.push(("Snapshot", html! { "@" (n) span.soft { ": " (report.text("/report/chosen/why")) } }));
+    }
+    if report.text("/report/ending") != "unchanged" {
+        lines.push(("Replaced", paths("/report/replaced")));
+        lines.push(("What was there before", paths("/report/damaged")));
+    }
+    for (title, at) in
+        [("Worth knowing", "/report/warnings"), ("Failed", "/report/failures"), ("What to do next", "/report/next")]
+    {
+        if report.length(at) > 0 {
+            lines.push((title, list(at)));
+        }
+    }
+    if report.length("/written") > 0 {
+        lines.push(("The report is in", paths("/written")));
+    }
+    lines
+}
+
 fn exported(report: Report<'_>) -> Vec<(&'static str, Markup)> {
     if !report.is_there() {
         return Vec::new();
@@ -298,6 +347,11 @@ impl Report<'_> {
 
     fn yes(self, at: &str) -> bool {
         self.0.pointer(at).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    fn texts(&self, at: &str) -> Vec<&str> {
+        let list = self.0.pointer(at).and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(Value::as_str).collect()
     }
 
     fn text(self, at: &str) -> String {

@@ -201,6 +201,8 @@ pub(super) fn named(kind: &str) -> &'static str {
         Ok(RunKind::Work(Work::Drill)) => "Tried restore",
         Ok(RunKind::Work(Work::Copy)) => "Copy to targets",
         Ok(RunKind::Restore) => "Restore",
+        Ok(RunKind::Recover) => "Recovery",
+        Ok(RunKind::LayOut) => "Laying out",
         Ok(RunKind::Export) => "Export",
         Ok(RunKind::Sync) => "News from peers",
         Ok(RunKind::Fetch) => "Fetching from peers",

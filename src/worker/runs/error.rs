@@ -5,6 +5,7 @@ use crate::backup::create::CreateError;
 use crate::backup::drill::DrillError;
 use crate::backup::open::OpenSnapshotError;
 use crate::backup::prune::PruneError;
+use crate::backup::recover::RecoverError;
 use crate::backup::restore::RestoreError;
 use crate::backup::verify::VerifyError;
 use crate::portable::export::ExportError;
@@ -12,6 +13,7 @@ use crate::replicate::pull::PullError;
 use crate::store::{IndexError, PresetsError, StoreError};
 use crate::worker::axon::AxonError;
 use crate::worker::copies::{CopiesError, CopyFault};
+use crate::worker::standby::StandbyError;
 
 /// Why nothing came of it.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +54,12 @@ pub enum RunError {
     /// It was not restored, or not all of it.
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    /// The live folders were not brought back, or not all of it.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// It was not laid out.
+    #[error(transparent)]
+    Standby(#[from] StandbyError),
     /// It was not exported.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -70,6 +78,8 @@ impl RunError {
             self,
             Self::Store(StoreError::Busy { .. })
                 | Self::Create(CreateError::Store(StoreError::Busy { .. }))
+                | Self::Recover(RecoverError::Store(StoreError::Busy { .. }))
+                | Self::Standby(StandbyError::Store(StoreError::Busy { .. }))
                 | Self::Drill(DrillError::Busy(_))
                 | Self::Prune(PruneError::Store(StoreError::Busy { .. }))
                 | Self::Target(CopyFault::Store(StoreError::Busy { .. }))

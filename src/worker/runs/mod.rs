@@ -5,6 +5,7 @@
 //! whether every chunk that it leans on is here. What is new in it was read back when it was stored (R14).
 
 mod asked; // what is never scheduled
+mod back; // live folders brought back, and snapshots laid out
 mod dead; // runs whose process ended
 mod error; // why nothing came of it
 mod made; // what came of a backup
@@ -18,6 +19,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 pub use asked::{FetchedReport, Line, SyncedPeer, SyncedReport};
+pub use back::Recovery;
 pub use dead::{close_dead, is_alive};
 pub use error::RunError;
 pub use made::{BackupReport, LISTED, LeftOutMore, LeftOutReport};
@@ -382,7 +384,7 @@ impl Recorder<'_> {
         Watch::new(self.store, &self.clock, monitor, &self.live, self.cancel)
     }
 
-    /// Records how it ended, and what it said; what nobody typed stands in the audit log, too.
+    /// Records how it ended, and what it said; what nobody typed, and did not only look, stands in the audit log, too.
     async fn end(
         &self,
         no: i64,
@@ -399,6 +401,9 @@ impl Recorder<'_> {
             (_, None | Some(Who::User { .. })) => return Ok(()),
             (_, Some(by)) => by.clone(),
         };
+        if ended.report.as_ref().is_some_and(|report| report["dry_run"] == true) {
+            return Ok(());
+        }
         let snapshot = ended.snapshot.map(|id| format!("snapshot {}", id.short()));
         let target = watch.target.as_ref().map(|name| format!("target {name}"));
         let collection = collection.map(|collection| collection.name.clone());

@@ -24,8 +24,15 @@ fn the_heir_takes_over_the_former_leader_goes_read_only_and_keys_are_replaced() 
 
     fails(&b, &["promote", "notes", "--data", "/no/such/folder", "--yes"], &["/no/such/folder"]);
     fails(&b, &["promote", "notes", "--data", data], &["--yes"]);
+    // A server that runs there takes over, and the command says the same.
+    let at_b = Served::start_at(&b, "127.0.0.78:0");
     let promoted = json(&b, &["promote", "notes", "--data", data, "--yes"]);
-    assert_eq!(promoted["after"], 1);
+    assert_eq!((&promoted["after"], &promoted["newest"]["sequence"]), (&1.into(), &1.into()));
+    let audit = json(&b, &["audit"]);
+    let entries = audit.as_array().unwrap().iter().filter(|e| e["what"] == "promote" && e["ending"] == "done");
+    assert_eq!(entries.map(|e| e["who"]["kind"].clone()).collect::<Vec<_>>(), ["user"], "one deed, one entry: {audit}");
+    fails(&b, &["promote", "notes", "--data", data, "--yes"], &["leads collection"]);
+    assert_eq!(at_b.stop(), Some(0));
     fs::write(out.join("four.md"), "the fourth note\n").unwrap();
     assert_eq!(json(&b, &["backup"])[0]["sequence"], 2);
 

@@ -16,10 +16,14 @@ mod instance; // who this is, what is wrong, who did what
 mod invites; // lines that let another instance in
 mod page; // lists, a page at a time
 mod peers; // other instances, and what they may have
+mod presets; // what is known of applications
+mod promotions; // collections that are taken over
+mod recoveries; // live folders brought back
 pub(super) mod refusals; // what every route may answer instead
 mod rights; // what a peer may have, as it is sent
 mod runs; // backups, restores and other work
 mod snapshots; // pinned, tagged, deleted
+mod standbys; // collections of others that are kept laid out
 mod targets; // places that copies go to
 #[cfg(test)]
 mod tests;
@@ -29,6 +33,8 @@ mod upkeep; // what is done by itself, and what is kept
 pub(super) use body::MAX_BODY_BYTES;
 pub(in crate::http) use collections::{AddCollection, AddField};
 pub(super) use files::DOWNLOADS;
+pub(in crate::http) use promotions::Promote;
+pub(in crate::http) use recoveries::StartRecovery;
 pub(in crate::http) use runs::{OverwriteRule, StartRestore, StartRun};
 pub(in crate::http) use snapshots::ChangeSnapshot;
 
@@ -54,6 +60,14 @@ pub(super) fn routes() -> OpenApiRouter<AdminPlane> {
         .routes(routes!(runs::post_cancel))
         .routes(routes!(runs::post_restore))
         .routes(routes!(runs::post_export))
+        .routes(routes!(recoveries::post_recovery))
+        .routes(routes!(promotions::post_promotion))
+        .routes(routes!(presets::get_presets))
+        .routes(routes!(presets::get_preset))
+        .routes(routes!(standbys::get_standbys, standbys::post_standby))
+        .routes(routes!(standbys::get_standby, standbys::delete_standby))
+        .routes(routes!(standbys::post_standby_run))
+        .routes(routes!(peers::get_mirror, peers::put_mirror))
         .routes(routes!(events::get_events))
         .routes(routes!(instance::get_instance))
         .routes(routes!(instance::get_alerts))

@@ -125,6 +125,58 @@ pub(super) async fn patch_peer(
     Ok(Json(plane.change_peer(&name, change, &caller).await?))
 }
 
+/// What is kept of a peer: whether it is followed, and of which collections the chunks are fetched.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mirror {
+    /// Whether it is pulled from.
+    pub follow: bool,
+    /// The names of the collections, or `all`.
+    pub collections: Vec<String>,
+}
+
+/// What is kept of a peer
+#[utoipa::path(
+    get,
+    path = "/admin/v1/peers/{name}/mirror",
+    params(("name" = String, Path, description = "Its name, or the beginning of its id")),
+    responses((status = 200, description = "It, with an `ETag`", body = Mirror), Refused, Missing),
+    security(("token" = ["read"]))
+)]
+pub(super) async fn get_mirror(
+    _: May<Read>,
+    State(plane): State<AdminPlane>,
+    At(name): At<String>,
+) -> Result<Response, Problem> {
+    Ok(super::etag::tagged(&plane.mirror(&plane.peer(&name).await?).await?))
+}
+
+/// Follows a peer, or no longer; and says of which collections the chunks are kept here
+#[utoipa::path(
+    put,
+    path = "/admin/v1/peers/{name}/mirror",
+    params(
+        ("name" = String, Path, description = "Its name, or the beginning of its id"),
+        ("if-match" = Option<String>, Header, description = "The `ETag` of what is to be changed")
+    ),
+    request_body = Mirror,
+    responses((status = 200, description = "It, as it is now, with an `ETag`", body = Mirror), Refused, Missing, BadBody, Stale),
+    security(("token" = ["admin"]))
+)]
+pub(super) async fn put_mirror(
+    May { caller, .. }: May<Admin>,
+    State(plane): State<AdminPlane>,
+    At(name): At<String>,
+    headers: HeaderMap,
+    Body(wanted): Body<Mirror>,
+) -> Result<Response, Problem> {
+    let _one_at_a_time = plane.changing.lock().await;
+    unchanged(&headers, &plane.mirror(&plane.peer(&name).await?).await?)?;
+    let change = ChangePeer { follow: Some(wanted.follow), mirror: Some(wanted.collections) };
+    plane.change_peer(&name, change, &caller).await?;
+    Ok(super::etag::tagged(&plane.mirror(&plane.peer(&name).await?).await?))
+}
+
 /// What a peer may have here
 #[utoipa::path(
     get,
@@ -298,6 +350,18 @@ impl AdminPlane {
         let changed = trust::follow(self.store(), peer, follow, mirror).await?;
         self.record(by, "mirror", vec![changed.name.clone()]).await?;
         Ok(self.peer_view(changed).await?)
+    }
+
+    /// What is kept of it.
+    async fn mirror(&self, peer: &Peer) -> Result<Mirror, Problem> {
+        let collections = match &peer.mirror {
+            Scope::All => vec!["all".to_owned()],
+            scope => {
+                let all = self.store().index.collections().await?.into_iter();
+                all.filter(|one| scope.includes(&one.id)).map(|one| one.name).collect()
+            }
+        };
+        Ok(Mirror { follow: peer.follow, collections })
     }
 
     /// Lets a peer in, or changes what it may have.

@@ -352,7 +352,7 @@ async fn run(plane: &AdminPlane, id: i64) -> Result<RunView, Problem> {
     plane.run(id).await?.ok_or_else(|| Problem::no_such(format!("there is no run {id}")))
 }
 
-async fn started(plane: &AdminPlane, order: Order, by: Who) -> Result<Response, Problem> {
+pub(super) async fn started(plane: &AdminPlane, order: Order, by: Who) -> Result<Response, Problem> {
     let id = plane.start(order, by).await?;
     let view = run(plane, id).await?;
     let location = HeaderValue::try_from(format!("/admin/v1/runs/{id}")).expect("digits and letters");

@@ -445,3 +445,72 @@ async fn whatever_is_sent_what_is_wrong_with_it_is_said_in_a_problem_document() 
     }
     assert!(!home.join("new").exists());
 }
+
+#[tokio::test]
+async fn live_folders_come_back_by_a_run_that_looks_first() {
+    let api = Api::with_snapshots(2).await;
+    std::fs::write(api.folder.join("file-1"), "damaged\n").unwrap();
+    let order = |more: Value| {
+        let mut order = json!({ "collection": "notes" });
+        order.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        order
+    };
+    for (wrong, refusal) in [
+        (json!({ "snapshot": "77" }), (404, "not-found")),
+        (json!({ "paths": ["/etc"] }), (422, "invalid")),
+        (json!({ "drop_sessions": true }), (422, "invalid")),
+        (json!({ "stop": "true" }), (422, "invalid")),
+    ] {
+        assert_eq!(api.post("/recoveries", order(wrong.clone())).await.refusal(), refusal, "{wrong}");
+    }
+    let looked = api.ended(&api.post("/recoveries", order(json!({ "dry_run": true }))).await).await;
+    assert_eq!((&looked["kind"], &looked["state"]), (&"recover".into(), &"done".into()), "{looked}");
+    assert_eq!(looked["report"]["report"]["chosen"]["sequence"], 2);
+    assert_eq!(std::fs::read_to_string(api.folder.join("file-1")).unwrap(), "damaged\n");
+    let done = api.ended(&api.post("/recoveries", order(json!({ "snapshot": "1" }))).await).await;
+    assert_eq!((&done["state"], &done["report"]["report"]["ending"]), (&"done".into(), &"recovered".into()), "{done}");
+    assert_eq!(std::fs::read_to_string(api.folder.join("file-1")).unwrap(), "what stands in 1\n");
+    assert!(!api.folder.join("file-2").exists());
+    for path in done["report"]["written"].as_array().unwrap() {
+        assert!(PathBuf::from(path.as_str().unwrap()).is_file(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_peer_is_changed_one_at_a_time() {
+    let api = Api::new().await;
+    api.planes._home.peer("beta").await;
+    let before = api.get("/peers/beta/mirror").await;
+    let tag = before.header("etag").to_owned();
+    let only = json!({ "follow": before.json["follow"], "collections": ["notes"] });
+    let put = async |body: Value| api.json(Method::PUT, "/peers/beta/mirror", &[("if-match", &tag)], body).await;
+    let changed = put(only.clone()).await;
+    assert_eq!((changed.status, &changed.json), (StatusCode::OK, &only));
+    assert_ne!(changed.header("etag"), tag);
+    assert_eq!(put(json!({ "follow": false, "collections": ["all"] })).await.refusal(), (412, "stale"));
+    assert_eq!(api.get("/peers/beta/mirror").await.json, only);
+    assert_eq!(api.get("/peers/nobody/mirror").await.refusal(), (404, "not-found"));
+}
+
+#[tokio::test]
+async fn standbys_and_presets_are_resources() {
+    let api = Api::new().await;
+    assert_eq!(api.get("/standbys").await.json["items"], json!([]));
+    assert_eq!(api.get("/standbys/notes").await.refusal(), (404, "not-found"));
+    let own = api.post("/standbys", json!({ "collection": "notes", "into": "/srv/laid-out" })).await;
+    assert_eq!(own.refusal(), (409, "not-as-things-are"));
+    let hook = json!({ "collection": "notes", "into": "/srv/laid-out", "hook": "true" });
+    assert_eq!(api.post("/standbys", hook).await.refusal(), (422, "invalid"), "no command comes in from here");
+    assert_eq!(api.post("/standbys/notes/run", json!({})).await.refusal(), (404, "not-found"));
+    let deleted = api.send(Method::DELETE, "/standbys/notes", &[], Body::empty()).await;
+    assert_eq!(deleted.refusal(), (404, "not-found"));
+    let presets = api.get("/presets").await.json;
+    assert!(presets["items"].as_array().unwrap().iter().any(|one| one["name"] == "quilltap"), "{presets}");
+    assert!(api.get("/presets/quilltap").await.json["text"].as_str().unwrap().contains("name = \"quilltap\""));
+    assert_eq!(api.get("/presets/none").await.refusal(), (404, "not-found"));
+    assert_eq!(api.get("/presets/..%2f..%2fetc").await.refusal(), (404, "not-found"));
+    let promote = api.post("/collections/notes/promote", json!({ "data": api.folder })).await;
+    assert_eq!(promote.refusal(), (409, "not-as-things-are"), "nothing to go on from");
+    let relative = api.post("/collections/notes/promote", json!({ "data": "notes" })).await;
+    assert_eq!(relative.refusal(), (422, "invalid"));
+}

@@ -10,8 +10,10 @@ pub mod file; // what is in a snapshot
 pub mod keys; // what must not be lost
 pub mod look; // one place in a snapshot, for pages
 pub mod peer; // other instances
+pub mod promotion; // a collection that was taken over
 pub mod run; // backups, restores and other work
 pub mod schedule; // what is done when
 pub mod snapshot; // a snapshot and what is known of it
+pub mod standby; // collections of others that are kept laid out
 pub mod target; // places that copies go to
 pub mod token; // what lets programs in

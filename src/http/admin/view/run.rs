@@ -46,7 +46,8 @@ pub enum RunCause {
 pub struct RunView {
     /// Its number.
     pub id: i64,
-    /// backup, verify, verify-data, check, prune, drill, copy, restore, export, sync, fetch, verify-target or prune-target.
+    /// backup, verify, verify-data, check, prune, drill, copy, restore, recover, lay-out, export, sync, fetch, verify-target or
+    /// prune-target.
     pub kind: String,
     /// The name of its collection, if it is for one.
     pub collection: Option<String>,

@@ -14,9 +14,9 @@ use crate::clock::{Clock, SystemClock};
 use crate::http::admin::view::run::RunState;
 
 /// A browser that logged in, and a folder that it may back up.
-struct Bench {
+pub(super) struct Bench {
     visitor: Visitor,
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
 }
 
 impl Deref for Bench {
@@ -41,7 +41,7 @@ impl Bench {
     }
 
     /// With a collection of the folder, and so many snapshots.
-    async fn with_snapshots(n: usize) -> Self {
+    pub(super) async fn with_snapshots(n: usize) -> Self {
         let bench = Self::new().await;
         let fields = [("name", "notes"), ("folders", bench.folder.to_str().unwrap()), ("preset", ""), ("excludes", "")];
         assert_eq!(bench.post("/collections/new", &fields).await.next(), "/collections/notes");
@@ -52,14 +52,14 @@ impl Bench {
         bench
     }
 
-    async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub(super) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let mut all = vec![("csrf", self.csrf.as_str())];
         all.extend(fields);
         self.send(Method::POST, path, &encoded(&all)).await
     }
 
     /// Waits until the run has ended that `next` shows.
-    async fn ended(&self, next: &str) -> RunState {
+    pub(super) async fn ended(&self, next: &str) -> RunState {
         let id = next.rsplit(['/', '=']).next().unwrap().parse().unwrap();
         for _ in 0..2000 {
             let run = self.planes.plane.run(id).await.unwrap().unwrap();
@@ -94,6 +94,10 @@ async fn every_form_needs_the_token_of_its_page() {
         ("/runs/1/cancel".to_owned(), String::new()),
         (format!("/snapshots/{id}"), encoded(&[("action", "pin")])),
         (format!("/snapshots/{id}/delete"), String::new()),
+        ("/collections/notes/recover".to_owned(), String::new()),
+        ("/collections/notes/recover/now".to_owned(), encoded(&[("tried", "1")])),
+        ("/collections/notes/promote".to_owned(), encoded(&[("data", "/tmp")])),
+        ("/collections/notes/standby".to_owned(), encoded(&[("what", "add"), ("into", "/tmp/x")])),
         (format!("/snapshots/{id}/restore"), encoded(&[("target", target.to_str().unwrap())])),
         (format!("/snapshots/{id}/restore/now"), encoded(&[("target", target.to_str().unwrap()), ("tried", "1")])),
     ] {

@@ -1,5 +1,6 @@
 //! Pages, as a browser sees them that has logged in and runs no script.
 
+mod back; // the worst day
 mod content; // collections, snapshots, files, restores, runs
 mod settings; // peers, invites, schedules, retention, settings
 
