@@ -34,7 +34,7 @@ PAGES = {
     "retention": "/collections/notes/retention",
     "retention-preview": "/collections/notes/retention?last=1&look=yes",
     "collection-settings": "/collections/notes/settings",
-    "peer-new": "/peers/new",
+    "peer-new": "/new/peer",
     "targets": "/targets",
     "target-new": "/targets/new",
     "schedules": "/schedules",

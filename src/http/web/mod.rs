@@ -19,12 +19,12 @@ mod invite; // /invites/new
 mod keys; // GET /keys
 pub mod layout; // what stands around every page
 pub mod login; // /login, /confirm, /setup
-mod new_collection; // /collections/new
+mod new_collection; // /new/collection
 mod new_target; // /targets/new
 mod overview; // GET /
 pub mod parts; // what pages are made of
 mod peer; // /peers/{name}
-mod peers; // /peers, /peers/new
+mod peers; // /peers, /new/peer
 mod pictures; // those that hold a secret
 mod promote; // /collections/{name}/promote
 mod recover; // /collections/{name}/recover
@@ -63,7 +63,7 @@ pub(super) fn routes() -> Router<AdminPlane> {
     Router::new()
         .route("/", get(overview::page))
         .route("/collections/{name}", get(collection::page))
-        .route("/collections/new", get(new_collection::page).post(new_collection::post))
+        .route("/new/collection", get(new_collection::page).post(new_collection::post))
         .route("/collections/{name}/runs", post(start::post))
         .route("/collections/{name}/recover", get(recover::page).post(recover::look))
         .route("/collections/{name}/recover/now", post(recover::now))
@@ -84,7 +84,7 @@ pub(super) fn routes() -> Router<AdminPlane> {
         .route("/keys", get(keys::page))
         .route("/audit", get(audit::page))
         .route("/peers", get(peers::page))
-        .route("/peers/new", get(peers::new).post(peers::add))
+        .route("/new/peer", get(peers::new).post(peers::add))
         .route("/peers/{name}", get(peer::page))
         .route("/peers/{name}/trust", post(peer::trust))
         .route("/peers/{name}/follow", post(peer::follow))

@@ -1,4 +1,4 @@
-//! `/collections/new`: a collection of folders of this machine is added.
+//! `/new/collection`: a collection of folders of this machine is added.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -42,34 +42,23 @@ pub(super) async fn page(viewer: Viewer, State(plane): State<AdminPlane>) -> Res
 /// Adds it; what is wrong is said beside what was typed.
 pub(super) async fn post(State(plane): State<AdminPlane>, posted: Posted<Typed>) -> Result<Response, Amiss> {
     let (session, typed) = (posted.session, posted.form);
-    let refused = match typed.name.trim() {
-        "new" => Some((
-            Some(AddField::Name),
-            Problem::invalid("this name is taken by the page that you are on: choose another"),
-        )),
-        name => {
-            let add = AddCollection {
-                name: name.to_owned(),
-                folders: typed_lines(&typed.folders),
-                excludes: typed_lines(&typed.excludes),
-                preset: Some(typed.preset.clone()).filter(|preset| !preset.is_empty()),
-                compression: None,
-                padding: false,
-            };
-            match plane.add_collection(add, &session.caller()).await {
-                Ok(view) => return Ok(see_other(&format!("/collections/{}", view.name))),
-                Err(error) => Some((error.field, error.problem)),
-            }
-        }
+    let add = AddCollection {
+        name: typed.name.trim().to_owned(),
+        folders: typed_lines(&typed.folders),
+        excludes: typed_lines(&typed.excludes),
+        preset: Some(typed.preset.clone()).filter(|preset| !preset.is_empty()),
+        compression: None,
+        padding: false,
     };
-    match refused {
-        Some((field, problem)) if field.is_some() || !problem.status().is_server_error() => {
-            let page = form(&plane, &session.into(), &typed, Some((field, &problem))).await?;
-            Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
-        }
-        Some((_, problem)) => Err(problem.into()),
-        None => Err(Amiss::not_found()),
+    let error = match plane.add_collection(add, &session.caller()).await {
+        Ok(view) => return Ok(see_other(&format!("/collections/{}", view.name))),
+        Err(error) => error,
+    };
+    if error.field.is_none() && error.problem.status().is_server_error() {
+        return Err(error.problem.into());
     }
+    let page = form(&plane, &session.into(), &typed, Some((error.field, &error.problem))).await?;
+    Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
 }
 
 async fn form(
@@ -84,7 +73,7 @@ async fn form(
         div.stack {
             @if let Some((None, problem)) = wrong { (not_done(&reason(problem))) }
             p.lead { "A collection is a set of folders that is backed up together. They stay where they are; Bulbil only reads them." }
-            form.card method="post" action="/collections/new" {
+            form.card method="post" action="/new/collection" {
                 (parts::csrf(viewer))
                 (Field {
                     name: "name",

@@ -33,7 +33,7 @@ pub(super) async fn page(viewer: Viewer, State(plane): State<AdminPlane>) -> Res
                 (verdict(&collections, &alerts))
                 (alerts::list(&alerts, now))
                 section.cards aria-label="Collections" { @for one in &collections { (card(one, &viewer, now)) } }
-                p { a.button.quiet href="/collections/new" { "Add a collection" } }
+                p { a.button.quiet href="/new/collection" { "Add a collection" } }
                 (growth(&steps))
             }
         },
@@ -44,7 +44,7 @@ pub(super) async fn page(viewer: Viewer, State(plane): State<AdminPlane>) -> Res
 /// Nothing is backed up yet.
 fn first() -> Markup {
     let next = html! {
-        p { a.button href="/collections/new" { "Add a collection" } }
+        p { a.button href="/new/collection" { "Add a collection" } }
         p { "Or on this machine, with the folder that you do not want to lose:" }
         (parts::command("bulbil protect /path/to/folder"))
         p.soft {

@@ -1,4 +1,4 @@
-//! `GET /peers`: other instances, how they are, and what they have. `/peers/new`: notes one by its address.
+//! `GET /peers`: other instances, how they are, and what they have. `/new/peer`: notes one by its address.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -80,7 +80,7 @@ pub(super) async fn page(viewer: Viewer, State(plane): State<AdminPlane>) -> Res
     let next = html! {
         div.actions {
             a.button href="/invites/new" { "Invite somebody" }
-            a.button.quiet href="/peers/new" { "Note one by its address" }
+            a.button.quiet href="/new/peer" { "Note one by its address" }
         }
     };
     let main = html! {
@@ -212,7 +212,7 @@ async fn asked(plane: &AdminPlane, viewer: &Viewer, typed: &Noted, wrong: Option
             p.lead { "Its admin finds the address with the command below. It is noted as pending: neither side gets anything before you have compared the words." }
             (parts::command("bulbil status --show-address"))
             (wrong_of_all(wrong))
-            form.card method="post" action="/peers/new" {
+            form.card method="post" action="/new/peer" {
                 (parts::csrf(viewer))
                 (Field { name: "url", label: "Address", hint: "For instance http://….onion", value: &typed.url, wrong: wrong_at(wrong, "url") }.line())
                 (Field { name: "name", label: "Name", hint: "What it is called here. Empty: what it calls itself.", value: &typed.name, wrong: wrong_at(wrong, "name") }.line())

@@ -216,7 +216,7 @@ fn card(target: &TargetView, by_itself: &ByItself, viewer: &Viewer, now: Timesta
             div.head { h2 { (target.name) } span.small.soft { (kind) } }
             (parts::facts(&facts(target)))
             @if rows.is_empty() {
-                p { "There is no collection yet that could be copied. " a href="/collections/new" { "Add a collection" } }
+                p { "There is no collection yet that could be copied. " a href="/new/collection" { "Add a collection" } }
             } @else {
                 (parts::table_below_heading(&format!("Copies in {}", target.name), &heads, &rows))
                 div.actions {

@@ -45,7 +45,7 @@ impl Recorder<'_> {
         let (report, done) = recover(self.store, collection, options, &*self.clock, relay.clone(), self.cancel).await;
         let mut done = match done.map_err(RunError::from) {
             Err(error) if error.is_busy() => {
-                self.store.index.take_run_back(no).await?;
+                self.not_begun(no, Some(collection), RunKind::Recover, &error, &watch).await?;
                 return Err(error);
             }
             done => done,
@@ -90,7 +90,7 @@ impl Recorder<'_> {
         if let Err(error) = &step
             && error.is_busy()
         {
-            self.store.index.take_run_back(no).await?;
+            self.not_begun(no, Some(collection), RunKind::LayOut, error, &watch).await?;
             return step;
         }
         if let Ok(Step::Done(_, Some(why))) = &step {

@@ -15,8 +15,11 @@ const SLACK: SignedDuration = SignedDuration::from_secs(5);
 /// [`IndexError`].
 pub async fn close_dead(store: &Store, now: Timestamp, is_alive: impl Fn(u32) -> bool) -> Result<(), IndexError> {
     // A process that began after the run is another one with the same number.
-    let goes_on =
-        |run: &Run| is_alive(run.pid) && begun_at(run.pid, now).is_none_or(|begun| begun <= run.started_at + SLACK);
+    let goes_on = |run: &Run| {
+        is_alive(run.pid)
+            && !has_ended(run.pid)
+            && begun_at(run.pid, now).is_none_or(|begun| begun <= run.started_at + SLACK)
+    };
     for run in store.index.open_runs().await?.into_iter().filter(|run| !goes_on(run)) {
         let ended = Ended {
             at: now,
@@ -29,6 +32,13 @@ pub async fn close_dead(store: &Store, now: Timestamp, is_alive: impl Fn(u32) ->
         store.index.end_run(run.no, &ended).await?;
     }
     Ok(())
+}
+
+/// Whether a process has ended, and only its number is left because nobody has asked yet how.
+fn has_ended(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    matches!(state, Some('Z' | 'X'))
 }
 
 /// When a process began, by this clock; unknown where `/proc` does not say.

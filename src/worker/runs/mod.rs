@@ -104,7 +104,7 @@ impl Recorder<'_> {
         if let Err(error) = &made
             && error.is_busy()
         {
-            self.store.index.take_run_back(no).await?;
+            self.not_begun(no, Some(collection), Work::Backup.into(), error, &watch).await?;
             return made;
         }
         let mut ended = self.ended(&made, &monitor);
@@ -245,6 +245,7 @@ impl Recorder<'_> {
         grace: SignedDuration,
         monitor: Arc<dyn Monitor>,
     ) -> Result<Pruned, RunError> {
+        drop(self.store.lock_prune()?);
         let watch = self.watch(monitor);
         let monitor = Arc::clone(&watch.relay);
         let mut begun = Vec::with_capacity(collections.len());
@@ -254,8 +255,10 @@ impl Recorder<'_> {
         let now = self.clock.now();
         let pruned = prune::apply(self.store, plan, grace, now, &*monitor, self.cancel).await.map_err(RunError::from);
         for (collection, no) in collections.iter().zip(begun) {
-            if pruned.as_ref().is_err_and(RunError::is_busy) {
-                self.store.index.take_run_back(no).await?;
+            if let Err(error) = &pruned
+                && error.is_busy()
+            {
+                self.not_begun(no, Some(collection), Work::Prune.into(), error, &watch).await?;
                 continue;
             }
             let mut ended = self.ended(&pruned, &monitor);
@@ -357,7 +360,7 @@ impl Recorder<'_> {
         if let Err(error) = &drilled
             && error.is_busy()
         {
-            self.store.index.take_run_back(no).await?;
+            self.not_begun(no, Some(collection), Work::Drill.into(), error, &watch).await?;
             return drilled;
         }
         let mut ended = self.ended(&drilled, &monitor);
@@ -440,6 +443,30 @@ impl Recorder<'_> {
             let _ = begun.send(no);
         }
         Ok(no)
+    }
+
+    /// It was put on record, and had to leave it to another one at the last moment. The record goes, unless somebody was told its number:
+    /// they would look for it in vain.
+    async fn not_begun(
+        &self,
+        no: i64,
+        collection: Option<&Collection>,
+        kind: RunKind,
+        why: &RunError,
+        watch: &Watch,
+    ) -> Result<(), RunError> {
+        if self.begun.is_none() {
+            return Ok(self.store.index.take_run_back(no).await?);
+        }
+        let ended = Ended {
+            at: self.clock.now(),
+            result: RunResult::Failed,
+            message: Some(with_causes(why)),
+            snapshot: None,
+            counts: Counts::default(),
+            report: None,
+        };
+        self.end(no, collection, kind, &ended, watch).await
     }
 
     fn ended<T>(&self, came: &Result<T, RunError>, monitor: &Relay) -> Ended {

@@ -12,6 +12,7 @@ use crate::http::admin::AdminPlane;
 use crate::store::IndexError;
 use crate::store::index::{Cause, Run, RunLine};
 use crate::worker::live::Progress;
+use crate::worker::runs::{close_dead, is_alive};
 
 /// How it stands with a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -176,7 +177,11 @@ impl AdminPlane {
         limit: u32,
     ) -> Result<Vec<RunView>, IndexError> {
         let names = self.collection_names().await?;
-        let runs = self.store.index.runs_before(collection, kind, before, limit).await?;
+        let mut runs = self.store.index.runs_before(collection, kind, before, limit).await?;
+        if runs.iter().any(|run| self.is_elsewhere(run)) {
+            self.close_dead().await?;
+            runs = self.store.index.runs_before(collection, kind, before, limit).await?;
+        }
         Ok(runs.into_iter().map(|run| self.shown(run, &names)).collect())
     }
 
@@ -192,7 +197,21 @@ impl AdminPlane {
     /// One run.
     pub(crate) async fn run(&self, id: i64) -> Result<Option<RunView>, IndexError> {
         let names = self.collection_names().await?;
-        Ok(self.store.index.run(id).await?.map(|run| self.shown(run, &names)))
+        let mut run = self.store.index.run(id).await?;
+        if run.as_ref().is_some_and(|run| self.is_elsewhere(run)) {
+            self.close_dead().await?;
+            run = self.store.index.run(id).await?;
+        }
+        Ok(run.map(|run| self.shown(run, &names)))
+    }
+
+    /// Whether another process is to be at it; it may have been killed.
+    fn is_elsewhere(&self, run: &Run) -> bool {
+        run.ended.is_none() && run.pid != std::process::id()
+    }
+
+    async fn close_dead(&self) -> Result<(), IndexError> {
+        close_dead(&self.store, self.now(), |pid| pid == std::process::id() || is_alive(pid)).await
     }
 
     /// What a run said so far, from a line on.

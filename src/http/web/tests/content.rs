@@ -44,7 +44,7 @@ impl Bench {
     pub(super) async fn with_snapshots(n: usize) -> Self {
         let bench = Self::new().await;
         let fields = [("name", "notes"), ("folders", bench.folder.to_str().unwrap()), ("preset", ""), ("excludes", "")];
-        assert_eq!(bench.post("/collections/new", &fields).await.next(), "/collections/notes");
+        assert_eq!(bench.post("/new/collection", &fields).await.next(), "/collections/notes");
         for n in 1..=n {
             std::fs::write(bench.folder.join(format!("file-{n}.txt")), format!("what stands in {n}\n")).unwrap();
             bench.back_up().await;
@@ -89,7 +89,7 @@ async fn every_form_needs_the_token_of_its_page() {
     let (id, runs) = (bench.snapshot(1).await, bench.planes.plane.runs(None, None, i64::MAX, 100).await.unwrap().len());
     let target = bench.folder.with_file_name("restored");
     for (path, form) in [
-        ("/collections/new".to_owned(), encoded(&[("name", "more"), ("folders", "/tmp")])),
+        ("/new/collection".to_owned(), encoded(&[("name", "more"), ("folders", "/tmp")])),
         ("/collections/notes/runs".to_owned(), encoded(&[("kind", "backup")])),
         ("/runs/1/cancel".to_owned(), String::new()),
         (format!("/snapshots/{id}"), encoded(&[("action", "pin")])),
@@ -116,19 +116,19 @@ async fn every_form_needs_the_token_of_its_page() {
 #[tokio::test]
 async fn a_collection_is_added_and_what_is_wrong_stands_beside_the_field() {
     let bench = Bench::new().await;
-    bench.get("/").await.shows(r#"href="/collections/new""#);
-    bench.get("/collections/new").await.shows(r#"<option value="quilltap""#);
+    bench.get("/").await.shows(r#"href="/new/collection""#);
+    bench.get("/new/collection").await.shows(r#"<option value="quilltap""#);
     let folder = bench.folder.to_str().unwrap();
     for (name, folders, excludes, field, why) in [
         ("my notes", folder, "", "name", "is no name for a collection"),
-        ("new", folder, "", "name", "choose another"),
+        ("all", folder, "", "name", "Choose another"),
         ("notes", "", "", "folders", "at least one folder"),
         ("notes", "notes", "", "folders", "is no absolute path"),
         ("notes", "/no/such <b>folder</b>", "", "folders", "/no/such &lt;b&gt;folder&lt;/b&gt; cannot be backed up"),
         ("notes", folder, "a[", "excludes", "a["),
     ] {
         let fields = [("name", name), ("folders", folders), ("excludes", excludes), ("preset", "")];
-        let answer = bench.post("/collections/new", &fields).await;
+        let answer = bench.post("/new/collection", &fields).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.text());
         let text = answer.text();
         let (_, wrong) =
@@ -138,12 +138,12 @@ async fn a_collection_is_added_and_what_is_wrong_stands_beside_the_field() {
         answer.shows(&format!(r#"name="name" value="{name}""#));
     }
     let bad = [("name", "notes"), ("folders", folder), ("preset", "no-such")];
-    bench.post("/collections/new", &bad).await.shows(r#"id="preset-wrong""#);
+    bench.post("/new/collection", &bad).await.shows(r#"id="preset-wrong""#);
     let good = [("name", "notes"), ("folders", folder), ("excludes", "*.tmp\r\n\r\n/cache/\r\n"), ("preset", "")];
-    assert_eq!(bench.post("/collections/new", &good).await.next(), "/collections/notes");
+    assert_eq!(bench.post("/new/collection", &good).await.next(), "/collections/notes");
     let settings = bench.planes.plane.settings("notes").await.unwrap();
     assert_eq!(settings.excludes, ["*.tmp", "/cache/"]);
-    bench.post("/collections/new", &good).await.shows("name-wrong");
+    bench.post("/new/collection", &good).await.shows("name-wrong");
 }
 
 #[tokio::test]

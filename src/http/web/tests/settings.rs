@@ -56,7 +56,7 @@ const FORMS: [&str; 19] = [
     "/targets/runs",
     "/targets/nas/runs",
     "/targets/nas/forget",
-    "/peers/new",
+    "/new/peer",
     "/peers/beta/trust",
     "/peers/beta/follow",
     "/peers/beta/reset",
@@ -178,7 +178,7 @@ async fn what_others_say_is_text_and_nothing_else() {
         assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; "), "{page}");
         assert!(!page.contains("<script>"), "{page}");
     }
-    let typed = browser.post("/peers/new", "url=%22%3E%3Cscript%3E&name=").await;
+    let typed = browser.post("/new/peer", "url=%22%3E%3Cscript%3E&name=").await;
     assert_eq!(typed.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(
         typed.text().contains("&quot;&gt;&lt;script&gt;") && !typed.text().contains("<script>"),
