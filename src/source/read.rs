@@ -31,6 +31,9 @@ pub enum ReadError {
     /// The system does not let us.
     #[error("reading it is not permitted: run Bulbil as a user who may, or exclude it")]
     Denied,
+    /// The backup was stopped in the middle of it.
+    #[error("the backup was stopped while it was read: the next one takes it")]
+    Stopped,
     /// Anything else that the system said.
     #[error("it cannot be read ({cause}): check the disk and the permissions, or exclude it")]
     Io {

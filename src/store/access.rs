@@ -40,15 +40,19 @@ impl Store {
     /// What lets somebody in; nothing before something was set.
     ///
     /// # Errors
-    /// [`StoreError::KeysDamaged`], [`StoreError::NewerHome`], [`StoreError::Io`].
+    /// [`StoreError::AccessDamaged`], [`StoreError::NewerHome`], [`StoreError::Io`].
     pub fn admission(&self) -> Result<Admission, StoreError> {
-        let Some(plain) = self.keys.load_sealed(&self.home, FILE)? else { return Ok(Admission::default()) };
         let path = || self.home.keys().join(FILE);
+        let plain = self.keys.load_sealed(&self.home, FILE).map_err(|error| match error {
+            StoreError::KeysDamaged { path } => StoreError::AccessDamaged { path },
+            error => error,
+        })?;
+        let Some(plain) = plain else { return Ok(Admission::default()) };
         #[derive(Deserialize)]
         struct Head {
             format: String,
         }
-        let damaged = |_| StoreError::KeysDamaged { path: path() };
+        let damaged = |_| StoreError::AccessDamaged { path: path() };
         let head: Head = serde_json::from_slice(&plain).map_err(damaged)?;
         if head.format != FORMAT {
             return Err(StoreError::NewerHome { path: path(), found: head.format });

@@ -137,6 +137,12 @@ pub enum StoreError {
         /// Which file.
         path: PathBuf,
     },
+    /// What lets somebody in on the admin plane does not open.
+    #[error("{} is damaged, so that no token and no password lets anybody in: remove it, then set the password ('bulbil password set') and make the tokens anew", path.display())]
+    AccessDamaged {
+        /// Which file.
+        path: PathBuf,
+    },
     /// Others can read a key.
     #[error("{} can be reached by others than its owner (mode {mode:03o}): run 'chmod {wanted} {}'", path.display(), path.display())]
     KeysReadable {

@@ -236,6 +236,26 @@ async fn a_cancelled_backup_leaves_a_partial_snapshot_and_the_next_goes_on() {
     verified(&store).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_is_stopped_reads_no_large_file_to_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    let large = fs::File::create(source.join("large")).unwrap();
+    (0..64).for_each(|n| std::io::Write::write_all(&mut &large, &noise(n, 1 << 20)).unwrap());
+    let store = home(&dir.path().join("home"), "alpha").await;
+    let notes = collection(&store, "notes", &[&source]).await;
+    let cancel = CancellationToken::new();
+    let monitor = Arc::new(CancelAt { bytes: 2 << 20, seen: Default::default(), cancel: cancel.clone() });
+    let stopped = create(&store, &notes, &SystemClock, monitor.clone(), &cancel).await;
+    let seen = monitor.seen.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(seen < 40 << 20, "{seen} bytes were read");
+    assert!(stopped.map_or(true, |made| made.partial), "what lacks a file is not whole");
+    let whole = backup(&store, &notes).await;
+    restore_into(&store, &whole, &dir.path().join("out"), &ALL);
+    assert_same_tree(&source, &dir.path().join("out"));
+}
+
 /// Cancels when so many bytes were read.
 struct CancelAt {
     bytes: u64,

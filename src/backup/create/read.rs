@@ -93,7 +93,7 @@ impl Reader<'_, '_> {
             _ => self.describe(&found, &dir),
         };
         done.unwrap_or_else(|error| {
-            if !matches!(error, ReadError::Vanished) {
+            if !matches!(error, ReadError::Vanished | ReadError::Stopped) {
                 self.problem(&found, error.to_string());
             }
             self.piece(Piece::Nothing);
@@ -281,7 +281,13 @@ impl Reader<'_, '_> {
                     self.piece(Piece::Hole { len });
                 }
                 Stretch::Data { len, .. } => {
-                    if !self.stretch(&mut |buffer: &mut [u8]| file.read(buffer), len, &cutter, content)? {
+                    // A large file is not read to its end when nobody wants the backup any more. What is left makes a partial snapshot.
+                    let cancel = self.context.cancel;
+                    let mut read = |buffer: &mut [u8]| match cancel.is_cancelled() {
+                        true => Err(ReadError::Stopped),
+                        false => file.read(buffer),
+                    };
+                    if !self.stretch(&mut read, len, &cutter, content)? {
                         return Ok(false);
                     }
                 }

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, header};
+use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
@@ -25,6 +26,9 @@ use crate::http::listener::{Leave, Welcome};
 use crate::http::places::Place;
 use crate::http::problem::Problem;
 use crate::replicate::serve::Guest;
+
+/// That a peer is heard of is noted so often.
+const HEARD_EVERY: SignedDuration = SignedDuration::from_mins(1);
 
 /// A peer that signed this request, is trusted at this moment, and has not sent it before. Made by the guard only: to ask for
 /// one is to ask for permission.
@@ -115,6 +119,8 @@ async fn admit(plane: &PeerPlane, claim: RequestClaim, body: Body) -> Result<(Tr
     let known = plane.serve.known(&caller).await.map_err(internal)?;
     let now = plane.clock.now();
     let head = claim.verify(known.as_ref().map(|(_, identity)| &identity.identity_key), now);
+    let recent = |at: Timestamp| now.duration_since(at) < HEARD_EVERY;
+    let is_news = known.as_ref().is_some_and(|(peer, _)| !peer.last_contact_at.is_some_and(recent));
     // Trust comes before the clock: who is not let in learns nothing of it.
     let guest = match (&head, known) {
         (Ok(_) | Err(SignatureFault::ClockSkew { .. }), Some((peer, identity))) => {
@@ -132,6 +138,9 @@ async fn admit(plane: &PeerPlane, claim: RequestClaim, body: Body) -> Result<(Tr
     if !fresh.map_err(|error| internal(error.into()))? {
         tracing::warn!(peer.id = %caller, "a request was replayed");
         return Err(Problem::unauthorized());
+    }
+    if is_news && let Err(error) = index.note_heard(&caller, now).await {
+        tracing::warn!(%error, "it cannot be noted that a peer was heard of");
     }
     Ok((TrustedPeer { guest, leave: None, _place: place }, body))
 }

@@ -90,6 +90,7 @@ fn actions(one: &CollectionView, viewer: &Viewer) -> Markup {
             @if one.led_here { (back_up(one, viewer)) }
             @if one.newest.is_some() {
                 (button(Work::Verify, "Verify", Weight::Quiet))
+                (button(Work::VerifyData, "Verify every byte", Weight::Quiet))
                 (button(Work::Drill, "Try a restore", Weight::Quiet))
             }
             @if one.newest.is_some() && !one.folders.is_empty() {
@@ -219,7 +220,10 @@ fn upkeep(one: &CollectionView, now: Timestamp) -> Markup {
     html! {
         section.card {
             h2 { "What happens by itself" }
-            @if rows.is_empty() {
+            @if rows.is_empty() && !one.led_here {
+                p { "Nothing is scheduled here; backups are made where it is led. A verification of every byte each week and a tried restore each month:" }
+                (parts::command(&format!("bulbil schedule {} --verify-data @weekly --drill @monthly", one.name)))
+            } @else if rows.is_empty() {
                 p { "Nothing is scheduled. A backup each night, a verification each week and a tried restore each month:" }
                 (parts::command(&format!("bulbil schedule {} --backup '30 2 * * *' --verify @weekly --drill @monthly --rpo 26h", one.name)))
             } @else {
@@ -305,7 +309,11 @@ fn held(one: &CollectionView, now: Timestamp) -> Markup {
         section.card {
             h2 { "Who holds copies" }
             @if rows.is_empty() {
-                p { "Nobody has proved a copy. If this machine burns, all of it is gone: let a trusted instance mirror it, or copy it to another disk or an object store." }
+                p {
+                    @if one.led_here { "Nobody has proved a copy. If this machine burns, all of it is gone" }
+                    @else { "Nobody has proved a copy here. Whoever makes it has it; if that machine is lost, this is the only one" }
+                    ": let a trusted instance mirror it, or copy it to another disk or an object store."
+                }
                 div.actions {
                     a.button.quiet href="/targets" { "Copy it to another place" }
                     a.button.quiet href="/invites/new" { "Invite somebody" }

@@ -42,7 +42,7 @@ pub struct Peer {
     pub cursor: Option<Cursor>,
     /// Since when we know it.
     pub added_at: Timestamp,
-    /// When it was last reached, or reached us. Set by [`Index::note_contact`] only.
+    /// When it was last reached, or reached us. Set by [`Index::note_contact`] and [`Index::note_heard`] only.
     #[serde(skip)]
     pub last_contact_at: Option<Timestamp>,
     /// What went wrong the last time. Set by [`Index::note_contact`] only.
@@ -190,6 +190,21 @@ impl Index {
         .bind(id.as_bytes().to_vec())
         .bind(nanos(at))
         .bind(error.map(str::to_owned))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// It reached us, and showed who it is. What went wrong when it was called stays.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn note_heard(&self, id: &InstanceId, at: Timestamp) -> Result<(), IndexError> {
+        sqlx::query(
+            "UPDATE peer SET last_contact_at = ?2 WHERE id = ?1 AND (last_contact_at IS NULL OR last_contact_at < ?2)",
+        )
+        .bind(id.as_bytes().to_vec())
+        .bind(nanos(at))
         .execute(&self.pool)
         .await?;
         Ok(())

@@ -18,6 +18,10 @@ const ENTRIES: usize = 100_000;
 
 pub(super) async fn look(of: &Examination<'_>) -> Result<Vec<Finding>, StoreError> {
     let mut findings = permissions(of.store);
+    if let Err(error @ StoreError::AccessDamaged { .. }) = of.store.admission() {
+        let next = "remove keys/access, then 'bulbil password set', and 'bulbil token create' for each program";
+        findings.push(Finding::error("access", crate::monitor::with_causes(&error), next));
+    }
     findings.push(recovery_key(of).await?);
     for collection in of.store.index.collections().await? {
         let settings = collection.settings.as_ref().filter(|settings| !settings.roots.is_empty());

@@ -402,8 +402,19 @@ async fn a_session_is_of_its_password_also_when_what_is_kept_of_that_was_lost() 
     let bench = Bench::with_password().await;
     let (cookie, _) = bench.log_in().await;
     assert_eq!(bench.get("/probe", &[("cookie", &cookie)]).await.status, StatusCode::OK);
-    std::fs::remove_file(bench.store().home.keys().join("access")).unwrap();
+    // A damaged one lets nobody in, and the page says what to do.
+    let file = bench.store().home.keys().join("access");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[40] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
     let shown = [("cookie", cookie.as_str()), ("accept", PAGE)];
+    let answer = bench.get("/probe", &shown).await;
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (StatusCode::INTERNAL_SERVER_ERROR, "text/html; charset=utf-8")
+    );
+    assert!(bench.store().admission().unwrap_err().to_string().contains("remove it, then set the password"));
+    std::fs::remove_file(file).unwrap();
     assert_eq!(bench.get("/probe", &shown).await.header("location"), "/setup");
     bench.set_password("another horse battery");
     assert_eq!(bench.get("/probe", &shown).await.header("location"), "/login?next=/probe");

@@ -187,6 +187,23 @@ fn decode(asked: usize, body: &[u8]) -> Result<Vec<Event>, FrameError> {
 }
 
 #[tokio::test]
+async fn it_is_known_when_a_guest_was_heard_of_last() {
+    let world = World::new(Role::Reader).await;
+    let heard = async || world.host.store.index.peer(&world.keys().instance()).await.unwrap().unwrap().last_contact_at;
+    assert_eq!(heard().await, None);
+    let stranger = IdentityKey::random(&mut entropy());
+    let unknown = world.signed_by(&stranger, &world.host.store.keys.instance(), "GET", "/changes?after=0", b"");
+    assert_eq!(world.send(unknown).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(heard().await, None);
+    for (later, known) in [(0, 0), (30, 0), (40, 70)] {
+        let now = crate::clock::Clock::now(&*world.clock);
+        world.clock.set(now + SignedDuration::from_secs(later));
+        world.get("/changes?after=0").await;
+        assert_eq!(heard().await, Some(NOW.parse::<Timestamp>().unwrap() + SignedDuration::from_secs(known)));
+    }
+}
+
+#[tokio::test]
 async fn r10_r12_whatever_is_wrong_with_the_caller_is_one_and_the_same_401() {
     let world = World::new(Role::Reader).await;
     let (host, guest) = (world.host.store.keys.instance(), &world.keys().identity);

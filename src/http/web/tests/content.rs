@@ -383,8 +383,18 @@ async fn a_restore_is_looked_at_first_and_needs_a_password_typed_just_now() {
     assert!(!Path::new(&target).exists());
     let back = bench.post("/confirm", &[("password", "correct horse battery"), ("next", &looked)]).await;
     assert_eq!(back.next(), looked);
-    let other = [("target", "/somewhere/else"), ("tried", tried)];
-    assert_eq!(bench.post(&format!("{path}/now"), &other).await.status, StatusCode::CONFLICT);
+    // Another folder, other files, another rule, or something more that goes: none of it was looked at.
+    let [at, which, rule] = fields;
+    let was = [("tried", tried)];
+    for other in [
+        &[("target", "/somewhere/else"), which, rule][..],
+        &[at, rule],
+        &[at, which, ("overwrite", "always")],
+        &[at, which, rule, ("delete", "yes")],
+    ] {
+        let answer = bench.post(&format!("{path}/now"), &[other, &was].concat()).await;
+        assert_eq!(answer.status, StatusCode::CONFLICT, "{other:?}");
+    }
     let done = bench.post(&format!("{path}/now"), &all).await;
     assert_eq!(bench.ended(done.next()).await, RunState::Done);
     assert_eq!(std::fs::read_to_string(Path::new(&target).join("file-2.txt")).unwrap(), "what stands in 2\n");
