@@ -354,9 +354,11 @@ fn is_good(snapshot: &Candidate) -> bool {
     snapshot.extent == Extent::Whole && !snapshot.flagged
 }
 
-/// Whether both neighbours of it in the line are flagged, too: what is wrong for months does not fill the disk.
+/// Whether both neighbours of it in the line are flagged, too: what is wrong for months does not fill the disk. One that is not whole
+/// is no neighbour: it may go by itself, and then those beside it would be neighbours.
 fn is_amid_flagged(snapshots: &[Candidate], of: &Candidate) -> bool {
-    let others = || snapshots.iter().filter(|other| is_in_line(other));
+    let counts = |other: &&Candidate| is_in_line(other) && (other.flagged || other.extent == Extent::Whole);
+    let others = || snapshots.iter().filter(counts);
     let before = others().filter(|other| other.sequence < of.sequence).max_by_key(|other| other.sequence);
     let after = others().filter(|other| other.sequence > of.sequence).min_by_key(|other| other.sequence);
     is_in_line(of) && before.is_some_and(|before| before.flagged) && after.is_some_and(|after| after.flagged)
