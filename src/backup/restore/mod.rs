@@ -75,8 +75,6 @@ pub struct RestoreStats {
     pub failed: u64,
 }
 
-/// The first document of a portable backup (`docs/portable.md`).
-
 /// Why nothing, or not everything, was restored.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {

@@ -173,8 +173,7 @@ impl AdminPlane {
             let found = match tree.find(&path) {
                 // Another name of a file is that file.
                 Ok(Some(Entry { kind: EntryKind::HardLink { to }, attributes, path })) => {
-                    let file = tree.find(&to).map(|file| file.map(|file| Entry { path, attributes, kind: file.kind }));
-                    file
+                    tree.find(&to).map(|file| file.map(|file| Entry { path, attributes, kind: file.kind }))
                 }
                 found => found,
             };
