@@ -7,10 +7,12 @@ use crate::domain::chunk::Padding;
 use crate::domain::id::CollectionId;
 use crate::domain::peer::is_plain_name;
 use crate::domain::preset::Preset;
+use crate::domain::target::Location;
 use crate::source::parts::{exists, parts};
 use crate::source::{ExcludeError, Excludes};
 use crate::store::index::{Application, Collection, CollectionKind, CollectionSettings, NewCollection, Root};
-use crate::store::{IndexError, PresetsError, Store, entropy};
+use crate::store::place::Precious;
+use crate::store::{IndexError, PresetsError, Store, StoreError, entropy};
 
 /// Words that stand where names of collections do.
 const RESERVED: [&str; 2] = ["all", "none"];
@@ -83,8 +85,19 @@ pub enum CollectionError {
     #[error("{} and {} overlap: name the outer one only", .0.display(), .1.display())]
     Overlap(PathBuf, PathBuf),
     /// Keys would get into a backup.
-    #[error("{} belongs to this bulbil home: its keys must not get into a backup", .0.display())]
+    #[error("{} belongs to a bulbil home: its keys must not get into a backup", .0.display())]
     Home(PathBuf),
+    /// Each copy would be in the next backup.
+    #[error("target {target:?} lies in {}: what is copied there would be in the next backup, and in the next copy; name folders beside it", path.display())]
+    Target {
+        /// What was named.
+        path: PathBuf,
+        /// The target.
+        target: String,
+    },
+    /// The home cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// It has no folders.
     #[error("collection {0:?} is of an Axon BBS: it has no folders")]
     Axon(String),
@@ -223,10 +236,19 @@ pub fn parent_with(preset: &Preset, folder: &Path) -> Option<PathBuf> {
 fn outside_of_home(roots: &[Root], store: &Store) -> Result<(), CollectionError> {
     let home = store.home.root();
     let home = home.canonicalize().map_err(|cause| CollectionError::Path { path: home.to_owned(), cause })?;
-    match roots.iter().find(|root| root.path.starts_with(&home)) {
-        Some(root) => Err(CollectionError::Home(root.path.clone())),
-        None => Ok(()),
+    // Nor do another one's.
+    let inside = |root: &&Root| root.path.starts_with(&home) || Precious::Home.holds(&root.path);
+    if let Some(root) = roots.iter().find(inside) {
+        return Err(CollectionError::Home(root.path.clone()));
     }
+    for target in store.targets()? {
+        let Location::Folder(folder) = &target.location else { continue };
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+        if let Some(root) = roots.iter().find(|root| folder.starts_with(&root.path)) {
+            return Err(CollectionError::Target { path: root.path.clone(), target: target.name });
+        }
+    }
+    Ok(())
 }
 
 /// Absolute paths with unique names in the tree.

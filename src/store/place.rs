@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 /// In a folder with a file of this name is a portable backup, or a target's copies.
-const PORTABLE: &str = "backup_manifest.json";
+pub const PORTABLE: &str = "backup_manifest.json";
 
 /// A folder that nothing else may be mixed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -44,6 +44,12 @@ impl SocketListener {
             return Err(io::Error::new(ErrorKind::InvalidInput, "this is no path of a file"));
         };
         // Two servers that begin at once look and take one after the other.
+        let metadata = fs::metadata(folder)?;
+        let (mode, is_ours) = (metadata.mode(), [0, rustix::process::geteuid().as_raw()].contains(&metadata.uid()));
+        if !is_ours || (mode & 0o022 != 0 && mode & 0o1000 == 0) {
+            let why = "others may write into its folder, and could put a socket of theirs there: name another folder";
+            return Err(io::Error::new(ErrorKind::PermissionDenied, why));
+        }
         let _turn = turn(folder)?;
         refuse_taken(path)?;
         let within = Within::make(folder)?;
@@ -161,6 +167,15 @@ impl Dial for SocketDial {
             let unreachable = |cause| DialError::Unreachable { address: address.clone(), cause };
             let (short, _folder) = short(&self.0).map_err(unreachable)?;
             let stream = UnixStream::connect(short).await.map_err(unreachable)?;
+            // What is sent lets its reader in: it goes to whoever owns the folder, as whoever serves the home does, and to nobody who put
+            // a socket of theirs there.
+            let theirs = stream.peer_cred().map_err(unreachable)?.uid();
+            let folder = self.0.parent().map(fs::metadata).transpose().map_err(unreachable)?;
+            let ours = [0, rustix::process::geteuid().as_raw()];
+            if !ours.contains(&theirs) && folder.is_none_or(|folder| folder.uid() != theirs) {
+                let why = "somebody else listens there, who is not the owner of the folder";
+                return Err(unreachable(io::Error::new(ErrorKind::PermissionDenied, why)));
+            }
             Ok(Box::new(stream) as BoxedStream)
         })
     }

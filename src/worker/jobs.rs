@@ -194,6 +194,11 @@ impl Jobs {
         &self.line.caller
     }
 
+    /// What is waited for before the server ends.
+    pub fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
     /// What goes on in this process.
     pub fn live(&self) -> &LiveRuns {
         &self.live

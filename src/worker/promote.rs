@@ -11,6 +11,7 @@ use crate::domain::metadata::entry::EntryKind;
 use crate::domain::words::count;
 use crate::replicate::succession::{self, Promotion, SuccessionError};
 use crate::store::index::{Application, Collection, CollectionKind, CollectionSettings, Root, Snapshot};
+use crate::store::place::Precious;
 use crate::store::{ChunkStore, IndexError, StandbyLock, Store, StoreError};
 
 /// Why a collection is not taken over.
@@ -118,7 +119,7 @@ fn settings(store: &Store, open: &OpenSnapshot, data: &Path) -> Result<Collectio
         return Err(PromoteError::NoFolder(data));
     }
     let home = store.home.root();
-    if data.starts_with(home.canonicalize().map_err(not_there(home))?) {
+    if data.starts_with(home.canonicalize().map_err(not_there(home))?) || Precious::Home.holds(&data) {
         return Err(PromoteError::Home(data));
     }
     let PrivatePart { roots, excludes, padding, .. } = &open.private;

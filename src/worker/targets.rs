@@ -58,6 +58,17 @@ pub enum TargetsError {
         /// By which collection.
         collection: String,
     },
+    /// It would be removed with a folder that is laid out anew.
+    #[error("{} lies in the folder that collection {collection:?} is laid out in, and would be removed with what was there before: name a folder elsewhere", path.display())]
+    LaidOut {
+        /// The folder.
+        path: PathBuf,
+        /// The collection.
+        collection: String,
+    },
+    /// What lets us into the bucket is none.
+    #[error("an access key and a session token are letters, digits and signs, without blanks")]
+    OddKey,
     /// Nothing lets us into the bucket.
     #[error("there are no credentials for the bucket")]
     NoKey,
@@ -141,7 +152,12 @@ pub async fn add(store: &Store, new: NewTarget, now: Timestamp) -> Result<(Targe
             refuse_backed_up(store, path).await?;
         }
         (Location::Bucket(_), None) => return Err(TargetsError::NoKey),
-        (Location::Bucket(_), Some(_)) => {}
+        (Location::Bucket(_), Some(key)) => {
+            let is_plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+            if !is_plain(&key.id) || !key.token.as_deref().is_none_or(is_plain) {
+                return Err(TargetsError::OddKey);
+            }
+        }
     }
     let is_new = before.is_none();
     let target = Target { name, location, collections: wanted, key };
@@ -174,6 +190,15 @@ async fn refuse_backed_up(store: &Store, path: &Path) -> Result<(), TargetsError
         let roots = collection.settings.iter().flat_map(|settings| &settings.roots);
         if roots.into_iter().any(|root| root.path.canonicalize().is_ok_and(|root| path.starts_with(root))) {
             return Err(TargetsError::BackedUp { path: path.to_owned(), collection: collection.name });
+        }
+        // What lies in a folder that is laid out goes with it.
+        if let Some(standby) = &collection.standby {
+            let (into, name) =
+                (&standby.into, standby.into.file_name().unwrap_or_default().to_string_lossy().into_owned());
+            let beside = into.with_file_name(format!("{name}.previous"));
+            if path.starts_with(into) || path.starts_with(beside) {
+                return Err(TargetsError::LaidOut { path: path.to_owned(), collection: collection.name });
+            }
         }
     }
     Ok(())

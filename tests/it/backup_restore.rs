@@ -348,6 +348,24 @@ fn a_restore_never_touches_a_home() {
     expect(0, &at, &["export", "--output", out.join("deep").to_str().unwrap()]);
     expect(1, &at, &restore);
     fs::remove_dir_all(out.join("deep")).unwrap();
+    // Nor into one that stands where the snapshot has a folder.
+    fs::create_dir(source.join("deep")).unwrap();
+    fs::write(source.join("deep/b"), "b").unwrap();
+    expect(0, &at, &["backup", "-q"]);
+    init(&out.join("deep"), "gamma");
+    expect(1, &at, &restore);
+    expect(1, &at, &restore[..4]);
+    assert!(out.join("deep/index.db").exists() && !out.join("deep/b").exists());
+    fs::remove_dir_all(out.join("deep")).unwrap();
+    fs::create_dir_all(out.join("deep")).unwrap();
+    expect(0, &at, &["target", "add", "disk", out.join("deep").to_str().unwrap()]);
+    expect(1, &at, &restore);
+    assert!(out.join("deep/backup_manifest.json").exists());
+    // What holds a target is not backed up, and what belongs to a home, of whomever, is not.
+    expect(1, &at, &["collection", "add", "out", out.to_str().unwrap()]);
+    init(&dir.path().join("another"), "delta");
+    expect(1, &at, &["collection", "add", "theirs", dir.path().join("another/keys").to_str().unwrap()]);
+    fs::remove_dir_all(out.join("deep")).unwrap();
     expect(0, &at, &restore);
     assert!(!out.join("mine").exists() && out.join("a").exists());
 }

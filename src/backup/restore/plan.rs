@@ -14,7 +14,7 @@ use crate::domain::metadata::path::TreePath;
 use crate::monitor::{Counter, Monitor, Problem};
 use crate::source::FoundKind;
 use crate::source::stat::Stat;
-use crate::store::place::Precious;
+use crate::store::place::{self, Precious};
 use crate::store::{ChunkStore, TreeReader};
 
 use super::super::open::OpenSnapshot;
@@ -258,6 +258,12 @@ impl<'a> Plan<'a> {
     fn folder(&mut self, path: Option<TreePath>, attributes: Attributes) -> Result<(), RestoreError> {
         self.stats.directories += 1;
         self.monitor.add(Counter::Entries, 1);
+        if let (Some(path), Some(target)) = (&path, self.target) {
+            let place = target.path().join(OsStr::from_bytes(path.as_bytes()));
+            if Precious::of(&place) == Some(Precious::Home) {
+                return Err(RestoreError::Home(place));
+            }
+        }
         if let Some(path) = &path
             && let Some(target) = self.target.filter(|_| !self.options.dry_run)
             && let Err(error) = target.create_dir(path)
@@ -348,7 +354,15 @@ impl<'a> Plan<'a> {
 
     /// Homes and portable backups are never what is too much.
     fn refuse_precious(&self) -> Result<(), RestoreError> {
-        let Some(target) = self.target else { return Ok(()) };
+        let Some(target) = self.target.filter(|_| self.options.delete) else { return Ok(()) };
+        for (folder, names) in &self.children {
+            let Some(folder) = folder else { continue };
+            let path = target.path().join(OsStr::from_bytes(folder.as_bytes()));
+            // What the snapshot has there itself is what it is.
+            if Precious::of(&path) == Some(Precious::Portable) && !names.contains(place::PORTABLE.as_bytes()) {
+                return Err(RestoreError::WouldRemove(path));
+            }
+        }
         for path in self.others()? {
             let path = target.path().join(OsStr::from_bytes(path.as_bytes()));
             match Precious::below(&path) {

@@ -22,9 +22,11 @@ pub mod view; // what resources look like, for REST and for pages
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
+use tracing::Instrument;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
@@ -39,6 +41,7 @@ pub use status::{CollectionStatus, PeerStatus, StatusAnswer};
 pub use sync::{FeedAnswer, SyncAnswer};
 
 use super::openapi::with_problems;
+use super::problem::Problem;
 use super::traced::traced;
 use super::traffic::{Plane, Traffic};
 use super::web;
@@ -267,11 +270,22 @@ fn assembled(plane: AdminPlane, pages: Router<AdminPlane>) -> Router {
         .method_not_allowed_fallback(web::error::no_such_method)
         .layer(DefaultBodyLimit::max(api::MAX_BODY_BYTES))
         .layer(from_fn_with_state(plane.clone(), api::idempotency::once))
+        .layer(from_fn_with_state(plane.clone(), to_its_end))
         .layer(from_fn_with_state(plane.clone(), access::identify))
         .layer(from_fn_with_state(plane.clone(), guard::host))
         .layer(from_fn(web::error::in_a_page))
         .with_state(plane);
     traced(router, Plane::Admin, traffic)
+}
+
+/// What may change something is done to its end, on record and remembered, also if whoever asked has hung up.
+async fn to_its_end(State(plane): State<AdminPlane>, request: Request, next: Next) -> Response {
+    if access::is_safe(request.method()) {
+        return next.run(request).await;
+    }
+    let work = next.run(request).instrument(tracing::Span::current());
+    let done = plane.jobs.tasks().spawn(work).await;
+    done.unwrap_or_else(|error| Problem::internal(&error).into_response())
 }
 
 #[cfg(test)]

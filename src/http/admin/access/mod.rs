@@ -29,6 +29,7 @@ pub use caller::{Caller, Credential};
 pub use gate::{Gate, LoginError, SessionId};
 pub use may::{Admin, Content, May, MayNow, Metrics, Needs, Operate, Read};
 pub(super) use pages::routes;
+pub(super) use session::is_safe;
 pub use session::{CSRF_HEADER, FreshPosted, FreshSession, Posted, Session, Turned};
 pub use sessions::Way;
 

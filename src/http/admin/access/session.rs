@@ -66,7 +66,7 @@ impl Session {
 }
 
 /// Whether a request of this method changes nothing.
-pub(super) fn is_safe(method: &Method) -> bool {
+pub(in crate::http::admin) fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 

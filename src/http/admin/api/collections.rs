@@ -194,6 +194,7 @@ impl From<CollectionError> for Problem {
         match &error {
             CollectionError::Index(IndexError::NameTaken { .. }) => Self::conflict("name-taken", error.to_string()),
             CollectionError::Index(cause) => Self::internal(cause),
+            CollectionError::Store(cause) => Self::internal(cause),
             _ => Self::invalid(crate::monitor::with_causes(&error)),
         }
     }
@@ -229,7 +230,7 @@ impl From<CollectionError> for AddError {
             | CollectionError::Index(IndexError::NameTaken { .. }) => Some(AddField::Name),
             CollectionError::Excludes(_) => Some(AddField::Excludes),
             CollectionError::Preset(_) | CollectionError::PresetValue { .. } => Some(AddField::Preset),
-            CollectionError::Index(_) | CollectionError::Axon(_) => None,
+            CollectionError::Index(_) | CollectionError::Store(_) | CollectionError::Axon(_) => None,
             _ => Some(AddField::Folders),
         };
         Self { field, problem: error.into() }

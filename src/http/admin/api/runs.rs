@@ -21,6 +21,7 @@ use crate::backup::prune::GRACE;
 use crate::backup::restore::{Overwrite, RestoreOptions};
 use crate::backup::select;
 use crate::backup::verify::VerifyOptions;
+use crate::domain::access::Scope;
 use crate::domain::audit::Who;
 use crate::domain::peer::Trust;
 use crate::domain::run::RunKind;
@@ -146,8 +147,13 @@ pub enum StartRun {
 impl StartRun {
     /// Whether it removes what the settings, which only an admin changes, would keep.
     fn is_deletion(&self) -> bool {
-        let Self::Prune { grace_seconds, policy, .. } = self else { return false };
-        policy.is_some() || grace_seconds.is_some_and(|seconds| grace(seconds) < GRACE)
+        match self {
+            Self::Prune { grace_seconds, policy, .. } => {
+                policy.is_some() || grace_seconds.is_some_and(|seconds| grace(seconds) < GRACE)
+            }
+            Self::PruneTarget { at_once, .. } => *at_once,
+            _ => false,
+        }
     }
 }
 
@@ -288,7 +294,7 @@ pub(super) async fn get_log(
     Ok(Json(Page::whole(plane.run_log(id, 0).await?)))
 }
 
-/// Stops a run; it ends in order, soon
+/// Stops a run; it ends in order, soon. A restore, a recovery or an export needs the scope `admin`
 #[utoipa::path(
     post,
     path = "/admin/v1/runs/{id}/cancel",
@@ -300,10 +306,15 @@ pub(super) async fn get_log(
     security(("token" = ["operate"]))
 )]
 pub(super) async fn post_cancel(
-    _: May<Operate>,
+    May { caller, .. }: May<Operate>,
     State(plane): State<AdminPlane>,
     At(id): At<i64>,
 ) -> Result<Response, Problem> {
+    // Half of a restore is worse than none: who may not begin one does not stop one.
+    let admins = [RunKind::Restore, RunKind::Recover, RunKind::Export].map(RunKind::word);
+    if admins.contains(&run(&plane, id).await?.kind.as_str()) && !caller.scopes.allow(Scope::Admin) {
+        return Err(Problem::wrong_scope(Scope::Admin));
+    }
     plane.cancel_run(id).await?;
     Ok((StatusCode::ACCEPTED, Json(run(&plane, id).await?)).into_response())
 }

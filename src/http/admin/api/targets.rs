@@ -123,7 +123,7 @@ impl From<TargetsError> for AddTargetError {
             TargetsError::Name(_) | TargetsError::NameTaken(_) | TargetsError::NameOfCollection(_) => {
                 Some(TargetField::Name)
             }
-            TargetsError::NoKey | TargetsError::KeyForFolder => Some(TargetField::Key),
+            TargetsError::NoKey | TargetsError::OddKey | TargetsError::KeyForFolder => Some(TargetField::Key),
             TargetsError::Select(_) => Some(TargetField::Collections),
             TargetsError::Store(_) | TargetsError::Index(_) => None,
             _ => Some(TargetField::Location),
@@ -189,6 +189,8 @@ pub(super) async fn post_target(
     Body(new): Body<AddTarget>,
 ) -> Result<Response, Problem> {
     let by = typed::asker(&caller, &headers);
+    // Two at once do not take one place under two names.
+    let _one_at_a_time = plane.changing.lock().await;
     let (view, is_new) = plane.add_target(new, by).await.map_err(|error| error.problem)?;
     let location = HeaderValue::try_from(format!("/admin/v1/targets/{}", view.name));
     let location = location.expect("a plain name has only letters, digits, '-', '_' and '.'");

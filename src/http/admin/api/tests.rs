@@ -218,6 +218,42 @@ async fn whoever_may_operate_takes_no_protection_away() {
 }
 
 #[tokio::test]
+async fn what_was_begun_is_done_and_on_record_also_if_who_asked_hangs_up() {
+    let api = Api::with_snapshots(3).await;
+    let mut asked = Box::pin(api.send(Method::DELETE, "/snapshots/notes@1", &[], ""));
+    assert!(futures_util::poll!(&mut asked).is_pending());
+    drop(asked);
+    let order = json!({ "kind": "verify", "collection": "notes" });
+    let key = ("idempotency-key", "hung-up");
+    let headers = [key];
+    let mut asked = Box::pin(api.json(Method::POST, "/runs", &headers, order.clone()));
+    assert!(futures_util::poll!(&mut asked).is_pending());
+    drop(asked);
+    for _ in 0..2000 {
+        let audit = api.get("/audit?limit=50").await.json["items"].to_string();
+        if audit.contains("snapshot delete") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(api.get("/audit?limit=50").await.json["items"].to_string().contains("snapshot delete"));
+    assert_eq!(api.sequences(9, async |_| ()).await, [3, 2]);
+    // Done once, whether it has ended by now or not.
+    let mut again = api.json(Method::POST, "/runs", &[key], order.clone()).await;
+    for _ in 0..2000 {
+        if again.status == StatusCode::ACCEPTED {
+            break;
+        }
+        assert_eq!(again.refusal(), (409, "in-progress"));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        again = api.json(Method::POST, "/runs", &[key], order.clone()).await;
+    }
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    let runs = api.get("/runs?kind=verify").await.json;
+    assert_eq!(runs["items"].as_array().unwrap().len(), 1, "{runs}");
+}
+
+#[tokio::test]
 async fn what_goes_on_is_told_no_longer_than_the_token_is_good() {
     let api = Api::with_snapshots(1).await;
     let caller = api.token("watcher", Scope::Read);
