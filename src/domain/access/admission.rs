@@ -166,11 +166,11 @@ impl Admission {
     }
 
     /// Sets the password. What makes codes stays.
-    pub fn set_password(&mut self, password: PasswordHash, now: Timestamp) {
+    pub fn set_password(&mut self, password: PasswordHash, now: Timestamp) -> &Login {
         let before = self.login.take();
         let version = before.as_ref().map_or(1, |login| login.version + 1);
         let (totp, used_step) = before.map_or((None, None), |login| (login.totp, login.used_step));
-        self.login = Some(Login { password, set_at: now, version, totp, used_step });
+        self.login.insert(Login { password, set_at: now, version, totp, used_step })
     }
 
     /// Asks for codes from now on, or no more; `step` is that of the code that was typed to confirm it.

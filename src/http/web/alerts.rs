@@ -5,8 +5,8 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use jiff::Timestamp;
 use maud::{Markup, html};
-use serde::Deserialize;
 
+use super::forms::Nothing;
 use super::layout::{Here, Page};
 use super::parts::{self, Light, Weight};
 use super::run::not_done;
@@ -16,10 +16,6 @@ use crate::http::admin::AdminPlane;
 use crate::http::admin::access::Posted;
 use crate::http::admin::view::alert::{AlertView, alerts};
 use crate::http::admin::view::channel::{ChannelTestView, ChannelView, channels};
-
-/// A form without fields of its own.
-#[derive(Debug, Deserialize)]
-pub(super) struct Nothing {}
 
 /// What is wrong.
 pub(super) async fn page(viewer: Viewer, State(plane): State<AdminPlane>) -> Result<Markup, Amiss> {

@@ -1,8 +1,13 @@
 //! Fields of forms: a label, a hint, what was typed, and what is wrong with it beside it.
 
 use maud::{Markup, html};
+use serde::Deserialize;
 
 use super::parts::sentence;
+
+/// A form without fields of its own.
+#[derive(Debug, Deserialize)]
+pub(super) struct Nothing {}
 
 /// A field for text.
 #[derive(Debug, Clone, Copy)]

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::forms::Field;
+use super::forms::{Field, Nothing};
 use super::layout::{Here, Page};
 use super::parts::{self, Light, Weight};
 use super::peers::{Lag, button, fingerprint, how, path, state};
@@ -32,10 +32,6 @@ const LISTED: usize = 20;
 pub(super) struct Done {
     done: Option<String>,
 }
-
-/// A form without fields.
-#[derive(Debug, Deserialize)]
-pub(super) struct Nothing {}
 
 /// Whether it is followed.
 #[derive(Debug, Clone, Default, Deserialize)]

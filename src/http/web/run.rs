@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::forms::Nothing;
 use super::layout::{Here, Page};
 use super::parts::{self, Light, Weight};
 use super::runs::{lasted, named, state, why};
@@ -23,10 +24,6 @@ pub(super) struct Wanted {
     /// It does not load itself again.
     still: Option<String>,
 }
-
-/// A form without fields of its own.
-#[derive(Debug, Deserialize)]
-pub(super) struct Nothing {}
 
 /// One run.
 pub(super) async fn page(

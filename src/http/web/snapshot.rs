@@ -9,10 +9,11 @@ use serde::Deserialize;
 
 use super::chart::Look;
 use super::charts::look;
+use super::forms::Nothing;
 use super::forms::{Field, full_stop};
 use super::layout::{Here, Page};
 use super::parts::{self, Light, Weight, sentence};
-use super::run::{Nothing, not_done};
+use super::run::not_done;
 use super::{Amiss, Viewer};
 use crate::domain::schedule::Work;
 use crate::domain::words::{bytes, count};

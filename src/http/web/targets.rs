@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::forms::Nothing;
 use super::layout::{Here, Page};
 use super::parts::{self, Light, Weight};
 use super::run::not_done;
@@ -33,10 +34,6 @@ pub(super) struct Asked {
 pub(super) struct Start {
     kind: String,
 }
-
-/// A form without fields of its own.
-#[derive(Debug, Deserialize)]
-pub(super) struct Nothing {}
 
 /// When each collection is copied by itself, by name.
 type ByItself = Vec<(String, Option<ScheduleView>)>;

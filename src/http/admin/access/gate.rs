@@ -261,8 +261,7 @@ impl Gate {
                 if admission.login.is_some() {
                     return Err(AdmissionError::PasswordThere);
                 }
-                admission.set_password(hash, now);
-                Ok(admission.login.as_ref().map(Login::mark))
+                Ok(admission.set_password(hash, now).mark())
             })
         });
         let login = set.await.map_err(|error| match error {
@@ -270,7 +269,7 @@ impl Gate {
             AccessError::Store(error) => LoginError::Failed(Problem::internal(&error)),
         })?;
         self.record("password set").await;
-        Ok(locked(&self.inner.sessions).begin(self.way, login.expect("it was set just now"), self.inner.clock.now()))
+        Ok(locked(&self.inner.sessions).begin(self.way, login, self.inner.clock.now()))
     }
 
     /// Sets another password, which ends all sessions, and begins one for who set it: their password was typed just now.
@@ -284,18 +283,13 @@ impl Gate {
         drop(turn);
         let hash = hash.map_err(LoginError::NotTaken)?;
         let (store, now) = (self.inner.store.clone(), self.inner.clock.now());
-        let set = blocking(move || {
-            store.change_admission(|admission| {
-                admission.set_password(hash, now);
-                Ok(admission.login.as_ref().map(Login::mark))
-            })
-        });
+        let set = blocking(move || store.change_admission(|admission| Ok(admission.set_password(hash, now).mark())));
         let login = set.await.map_err(|error| match error {
             AccessError::Refused(_) => LoginError::NoPassword,
             AccessError::Store(error) => LoginError::Failed(Problem::internal(&error)),
         })?;
         self.record("password set").await;
-        Ok(locked(&self.inner.sessions).begin(self.way, login.expect("it was set just now"), self.inner.clock.now()))
+        Ok(locked(&self.inner.sessions).begin(self.way, login, self.inner.clock.now()))
     }
 
     /// How many browsers are logged in.

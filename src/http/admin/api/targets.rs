@@ -189,8 +189,6 @@ pub(super) async fn post_target(
     Body(new): Body<AddTarget>,
 ) -> Result<Response, Problem> {
     let by = typed::asker(&caller, &headers);
-    // Two at once do not take one place under two names.
-    let _one_at_a_time = plane.changing.lock().await;
     let (view, is_new) = plane.add_target(new, by).await.map_err(|error| error.problem)?;
     let location = HeaderValue::try_from(format!("/admin/v1/targets/{}", view.name));
     let location = location.expect("a plain name has only letters, digits, '-', '_' and '.'");
@@ -250,6 +248,8 @@ impl AdminPlane {
 
     /// Names a target; and whether it is a new one.
     pub(crate) async fn add_target(&self, new: AddTarget, by: Who) -> Result<(TargetView, bool), AddTargetError> {
+        // Two at once, by whatever way, do not take one place under two names.
+        let _one_at_a_time = self.changing.lock().await;
         let (endpoint, region) = (new.endpoint.as_deref(), new.region.as_deref());
         let location = Location::parse(new.location.trim(), endpoint, region).map_err(TargetsError::from)?;
         if matches!(location, Location::Folder(_)) && (endpoint.is_some() || region.is_some()) {
