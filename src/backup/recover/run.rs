@@ -71,6 +71,12 @@ impl RecoverOptions {
             secrets: Arc::new(Secrets::new),
         }
     }
+
+    /// What was asked for, to be put on record: the same for the same. The snapshot stands in the report, whether it was named or found.
+    pub fn document(&self) -> serde_json::Value {
+        let paths: Vec<String> = self.paths.iter().map(crate::domain::text::path_text).collect();
+        serde_json::json!({ "paths": paths, "drop_sessions": self.drop_sessions })
+    }
 }
 
 impl std::fmt::Debug for RecoverOptions {

@@ -2,6 +2,8 @@
 //!
 //! As with a restore, what was filled in stands in the address, and nothing is touched before a run that only looks has said what would be.
 
+use std::path::PathBuf;
+
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -12,12 +14,13 @@ use serde_json::Value;
 use super::forms::{Field, typed_lines};
 use super::layout::{Here, Page};
 use super::parts::{self, Light};
+use super::restore::GOOD_FOR;
 use super::run::{going, not_done};
 use super::runs::state;
 use super::snapshot::reason;
 use super::typed::tick;
 use super::{Amiss, Viewer, report};
-use crate::backup::recover::candidates;
+use crate::backup::recover::{RecoverOptions, candidates};
 use crate::domain::run::RunKind;
 use crate::domain::words::count;
 use crate::http::admin::access::local::{query_value, see_other};
@@ -116,7 +119,7 @@ pub(super) async fn now(
     let (session, filled) = (posted.session, posted.form);
     let collection = known(&plane, &name).await?;
     let tried = match filled.tried {
-        Some(run) => plane.run(run).await?.filter(|run| is_look_at(run, &collection)),
+        Some(run) => plane.run(run).await?.filter(|run| is_look_at(&plane, run, &collection, &filled)),
         None => None,
     };
     let Some(tried) = tried else {
@@ -151,8 +154,15 @@ fn is_said(problem: &Problem) -> bool {
     matches!(problem.status(), StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::NOT_FOUND)
 }
 
-fn is_look_at(run: &RunView, collection: &Collection) -> bool {
-    run.kind == RunKind::Recover.word()
+/// Whether a run looked at the very same, not long ago.
+fn is_look_at(plane: &AdminPlane, run: &RunView, collection: &Collection, filled: &Filled) -> bool {
+    let StartRecovery { paths, drop_sessions, .. } = filled.order(&collection.name, true);
+    let paths = paths.into_iter().map(PathBuf::from).collect();
+    let asked = RecoverOptions { paths, drop_sessions, ..RecoverOptions::plain() }.document();
+    let of_run = run.report.as_ref().and_then(|report| report.get("asked"));
+    of_run == Some(&asked)
+        && run.ended_at.is_some_and(|ended| plane.now().duration_since(ended) < GOOD_FOR)
+        && run.kind == RunKind::Recover.word()
         && matches!(run.state, RunState::Done | RunState::Partly)
         && run.collection.as_deref() == Some(collection.name.as_str())
         && report::is_only_look(run)
@@ -268,7 +278,7 @@ async fn preview(
             @if let Some(problem) = wrong { (not_done(&reason(problem))) }
             @if running {
                 (going(&run, &plane.run_log(tried, 0).await?, viewer, (&here, still), plane.now()))
-            } @else if is_look_at(&run, collection) {
+            } @else if is_look_at(plane, &run, collection, filled) {
                 p.lead { "Nothing is changed yet. Look at it, then say so:" }
                 (planned(&run))
                 form method="post" action={ "/collections/" (collection.name) "/recover/now" } {

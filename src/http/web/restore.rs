@@ -28,7 +28,7 @@ use crate::store::{Store, blocking, place};
 use crate::worker::jobs::Order;
 
 /// What was looked at is done within this, or looked at again.
-const GOOD_FOR: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+pub(super) const GOOD_FOR: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
 /// What is filled in.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -71,7 +71,9 @@ impl Recorder<'_> {
             });
         }
         let written_as_text: Vec<String> = written.iter().map(path_text).collect();
-        ended.report = Some(json!({ "report": report, "written": written_as_text, "dry_run": options.dry_run }));
+        ended.report = Some(
+            json!({ "report": report, "written": written_as_text, "dry_run": options.dry_run, "asked": options.document() }),
+        );
         self.end(no, Some(collection), RunKind::Recover, &ended, &watch).await?;
         Ok(Recovery { report, written, done })
     }

@@ -62,6 +62,12 @@ async fn live_folders_come_back_after_a_look_and_what_was_there_is_kept() {
     let confirm = bench.post(&format!("{path}/now"), &fields).await;
     assert!(confirm.next().starts_with("/confirm?next=/collections/notes/recover"), "{}", confirm.next());
     bench.confirm(&looked).await;
+    // Other files, or other sessions, are not what was looked at.
+    for other in [("paths", "file-1.txt"), ("drop_sessions", "yes")] {
+        let answer = bench.post(&format!("{path}/now"), &[("tried", tried), other]).await;
+        assert_eq!(answer.status, StatusCode::CONFLICT, "{other:?}");
+        answer.shows("Look first what would be done");
+    }
     let lock = bench.planes.plane.store().lock_backup().unwrap();
     let busy = bench.post(&format!("{path}/now"), &fields).await;
     assert_eq!(busy.status, StatusCode::CONFLICT, "a backup goes on: {}", busy.text());
