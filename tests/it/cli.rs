@@ -16,6 +16,7 @@ mod portable; // folders that are carried
 mod monitoring; // doctor, logs, completions, manual pages
 mod names; // paths that are no text
 mod proofs; // copies elsewhere
+mod secrets; // what an application needs and does not keep in its data
 mod storage; // a disk that is not there
 mod succession; // heirs and keys
 

@@ -1,5 +1,7 @@
 //! Resources, as a program sees them.
 
+mod secrets; // what an application needs and does not keep in its data
+
 use std::path::PathBuf;
 use std::time::Duration;
 
