@@ -40,6 +40,8 @@ PAGES = {
     "schedules": "/schedules",
     "alerts": "/alerts",
     "keys": "/keys",
+    "secrets": "/collections/notes/secrets",
+    "secret-new": "/collections/notes/secrets/new",
     "audit": "/audit",
     "settings": "/settings",
     "token-new": "/settings/tokens/new",
@@ -290,6 +292,33 @@ def another_place(visitor, disk):
     visitor.look("target-forget")
 
 
+def a_secret(visitor):
+    """From the empty list to a secret that is kept, shown and removed; what is wrong is said beside the field."""
+    page = visitor.page
+    visitor.go("/keys")
+    page.get_by_role("main").get_by_role("link", name="notes").click()
+    expect(page.get_by_role("main")).to_contain_text("No secret is kept")
+    visitor.look("secrets-empty")
+    visitor.links()
+    page.get_by_role("link", name="Keep a secret").click()
+    page.get_by_label("Name").fill("PEPPER")
+    page.get_by_role("button", name="Keep it").click()
+    expect(page.get_by_label("Name")).to_have_value("PEPPER")
+    expect(page.locator("[aria-invalid=true]")).to_have_attribute("type", "password")
+    visitor.look("secret-new-wrong")
+    page.get_by_label("Value", exact=True).fill("a pepper for a browser")
+    page.get_by_role("button", name="Keep it").click()
+    expect(page.get_by_role("table")).to_contain_text("in use")
+    visitor.links()
+    page.get_by_role("button", name="Show", exact=True).click()
+    expect(page.locator("pre.command")).to_have_text("a pepper for a browser")
+    visitor.look("secret-shown")
+    page.get_by_role("link", name="Back to the secrets").click()
+    page.get_by_role("link", name="Remove…").click()
+    visitor.look("secret-remove")
+    page.get_by_role("link", name="Leave it as it is").click()
+
+
 def journey(browser, scratch, javascript):
     kind = "js" if javascript else "plain"
     with Instance(scratch, f"garden-{kind}") as garden:
@@ -315,6 +344,7 @@ def journey(browser, scratch, javascript):
         disk = garden.folder / "usb"
         disk.mkdir()
         another_place(visitor, disk)
+        a_secret(visitor)
 
         garden.run("schedule", "notes", "--backup", "30 2 * * *", "--drill", "@monthly", "--rpo", "24h")
         for name, path in PAGES.items():

@@ -1,12 +1,10 @@
-//! What must not be lost, as a resource: whose keys these are, and which secrets are kept. Never a key or a secret itself.
+//! What must not be lost, as a resource: whose keys these are. Never a key itself.
 
 use serde::{Deserialize, Serialize};
 
-use crate::backup::escrow;
 use crate::domain::peer::fingerprint_words;
 use crate::domain::text::path_text;
-use crate::store::index::Collection;
-use crate::store::{EscrowFileError, IndexError, Store};
+use crate::store::Store;
 
 /// What must not be lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -23,74 +21,17 @@ pub struct KeysView {
     pub recovery_key_id: String,
     /// Where the keys are.
     pub folder: String,
-    /// The secrets of applications.
-    pub secrets: Vec<CollectionSecrets>,
 }
 
-/// The secrets of a collection's application.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct CollectionSecrets {
-    /// The collection.
-    pub collection: String,
-    /// Those that are kept here under the recovery key, by name.
-    pub kept: Vec<String>,
-    /// Those that somebody said are kept elsewhere.
-    pub elsewhere: Vec<String>,
-    /// Those without which the data is of little use, and that are kept nowhere: a sentence each, with what to do.
-    pub missing: Vec<String>,
-}
-
-/// Why it cannot be told what is kept.
-#[derive(Debug, thiserror::Error)]
-pub enum KeysError {
-    /// The index.
-    #[error(transparent)]
-    Index(#[from] IndexError),
-    /// The files of the secrets.
-    #[error(transparent)]
-    Escrow(#[from] EscrowFileError),
-}
-
-/// Gathers it. Reads files, on a thread of its own.
-///
-/// # Errors
-/// [`KeysError`].
-pub async fn keys(store: &Store) -> Result<KeysView, KeysError> {
-    let collections = store.index.collections().await?;
+/// Gathers it.
+pub fn keys(store: &Store) -> KeysView {
     let instance = store.keys.instance();
-    let in_store = store.clone();
-    let secrets = crate::store::blocking(move || {
-        let own = collections.iter().filter(|collection| collection.settings.is_some());
-        own.map(|collection| secrets(&in_store, collection)).collect::<Result<Vec<_>, EscrowFileError>>()
-    });
-    let mut secrets = secrets.await?;
-    secrets.retain(|of| !(of.kept.is_empty() && of.elsewhere.is_empty() && of.missing.is_empty()));
-    Ok(KeysView {
+    KeysView {
         instance: instance.to_string(),
         name: store.keys.name.clone(),
         fingerprint: fingerprint_words(&instance).map(str::to_owned).to_vec(),
         key_version: store.keys.key_version,
         recovery_key_id: store.keys.recovery.id().chars().take(8).collect(),
         folder: path_text(store.home.keys()),
-        secrets,
-    })
-}
-
-fn secrets(store: &Store, collection: &Collection) -> Result<CollectionSecrets, EscrowFileError> {
-    let (mut kept, mut elsewhere) = (Vec::new(), Vec::new());
-    for escrow in store.escrows(&collection.id)? {
-        kept.extend(escrow.document.names().into_iter().map(str::to_owned));
-        elsewhere.extend(escrow.document.elsewhere);
     }
-    for names in [&mut kept, &mut elsewhere] {
-        names.sort();
-        names.dedup();
-    }
-    let settings = collection.settings.as_ref();
-    let application = settings.and_then(|settings| settings.application.as_ref());
-    let preset = application.and_then(|application| store.preset(&application.preset).ok());
-    let is_live = settings.is_some_and(|settings| !settings.roots.is_empty());
-    let missing = preset.filter(|_| is_live).map(|preset| escrow::missing(store, collection, &preset)).transpose()?;
-    let missing = missing.unwrap_or_default().iter().map(escrow::MissingSecret::in_words).collect();
-    Ok(CollectionSecrets { collection: collection.name.clone(), kept, elsewhere, missing })
 }

@@ -50,7 +50,7 @@ impl Browser {
     }
 }
 
-const FORMS: [&str; 19] = [
+const FORMS: [&str; 24] = [
     "/alerts/test",
     "/targets/new",
     "/targets/runs",
@@ -66,6 +66,11 @@ const FORMS: [&str; 19] = [
     "/collections/notes/schedule",
     "/collections/notes/retention",
     "/collections/notes/settings",
+    "/collections/notes/secrets/new",
+    "/collections/notes/secrets/elsewhere",
+    "/collections/notes/secrets/show",
+    "/collections/notes/secrets/download",
+    "/collections/notes/secrets/remove",
     "/settings/password",
     "/settings/logout-everywhere",
     "/settings/tokens/new",
