@@ -79,12 +79,19 @@ async fn rows(plane: &AdminPlane) -> Result<Vec<Vec<Markup>>, Problem> {
             html! { a href=(place(&collection.name)) { (collection.name) } },
             names(&secrets, |state| matches!(state, SecretState::InUse | SecretState::Earlier | SecretState::Sealed)),
             names(&secrets, |state| state == SecretState::Elsewhere),
-            html! {
-                @for one in secrets.iter().filter(|one| one.state == SecretState::Missing) { (parts::light(Light::Bad, &one.name)) " " }
-            },
+            missing(&secrets),
         ]);
     }
     Ok(rows)
+}
+
+/// Those that are asked for and not there.
+fn missing(secrets: &[SecretView]) -> Markup {
+    let mut missing = secrets.iter().filter(|one| one.state == SecretState::Missing).peekable();
+    html! {
+        @if missing.peek().is_none() { span.soft { "nothing is missing" } }
+        @for one in missing { (parts::light(Light::Bad, &one.name)) " " }
+    }
 }
 
 /// Their names, each once.

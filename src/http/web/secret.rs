@@ -187,7 +187,7 @@ async fn asked(
                 p { "No snapshot is known to need it." }
             } @else {
                 @let words = format!("It belongs to {} of {}", numbered(&view.snapshots), collection.name);
-                (parts::trouble(Light::Bad, &words, "what is sealed with it in them will open no more, also after a restore. Remove it only if you keep the value elsewhere.", None))
+                (parts::trouble(Light::Bad, &words, "what is sealed with it there will open no more, also after a restore. Remove it only if you keep the value elsewhere.", None))
             }
             @if view.state == SecretState::InUse {
                 p { "If the next backup finds it beside the data it is kept again, unless you say that you keep it elsewhere." }

@@ -113,7 +113,10 @@ async fn shown(
                 p { "Another instance leads this collection: its secrets are stored there. What came from there with a portable backup is listed here." }
             }
             @if rows.is_empty() {
-                @if own { (of.none_yet()) }
+                @if own {
+                    @if secrets.is_empty() { (of.none_yet()) }
+                    @else { div.actions { a.button.quiet href={ (place(name)) "/new" } { "Keep another secret" } } }
+                }
             } @else {
                 section.card {
                     h2 { "Kept secrets" }
