@@ -113,10 +113,41 @@ async fn what_is_dangerous_needs_the_password_once_more() {
         ("/settings/password", "password=another+one+entirely&again=another+one+entirely"),
     ] {
         let answer = browser.post(path, form).await;
-        assert!(answer.status == StatusCode::SEE_OTHER && answer.to().starts_with("/confirm?next="), "{path}");
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
+        assert!(answer.text().contains("again-password"), "{path}: {}", answer.text());
     }
     assert!(matches!(browser.known("beta").await.trust, Trust::Trusted(_)));
     assert!(browser.home().store.admission().unwrap().tokens.is_empty());
+}
+
+#[tokio::test]
+async fn what_was_filled_in_waits_until_the_password_was_typed() {
+    let browser = Browser::new().await;
+    browser.much_later();
+    let form = "name=grafana&scopes=metrics&scopes=read&expires=1d&back=/settings";
+    let asked = browser.post("/settings/tokens/new", form).await;
+    assert_eq!(asked.status, StatusCode::FORBIDDEN);
+    for part in [
+        r#"action="/settings/tokens/new""#,
+        r#"name="scopes" value="metrics""#,
+        r#"name="scopes" value="read""#,
+        r#"href="/settings""#,
+    ] {
+        assert!(asked.text().contains(part), "no {part} in: {}", asked.text());
+    }
+    let wrong = browser.post("/settings/tokens/new", &format!("{form}&again-password=nonsense")).await;
+    assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+    assert!(wrong.text().contains("That was not right") && wrong.text().contains("grafana"), "{}", wrong.text());
+    assert!(!wrong.text().contains("nonsense"), "{}", wrong.text());
+    assert!(browser.home().store.admission().unwrap().tokens.is_empty());
+    browser.later(60);
+    let typed = format!("{form}&again-password=correct+horse+battery");
+    let made = browser.post("/settings/tokens/new", &typed).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.text());
+    let tokens = browser.home().store.admission().unwrap().tokens;
+    assert_eq!(tokens.len(), 1);
+    // It was typed a moment ago: nobody asks once more.
+    assert_eq!(browser.post("/settings/tokens/revoke", "name=grafana").await.status, StatusCode::SEE_OTHER);
 }
 
 #[tokio::test]
