@@ -25,6 +25,8 @@ pub enum RunKind {
     Sync,
     /// Missing chunks were fetched from peers.
     Fetch,
+    /// Everything that an instance lets us have, which was just joined, was fetched and looked at.
+    Clone,
     /// What is in a target was looked at.
     VerifyTarget,
     /// What was removed here was removed from a target.
@@ -33,13 +35,14 @@ pub enum RunKind {
 
 impl RunKind {
     /// Those that are never scheduled.
-    const OTHERS: [Self; 8] = [
+    const OTHERS: [Self; 9] = [
         Self::Restore,
         Self::Recover,
         Self::LayOut,
         Self::Export,
         Self::Sync,
         Self::Fetch,
+        Self::Clone,
         Self::VerifyTarget,
         Self::PruneTarget,
     ];
@@ -59,6 +62,7 @@ impl RunKind {
             Self::Export => "export",
             Self::Sync => "sync",
             Self::Fetch => "fetch",
+            Self::Clone => "clone",
             Self::VerifyTarget => "verify-target",
             Self::PruneTarget => "prune-target",
         }

@@ -35,6 +35,7 @@ PAGES = {
     "retention-preview": "/collections/notes/retention?last=1&look=yes",
     "collection-settings": "/collections/notes/settings",
     "peer-new": "/new/peer",
+    "clone-new": "/new/clone",
     "targets": "/targets",
     "target-new": "/targets/new",
     "schedules": "/schedules",

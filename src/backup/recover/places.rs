@@ -17,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::RecoverError;
 use super::ground::{Ground, Mounts, OWN, inside, is_own, may_write};
 use super::journal::{Carry, FolderMode, Move, Number, Staged};
+use crate::backup::restore::RestoreError;
 use crate::domain::metadata::path::TreePath;
 use crate::domain::preset::{Preset, globs};
-use crate::backup::restore::RestoreError;
 use crate::source::{Excludes, Root, SkipReason, WalkEvent, WalkOptions, walk};
 
 /// Something that is not in the new tree, and why.

@@ -15,7 +15,9 @@ mod collection; // GET /collections/{name}
 mod cron; // when something is done, in words
 pub mod error; // what went wrong, as a page
 mod forms; // fields, with what is wrong beside them
+mod heir; // who may take over, as a form
 mod invite; // /invites/new
+mod join; // /new/clone
 mod keys; // GET /keys
 pub mod layout; // what stands around every page
 pub mod login; // /login, /confirm, /setup
@@ -84,10 +86,12 @@ pub(super) fn routes() -> Router<AdminPlane> {
         .route("/keys", get(keys::page))
         .route("/audit", get(audit::page))
         .route("/peers", get(peers::page))
+        .route("/new/clone", get(join::page).post(join::post))
         .route("/new/peer", get(peers::new).post(peers::add))
         .route("/peers/{name}", get(peer::page))
         .route("/peers/{name}/trust", post(peer::trust))
         .route("/peers/{name}/follow", post(peer::follow))
+        .route("/peers/{name}/heir", post(peer::heir))
         .route("/peers/{name}/reset", post(peer::reset))
         .route("/peers/{name}/revoke", get(peer::ask_revoke).post(peer::revoke))
         .route("/peers/{name}/forget", post(peer::forget))

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::forms::{Field, Nothing};
+use super::heir::{self, Heritage};
 use super::layout::{Here, Page};
 use super::parts::{self, Light, Weight};
 use super::peers::{Lag, button, fingerprint, how, path, state};
@@ -46,6 +47,7 @@ pub(super) struct FollowForm {
 struct Typed {
     rights: Option<(RightsForm, Wrong)>,
     follow: Option<(FollowForm, Wrong)>,
+    heir: Option<(heir::Typed, Wrong)>,
 }
 
 /// One peer.
@@ -58,6 +60,7 @@ pub(super) async fn page(
     let words = said.done.as_deref().and_then(|what| match what {
         "trust" => Some("It may have now what stands below."),
         "follow" => Some("What is fetched from it is changed."),
+        "heir" => Some("Who may take over is changed. Peers hear of it with their next sync."),
         "reset" => Some("Its list is read from its beginning with the next sync. What is here stays here."),
         "revoke" => Some("It is shut out: its next request is refused. What it has got, it keeps; that stands below."),
         _ => None,
@@ -108,6 +111,25 @@ pub(super) async fn follow(
     };
     let typed = Typed { follow: Some((form, wrong.clone())), ..Typed::default() };
     Ok(wrong.answer(show(&plane, &Viewer::from(session), plane.peer(&name).await?, &typed, None).await?))
+}
+
+/// Says of which collections it may take the lead.
+pub(super) async fn heir(
+    State(plane): State<AdminPlane>,
+    Path(name): Path<String>,
+    posted: FreshPosted<heir::Typed>,
+) -> Result<Response, Amiss> {
+    let FreshPosted { session, form } = posted;
+    let peer = plane.peer(&name).await?;
+    let heritage = Heritage::of(&plane, &peer).await?;
+    for (collection, is_heir) in heritage.changes(&form) {
+        if let Err(problem) = plane.set_heir(collection, &peer.name, is_heir, &session.caller()).await {
+            let wrong = Wrong::told(problem)?;
+            let typed = Typed { heir: Some((form, wrong.clone())), ..Typed::default() };
+            return Ok(wrong.answer(show(&plane, &Viewer::from(session), peer, &typed, None).await?));
+        }
+    }
+    Ok(see_other(&format!("/peers/{}?done=heir", peer.name)))
 }
 
 /// Reads its list from the beginning.
@@ -194,6 +216,7 @@ async fn show(
     };
     let others: Vec<String> =
         collections.iter().filter(|one| !plane.store().keys.is_ours(&one.origin)).map(|one| one.name.clone()).collect();
+    let heritage = Heritage::of(plane, &peer).await?;
     let view = plane.peer_view(peer).await?;
     let (light, words) = state(&view);
     let mut facts = how(&view, lag, now);
@@ -209,6 +232,7 @@ async fn show(
             section.card { h2 { "How it is" } (parts::facts(&facts)) }
             (rights(viewer, &view, &names, typed.rights.as_ref()))
             @if view.state == "trusted" { (following(viewer, &view, follow, &others, typed.follow.as_ref())) }
+            @if view.state == "trusted" { (heir::section(viewer, &view, &heritage, typed.heir.as_ref())) }
             (has)
             section.card {
                 h2 { "Other things" }

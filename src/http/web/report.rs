@@ -63,6 +63,7 @@ fn lines(run: &RunView) -> Vec<(&'static str, Markup)> {
         Ok(RunKind::Sync) if report.is_there() => {
             vec![("New snapshots", html! { (number(report.number("/new_snapshots"))) })]
         }
+        Ok(RunKind::Clone) if report.is_there() => cloned(report),
         Ok(RunKind::Fetch) if report.is_there() => vec![
             (
                 "Fetched",
@@ -72,6 +73,37 @@ fn lines(run: &RunView) -> Vec<(&'static str, Markup)> {
         ],
         _ => Vec::new(),
     }
+}
+
+fn cloned(report: Report<'_>) -> Vec<(&'static str, Markup)> {
+    let peer = report.text("/peer");
+    let collections = report.0.pointer("/collections").and_then(Value::as_array);
+    let names: Vec<&str> = collections.into_iter().flatten().filter_map(|one| one["name"].as_str()).collect();
+    vec![
+        ("Joined", html! { a href={ "/peers/" (peer) } { (peer) } ", which is followed from now on" }),
+        (
+            "Collections",
+            html! {
+                @if names.is_empty() { span.soft { "none yet: there is no snapshot that it lets us have" } }
+                @for (at, name) in names.iter().enumerate() {
+                    @if at > 0 { ", " }
+                    a href={ "/collections/" (name) } { (name) }
+                }
+            },
+        ),
+        (
+            "Fetched",
+            html! { (count(report.number("/fetched/chunks"), "chunk")) ", " (parts::size(report.number("/fetched/bytes"))) },
+        ),
+        ("Still missing", html! { (count(report.number("/fetched/still_missing"), "chunk")) }),
+        (
+            "Looked at",
+            html! {
+                (count(report.number("/verified/snapshots"), "snapshot")) ", " (count(report.number("/verified/chunks"), "chunk"))
+                "; each was compared with its name as it came in"
+            },
+        ),
+    ]
 }
 
 fn verified(report: Report<'_>) -> Vec<(&'static str, Markup)> {

@@ -206,6 +206,7 @@ pub(super) fn named(kind: &str) -> &'static str {
         Ok(RunKind::Export) => "Export",
         Ok(RunKind::Sync) => "News from peers",
         Ok(RunKind::Fetch) => "Fetching from peers",
+        Ok(RunKind::Clone) => "Clone of another instance",
         Ok(RunKind::VerifyTarget) => "Verification of a target",
         Ok(RunKind::PruneTarget) => "Prune of a target",
         Err(_) => "Work",

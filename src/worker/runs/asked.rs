@@ -15,11 +15,11 @@ use crate::domain::run::RunKind;
 use crate::domain::words::count;
 use crate::monitor::{Monitor, Problem, with_causes};
 use crate::portable::export::{ExportOptions, Exported, export};
-use crate::replicate::call::{Callee, PeerCaller};
+use crate::replicate::call::Callee;
 use crate::replicate::pair::knock;
-use crate::replicate::pull::{FetchReport, PullError, Puller};
+use crate::replicate::pull::{FetchReport, PullError, Puller, SyncReport};
+use crate::store::blocking;
 use crate::store::index::{Peer, Snapshot};
-use crate::store::{Store, blocking};
 
 /// What came of asking peers: the report of the run, and what the command says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,13 @@ pub struct SyncedPeer {
     pub caught_up: bool,
 }
 
+impl SyncedPeer {
+    pub(super) fn of(peer: String, synced: SyncReport) -> Self {
+        let SyncReport { new_snapshots, keys, segments, requests, caught_up, .. } = synced;
+        Self { peer, new_snapshots, keys, segments, requests, caught_up }
+    }
+}
+
 /// What came of a fetch: the report of the run, and what the command says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchedReport {
@@ -69,43 +76,24 @@ impl From<FetchReport> for FetchedReport {
     }
 }
 
-/// What chunks and lists of them are asked for with.
-#[derive(Debug, Clone)]
-pub struct Line {
-    /// Who calls.
-    pub caller: PeerCaller,
-    /// Bytes of chunks a second at most.
-    pub limit_rate: Option<u64>,
-}
-
-impl Line {
-    fn puller(&self, store: &Store, monitor: Arc<dyn Monitor>) -> Puller {
-        let puller = Puller::new(store.clone(), self.caller.clone(), monitor);
-        match self.limit_rate {
-            Some(rate) => puller.with_rate(rate),
-            None => puller,
-        }
-    }
-
-    /// A peer that was added before it let us in: what it lets us have now is asked for.
-    async fn with_rights(&self, store: &Store, peer: &Peer) -> Peer {
-        let (None, Some(address), Ok(identity)) =
-            (&peer.granted, peer.address.clone(), peer.identity.verify(Some(&peer.id)))
-        else {
-            return peer.clone();
-        };
-        let callee = Callee { address, key: identity.identity_key };
-        match knock(&self.caller, &callee).await {
-            Ok(Some(granted)) => {
-                let granted = Peer { granted: Some(granted), ..peer.clone() };
-                if let Err(error) = store.index.save_peer(&granted).await {
-                    tracing::warn!(%error, "what the peer lets us have was not saved");
-                }
-                granted
+/// A peer that was added before it let us in: what it lets us have now is asked for.
+pub(super) async fn with_rights(puller: &Puller, peer: &Peer) -> Peer {
+    let (None, Some(address), Ok(identity)) =
+        (&peer.granted, peer.address.clone(), peer.identity.verify(Some(&peer.id)))
+    else {
+        return peer.clone();
+    };
+    let callee = Callee { address, key: identity.identity_key };
+    match knock(puller.caller(), &callee).await {
+        Ok(Some(granted)) => {
+            let granted = Peer { granted: Some(granted), ..peer.clone() };
+            if let Err(error) = puller.store().index.save_peer(&granted).await {
+                tracing::warn!(%error, "what the peer lets us have was not saved");
             }
-            // Whatever is wrong, the sync says it.
-            Ok(None) | Err(_) => peer.clone(),
+            granted
         }
+        // Whatever is wrong, the sync says it.
+        Ok(None) | Err(_) => peer.clone(),
     }
 }
 
@@ -183,28 +171,30 @@ impl Recorder<'_> {
     ///
     /// # Errors
     /// [`RunError`], if none of them could be asked. Of one that could not, a problem on `monitor` says so.
-    pub async fn sync(&self, line: &Line, peers: &[Peer], monitor: Arc<dyn Monitor>) -> Result<SyncedReport, RunError> {
+    pub async fn sync(
+        &self,
+        puller: &Puller,
+        peers: &[Peer],
+        monitor: Arc<dyn Monitor>,
+    ) -> Result<SyncedReport, RunError> {
         let watch = self.watch(monitor);
         let relay = Arc::clone(&watch.relay);
         let no = self.begin(None, RunKind::Sync, &watch).await?;
-        let puller = line.puller(self.store, relay.clone());
+        let puller = puller.heard_by(relay.clone());
         let (mut report, mut failed) = (SyncedReport::default(), Vec::new());
         for peer in peers {
-            let peer = line.with_rights(self.store, peer).await;
+            puller.ask_again(&peer.id);
+            let peer = with_rights(&puller, peer).await;
             match puller.sync(&peer, Duration::ZERO, self.cancel).await {
                 Ok(synced) => {
-                    if let Some(closed) = synced.closed {
-                        relay.problem(Problem { subject: format!("peer {}", peer.name), message: closed.reason });
+                    if let Some(closed) = &synced.closed {
+                        relay.problem(Problem {
+                            subject: format!("peer {}", peer.name),
+                            message: closed.reason.clone(),
+                        });
                     }
                     report.new_snapshots += synced.new_snapshots.len() as u64;
-                    report.peers.push(SyncedPeer {
-                        peer: peer.name,
-                        new_snapshots: synced.new_snapshots,
-                        keys: synced.keys,
-                        segments: synced.segments,
-                        requests: synced.requests,
-                        caught_up: synced.caught_up,
-                    });
+                    report.peers.push(SyncedPeer::of(peer.name, synced));
                 }
                 Err(error) => failed.push((peer.name, error)),
             }
@@ -235,7 +225,7 @@ impl Recorder<'_> {
     /// [`RunError`].
     pub async fn fetch(
         &self,
-        line: &Line,
+        puller: &Puller,
         collection: Option<&CollectionId>,
         peers: &[Peer],
         monitor: Arc<dyn Monitor>,
@@ -247,7 +237,7 @@ impl Recorder<'_> {
         let watch = self.watch(monitor);
         let relay = Arc::clone(&watch.relay);
         let no = self.begin(of.as_ref(), RunKind::Fetch, &watch).await?;
-        let puller = line.puller(self.store, relay.clone());
+        let puller = puller.heard_by(relay.clone());
         let fetched: Result<FetchReport, PullError> = puller.fetch(collection, peers, self.cancel).await;
         let fetched = fetched.map(FetchedReport::from).map_err(RunError::from);
         if let Ok(report) = &fetched

@@ -1,5 +1,6 @@
 //! Why nothing came of a run.
 
+use super::clone::RoomError;
 use crate::backup::check::CheckError;
 use crate::backup::create::CreateError;
 use crate::backup::drill::DrillError;
@@ -66,6 +67,9 @@ pub enum RunError {
     /// Nothing came from peers.
     #[error(transparent)]
     Pull(#[from] PullError),
+    /// The disk cannot hold what is to come.
+    #[error(transparent)]
+    Room(#[from] RoomError),
     /// It could not be put on record.
     #[error(transparent)]
     Index(#[from] IndexError),

@@ -5,11 +5,13 @@
 
 mod body; // JSON that comes in, with its bounds
 mod channels; // how an admin is told
+mod clones; // instances that are joined
 mod collections; // what is backed up
 mod configuration; // what is in force
 mod etag; // whether settings were changed meanwhile
 mod events; // a run, as it goes on
 mod files; // what is in a snapshot
+mod heirs; // who may take collections over
 pub(super) mod idempotency; // a POST that is repeated is done once
 mod input; // what stands in the path and in the query
 mod instance; // who this is, what is wrong, who did what
@@ -61,6 +63,9 @@ pub(super) fn routes() -> OpenApiRouter<AdminPlane> {
         .routes(routes!(runs::post_restore))
         .routes(routes!(runs::post_export))
         .routes(routes!(recoveries::post_recovery))
+        .routes(routes!(clones::post_clone))
+        .routes(routes!(heirs::get_heirs))
+        .routes(routes!(heirs::put_heir, heirs::delete_heir))
         .routes(routes!(promotions::post_promotion))
         .routes(routes!(presets::get_presets))
         .routes(routes!(presets::get_preset))

@@ -312,16 +312,20 @@ impl AdminPlane {
         found.ok_or_else(|| Problem::no_such(format!("there is no peer {name:?} here")))
     }
 
+    /// Refuses an address that is reached without Tor, unless the owner said that this is wanted.
+    pub(super) fn may_dial(&self, address: &PeerAddress) -> Result<(), Problem> {
+        match address {
+            PeerAddress::Direct(socket) if !socket.ip().is_loopback() && !self.direct_allowed => Err(Problem::invalid(
+                "that address is reached without Tor: set dangerously_direct = true in [peer] of bulbil.toml if that is wanted",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Notes an instance as pending.
     pub(crate) async fn add_peer(&self, add: AddPeer, by: &Caller) -> Result<PeerView, Problem> {
         let url: PeerAddress = add.url.parse().map_err(|error| Problem::invalid(format!("{error}")))?;
-        if let PeerAddress::Direct(socket) = &url
-            && !socket.ip().is_loopback()
-            && !self.direct_allowed
-        {
-            let why = "that address is reached without Tor: set dangerously_direct = true in [peer] of bulbil.toml if that is wanted";
-            return Err(Problem::invalid(why));
-        }
+        self.may_dial(&url)?;
         if let Some(name) = add.name.as_ref().filter(|name| !is_plain_name(name)) {
             return Err(Problem::invalid(format!(
                 "{name:?} is no name for a peer: use letters, digits and -_., 64 at most"
