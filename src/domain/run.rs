@@ -21,6 +21,10 @@ pub enum RunKind {
     LayOut,
     /// Snapshots were written into a portable backup.
     Export,
+    /// Snapshots were taken from a portable backup.
+    Import,
+    /// What takes the space was counted.
+    Usage,
     /// Peers were asked what is new.
     Sync,
     /// Missing chunks were fetched from peers.
@@ -35,11 +39,13 @@ pub enum RunKind {
 
 impl RunKind {
     /// Those that are never scheduled.
-    const OTHERS: [Self; 9] = [
+    const OTHERS: [Self; 11] = [
         Self::Restore,
         Self::Recover,
         Self::LayOut,
         Self::Export,
+        Self::Import,
+        Self::Usage,
         Self::Sync,
         Self::Fetch,
         Self::Clone,
@@ -60,6 +66,8 @@ impl RunKind {
             Self::Recover => "recover",
             Self::LayOut => "lay-out",
             Self::Export => "export",
+            Self::Import => "import",
+            Self::Usage => "usage",
             Self::Sync => "sync",
             Self::Fetch => "fetch",
             Self::Clone => "clone",

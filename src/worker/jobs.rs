@@ -24,7 +24,9 @@ use crate::domain::peer::Trust;
 use crate::domain::retention::Policy;
 use crate::domain::target::Target;
 use crate::monitor::{Monitor, with_causes};
+use crate::portable::At;
 use crate::portable::export::ExportOptions;
+use crate::portable::import::ImportOptions;
 use crate::portable::target::Depth;
 use crate::replicate::call::PeerCaller;
 use crate::replicate::pull::Puller;
@@ -119,6 +121,18 @@ pub enum Order {
         output: PathBuf,
         /// What.
         options: Box<ExportOptions>,
+    },
+    /// Take snapshots from a portable backup.
+    Import {
+        /// Where it is.
+        at: Box<At>,
+        /// What.
+        options: ImportOptions,
+    },
+    /// Count what takes the space.
+    Usage {
+        /// Of what.
+        collection: Box<Collection>,
     },
     /// Bring live folders back.
     Recover {
@@ -296,6 +310,12 @@ impl Jobs {
             }
             Order::Export { output, options } => {
                 recorder.export(output, *options, monitor).await?;
+            }
+            Order::Import { at, options } => {
+                recorder.import(&at, &options, monitor).await?;
+            }
+            Order::Usage { collection } => {
+                recorder.usage(&collection, monitor).await?;
             }
             Order::Recover { collection, options } => {
                 recorder.recover(&collection, &options, monitor).await?.done?;

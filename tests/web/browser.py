@@ -38,6 +38,7 @@ PAGES = {
     "clone-new": "/new/clone",
     "targets": "/targets",
     "target-new": "/targets/new",
+    "portable": "/portable",
     "schedules": "/schedules",
     "alerts": "/alerts",
     "keys": "/keys",

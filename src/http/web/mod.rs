@@ -9,6 +9,7 @@ pub(super) mod assets; // GET /assets/…
 mod audit; // GET /audit
 mod browse; // GET /snapshots/{id}/files
 mod changes; // GET /snapshots/{id}/changes
+mod carried; // /portable
 mod chart; // pictures of figures, as PNG
 mod charts; // GET /charts/…
 mod collection; // GET /collections/{name}
@@ -46,6 +47,7 @@ mod start; // POST /collections/{name}/runs
 mod targets; // /targets
 mod tokens; // /settings/tokens
 mod typed; // what was typed, and what is wrong with it
+mod usage; // what takes the space
 mod viewer; // who looks
 #[cfg(test)]
 mod tests;
@@ -102,6 +104,9 @@ pub(super) fn routes() -> Router<AdminPlane> {
         .route("/targets/runs", post(targets::copy_all))
         .route("/targets/{name}/runs", post(targets::start))
         .route("/targets/{name}/forget", get(targets::ask_forget).post(targets::forget))
+        .route("/portable", get(carried::page))
+        .route("/portable/export", post(carried::export))
+        .route("/portable/import", post(carried::import))
         .route("/schedules", get(schedules::page))
         .route("/collections/{name}/schedule", get(schedule::page).post(schedule::save))
         .route("/collections/{name}/retention", get(retention::page).post(retention::save))

@@ -60,6 +60,7 @@ fn lines(run: &RunView) -> Vec<(&'static str, Markup)> {
             ),
         ],
         Ok(RunKind::Export) => exported(report),
+        Ok(RunKind::Import) if report.is_there() => imported(report),
         Ok(RunKind::Sync) if report.is_there() => {
             vec![("New snapshots", html! { (number(report.number("/new_snapshots"))) })]
         }
@@ -349,6 +350,32 @@ fn exported(report: Report<'_>) -> Vec<(&'static str, Markup)> {
             },
         ),
     ]
+}
+
+fn imported(report: Report<'_>) -> Vec<(&'static str, Markup)> {
+    let mut lines = vec![
+        (
+            "Came",
+            html! {
+                (count(report.number("/new_snapshots"), "new snapshot")) ", " (count(report.number("/chunks"), "chunk")) ", "
+                (parts::size(report.number("/bytes")))
+            },
+        ),
+        ("Known before", html! { (count(report.number("/known_snapshots"), "snapshot")) }),
+        ("Can be read from now on", html! { (count(report.number("/keys"), "snapshot")) }),
+    ];
+    let (closed, incomplete) = (report.number("/without_key"), report.number("/incomplete"));
+    if closed > 0 {
+        let words = format!("{}: import it once more with the recovery key of who made it", count(closed, "snapshot"));
+        lines.push(("Cannot be read here", parts::light(Light::Care, &words)));
+    }
+    if incomplete > 0 {
+        lines.push(("Not whole", parts::light(Light::Care, &count(incomplete, "snapshot"))));
+    }
+    if report.number("/secrets") > 0 {
+        lines.push(("Secrets of applications", html! { (number(report.number("/secrets"))) ", sealed" }));
+    }
+    lines
 }
 
 /// A duration as a report has it.

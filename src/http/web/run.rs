@@ -11,7 +11,7 @@ use super::forms::Nothing;
 use super::layout::{Here, Page};
 use super::parts::{self, Light, Weight};
 use super::runs::{lasted, named, state, why};
-use super::{Amiss, Viewer, forms, report};
+use super::{Amiss, Viewer, forms, report, usage};
 use crate::domain::words::{bytes, count, number};
 use crate::http::admin::AdminPlane;
 use crate::http::admin::access::Posted;
@@ -67,6 +67,7 @@ async fn shown(plane: &AdminPlane, viewer: &Viewer, id: i64, still: bool, said: 
                     (parts::trouble(if run.state == RunState::Failed { Light::Bad } else { Light::Care }, "What is wrong", message, None))
                 }
                 (report::in_words(&run))
+                @if let Some(report) = run.report.as_ref().filter(|_| run.kind == "usage") { (usage::tables(report)) }
             }
             (facts(&run, now))
             @if !running { (logged(&log)) }

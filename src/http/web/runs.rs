@@ -204,6 +204,8 @@ pub(super) fn named(kind: &str) -> &'static str {
         Ok(RunKind::Recover) => "Recovery",
         Ok(RunKind::LayOut) => "Laying out",
         Ok(RunKind::Export) => "Export",
+        Ok(RunKind::Import) => "Import",
+        Ok(RunKind::Usage) => "What takes the space",
         Ok(RunKind::Sync) => "News from peers",
         Ok(RunKind::Fetch) => "Fetching from peers",
         Ok(RunKind::Clone) => "Clone of another instance",

@@ -9,17 +9,20 @@ use serde_json::json;
 
 use super::{Recorder, RunError};
 use crate::backup::open::OpenSnapshot;
+use crate::backup::prune::usage::{Usage, usage};
 use crate::backup::restore::{RestoreOptions, RestoreStats, refuse_homes, refuse_portable, restore};
 use crate::domain::id::{ChunkId, CollectionId, InstanceId, ManifestId};
 use crate::domain::run::RunKind;
 use crate::domain::words::count;
 use crate::monitor::{Monitor, Problem, with_causes};
+use crate::portable::At;
 use crate::portable::export::{ExportOptions, Exported, export};
+use crate::portable::import::{ImportOptions, Imported, import_from};
 use crate::replicate::call::Callee;
 use crate::replicate::pair::knock;
 use crate::replicate::pull::{FetchReport, PullError, Puller, SyncReport};
 use crate::store::blocking;
-use crate::store::index::{Peer, Snapshot};
+use crate::store::index::{Collection, Peer, Snapshot};
 
 /// What came of asking peers: the report of the run, and what the command says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,6 +168,56 @@ impl Recorder<'_> {
         }
         self.end(no, collection.as_ref(), RunKind::Export, &ended, &watch).await?;
         exported
+    }
+
+    /// Takes snapshots from a portable backup.
+    ///
+    /// # Errors
+    /// [`RunError`]. What is damaged or missing there is a problem on `monitor`.
+    pub async fn import(
+        &self,
+        at: &At,
+        options: &ImportOptions,
+        monitor: Arc<dyn Monitor>,
+    ) -> Result<Imported, RunError> {
+        let watch = self.watch(monitor);
+        let relay = Arc::clone(&watch.relay);
+        let no = self.begin(None, RunKind::Import, &watch).await?;
+        let imported = import_from(self.store, at, options, relay.clone(), self.cancel).await.map_err(RunError::from);
+        if let Ok(imported) = &imported
+            && options.recovery.is_some()
+            && imported.keys == 0
+            && imported.without_key > 0
+        {
+            let message = "it opened nothing: is it that of the instance that made these snapshots?".to_owned();
+            relay.problem(Problem { subject: "recovery key".to_owned(), message });
+        }
+        let mut ended = self.ended(&imported, &relay);
+        if let Ok(imported) = &imported {
+            ended.counts.chunks = imported.filled.chunks;
+            ended.counts.new_bytes = imported.filled.bytes;
+            ended.report = serde_json::to_value(imported).ok();
+        }
+        self.end(no, None, RunKind::Import, &ended, &watch).await?;
+        imported
+    }
+
+    /// Counts what takes the space of a collection, by snapshot and by folder.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn usage(&self, collection: &Collection, monitor: Arc<dyn Monitor>) -> Result<Usage, RunError> {
+        let watch = self.watch(monitor);
+        let relay = Arc::clone(&watch.relay);
+        let no = self.begin(Some(collection), RunKind::Usage, &watch).await?;
+        let counted = usage(self.store, collection, relay.clone(), self.cancel).await.map_err(RunError::from);
+        let mut ended = self.ended(&counted, &relay);
+        if let Ok(counted) = &counted {
+            (ended.counts.chunks, ended.counts.bytes) = (counted.stored.chunks, counted.stored.bytes);
+            ended.report = serde_json::to_value(counted).ok();
+        }
+        self.end(no, Some(collection), RunKind::Usage, &ended, &watch).await?;
+        counted
     }
 
     /// Asks peers what is new: manifests, keys and lists of chunks.

@@ -6,10 +6,12 @@ use crate::backup::create::CreateError;
 use crate::backup::drill::DrillError;
 use crate::backup::open::OpenSnapshotError;
 use crate::backup::prune::PruneError;
+use crate::backup::prune::usage::UsageError;
 use crate::backup::recover::RecoverError;
 use crate::backup::restore::RestoreError;
 use crate::backup::verify::VerifyError;
 use crate::portable::export::ExportError;
+use crate::portable::import::ImportError;
 use crate::replicate::pull::PullError;
 use crate::store::{IndexError, PresetsError, StoreError};
 use crate::worker::axon::AxonError;
@@ -64,6 +66,12 @@ pub enum RunError {
     /// It was not exported.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// It was not imported, or not all of it.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// It was not counted.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
     /// Nothing came from peers.
     #[error(transparent)]
     Pull(#[from] PullError),

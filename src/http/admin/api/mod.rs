@@ -13,6 +13,7 @@ mod events; // a run, as it goes on
 mod files; // what is in a snapshot
 mod heirs; // who may take collections over
 pub(super) mod idempotency; // a POST that is repeated is done once
+mod imports; // portable backups, brought in
 mod input; // what stands in the path and in the query
 mod instance; // who this is, what is wrong, who did what
 mod invites; // lines that let another instance in
@@ -35,9 +36,10 @@ mod upkeep; // what is done by itself, and what is kept
 pub(super) use body::MAX_BODY_BYTES;
 pub(in crate::http) use collections::{AddCollection, AddField};
 pub(super) use files::DOWNLOADS;
+pub(in crate::http) use imports::StartImport;
 pub(in crate::http) use promotions::Promote;
 pub(in crate::http) use recoveries::StartRecovery;
-pub(in crate::http) use runs::{OverwriteRule, StartRestore, StartRun};
+pub(in crate::http) use runs::{OverwriteRule, StartExport, StartRestore, StartRun};
 pub(in crate::http) use snapshots::ChangeSnapshot;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -64,6 +66,7 @@ pub(super) fn routes() -> OpenApiRouter<AdminPlane> {
         .routes(routes!(runs::post_export))
         .routes(routes!(recoveries::post_recovery))
         .routes(routes!(clones::post_clone))
+        .routes(routes!(imports::post_import))
         .routes(routes!(heirs::get_heirs))
         .routes(routes!(heirs::put_heir, heirs::delete_heir))
         .routes(routes!(promotions::post_promotion))

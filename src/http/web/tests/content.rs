@@ -1,5 +1,6 @@
 //! Collections, snapshots, files, restores and runs.
 
+mod carried; // a backup to carry, and what takes the space
 mod targets; // places that copies go to, and who is told
 
 use std::ops::Deref;

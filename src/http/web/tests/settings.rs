@@ -50,7 +50,9 @@ impl Browser {
     }
 }
 
-const FORMS: [&str; 21] = [
+const FORMS: [&str; 23] = [
+    "/portable/export",
+    "/portable/import",
     "/peers/beta/heir",
     "/new/clone",
     "/alerts/test",
