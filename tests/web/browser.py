@@ -29,6 +29,7 @@ PAGES = {
     "promote-own": "/collections/notes/promote",
     "runs": "/runs",
     "restore": "/snapshots/notes@1/restore",
+    "inspection": "/snapshots/notes@1/inspection",
     "schedule": "/collections/notes/schedule",
     "schedule-preset": "/collections/notes/schedule?preset=nightly",
     "retention": "/collections/notes/retention",

@@ -17,6 +17,7 @@ mod cron; // when something is done, in words
 pub mod error; // what went wrong, as a page
 mod forms; // fields, with what is wrong beside them
 mod heir; // who may take over, as a form
+mod inspection; // GET /snapshots/{id}/inspection
 mod invite; // /invites/new
 mod join; // /new/clone
 mod keys; // GET /keys
@@ -78,6 +79,7 @@ pub(super) fn routes() -> Router<AdminPlane> {
         .route("/runs/{id}/cancel", post(run::cancel))
         .route("/snapshots/{id}", get(snapshot::page).post(snapshot::change))
         .route("/snapshots/{id}/delete", get(snapshot::ask_delete).post(snapshot::delete))
+        .route("/snapshots/{id}/inspection", get(inspection::page))
         .route("/snapshots/{id}/changes", get(changes::page))
         .route("/snapshots/{id}/files", get(browse::page))
         .route("/snapshots/{id}/content", get(browse::content))
@@ -93,6 +95,7 @@ pub(super) fn routes() -> Router<AdminPlane> {
         .route("/peers/{name}", get(peer::page))
         .route("/peers/{name}/trust", post(peer::trust))
         .route("/peers/{name}/follow", post(peer::follow))
+        .route("/peers/{name}/refresh-key", post(peer::refresh_key))
         .route("/peers/{name}/heir", post(peer::heir))
         .route("/peers/{name}/reset", post(peer::reset))
         .route("/peers/{name}/revoke", get(peer::ask_revoke).post(peer::revoke))

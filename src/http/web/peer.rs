@@ -48,6 +48,7 @@ struct Typed {
     rights: Option<(RightsForm, Wrong)>,
     follow: Option<(FollowForm, Wrong)>,
     heir: Option<(heir::Typed, Wrong)>,
+    other: Option<Wrong>,
 }
 
 /// One peer.
@@ -61,6 +62,8 @@ pub(super) async fn page(
         "trust" => Some("It may have now what stands below."),
         "follow" => Some("What is fetched from it is changed."),
         "heir" => Some("Who may take over is changed. Peers hear of it with their next sync."),
+        "key" => Some("It has a new key: envelopes for it are made for that one from now on."),
+        "same-key" => Some("It still has the key that is known here."),
         "reset" => Some("Its list is read from its beginning with the next sync. What is here stays here."),
         "revoke" => Some("It is shut out: its next request is refused. What it has got, it keeps; that stands below."),
         _ => None,
@@ -130,6 +133,27 @@ pub(super) async fn heir(
         }
     }
     Ok(see_other(&format!("/peers/{}?done=heir", peer.name)))
+}
+
+/// Asks it for the key that it has now. What it does not answer is said.
+pub(super) async fn refresh_key(
+    State(plane): State<AdminPlane>,
+    Path(name): Path<String>,
+    posted: Posted<Nothing>,
+) -> Result<Response, Amiss> {
+    let Posted { session, .. } = posted;
+    let peer = plane.peer(&name).await?;
+    match plane.refresh_key(&peer.name, &session.caller()).await {
+        Ok(came) => {
+            let done = if came.changed { "key" } else { "same-key" };
+            Ok(see_other(&format!("/peers/{}?done={done}", peer.name)))
+        }
+        Err(problem) => {
+            let wrong = Wrong::told(problem)?;
+            let typed = Typed { other: Some(wrong.clone()), ..Typed::default() };
+            Ok(wrong.answer(show(&plane, &Viewer::from(session), peer, &typed, None).await?))
+        }
+    }
 }
 
 /// Reads its list from the beginning.
@@ -236,7 +260,10 @@ async fn show(
             (has)
             section.card {
                 h2 { "Other things" }
+                (wrong_of_all(typed.other.as_ref()))
                 @if view.has_address {
+                    p { "If it cannot open what it is sent, it may have a new key that is not known here yet." }
+                    (button(viewer, &view, "refresh-key", "Ask for its key", Weight::Quiet))
                     p { "If something of it seems to be missing here, its list can be read once more from the beginning." }
                     (button(viewer, &view, "reset", "Read its list again", Weight::Quiet))
                 }

@@ -15,6 +15,7 @@ mod heirs; // who may take collections over
 pub(super) mod idempotency; // a POST that is repeated is done once
 mod imports; // portable backups, brought in
 mod input; // what stands in the path and in the query
+mod inspections; // who can open a snapshot
 mod instance; // who this is, what is wrong, who did what
 mod invites; // lines that let another instance in
 mod page; // lists, a page at a time
@@ -66,6 +67,8 @@ pub(super) fn routes() -> OpenApiRouter<AdminPlane> {
         .routes(routes!(runs::post_export))
         .routes(routes!(recoveries::post_recovery))
         .routes(routes!(clones::post_clone))
+        .routes(routes!(peers::post_refresh_key))
+        .routes(routes!(inspections::get_inspection))
         .routes(routes!(imports::post_import))
         .routes(routes!(heirs::get_heirs))
         .routes(routes!(heirs::put_heir, heirs::delete_heir))

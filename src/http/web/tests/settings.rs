@@ -50,7 +50,8 @@ impl Browser {
     }
 }
 
-const FORMS: [&str; 23] = [
+const FORMS: [&str; 24] = [
+    "/peers/beta/refresh-key",
     "/portable/export",
     "/portable/import",
     "/peers/beta/heir",

@@ -38,6 +38,22 @@ async fn a_backup_is_written_here_and_taken_over_there() {
 }
 
 #[tokio::test]
+async fn who_can_open_a_snapshot_and_what_of_it_is_here_is_said() {
+    let bench = Bench::with_snapshots(1).await;
+    let id = bench.snapshot(1).await;
+    bench.get(&format!("/snapshots/{id}")).await.shows(&format!("/snapshots/{id}/inspection"));
+    let page = bench.get(&format!("/snapshots/{id}/inspection")).await;
+    for words in ["It opens here", "this instance's master key", "this instance's recovery key", "all of it is here"] {
+        page.shows(words);
+    }
+    let chunks = bench.planes._home.home().join("chunks");
+    for folder in std::fs::read_dir(&chunks).unwrap() {
+        let _ = std::fs::remove_dir_all(folder.unwrap().path());
+    }
+    bench.get(&format!("/snapshots/{id}/inspection")).await.shows("lists of chunks are missing");
+}
+
+#[tokio::test]
 async fn what_takes_the_space_is_counted_by_folder_and_by_snapshot() {
     let bench = Bench::with_snapshots(2).await;
     std::fs::create_dir(bench.folder.join("pictures")).unwrap();
