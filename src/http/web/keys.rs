@@ -37,7 +37,7 @@ pub(super) async fn page(
                 }
                 p { "A sheet for paper says what to do, and has the secrets of your applications, sealed. Print it anew when something of that changes." }
                 div.actions { a.button href="/keys/sheet" { "Print the recovery sheet" } }
-                p { "Whether the key that you kept is the right one shows when it opens something:" }
+                p { "Whether the key that you kept is the right one shows when it is put on the sheet, or when it opens something:" }
                 (parts::command("bulbil rescue /path/to/home-or-copy --recovery-key-file key.txt --target ./tried"))
             }
             section.card {

@@ -65,10 +65,14 @@ async fn shown(plane: &AdminPlane, viewer: &Viewer, typed: &Typed, wrong: Option
                  A copy lets you move an address to another machine, or to a tor that runs already."
             }
             (wrong_of_all(wrong))
-            (export(viewer, Service::Peer, "The address for peers", "Whoever has this key can answer your peers in this instance's place. They \
-                notice, since answers are signed with another key, but they do not reach you."))
-            (export(viewer, Service::Admin, "The address for the admin", "Whoever has this key can show you a login page of their own at \
-                your address, and read the password that you type there."))
+            p {
+                "What is downloaded here is not sealed: a tar archive with the folder that C tor calls HiddenServiceDir. Unpack it where only you \
+                 can read it, and remove the download. Two programs must not be at one address at a time."
+            }
+            (export(viewer, Service::Peer, "The address for peers", "Download the key for peers", "Whoever has this key can answer your peers \
+                in this instance's place. They notice, since answers are signed with another key, but they do not reach you."))
+            (export(viewer, Service::Admin, "The address for the admin", "Download the key for the admin", "Whoever has this key can show you a \
+                login page of their own at your address, and read the password that you type there."))
             (take_over(viewer, typed, wrong))
             p.soft { "The addresses themselves stand under " a href="/settings/addresses" { "Settings" } "." }
         }
@@ -97,7 +101,7 @@ fn take_over(viewer: &Viewer, typed: &Typed, wrong: Option<&Wrong>) -> Markup {
                     wrong: wrong_at(wrong, "secret_key"),
                 }.secret())
                 (tick("replace", "Give up the address that this instance has now. Peers that know it look for it there.", typed.replace.is_some()))
-                (tick("stop_runs", "Stop what goes on now, instead of doing nothing", typed.stop_runs.is_some()))
+                (tick("stop_runs", "Stop what goes on now; otherwise nothing is done meanwhile", typed.stop_runs.is_some()))
                 p.soft { "A server that is at the address of before ends in order, and starts again at the new one. You have to log in again then." }
                 div.actions { button.button.danger type="submit" { "Take this address over" } a.button.quiet href="/keys" { "Back" } }
             }
@@ -105,17 +109,13 @@ fn take_over(viewer: &Viewer, typed: &Typed, wrong: Option<&Wrong>) -> Markup {
     }
 }
 
-fn export(viewer: &Viewer, service: Service, title: &str, danger: &str) -> Markup {
+fn export(viewer: &Viewer, service: Service, title: &str, label: &str, danger: &str) -> Markup {
     let action = format!("/keys/onion/{}/export", service.word());
     html! {
         section.card {
             h2 { (title) }
             p { (danger) }
-            p {
-                "The download is not sealed: a tar archive with the folder that C tor calls HiddenServiceDir. Unpack it where only you can read \
-                 it, and remove the download. Two programs must not be at one address at a time."
-            }
-            div.actions { (parts::button(viewer, &action, &[("back", "/keys/onion")], "Download this key", Weight::Danger)) }
+            div.actions { (parts::button(viewer, &action, &[("back", "/keys/onion")], label, Weight::Danger)) }
         }
     }
 }

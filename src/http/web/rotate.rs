@@ -73,7 +73,7 @@ async fn asked(plane: &AdminPlane, viewer: &Viewer, typed: &Typed, wrong: Option
                     (parts::csrf(viewer))
                     input type="hidden" name="back" value="/keys/rotate";
                     (boxes("keys", "Which keys", &keys, wrong_at(wrong, "keys")))
-                    (tick("stop_runs", "Stop what goes on now, instead of doing nothing", typed.stop_runs.is_some()))
+                    (tick("stop_runs", "Stop what goes on now; otherwise nothing is done meanwhile", typed.stop_runs.is_some()))
                     p.soft {
                         "The server ends in order, replaces the key, and starts again: a few seconds in which nobody is answered. You have to \
                          log in again. Over Tor it takes some minutes until it is found again."

@@ -36,13 +36,14 @@ pub(super) async fn page(
 pub(super) async fn print(State(plane): State<AdminPlane>, posted: FreshPosted<Typed>) -> Result<Response, Amiss> {
     let FreshPosted { session, form: Typed { collections, recovery_key } } = posted;
     let key = Some(recovery_key).filter(|key| !key.trim().is_empty());
-    let with_key = key.is_some();
     let wrong = match plane.sheet(&collections, key, &session.caller()).await {
         Ok(sheet) => {
             let document = paper::document(&sheet, Some("/keys")).map_err(|error| Problem::internal(&error))?;
             return Ok(paper::answer(document));
         }
-        Err(problem) => Wrong::told(problem)?.of(if with_key { "recovery_key" } else { "collections" }),
+        // What is invalid is the key; a collection may be gone meanwhile.
+        Err(problem) if problem.code() == "invalid" => Wrong::told(problem)?.of("recovery_key"),
+        Err(problem) => Wrong::told(problem)?.of("collections"),
     };
     Ok(wrong.answer(asked(&plane, &Viewer::from(session), &collections, Some(&wrong)).await?))
 }
@@ -72,9 +73,9 @@ async fn asked(plane: &AdminPlane, viewer: &Viewer, ticked: &[String], wrong: Op
                 (Field {
                     name: "recovery_key",
                     label: "Recovery key, if it shall be on the sheet",
-                    hint: "It begins with BULBIL-RECOVERY-1; small letters and spaces do not matter. It is compared with this instance, put \
-                           on the sheet, and stored nowhere. Whoever has such a sheet and a backup can read everything: without the key, \
-                           write it on the paper by hand.",
+                    hint: "It begins with BULBIL-RECOVERY-1; small letters and spaces do not matter. It is compared with this instance's, put \
+                           on the sheet, and stored nowhere. Whoever has that sheet and a backup can read everything. Left empty, there is \
+                           room on the sheet to write it by hand.",
                     value: "",
                     wrong: wrong_at(wrong, "recovery_key"),
                 }.secret())
