@@ -19,6 +19,7 @@ pub mod recover; // an application's folders brought back
 pub mod rescue; // with the recovery key alone
 pub mod restore; // back into a folder
 pub mod select; // which snapshot: NAME, NAME@3, …
+pub mod sheet; // what to keep on paper
 pub mod target; // writing into a folder, never outside it
 pub mod verify; // is everything there, and is it what it was
 pub mod view; // ls and diff

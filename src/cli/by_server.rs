@@ -4,6 +4,7 @@
 //! What came of it is the report of the run, the same type of which the command speaks when it does the work by itself.
 
 mod events; // what a run says as it goes on
+mod restart; // what the server ends for, and starts again
 
 use anyhow::{Context as _, anyhow, bail};
 use serde::de::DeserializeOwned;

@@ -9,6 +9,7 @@ pub mod prove; // that a peer keeps what it says, and that we do
 pub mod pull; // feed, keys and chunks of peers, brought here
 pub mod rekey; // envelopes, just in time
 pub mod renew; // peers whose keys have changed
+pub mod rotate; // other keys for this instance
 pub mod scope; // what of that which was granted may leave
 pub mod serve; // what a peer may see
 pub mod succession; // who leads a collection: heirs, taking over, telling each other

@@ -25,7 +25,9 @@ pub mod layout; // what stands around every page
 pub mod login; // /login, /confirm, /setup
 mod new_collection; // /new/collection
 mod new_target; // /targets/new
+mod onion; // /keys/onion
 mod overview; // GET /
+pub mod paper; // the recovery sheet, for printing
 pub mod parts; // what pages are made of
 mod peer; // /peers/{name}
 mod peers; // /peers, /new/peer
@@ -36,12 +38,14 @@ mod report; // what came of a run, in words
 mod restore; // /snapshots/{id}/restore
 mod retention; // /collections/{name}/retention
 mod rights; // what somebody may have, as a form
+mod rotate; // /keys/rotate
 mod run; // /runs/{id}
 mod runs; // GET /runs
 mod schedule; // /collections/{name}/schedule
 mod schedules; // GET /schedules
 mod settings; // /settings
 mod setup; // /collections/{name}/settings
+mod sheet; // /keys/sheet
 mod snapshot; // /snapshots/{id}
 mod standby; // POST /collections/{name}/standby
 mod start; // POST /collections/{name}/runs
@@ -88,6 +92,10 @@ pub(super) fn routes() -> Router<AdminPlane> {
         .route("/alerts", get(alerts::page))
         .route("/alerts/test", post(alerts::test))
         .route("/keys", get(keys::page))
+        .route("/keys/sheet", get(sheet::page).post(sheet::print))
+        .route("/keys/onion", get(onion::page).post(onion::import))
+        .route("/keys/rotate", get(rotate::page).post(rotate::replace))
+        .route("/keys/onion/{service}/export", post(onion::download))
         .route("/audit", get(audit::page))
         .route("/peers", get(peers::page))
         .route("/new/clone", get(join::page).post(join::post))

@@ -27,12 +27,12 @@ fn newest(home: &Path) -> Value {
     json(home, &["runs"])[0].clone()
 }
 
-fn soon() -> Instant {
+pub(super) fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
 /// A home whose backups of `notes` wait in a hook; the file that says that one has begun, and the one that lets it go on.
-fn waiting(hook: &str) -> (Place, PathBuf, PathBuf) {
+pub(super) fn waiting(hook: &str) -> (Place, PathBuf, PathBuf) {
     let place = Place::with_snapshot();
     let (begun, go) = (place.path("begun"), place.path("go"));
     let wait = format!("touch {}; while [ ! -e {} ]; do sleep 0.1; done", begun.display(), go.display());

@@ -18,6 +18,8 @@ mod input; // what stands in the path and in the query
 mod inspections; // who can open a snapshot
 mod instance; // who this is, what is wrong, who did what
 mod invites; // lines that let another instance in
+mod keys; // whose keys these are, and others in their place
+mod onions; // the keys of addresses
 mod page; // lists, a page at a time
 mod peers; // other instances, and what they may have
 mod presets; // what is known of applications
@@ -26,6 +28,7 @@ mod recoveries; // live folders brought back
 pub(super) mod refusals; // what every route may answer instead
 mod rights; // what a peer may have, as it is sent
 mod runs; // backups, restores and other work
+mod sheet; // what to keep on paper
 mod snapshots; // pinned, tagged, deleted
 mod standbys; // collections of others that are kept laid out
 mod targets; // places that copies go to
@@ -38,6 +41,8 @@ pub(super) use body::MAX_BODY_BYTES;
 pub(in crate::http) use collections::{AddCollection, AddField};
 pub(super) use files::DOWNLOADS;
 pub(in crate::http) use imports::StartImport;
+pub(in crate::http) use keys::{NewRotation, ReplaceableKey};
+pub(in crate::http) use onions::{ImportOnion, ImportedView, Service};
 pub(in crate::http) use promotions::Promote;
 pub(in crate::http) use recoveries::StartRecovery;
 pub(in crate::http) use runs::{OverwriteRule, StartExport, StartRestore, StartRun};
@@ -106,6 +111,12 @@ pub(super) fn routes() -> OpenApiRouter<AdminPlane> {
         .routes(routes!(invites::post_invite))
         .routes(routes!(targets::get_targets, targets::post_target))
         .routes(routes!(targets::get_target, targets::delete_target))
+        .routes(routes!(onions::get_onion))
+        .routes(routes!(onions::post_export))
+        .routes(routes!(onions::post_import))
+        .routes(routes!(keys::get_keys))
+        .routes(routes!(keys::post_rotation))
+        .routes(routes!(sheet::get_sheet, sheet::post_sheet))
         .routes(routes!(tokens::get_tokens, tokens::post_token))
         .routes(routes!(tokens::delete_token))
 }

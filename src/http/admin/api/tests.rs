@@ -1,5 +1,7 @@
 //! Resources, as a program sees them.
 
+mod keys; // what must not be lost, and what must not be given to others
+
 use std::path::PathBuf;
 use std::time::Duration;
 
