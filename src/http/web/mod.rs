@@ -9,20 +9,26 @@ pub(super) mod assets; // GET /assets/…
 mod audit; // GET /audit
 mod browse; // GET /snapshots/{id}/files
 mod changes; // GET /snapshots/{id}/changes
+mod carried; // /portable
 mod chart; // pictures of figures, as PNG
 mod charts; // GET /charts/…
 mod collection; // GET /collections/{name}
 mod cron; // when something is done, in words
 pub mod error; // what went wrong, as a page
 mod forms; // fields, with what is wrong beside them
+mod heir; // who may take over, as a form
+mod inspection; // GET /snapshots/{id}/inspection
 mod invite; // /invites/new
+mod join; // /new/clone
 mod keys; // GET /keys
 pub mod layout; // what stands around every page
 pub mod login; // /login, /confirm, /setup
 mod new_collection; // /new/collection
 mod new_secret; // /collections/{name}/secrets/new
 mod new_target; // /targets/new
+mod onion; // /keys/onion
 mod overview; // GET /
+pub mod paper; // the recovery sheet, for printing
 pub mod parts; // what pages are made of
 mod peer; // /peers/{name}
 mod peers; // /peers, /new/peer
@@ -33,6 +39,7 @@ mod report; // what came of a run, in words
 mod restore; // /snapshots/{id}/restore
 mod retention; // /collections/{name}/retention
 mod rights; // what somebody may have, as a form
+mod rotate; // /keys/rotate
 mod run; // /runs/{id}
 mod runs; // GET /runs
 mod schedule; // /collections/{name}/schedule
@@ -41,12 +48,14 @@ mod secret; // one secret: shown, removed
 mod secrets; // /collections/{name}/secrets
 mod settings; // /settings
 mod setup; // /collections/{name}/settings
+mod sheet; // /keys/sheet
 mod snapshot; // /snapshots/{id}
 mod standby; // POST /collections/{name}/standby
 mod start; // POST /collections/{name}/runs
 mod targets; // /targets
 mod tokens; // /settings/tokens
 mod typed; // what was typed, and what is wrong with it
+mod usage; // what takes the space
 mod viewer; // who looks
 #[cfg(test)]
 mod tests;
@@ -77,6 +86,7 @@ pub(super) fn routes() -> Router<AdminPlane> {
         .route("/runs/{id}/cancel", post(run::cancel))
         .route("/snapshots/{id}", get(snapshot::page).post(snapshot::change))
         .route("/snapshots/{id}/delete", get(snapshot::ask_delete).post(snapshot::delete))
+        .route("/snapshots/{id}/inspection", get(inspection::page))
         .route("/snapshots/{id}/changes", get(changes::page))
         .route("/snapshots/{id}/files", get(browse::page))
         .route("/snapshots/{id}/content", get(browse::content))
@@ -85,12 +95,19 @@ pub(super) fn routes() -> Router<AdminPlane> {
         .route("/alerts", get(alerts::page))
         .route("/alerts/test", post(alerts::test))
         .route("/keys", get(keys::page))
+        .route("/keys/sheet", get(sheet::page).post(sheet::print))
+        .route("/keys/onion", get(onion::page).post(onion::import))
+        .route("/keys/rotate", get(rotate::page).post(rotate::replace))
+        .route("/keys/onion/{service}/export", post(onion::download))
         .route("/audit", get(audit::page))
         .route("/peers", get(peers::page))
+        .route("/new/clone", get(join::page).post(join::post))
         .route("/new/peer", get(peers::new).post(peers::add))
         .route("/peers/{name}", get(peer::page))
         .route("/peers/{name}/trust", post(peer::trust))
         .route("/peers/{name}/follow", post(peer::follow))
+        .route("/peers/{name}/refresh-key", post(peer::refresh_key))
+        .route("/peers/{name}/heir", post(peer::heir))
         .route("/peers/{name}/reset", post(peer::reset))
         .route("/peers/{name}/revoke", get(peer::ask_revoke).post(peer::revoke))
         .route("/peers/{name}/forget", post(peer::forget))
@@ -101,6 +118,9 @@ pub(super) fn routes() -> Router<AdminPlane> {
         .route("/targets/runs", post(targets::copy_all))
         .route("/targets/{name}/runs", post(targets::start))
         .route("/targets/{name}/forget", get(targets::ask_forget).post(targets::forget))
+        .route("/portable", get(carried::page))
+        .route("/portable/export", post(carried::export))
+        .route("/portable/import", post(carried::import))
         .route("/schedules", get(schedules::page))
         .route("/collections/{name}/schedule", get(schedule::page).post(schedule::save))
         .route("/collections/{name}/retention", get(retention::page).post(retention::save))

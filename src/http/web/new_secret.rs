@@ -15,8 +15,8 @@ use crate::backup::secrets;
 use crate::domain::escrow::{MAX_SECRET_BYTES, SecretForm};
 use crate::http::admin::access::local::see_other;
 use crate::http::admin::access::{FreshPosted, FreshSession};
-use crate::http::admin::view::secret::SecretText;
 use crate::http::admin::{AdminPlane, KeepSecret, SecretField};
+use crate::http::hidden::Hidden;
 use crate::http::problem::Problem;
 use crate::store::index::Collection;
 
@@ -26,9 +26,9 @@ use crate::store::index::Collection;
 pub(super) struct Typed {
     secret: String,
     /// One line.
-    value: SecretText,
+    value: Hidden,
     /// Several.
-    text: SecretText,
+    text: Hidden,
 }
 
 /// The form.
@@ -82,13 +82,13 @@ pub(super) async fn post(
 
 fn wanted(plane: &AdminPlane, collection: &Collection, secret: &str, typed: Typed) -> Result<KeepSecret, Wrong> {
     let name = secret.to_owned();
-    match (typed.value.expose().is_empty(), typed.text.expose().is_empty()) {
+    match (typed.value.is_empty(), typed.text.is_empty()) {
         (true, true) => Err(Wrong::at("value", "type the value: nothing was kept")),
         (false, false) => Err(Wrong::at("value", "give the value in one of the two fields: nothing was kept")),
         (false, true) => Ok(KeepSecret { name, value: Some(typed.value), ..KeepSecret::default() }),
         (true, false) => {
             // Forms send other line ends than files of this machine have.
-            let text: SecretText = typed.text.expose().replace("\r\n", "\n").into();
+            let text: Hidden = typed.text.replace("\r\n", "\n").into();
             // What the preset calls a variable is one, also if it was pasted with a line end.
             let known = secrets::known_form(plane.store(), collection, secret);
             let form = Some(SecretForm::File).filter(|_| known != Some(SecretForm::Variable));

@@ -85,8 +85,8 @@ async fn value(plane: &AdminPlane, viewer: &Viewer, revealed: &RevealedSecret) -
             section.card {
                 h2 { "Value" }
                 @match &revealed.value {
-                    Some(text) if is_file => { pre.text tabindex="0" { code { (text.expose()) } } }
-                    Some(text) => { (parts::command(text.expose())) }
+                    Some(text) if is_file => { pre.text tabindex="0" { code { (&**text) } } }
+                    Some(text) => { (parts::command(&**text)) }
                     None => { p { "It is no text. As a download it is the very file." } }
                 }
                 div.actions {

@@ -24,8 +24,9 @@ use crate::http::admin::AdminPlane;
 use crate::http::admin::access::{Admin, May, MayNow, Read};
 use crate::http::admin::typed;
 use crate::http::admin::view::secret::{
-    ElsewhereSecret, KeptSecret, RemovedSecret, RevealedSecret, SecretText, SecretView,
+    ElsewhereSecret, KeptSecret, RemovedSecret, RevealedSecret, SecretView,
 };
+use crate::http::hidden::Hidden;
 use crate::http::problem::Problem;
 use crate::monitor::with_causes;
 use crate::store::index::Collection;
@@ -43,10 +44,12 @@ pub struct KeepSecret {
     pub form: Option<SecretForm>,
     /// The value, as text.
     #[serde(default)]
-    pub value: Option<SecretText>,
+    #[schema(value_type = Option<String>)]
+    pub value: Option<Hidden>,
     /// The value, in standard base64: for what is no text.
     #[serde(default)]
-    pub value_base64: Option<SecretText>,
+    #[schema(value_type = Option<String>)]
+    pub value_base64: Option<Hidden>,
 }
 
 /// Which one is to be shown.
@@ -316,9 +319,9 @@ impl AdminPlane {
         let collection = select::collection(store, name).await.map_err(Problem::from)?;
         secrets::own(&collection)?;
         let (mut value, usual) = match (&keep.value, &keep.value_base64) {
-            (Some(text), None) => (Zeroizing::new(text.expose().as_bytes().to_vec()), SecretForm::Variable),
+            (Some(text), None) => (Zeroizing::new(text.as_bytes().to_vec()), SecretForm::Variable),
             (None, Some(text)) => {
-                let bytes = data_encoding::BASE64.decode(text.expose().as_bytes());
+                let bytes = data_encoding::BASE64.decode(text.as_bytes());
                 let bytes = bytes.map_err(|_| KeepError::value("value_base64 is no standard base64"))?;
                 (Zeroizing::new(bytes), SecretForm::File)
             }

@@ -1,15 +1,14 @@
 //! Secrets of applications as resources. A value stands in [`RevealedSecret`] alone, which is made for whoever asked for just that.
 
-use std::fmt;
-
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use crate::backup::escrow::MissingSecret;
 use crate::backup::secrets::{Kept, StoredSecret};
 use crate::domain::escrow::{EscrowedSecret, SecretForm};
+use crate::http::hidden::Hidden;
 
 /// How it stands with a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -88,42 +87,6 @@ impl SecretView {
     }
 }
 
-/// A value as text. It is wiped when it goes, and shows as `…` where it is printed by accident.
-#[derive(Default, ToSchema)]
-#[schema(value_type = String)]
-pub struct SecretText(Zeroizing<String>);
-
-impl SecretText {
-    /// The value.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for SecretText {
-    fn from(text: String) -> Self {
-        Self(Zeroizing::new(text))
-    }
-}
-
-impl fmt::Debug for SecretText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
-}
-
-impl<'de> Deserialize<'de> for SecretText {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self::from)
-    }
-}
-
-impl Serialize for SecretText {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
 /// A secret that was stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct KeptSecret {
@@ -152,9 +115,18 @@ pub struct RevealedSecret {
     #[schema(value_type = String, format = DateTime)]
     pub since_at: Timestamp,
     /// The value, if it is text.
-    pub value: Option<SecretText>,
+    #[serde(serialize_with = "revealed")]
+    #[schema(value_type = Option<String>)]
+    pub value: Option<Hidden>,
     /// The value in standard base64, if it is no text.
-    pub value_base64: Option<SecretText>,
+    #[serde(serialize_with = "revealed")]
+    #[schema(value_type = Option<String>)]
+    pub value_base64: Option<Hidden>,
+}
+
+/// What is hidden everywhere else.
+fn revealed<S: Serializer>(text: &Option<Hidden>, serializer: S) -> Result<S::Ok, S::Error> {
+    text.as_deref().serialize(serializer)
 }
 
 impl RevealedSecret {
@@ -172,8 +144,8 @@ impl RevealedSecret {
     /// The value as it was stored; nothing if there is none in it.
     pub fn bytes(&self) -> Option<Zeroizing<Vec<u8>>> {
         let bytes = match (&self.value, &self.value_base64) {
-            (Some(text), _) => text.expose().as_bytes().to_vec(),
-            (None, Some(text)) => data_encoding::BASE64.decode(text.expose().as_bytes()).ok()?,
+            (Some(text), _) => text.as_bytes().to_vec(),
+            (None, Some(text)) => data_encoding::BASE64.decode(text.as_bytes()).ok()?,
             (None, None) => return None,
         };
         Some(Zeroizing::new(bytes))
