@@ -21,7 +21,7 @@ impl Bench {
         origin
     }
 
-    pub(super) async fn confirm(&self, next: &str) {
+    async fn confirm(&self, next: &str) {
         let answer = self.post("/confirm", &[("password", super::PASSWORD), ("next", next)]).await;
         assert_eq!(answer.next(), next);
     }

@@ -113,8 +113,10 @@ async fn secrets_are_given_and_shown_to_who_typed_the_password_just_now() {
         assert!(bench.get(&path).await.next().starts_with("/confirm?next="), "{path}");
     }
     for (what, more) in [("show", ("", "")), ("download", ("", "")), ("remove", ("force", "yes"))] {
-        let answer = bench.of_first(what, &[more]).await;
-        assert_eq!(answer.next(), format!("/confirm?next={PLACE}"), "{what}");
+        let asked = bench.of_first(what, &[more]).await;
+        assert_eq!(asked.status, StatusCode::FORBIDDEN, "{what}");
+        asked.shows("Is it you?");
+        asked.hides(VALUE);
     }
     let rest = format!("/admin/v1{PLACE}");
     for (method, path, body) in [
@@ -128,8 +130,9 @@ async fn secrets_are_given_and_shown_to_who_typed_the_password_just_now() {
     let page = bench.get(PLACE).await;
     page.shows("in use");
     page.hides("SALT");
-    bench.confirm(PLACE).await;
-    bench.of_first("show", &[]).await.shows(VALUE);
+    // What was filled in goes on when the password was typed.
+    bench.of_first("show", &[("again-password", "a wrong one entirely")]).await.hides(VALUE);
+    bench.of_first("show", &[("again-password", super::PASSWORD)]).await.shows(VALUE);
     let (status, said) = bench.by_script(Method::POST, &format!("{rest}/PEPPER/reveal"), "{}").await;
     assert!(status == StatusCode::OK && said.contains(VALUE), "{said}");
 }
