@@ -10,6 +10,7 @@ pub mod documents; // the documents of a snapshot, in memory
 pub mod drill; // a restore that is tried
 pub mod entity; // something of an application that is restored alone
 pub mod escrow; // an application's secrets, apart from its data
+pub mod inspect; // who can open a snapshot, and what of it is here
 pub mod layout; // a snapshot as a folder that is replaced as a whole
 pub mod open; // a snapshot, opened with the key we have
 pub mod preview; // what a backup would take

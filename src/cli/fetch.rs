@@ -7,7 +7,7 @@ use crate::backup::select;
 use crate::monitor::{Monitor, Problem};
 use crate::replicate::pull::Puller;
 use crate::store::index::{Cause, Peer};
-use crate::worker::runs::{FetchedReport, Line, Recorder};
+use crate::worker::runs::{FetchedReport, Recorder};
 
 use super::args::{FetchArgs, RekeyArgs};
 use super::by_server::Server;
@@ -43,8 +43,7 @@ pub async fn fetch(args: FetchArgs, context: &Context) -> anyhow::Result<Outcome
         }
         None => {
             let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
-            let line = Line { caller: puller.caller().clone(), limit_rate: args.line.limit_rate };
-            recorder.fetch(&line, of, &peers, progress.clone()).await?
+            recorder.fetch(&puller, of, &peers, progress.clone()).await?
         }
     };
     progress.finish();

@@ -21,10 +21,16 @@ pub enum RunKind {
     LayOut,
     /// Snapshots were written into a portable backup.
     Export,
+    /// Snapshots were taken from a portable backup.
+    Import,
+    /// What takes the space was counted.
+    Usage,
     /// Peers were asked what is new.
     Sync,
     /// Missing chunks were fetched from peers.
     Fetch,
+    /// Everything that an instance lets us have, which was just joined, was fetched and looked at.
+    Clone,
     /// What is in a target was looked at.
     VerifyTarget,
     /// What was removed here was removed from a target.
@@ -33,13 +39,16 @@ pub enum RunKind {
 
 impl RunKind {
     /// Those that are never scheduled.
-    const OTHERS: [Self; 8] = [
+    const OTHERS: [Self; 11] = [
         Self::Restore,
         Self::Recover,
         Self::LayOut,
         Self::Export,
+        Self::Import,
+        Self::Usage,
         Self::Sync,
         Self::Fetch,
+        Self::Clone,
         Self::VerifyTarget,
         Self::PruneTarget,
     ];
@@ -57,8 +66,11 @@ impl RunKind {
             Self::Recover => "recover",
             Self::LayOut => "lay-out",
             Self::Export => "export",
+            Self::Import => "import",
+            Self::Usage => "usage",
             Self::Sync => "sync",
             Self::Fetch => "fetch",
+            Self::Clone => "clone",
             Self::VerifyTarget => "verify-target",
             Self::PruneTarget => "prune-target",
         }

@@ -245,18 +245,18 @@ impl Server {
             config.sync.interval(),
         );
         let caller = PeerCaller::new(client, Arc::clone(&store.keys), Arc::clone(&clock));
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let at_work = (tasks.clone(), stop.clone());
-        let jobs = Jobs::new(store.clone(), Arc::clone(&clock), caller.clone(), Arc::clone(&monitor), at_work)
-            .with_rate(config.sync.limit_rate());
-        let scheduler = Scheduler::new(store.clone(), Arc::clone(&clock), Arc::clone(&monitor)).shown(jobs.live());
-        scheduler.tidy().await.map_err(StoreError::from)?;
-        let alarm = Alarm::new(store.clone(), Arc::clone(&clock), config.alerts.clone())?;
-        let standbys = Standbys::new(store.clone(), Arc::clone(&clock), Arc::clone(&monitor));
-        let mut puller = Puller::new(store.clone(), caller, monitor);
+        // Whoever pulls in this server does it with a clone of this: nothing is fetched twice, and all together are no faster than they may be.
+        let mut puller = Puller::new(store.clone(), caller, Arc::clone(&monitor));
         if let Some(rate) = config.sync.limit_rate() {
             puller = puller.with_rate(rate);
         }
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let at_work = (tasks.clone(), stop.clone());
+        let jobs = Jobs::new(puller.clone(), Arc::clone(&clock), Arc::clone(&monitor), at_work);
+        let scheduler = Scheduler::new(store.clone(), Arc::clone(&clock), Arc::clone(&monitor)).shown(jobs.live());
+        scheduler.tidy().await.map_err(StoreError::from)?;
+        let alarm = Alarm::new(store.clone(), Arc::clone(&clock), config.alerts.clone())?;
+        let standbys = Standbys::new(store.clone(), Arc::clone(&clock), monitor);
         let serving = Serve::new(store.clone());
         let scrubber = config.scrub.enabled.then(|| Scrubber::new(puller.clone(), config.scrub.policy()));
         let prover = Prover::new(puller.clone());

@@ -35,7 +35,8 @@ use utoipa_axum::routes;
 
 pub use api::Credentials;
 pub(in crate::http) use api::{
-    AddCollection, AddField, ChangeSnapshot, OverwriteRule, Promote, StartRecovery, StartRestore, StartRun,
+    AddCollection, AddField, ChangeSnapshot, OverwriteRule, Promote, StartExport, StartImport, StartRecovery,
+    StartRestore, StartRun,
 };
 pub use follow::{FollowStatus, Following};
 pub use status::{CollectionStatus, PeerStatus, StatusAnswer};

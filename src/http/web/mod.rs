@@ -9,13 +9,17 @@ pub(super) mod assets; // GET /assets/…
 mod audit; // GET /audit
 mod browse; // GET /snapshots/{id}/files
 mod changes; // GET /snapshots/{id}/changes
+mod carried; // /portable
 mod chart; // pictures of figures, as PNG
 mod charts; // GET /charts/…
 mod collection; // GET /collections/{name}
 mod cron; // when something is done, in words
 pub mod error; // what went wrong, as a page
 mod forms; // fields, with what is wrong beside them
+mod heir; // who may take over, as a form
+mod inspection; // GET /snapshots/{id}/inspection
 mod invite; // /invites/new
+mod join; // /new/clone
 mod keys; // GET /keys
 pub mod layout; // what stands around every page
 pub mod login; // /login, /confirm, /setup
@@ -48,6 +52,7 @@ mod start; // POST /collections/{name}/runs
 mod targets; // /targets
 mod tokens; // /settings/tokens
 mod typed; // what was typed, and what is wrong with it
+mod usage; // what takes the space
 mod viewer; // who looks
 #[cfg(test)]
 mod tests;
@@ -78,6 +83,7 @@ pub(super) fn routes() -> Router<AdminPlane> {
         .route("/runs/{id}/cancel", post(run::cancel))
         .route("/snapshots/{id}", get(snapshot::page).post(snapshot::change))
         .route("/snapshots/{id}/delete", get(snapshot::ask_delete).post(snapshot::delete))
+        .route("/snapshots/{id}/inspection", get(inspection::page))
         .route("/snapshots/{id}/changes", get(changes::page))
         .route("/snapshots/{id}/files", get(browse::page))
         .route("/snapshots/{id}/content", get(browse::content))
@@ -92,10 +98,13 @@ pub(super) fn routes() -> Router<AdminPlane> {
         .route("/keys/onion/{service}/export", post(onion::download))
         .route("/audit", get(audit::page))
         .route("/peers", get(peers::page))
+        .route("/new/clone", get(join::page).post(join::post))
         .route("/new/peer", get(peers::new).post(peers::add))
         .route("/peers/{name}", get(peer::page))
         .route("/peers/{name}/trust", post(peer::trust))
         .route("/peers/{name}/follow", post(peer::follow))
+        .route("/peers/{name}/refresh-key", post(peer::refresh_key))
+        .route("/peers/{name}/heir", post(peer::heir))
         .route("/peers/{name}/reset", post(peer::reset))
         .route("/peers/{name}/revoke", get(peer::ask_revoke).post(peer::revoke))
         .route("/peers/{name}/forget", post(peer::forget))
@@ -106,6 +115,9 @@ pub(super) fn routes() -> Router<AdminPlane> {
         .route("/targets/runs", post(targets::copy_all))
         .route("/targets/{name}/runs", post(targets::start))
         .route("/targets/{name}/forget", get(targets::ask_forget).post(targets::forget))
+        .route("/portable", get(carried::page))
+        .route("/portable/export", post(carried::export))
+        .route("/portable/import", post(carried::import))
         .route("/schedules", get(schedules::page))
         .route("/collections/{name}/schedule", get(schedule::page).post(schedule::save))
         .route("/collections/{name}/retention", get(retention::page).post(retention::save))

@@ -154,6 +154,7 @@ async fn shown(
                 p.lead { (verdict(&targets)) }
                 div.actions {
                     a.button.quiet href="/targets/new" { "Add a target" }
+                    a.button.quiet href="/portable" { "A backup to carry" }
                     @if targets.len() > 1 { (parts::button(viewer, "/targets/runs", &[], "Copy to all of them now", Weight::Quiet)) }
                 }
                 @for target in &targets { (card(target, &by_itself, viewer, now)) }
@@ -171,6 +172,7 @@ fn none_yet() -> Markup {
         }
         div.actions {
             a.button href="/targets/new" { "Add a target" }
+            a.button.quiet href="/portable" { "A backup to carry" }
             a.button.quiet href="/invites/new" { "Or let another instance keep a copy" }
         }
     };

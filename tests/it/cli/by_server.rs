@@ -185,6 +185,45 @@ fn the_server_asks_peers_and_fetches_and_the_command_says_the_same() {
     }
 }
 
+#[test]
+fn the_server_joins_and_fetches_everything_and_follows_from_then_on() {
+    let place = Place::with_snapshot();
+    let (a, b, twin) = (place.home(), place.path("b"), place.path("twin"));
+    let served = Served::start(&a);
+    let invite = || good(&a, &["invite", "--collections", "notes"]).trim().to_owned();
+    for home in [&b, &twin] {
+        good(home, &["init", "--name", "beta"]);
+    }
+    let alone = json(&b, &["clone", &invite(), "--yes"]);
+    let _following = Served::start(&twin);
+    let line = invite();
+    let by_server = json(&twin, &["clone", &line]);
+    assert_eq!(keys(&by_server), keys(&alone), "{by_server} {alone}");
+    assert_eq!((&by_server["by_server"], &by_server["fetched"]["still_missing"]), (&true.into(), &0.into()));
+    assert_eq!((&by_server["collections"], &by_server["config"]), (&alone["collections"], &alone["config"]));
+    assert_eq!(by_server["fetched"]["chunks"], alone["fetched"]["chunks"], "nobody fetched beside it");
+    let run = newest(&twin);
+    assert_eq!((&run["work"], &run["cause"], &run["result"]), (&"clone".into(), &"request".into(), &"done".into()));
+    let out = place.path("out");
+    good(&twin, &["restore", "notes", "--target", out.to_str().unwrap()]);
+    assert_eq!(fs::read(out.join("one.md")).unwrap(), fs::read(place.data().join("one.md")).unwrap());
+    // What is new comes by itself.
+    fs::write(place.data().join("three.md"), "the third note\n").unwrap();
+    good(&a, &["backup"]);
+    good(&a, &["backup"]);
+    until(soon(), "the new snapshot", || {
+        let known = json(&twin, &["snapshots"]);
+        known.as_array().unwrap().iter().any(|one| one["sequence"] == 2 && one["complete"] == true)
+    });
+    // The same line once more goes on; one that is none says so.
+    good(&twin, &["clone", &line]);
+    fails(&twin, &["clone", "bulbil:nonsense"], &["invite"]);
+    let own = good(&twin, &["invite", "--collections", "notes"]);
+    fails(&twin, &["clone", own.trim()], &["this very instance"]);
+    assert_eq!(served.stop(), Some(0));
+    fails(&twin, &["clone", &line], &["nobody answers"]);
+}
+
 /// A home whose server listens on a socket, too.
 fn with_socket() -> (Place, PathBuf) {
     let place = Place::with_snapshot();

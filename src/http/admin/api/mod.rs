@@ -5,13 +5,17 @@
 
 mod body; // JSON that comes in, with its bounds
 mod channels; // how an admin is told
+mod clones; // instances that are joined
 mod collections; // what is backed up
 mod configuration; // what is in force
 mod etag; // whether settings were changed meanwhile
 mod events; // a run, as it goes on
 mod files; // what is in a snapshot
+mod heirs; // who may take collections over
 pub(super) mod idempotency; // a POST that is repeated is done once
+mod imports; // portable backups, brought in
 mod input; // what stands in the path and in the query
+mod inspections; // who can open a snapshot
 mod instance; // who this is, what is wrong, who did what
 mod invites; // lines that let another instance in
 mod keys; // whose keys these are, and others in their place
@@ -36,11 +40,12 @@ mod upkeep; // what is done by itself, and what is kept
 pub(super) use body::MAX_BODY_BYTES;
 pub(in crate::http) use collections::{AddCollection, AddField};
 pub(super) use files::DOWNLOADS;
+pub(in crate::http) use imports::StartImport;
 pub(in crate::http) use keys::{NewRotation, ReplaceableKey};
 pub(in crate::http) use onions::{ImportOnion, ImportedView, Service};
 pub(in crate::http) use promotions::Promote;
 pub(in crate::http) use recoveries::StartRecovery;
-pub(in crate::http) use runs::{OverwriteRule, StartRestore, StartRun};
+pub(in crate::http) use runs::{OverwriteRule, StartExport, StartRestore, StartRun};
 pub(in crate::http) use snapshots::ChangeSnapshot;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -66,6 +71,12 @@ pub(super) fn routes() -> OpenApiRouter<AdminPlane> {
         .routes(routes!(runs::post_restore))
         .routes(routes!(runs::post_export))
         .routes(routes!(recoveries::post_recovery))
+        .routes(routes!(clones::post_clone))
+        .routes(routes!(peers::post_refresh_key))
+        .routes(routes!(inspections::get_inspection))
+        .routes(routes!(imports::post_import))
+        .routes(routes!(heirs::get_heirs))
+        .routes(routes!(heirs::put_heir, heirs::delete_heir))
         .routes(routes!(promotions::post_promotion))
         .routes(routes!(presets::get_presets))
         .routes(routes!(presets::get_preset))

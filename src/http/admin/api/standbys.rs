@@ -17,7 +17,7 @@ use super::runs::started;
 use crate::backup::select;
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::admin::AdminPlane;
-use crate::http::admin::access::{Admin, Caller, May, Operate, Read};
+use crate::http::admin::access::{Admin, Caller, May, MayNow, Operate, Read};
 use crate::http::admin::view::run::RunView;
 use crate::http::admin::view::standby::{StandbyView, standbys};
 use crate::http::problem::Problem;
@@ -62,7 +62,7 @@ pub(super) async fn get_standbys(
     security(("token" = ["admin"]))
 )]
 pub(super) async fn post_standby(
-    May { caller, .. }: May<Admin>,
+    MayNow { caller, .. }: MayNow<Admin>,
     State(plane): State<AdminPlane>,
     Body(add): Body<AddStandby>,
 ) -> Result<(StatusCode, Json<StandbyView>), Problem> {

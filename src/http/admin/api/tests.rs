@@ -401,6 +401,24 @@ async fn what_is_needed_is_not_deleted() {
 }
 
 #[tokio::test]
+async fn a_download_of_a_token_that_is_revoked_breaks_off() {
+    let api = Api::new().await;
+    let bytes: Vec<u8> = (0..8u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    std::fs::write(api.folder.join("large"), &bytes).unwrap();
+    api.back_up().await;
+    let token = api.token("guest", Scope::Content);
+    let path = "/snapshots/notes@1/content?path=large";
+    let answer = api.raw(Method::GET, path, &[("authorization", &token)], Body::empty()).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    let mut body = answer.into_body().into_data_stream();
+    assert!(futures_util::StreamExt::next(&mut body).await.unwrap().is_ok());
+    let revoked = api.send(Method::DELETE, "/tokens/guest", &[], Body::empty()).await;
+    assert_eq!(revoked.status, StatusCode::NO_CONTENT);
+    let rest: Vec<_> = futures_util::StreamExt::collect(body).await;
+    assert!(rest.iter().any(Result::is_err), "all of it came");
+}
+
+#[tokio::test]
 async fn a_download_is_whole_or_breaks_off() {
     let api = Api::new().await;
     let bytes: Vec<u8> = (0..3u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();

@@ -7,6 +7,7 @@ pub mod collection; // how a collection is: what it holds, how old, who has copi
 pub mod configuration; // what is in force
 pub mod exposure; // what a peer has got from here
 pub mod file; // what is in a snapshot
+pub mod inspection; // who can open a snapshot
 pub mod keys; // what must not be lost
 pub mod look; // one place in a snapshot, for pages
 pub mod peer; // other instances
