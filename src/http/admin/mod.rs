@@ -35,7 +35,8 @@ use utoipa_axum::routes;
 
 pub use api::Credentials;
 pub(in crate::http) use api::{
-    AddCollection, AddField, ChangeSnapshot, OverwriteRule, Promote, StartExport, StartImport, StartRecovery,
+    AddCollection, AddField, ChangeSnapshot, KeepSecret, OverwriteRule, Promote, SecretField, StartExport, StartImport,
+    StartRecovery,
     StartRestore, StartRun,
 };
 pub use follow::{FollowStatus, Following};

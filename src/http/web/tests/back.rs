@@ -13,7 +13,7 @@ use crate::store::testing::peer;
 
 impl Bench {
     /// A collection `theirs` that a peer leads.
-    async fn of_another(&self) -> InstanceId {
+    pub(super) async fn of_another(&self) -> InstanceId {
         let origin = peer("beta").id;
         let id = CollectionId::random(&mut entropy());
         let new = NewCollection { id, name: "theirs".to_owned(), origin, settings: None };
@@ -21,7 +21,7 @@ impl Bench {
         origin
     }
 
-    async fn confirm(&self, next: &str) {
+    pub(super) async fn confirm(&self, next: &str) {
         let answer = self.post("/confirm", &[("password", super::PASSWORD), ("next", next)]).await;
         assert_eq!(answer.next(), next);
     }
