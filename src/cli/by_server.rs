@@ -83,8 +83,20 @@ impl<'a> Server<'a> {
     /// # Errors
     /// If nothing came of it, in the server's words; if the server ended in the middle; after a second Ctrl-C, which leaves it going.
     pub async fn run<R: DeserializeOwned>(&self, order: &Value, progress: &Progress) -> anyhow::Result<Option<R>> {
-        let begun: anyhow::Result<RunView> =
-            self.client.post("/admin/v1/runs", order, typed_by(&me()).as_deref()).await;
+        self.run_at("/admin/v1/runs", order, progress).await
+    }
+
+    /// The same, of what is begun at another place.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run).
+    pub async fn run_at<R: DeserializeOwned>(
+        &self,
+        path: &str,
+        order: &Value,
+        progress: &Progress,
+    ) -> anyhow::Result<Option<R>> {
+        let begun: anyhow::Result<RunView> = self.client.post(path, order, typed_by(&me()).as_deref()).await;
         let run = begun.map_err(in_its_words)?;
         let ended = match self.follow(run.id, progress).await? {
             Some(ended) => ended,

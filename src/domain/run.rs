@@ -25,6 +25,10 @@ pub enum RunKind {
     Sync,
     /// Missing chunks were fetched from peers.
     Fetch,
+    /// Peers were asked for keys that are missing here.
+    Rekey,
+    /// What is stored was read again, and what was lost brought back.
+    Scrub,
     /// What is in a target was looked at.
     VerifyTarget,
     /// What was removed here was removed from a target.
@@ -33,13 +37,15 @@ pub enum RunKind {
 
 impl RunKind {
     /// Those that are never scheduled.
-    const OTHERS: [Self; 8] = [
+    const OTHERS: [Self; 10] = [
         Self::Restore,
         Self::Recover,
         Self::LayOut,
         Self::Export,
         Self::Sync,
         Self::Fetch,
+        Self::Rekey,
+        Self::Scrub,
         Self::VerifyTarget,
         Self::PruneTarget,
     ];
@@ -59,6 +65,8 @@ impl RunKind {
             Self::Export => "export",
             Self::Sync => "sync",
             Self::Fetch => "fetch",
+            Self::Rekey => "rekey",
+            Self::Scrub => "scrub",
             Self::VerifyTarget => "verify-target",
             Self::PruneTarget => "prune-target",
         }

@@ -21,7 +21,8 @@ use crate::clock::Clock;
 use crate::domain::audit::Who;
 use crate::domain::content::Secrets;
 use crate::domain::peer::Trust;
-use crate::domain::retention::Policy;
+use crate::domain::retention::Policy as KeptPolicy;
+use crate::domain::scrub::{DEFAULT_DAYS, Policy};
 use crate::domain::target::Target;
 use crate::monitor::{Monitor, with_causes};
 use crate::portable::export::ExportOptions;
@@ -64,7 +65,7 @@ pub enum Order {
         /// Of what.
         collections: Vec<Collection>,
         /// What is kept this time, instead of what was said of each of them.
-        otherwise: Option<Policy>,
+        otherwise: Option<KeptPolicy>,
         /// How long what nobody names stays.
         grace: SignedDuration,
     },
@@ -106,6 +107,20 @@ pub enum Order {
         collection: Option<Box<Collection>>,
         /// From whom; from all that are followed, if none is named.
         peer: Option<Box<Peer>>,
+    },
+    /// Ask peers for keys that are missing.
+    Rekey {
+        /// Of what; of everything, if nothing is named.
+        collection: Option<Box<Collection>>,
+        /// Whom; all that are followed, if none is named.
+        peer: Option<Box<Peer>>,
+        /// For snapshots that have one, too.
+        all: bool,
+    },
+    /// Read again what is stored, and have brought back what is lost.
+    Scrub {
+        /// Of what; everything, if there is none.
+        collections: Vec<Collection>,
     },
     /// Write a portable backup.
     Export {
@@ -157,6 +172,7 @@ pub struct Jobs {
     store: Store,
     clock: Arc<dyn Clock>,
     line: Line,
+    scrubs: Policy,
     monitor: Arc<dyn Monitor>,
     live: LiveRuns,
     tasks: TaskTracker,
@@ -179,7 +195,14 @@ impl Jobs {
         (tasks, stop): (TaskTracker, CancellationToken),
     ) -> Self {
         let line = Line { caller, limit_rate: None };
-        Self { store, clock, line, monitor, live: LiveRuns::default(), tasks, stop }
+        let scrubs = Policy::days(DEFAULT_DAYS);
+        Self { store, clock, line, scrubs, monitor, live: LiveRuns::default(), tasks, stop }
+    }
+
+    /// What is read again is due again after as many days as this says.
+    #[must_use]
+    pub fn with_scrubs(self, scrubs: Policy) -> Self {
+        Self { scrubs, ..self }
     }
 
     /// Fetches no more than so many bytes of chunks a second.
@@ -293,6 +316,16 @@ impl Jobs {
                 }
                 let of = collection.map(|collection| collection.id);
                 recorder.fetch(&self.line, of.as_ref(), &peers, monitor).await?;
+            }
+            Order::Rekey { collection, peer, all } => {
+                let peers = self.peers(peer).await?;
+                if peers.is_empty() {
+                    return Err(StartError::Nothing("there is no peer to pull from"));
+                }
+                recorder.rekey(&self.line, collection.as_deref(), &peers, all, monitor).await?;
+            }
+            Order::Scrub { collections } => {
+                recorder.scrub(&self.line, self.scrubs, &collections, monitor).await?;
             }
             Order::Export { output, options } => {
                 recorder.export(output, *options, monitor).await?;

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::layout::{Here, Page};
 use super::parts::{self, Light};
-use super::{Amiss, Viewer};
+use super::{Amiss, Viewer, care};
 use crate::http::admin::AdminPlane;
 use crate::http::admin::view::keys::{CollectionSecrets, keys};
 use crate::http::problem::Problem;
@@ -13,6 +13,7 @@ use crate::http::problem::Problem;
 /// What must not be lost.
 pub(super) async fn page(viewer: Viewer, State(plane): State<AdminPlane>) -> Result<Markup, Amiss> {
     let keys = keys(plane.store()).await.map_err(|error| Problem::internal(&error))?;
+    let without = care::keys(&plane, &viewer).await?;
     let main = html! {
         div.stack {
             p.lead { "If this machine is gone, the recovery key opens what is left of it: an old disk, a copy at a target, or a mirror at a peer." }
@@ -37,6 +38,7 @@ pub(super) async fn page(viewer: Viewer, State(plane): State<AdminPlane>) -> Res
                     @for of in &keys.secrets { (secrets(of)) }
                 }
             }
+            (without)
             section.card {
                 h2 { "This instance" }
                 (parts::facts(&[

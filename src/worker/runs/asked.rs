@@ -79,7 +79,7 @@ pub struct Line {
 }
 
 impl Line {
-    fn puller(&self, store: &Store, monitor: Arc<dyn Monitor>) -> Puller {
+    pub(super) fn puller(&self, store: &Store, monitor: Arc<dyn Monitor>) -> Puller {
         let puller = Puller::new(store.clone(), self.caller.clone(), monitor);
         match self.limit_rate {
             Some(rate) => puller.with_rate(rate),
