@@ -243,7 +243,8 @@ impl Server {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let at_work = (tasks.clone(), stop.clone());
         let jobs = Jobs::new(store.clone(), Arc::clone(&clock), caller.clone(), Arc::clone(&monitor), at_work)
-            .with_rate(config.sync.limit_rate());
+            .with_rate(config.sync.limit_rate())
+            .with_scrubs(config.scrub.policy());
         let scheduler = Scheduler::new(store.clone(), Arc::clone(&clock), Arc::clone(&monitor)).shown(jobs.live());
         scheduler.tidy().await.map_err(StoreError::from)?;
         let alarm = Alarm::new(store.clone(), Arc::clone(&clock), config.alerts.clone())?;
@@ -272,9 +273,8 @@ impl Server {
         });
         let view: Arc<dyn NetworkView> = Arc::new(reach.clone());
         let admin_plane = AdminPlane::new(store.clone(), clock, token, following.clone(), view, jobs)
-            .with_bounds(config.alerts.bounds)
+            .with_alerting(alarm.alerting())
             .with_direct(config.peer.dangerously_direct)
-            .with_ways(alarm.ways())
             .with_configuration(options.over(config).facts());
         let gate = admin_plane.gate().clone();
         let traffic = admin_plane.traffic().clone();

@@ -36,9 +36,11 @@ PAGES = {
     "collection-settings": "/collections/notes/settings",
     "peer-new": "/new/peer",
     "targets": "/targets",
-    "target-new": "/targets/new",
+    "target-new": "/new/target",
     "schedules": "/schedules",
     "alerts": "/alerts",
+    "channel-new": "/alerts/channels/new",
+    "alert-settings": "/alerts/settings",
     "keys": "/keys",
     "audit": "/audit",
     "settings": "/settings",
@@ -281,13 +283,43 @@ def another_place(visitor, disk):
     visitor.look("target-new-wrong")
     page.get_by_label("Place").fill(str(disk))
     page.get_by_role("button", name="Add the target").click()
-    expect(page.locator("#usb")).to_contain_text("nothing was copied yet")
+    expect(page.get_by_role("main")).to_contain_text("nothing was copied yet")
+    visitor.look("target-new-added")
     run_to_its_end(visitor, "Copy now", "run-copy")
     visitor.go("/targets")
     expect(page.locator("#usb")).to_contain_text("has the newest snapshot")
+    page.get_by_role("link", name="usb", exact=True).first.click()
+    visitor.look("target")
+    visitor.links()
     run_to_its_end(visitor, "Verify", "run-verify-target")
     visitor.go("/targets/usb/forget")
     visitor.look("target-forget")
+
+
+def who_is_told(visitor):
+    """From nobody who is told to somebody, a test that does not get through, and back."""
+    page = visitor.page
+    visitor.go("/alerts")
+    expect(page.locator("#channels")).to_contain_text("Nobody is told")
+    page.get_by_role("link", name="Have yourself told").click()
+    page.get_by_label("Name", exact=True).fill("ops")
+    page.get_by_label("Webhook").check()
+    page.get_by_label("Address").fill("gopher://example.org/a-secret")
+    page.get_by_role("button", name="Add it").click()
+    expect(page.locator("[aria-invalid=true]")).to_have_value("")
+    visitor.look("channel-new-wrong")
+    # Nothing listens there.
+    page.get_by_label("Address").fill("http://127.0.0.1:1/a-secret")
+    page.get_by_role("button", name="Add it").click()
+    expect(page.locator("#channels")).to_contain_text("127.0.0.1")
+    visitor.look("alerts-told")
+    page.get_by_role("button", name="Test", exact=True).click()
+    expect(page.locator("#test")).to_contain_text("did not get through")
+    visitor.look("alerts-tested")
+    page.get_by_role("link", name="Remove").click()
+    visitor.look("channel-remove")
+    page.get_by_role("button", name="Remove it").click()
+    expect(page.locator("#channels")).to_contain_text("Nobody is told")
 
 
 def journey(browser, scratch, javascript):
@@ -315,6 +347,7 @@ def journey(browser, scratch, javascript):
         disk = garden.folder / "usb"
         disk.mkdir()
         another_place(visitor, disk)
+        who_is_told(visitor)
 
         garden.run("schedule", "notes", "--backup", "30 2 * * *", "--drill", "@monthly", "--rpo", "24h")
         for name, path in PAGES.items():

@@ -50,10 +50,15 @@ impl Browser {
     }
 }
 
-const FORMS: [&str; 19] = [
+const FORMS: [&str; 24] = [
+    "/care",
     "/alerts/test",
-    "/targets/new",
-    "/targets/runs",
+    "/alerts/settings",
+    "/alerts/channels/new",
+    "/alerts/channels/ops/test",
+    "/alerts/channels/ops/remove",
+    "/new/target",
+    "/copies",
     "/targets/nas/runs",
     "/targets/nas/forget",
     "/new/peer",
@@ -95,7 +100,8 @@ async fn what_is_dangerous_needs_the_password_once_more() {
     for path in [
         "/peers/beta/revoke",
         "/invites/new",
-        "/targets/new",
+        "/new/target",
+        "/alerts/channels/new",
         "/settings/tokens/new",
         "/settings/addresses",
         "/settings/password",
@@ -105,7 +111,7 @@ async fn what_is_dangerous_needs_the_password_once_more() {
     }
     for (path, form) in [
         ("/peers/beta/revoke", "back=/peers/beta/revoke"),
-        ("/targets/new", "name=nas&location=/tmp"),
+        ("/new/target", "name=nas&location=/tmp"),
         ("/targets/nas/forget", "back=/targets"),
         ("/invites/new", "collections=all&role=reader&expires=1"),
         ("/settings/tokens/new", "name=grafana&scopes=metrics&expires=1d"),
