@@ -58,7 +58,15 @@ pub struct Global {
     #[arg(long, global = true, value_name = "DIR", env = "BULBIL_HOME", hide_env = true)]
     pub home: Option<PathBuf>,
     /// A file whose first line is the passphrase of the keys
-    #[arg(long, global = true, value_name = "FILE", env = "BULBIL_PASSPHRASE_FILE", hide_env = true)]
+    // The last one holds: a server that starts again names another one.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "BULBIL_PASSPHRASE_FILE",
+        hide_env = true,
+        overrides_with = "passphrase_file"
+    )]
     pub passphrase_file: Option<PathBuf>,
     /// An arti configuration (TOML) laid over ours: another Tor network, for instance
     #[arg(long, global = true, value_name = "FILE", env = "BULBIL_TOR_CONFIG", hide_env = true)]

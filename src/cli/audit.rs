@@ -171,7 +171,7 @@ fn of_axon(command: &AxonCommand) -> Option<(&'static str, Vec<String>)> {
 /// Records how a command ended, and which keys it used. That it cannot be recorded is a warning.
 pub async fn note(about: Option<(&'static str, Vec<String>)>, result: &anyhow::Result<Outcome>, context: &Context) {
     let (ending, why) = match result {
-        Ok(Outcome::Done) => (Ending::Done, None),
+        Ok(Outcome::Done | Outcome::Again) => (Ending::Done, None),
         Ok(Outcome::NotEverything | Outcome::Wrong) => (Ending::Partly, None),
         Err(error) => (Ending::Failed, Some(one_line(error))),
     };

@@ -4,6 +4,7 @@
 //! What came of it is the report of the run, the same type of which the command speaks when it does the work by itself.
 
 mod events; // what a run says as it goes on
+mod restart; // what the server ends for, and starts again
 
 use anyhow::{Context as _, anyhow, bail};
 use serde::de::DeserializeOwned;
@@ -83,14 +84,14 @@ impl<'a> Server<'a> {
     /// # Errors
     /// If nothing came of it, in the server's words; if the server ended in the middle; after a second Ctrl-C, which leaves it going.
     pub async fn run<R: DeserializeOwned>(&self, order: &Value, progress: &Progress) -> anyhow::Result<Option<R>> {
-        self.run_at("/admin/v1/runs", order, progress).await
+        self.run_of("/admin/v1/runs", order, progress).await
     }
 
-    /// The same, of what is begun at another place.
+    /// The same, where another path takes the order.
     ///
     /// # Errors
-    /// As for [`run`](Self::run).
-    pub async fn run_at<R: DeserializeOwned>(
+    /// As [`run`](Self::run).
+    pub async fn run_of<R: DeserializeOwned>(
         &self,
         path: &str,
         order: &Value,

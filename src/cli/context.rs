@@ -14,6 +14,7 @@ use crate::domain::peer::is_plain_name;
 use crate::replicate::succession::renew_appointments;
 use crate::store::{Passphrase, Store};
 
+use super::again::Again;
 use super::args::{Global, LogFormatArg, ServeArgs};
 use super::audit::UsedKey;
 use super::output::Output;
@@ -34,6 +35,7 @@ pub struct Context {
     verbose: u8,
     used_keys: Mutex<Vec<UsedKey>>,
     noted: Mutex<Vec<String>>,
+    again: Mutex<Option<Again>>,
 }
 
 impl Context {
@@ -49,6 +51,7 @@ impl Context {
             verbose: global.verbose,
             used_keys: Mutex::default(),
             noted: Mutex::default(),
+            again: Mutex::default(),
         }
     }
 
@@ -103,11 +106,28 @@ impl Context {
     /// # Errors
     /// If there is none, it is of a later version, or its keys do not open.
     pub async fn store(&self) -> anyhow::Result<Store> {
-        let passphrase = self.passphrase()?;
+        self.store_with(self.passphrase()?).await
+    }
+
+    /// Opens the home with what opens its keys.
+    ///
+    /// # Errors
+    /// See [`store`](Self::store).
+    pub async fn store_with(&self, passphrase: Option<Passphrase>) -> anyhow::Result<Store> {
         let store = Store::open(&self.home, passphrase).await?;
         // After a kill while its key was replaced.
         renew_appointments(&store, self.clock.now()).await?;
         Ok(store)
+    }
+
+    /// Says with what the program is to be started again.
+    pub fn start_again(&self, again: Again) {
+        *self.again.lock().expect("no holder of this lock can panic") = Some(again);
+    }
+
+    /// With what the program is to be started again.
+    pub fn again(&self) -> Option<Again> {
+        self.again.lock().expect("no holder of this lock can panic").take()
     }
 
     /// Remembers that a key was used, for the audit log; once for each.

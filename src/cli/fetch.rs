@@ -4,8 +4,9 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use crate::backup::select;
+use crate::replicate::pull::Puller;
 use crate::store::index::{Cause, Peer};
-use crate::worker::runs::{FetchedReport, Line, Recorder, RekeyedReport};
+use crate::worker::runs::{FetchedReport, Recorder, RekeyedReport};
 
 use super::args::{FetchArgs, RekeyArgs};
 use super::by_server::Server;
@@ -41,8 +42,7 @@ pub async fn fetch(args: FetchArgs, context: &Context) -> anyhow::Result<Outcome
         }
         None => {
             let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
-            let line = Line { caller: puller.caller().clone(), limit_rate: args.line.limit_rate };
-            recorder.fetch(&line, of, &peers, progress.clone()).await?
+            recorder.fetch(&puller, of, &peers, progress.clone()).await?
         }
     };
     progress.finish();
@@ -89,8 +89,9 @@ pub async fn rekey(args: RekeyArgs, context: &Context) -> anyhow::Result<Outcome
         }
         None => {
             let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
-            let line = Line { caller: caller(&store, &context.config()?, context), limit_rate: None };
-            recorder.rekey(&line, collection.as_ref(), &peers, args.all, progress.clone()).await?
+            let caller = caller(&store, &context.config()?, context);
+            let puller = Puller::new(store.clone(), caller, progress.clone());
+            recorder.rekey(&puller, collection.as_ref(), &peers, args.all, progress.clone()).await?
         }
     };
     progress.finish();

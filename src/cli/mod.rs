@@ -4,6 +4,7 @@
 //! error. With `--json` standard output is one JSON document, described in `docs/json.md`.
 
 mod admin; // talking to the server that runs here
+mod again; // a server starts in its own place
 mod args; // what may be typed
 mod audit; // who did what
 mod axon; // an Axon BBS
@@ -100,6 +101,7 @@ pub fn main() -> ExitCode {
     runtime.shutdown_background();
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Again) => context.output.failure(&again::start(&context)),
         Ok(Outcome::NotEverything) => ExitCode::from(2),
         Ok(Outcome::Wrong) => ExitCode::FAILURE,
         Err(error) => context.output.failure(&error),

@@ -5,21 +5,19 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::domain::crypto::onion::OnionKey;
+use crate::domain::crypto::onion::{OnionKey, SECRET_FILE};
 use crate::domain::onion::DEFAULT_PORT;
-use crate::store::{OnionName, Store};
+use crate::store::{OnionImportError, OnionName, Store};
 
 use super::args::{OnionAddressArgs, OnionCommand, OnionExportArgs, OnionImportArgs};
+use super::by_server::Server;
 use super::context::Context;
 use super::output::Outcome;
 
-const SECRET: &str = "hs_ed25519_secret_key";
-const PUBLIC: &str = "hs_ed25519_public_key";
-const HOSTNAME: &str = "hostname";
 /// A key has 96 bytes; whatever is longer is none.
 const MAX_BYTES: u64 = 4096;
 
@@ -28,7 +26,7 @@ pub async fn run(command: OnionCommand, context: &Context) -> anyhow::Result<Out
     let store = context.store().await?;
     match command {
         OnionCommand::Address(args) => address(&args, &store, context),
-        OnionCommand::Import(args) => import(&args, &store, context),
+        OnionCommand::Import(args) => import(&args, &store, context).await,
         OnionCommand::Export(args) => export(&args, &store, context),
     }
 }
@@ -51,30 +49,26 @@ fn address(args: &OnionAddressArgs, store: &Store, context: &Context) -> anyhow:
     Ok(Outcome::Done)
 }
 
-fn import(args: &OnionImportArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
-    let path = if args.from.is_dir() { args.from.join(SECRET) } else { args.from.clone() };
+async fn import(args: &OnionImportArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
+    let path = if args.from.is_dir() { args.from.join(SECRET_FILE) } else { args.from.clone() };
     let file = fs::File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut bytes = Zeroizing::new(Vec::new());
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES as usize));
     std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_BYTES), &mut bytes)
         .with_context(|| format!("cannot read {}", path.display()))?;
     let key = OnionKey::from_ctor_secret(&bytes).with_context(|| format!("{} was not imported", path.display()))?;
-    ensure!(
-        store.running_server().is_none(),
-        "a server runs in this home with the old address: stop it first, then run this again"
-    );
-    let other = store.known_onion_key(name(!args.admin))?;
-    ensure!(
-        other.is_none_or(|other| other.public() != key.public()),
-        "this is the key of this instance's other onion service: peers and admin have an address each, and neither shows the other"
-    );
-    if let Some(known) = store.known_onion_key(name(args.admin))? {
-        ensure!(
-            known.public() == key.public() || args.replace,
+    let service = name(args.admin);
+    // What it says of a server's refusal is said with the words of this command.
+    let is_new = match store.check_onion_import(service, &key, args.replace) {
+        Err(OnionImportError::HasAddress) => bail!(
             "this instance has an onion address already, which peers may know: --replace gives it up ('bulbil onion export' \
              keeps a copy)"
-        );
+        ),
+        checked => checked?,
+    };
+    match Server::running(store, None, context).await?.filter(|_| is_new) {
+        Some(server) => by_server(server, args, &bytes, store).await?,
+        None => store.replace_onion_key(service, &key)?,
     }
-    store.replace_onion_key(name(args.admin), &key)?;
     let address = revealed(&key, args.admin, context)?;
     context.output.line(&address);
     context.output.remark(
@@ -84,14 +78,25 @@ fn import(args: &OnionImportArgs, store: &Store, context: &Context) -> anyhow::R
     Ok(Outcome::Done)
 }
 
+/// The server takes it over; if it is at the address of before, it starts again.
+async fn by_server(mut server: Server<'_>, args: &OnionImportArgs, key: &[u8], store: &Store) -> anyhow::Result<()> {
+    let order = json!({
+        "secret_key": data_encoding::BASE64.encode(key), "replace": args.replace, "stop_runs": args.stop_runs,
+    });
+    let service = if args.admin { "admin" } else { "peer" };
+    let answer = server.ask_and_wait(store, &format!("/admin/v1/onions/{service}/import"), &order).await?;
+    let now: serde_json::Value = server.get(&format!("/admin/v1/onions/{service}")).await?;
+    ensure!(now["host"] == answer["host"], "the server started again at the address of before: why stands in its log");
+    Ok(())
+}
+
 fn export(args: &OnionExportArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
     let key = store.onion_key(name(args.admin))?;
     let fail = || format!("cannot make {}", args.to.display());
     fs::DirBuilder::new().mode(0o700).create(&args.to).with_context(fail)?;
-    let host = key.address(DEFAULT_PORT)?.reveal();
-    write(&args.to, SECRET, &key.to_ctor_secret())?;
-    write(&args.to, PUBLIC, &key.to_ctor_public())?;
-    write(&args.to, HOSTNAME, format!("{host}\n").as_bytes())?;
+    for (name, bytes) in key.to_ctor_folder()? {
+        write(&args.to, name, &bytes)?;
+    }
     context.output.line(format!("{} is a HiddenServiceDir now", args.to.display()));
     context
         .output

@@ -18,6 +18,8 @@ pub const JSON_VERSION: u32 = 1;
 pub enum Outcome {
     /// Everything was done.
     Done,
+    /// The server ended, and the program is to be started again in its place.
+    Again,
     /// Something was left: exit code 2.
     NotEverything,
     /// It was looked, and something has to be mended: exit code 1.

@@ -27,6 +27,11 @@ impl Offer {
         Self { quote, peers: peers.len() as u64, circuits, limit_rate: line.limit_rate }
     }
 
+    /// For a fetch by the server of this home, from one peer, over whatever line it has.
+    pub fn by_server(quote: Quote) -> Self {
+        Self { quote, peers: 1, circuits: None, limit_rate: None }
+    }
+
     /// The least that it can take, in seconds, if that can be said before anything has come.
     fn at_least_seconds(&self) -> Option<u64> {
         self.limit_rate.map(|rate| self.quote.bytes / rate.max(1))

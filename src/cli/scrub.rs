@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use crate::backup::select;
 use crate::clock::Clock;
 use crate::domain::id::ManifestId;
+use crate::replicate::pull::Puller;
 use crate::store::Store;
 use crate::store::index::{Cause, Collection, Finding, ScrubState};
-use crate::worker::runs::{Line, Recorder, ScrubbedReport};
+use crate::worker::runs::{Recorder, ScrubbedReport};
 
 use super::args::ScrubArgs;
 use super::by_server::Server;
@@ -52,8 +53,8 @@ pub async fn run(args: ScrubArgs, context: &Context) -> anyhow::Result<Outcome> 
         }
         None => {
             let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
-            let line = Line { caller: caller(&store, &config, context), limit_rate: None };
-            let scrubbed = recorder.scrub(&line, config.scrub.policy(), &collections, progress.clone()).await;
+            let puller = Puller::new(store.clone(), caller(&store, &config, context), progress.clone());
+            let scrubbed = recorder.scrub(&puller, config.scrub.policy(), &collections, progress.clone()).await;
             anyhow::ensure!(!cancel.is_cancelled(), "cancelled: not everything was read; run it again");
             scrubbed?
         }

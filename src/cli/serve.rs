@@ -1,15 +1,19 @@
 //! `bulbil serve`
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::LogFormat;
 use crate::domain::peer::PeerAddress;
-use crate::http::admin::network::NetworkView;
-use crate::server::{Reach, Server, ServerOptions};
+use crate::http::admin::network::{Addresses, NetworkView};
+use crate::monitor::with_causes;
+use crate::server::{Reach, Server, ServerOptions, change};
+use crate::store::Passphrase;
 
+use super::again::{self, Again};
 use super::args::{LogFormatArg, ServeArgs};
 use super::context::Context;
 use super::notify::Manager;
@@ -18,13 +22,17 @@ use super::remote::{DIRECT_GIVES_UP, words};
 
 /// Lets peers pull from here, and follows those that are trusted, until it is told to stop.
 pub async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<Outcome> {
-    let store = context.store().await?;
+    let passphrase = context.passphrase()?;
+    // It is held as long as the server runs: who asks for a change may not be who can type it.
+    let held = passphrase.as_ref().map(|passphrase| Passphrase::new(passphrase.expose().to_vec()));
+    let store = context.store_with(passphrase).await?;
     let mut config = context.config()?;
     if let Some(format) = args.log_format {
         config.log.format = if format == LogFormatArg::Json { LogFormat::Json } else { LogFormat::Text };
         config.given("log.format");
     }
-    let options = ServerOptions { direct: args.direct, admin: args.admin, axon: args.axon };
+    let starts_again = again::is_possible(held.as_ref());
+    let options = ServerOptions { direct: args.direct, admin: args.admin, axon: args.axon, starts_again };
     let cancel = context.cancellation();
     let log = std::sync::Arc::new(super::progress::Log);
     let manager = Manager::of_this_process();
@@ -67,6 +75,7 @@ pub async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<Outcome> 
         out.line(format!("             {}   (its owner alone)", socket.display()));
     }
     let addresses = reach.addresses();
+    let direct = args.direct.map(|said| listened_on(said, &addresses));
     if let Some(onion) = &addresses.admin_onion {
         let onion = if args.show_address { onion } else { "over Tor, too (--show-address shows the address)" };
         out.line(format!("             {onion}"));
@@ -99,16 +108,43 @@ pub async fn run(args: ServeArgs, context: &Context) -> anyhow::Result<Outcome> 
     };
     let leaving = async {
         tokio::select! {
-            () = stopping.cancelled() => {}
+            () = stopping.cancelled() => manager.stopping(),
+            // Whether it starts again is seen when it has ended.
             () = done.cancelled() => {}
         }
-        manager.stopping();
     };
     let (ended, (), ()) = tokio::join!(running, telling, leaving);
-    ended?;
+    let outcome = match ended {
+        Ok(Some(asked)) if !stopping.is_cancelled() => {
+            manager.status("the server starts again, with other keys");
+            let made = change::make(asked, &store, &*context.clock).await;
+            if let Err(error) = made {
+                out.warning(format!("what the server ended for was not done: {}", with_causes(&error)));
+            }
+            out.remark("starting again");
+            context.start_again(Again { admin, direct, passphrase: held });
+            Outcome::Again
+        }
+        Ok(_) => Outcome::Done,
+        Err(error) => {
+            manager.stopping();
+            return Err(error.into());
+        }
+    };
     store.index.close().await;
-    out.remark("stopped");
-    Ok(Outcome::Done)
+    if outcome == Outcome::Done {
+        out.remark("stopped");
+    }
+    Ok(outcome)
+}
+
+/// Where peers come in in truth, if the command line said where: another port may have been taken.
+fn listened_on(said: SocketAddr, addresses: &Addresses) -> SocketAddr {
+    let taken = addresses.peer.iter().filter_map(|address| match address.parse() {
+        Ok(PeerAddress::Direct(taken)) => Some(taken),
+        _ => None,
+    });
+    taken.into_iter().find(|taken| said.port() == 0 && taken.ip() == said.ip()).unwrap_or(said)
 }
 
 /// Says what changes on the way in, until `done`.

@@ -103,7 +103,7 @@ async fn run_now(args: StandbyRunArgs, store: &Store, context: &Context) -> anyh
         let came = match &server {
             Some(server) => {
                 let path = format!("/admin/v1/standbys/{}/run", collection.name);
-                server.run_at(&path, &json!({}), &progress).await.map(Option::unwrap_or_default)
+                server.run_of(&path, &json!({}), &progress).await.map(Option::unwrap_or_default)
             }
             None => {
                 let recorder = Recorder::new(store, Cause::Command, context.clock.clone(), &cancel);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::domain::peer::Scope;
 use crate::replicate::pull::SyncReport;
 use crate::store::index::{Cause, Peer};
-use crate::worker::runs::{Line, Recorder, SyncedPeer, SyncedReport};
+use crate::worker::runs::{Recorder, SyncedPeer, SyncedReport};
 
 use super::args::SyncArgs;
 use super::by_server::Server;
@@ -31,9 +31,8 @@ pub async fn run(args: SyncArgs, context: &Context) -> anyhow::Result<Outcome> {
         None => {
             let cancel = context.cancellation();
             let puller = puller(&store, &context.config()?, &args.line, progress.clone(), context);
-            let line = Line { caller: puller.caller().clone(), limit_rate: args.line.limit_rate };
             let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
-            recorder.sync(&line, &peers, progress.clone()).await?
+            recorder.sync(&puller, &peers, progress.clone()).await?
         }
     };
     progress.finish();

@@ -33,6 +33,7 @@ pub mod schedule; // when work is done by itself
 pub mod scrub; // when what is stored is read again, and how fast
 pub mod segment; // plain lists of chunks
 pub mod succession; // who leads a collection, and who took over from whom
+pub mod tar; // a folder of small files in one piece
 pub mod target; // other places that hold copies: where they are
 pub mod text; // names that others gave, as they are shown
 pub mod wire; // signed requests, frames of a chunk stream

@@ -21,6 +21,10 @@ pub enum RunKind {
     LayOut,
     /// Snapshots were written into a portable backup.
     Export,
+    /// Snapshots were taken from a portable backup.
+    Import,
+    /// What takes the space was counted.
+    Usage,
     /// Peers were asked what is new.
     Sync,
     /// Missing chunks were fetched from peers.
@@ -29,6 +33,8 @@ pub enum RunKind {
     Rekey,
     /// What is stored was read again, and what was lost brought back.
     Scrub,
+    /// Everything that an instance lets us have, which was just joined, was fetched and looked at.
+    Clone,
     /// What is in a target was looked at.
     VerifyTarget,
     /// What was removed here was removed from a target.
@@ -37,15 +43,18 @@ pub enum RunKind {
 
 impl RunKind {
     /// Those that are never scheduled.
-    const OTHERS: [Self; 10] = [
+    const OTHERS: [Self; 13] = [
         Self::Restore,
         Self::Recover,
         Self::LayOut,
         Self::Export,
+        Self::Import,
+        Self::Usage,
         Self::Sync,
         Self::Fetch,
         Self::Rekey,
         Self::Scrub,
+        Self::Clone,
         Self::VerifyTarget,
         Self::PruneTarget,
     ];
@@ -63,10 +72,13 @@ impl RunKind {
             Self::Recover => "recover",
             Self::LayOut => "lay-out",
             Self::Export => "export",
+            Self::Import => "import",
+            Self::Usage => "usage",
             Self::Sync => "sync",
             Self::Fetch => "fetch",
             Self::Rekey => "rekey",
             Self::Scrub => "scrub",
+            Self::Clone => "clone",
             Self::VerifyTarget => "verify-target",
             Self::PruneTarget => "prune-target",
         }

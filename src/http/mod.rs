@@ -4,6 +4,7 @@
 
 pub mod admin; // what the owner of this machine may ask
 pub mod axon; // what Axon instances may ask, on the peer plane
+pub mod hidden; // secrets that come in
 pub mod listener; // drives connections of a listener
 mod openapi; // what the descriptions of both planes have in common
 pub mod peer; // what peers may ask

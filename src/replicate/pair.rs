@@ -6,7 +6,7 @@
 //! an instance is noted as pending, a bounded number of them, until an admin decides. Whoever was revoked stays out until an
 //! admin forgets it.
 //!
-//! Joiner's side: [`join`] checks the host's identity, its signature and its proof, before anything is saved.
+//! Joiner's side: [`join`](super::join).
 
 use jiff::Timestamp;
 use tokio::sync::Mutex;
@@ -269,62 +269,6 @@ pub fn free_name(wanted: &str, id: &InstanceId, taken: &[String]) -> String {
     let short: String = wanted.chars().take(40).collect();
     let candidates = [format!("{short}-{}", id.short()), id.to_string()];
     candidates.into_iter().find(|name| !taken.contains(name)).unwrap_or_else(|| id.to_string())
-}
-
-/// Why joining came to nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum JoinError {
-    /// The call.
-    #[error(transparent)]
-    Call(#[from] CallError),
-    /// The host does not know the secret.
-    #[error("the host does not know the invite's secret: somebody else answers at this address. Ask for a new invite")]
-    NotTheHost,
-    /// The host did not take the invite as one.
-    #[error(
-        "the host did not accept the invite but put this instance on its list of pending ones: let its admin accept it"
-    )]
-    Pending,
-    /// The invite is one's own.
-    #[error("this invite was made by this very instance: use it on the machine that shall join")]
-    Own,
-}
-
-/// Redeems an invite. The peer that comes back is checked and not saved yet; what is known of it already is up to the caller.
-///
-/// # Errors
-/// [`JoinError`]. Dropped or failed in between, it can be done again with the same invite.
-pub async fn join(caller: &PeerCaller, invite: &Invite) -> Result<Peer, JoinError> {
-    let (here, host) = (caller.instance(), invite.instance);
-    if here == host {
-        return Err(JoinError::Own);
-    }
-    let proof = Proof::new(invite.secret.joining_proof(&host, &here));
-    let shown = Some(PairInvite { id: invite.id, proof });
-    let (answer, identity) = caller.pair(&invite.address, &host, shown).await?;
-    match answer.outcome {
-        PairOutcome::Pending => Err(JoinError::Pending),
-        PairOutcome::Trusted { proof, rights } => {
-            if proof != Some(Proof::new(invite.secret.inviting_proof(&host, &here))) {
-                return Err(JoinError::NotTheHost);
-            }
-            Ok(Peer {
-                id: host,
-                name: identity.name,
-                address: Some(invite.address.clone()),
-                trust: Trust::Trusted(Rights::none()),
-                identity: answer.identity,
-                follow: true,
-                mirror: Scope::All,
-                granted: Some(granted(&rights)),
-                cursor: None,
-                added_at: caller.now(),
-                last_contact_at: None,
-                last_error: None,
-                discovery: None,
-            })
-        }
-    }
 }
 
 /// Asks an instance to be let in without an invite. `None`: its admin will decide; ask again later.

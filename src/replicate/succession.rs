@@ -14,12 +14,12 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
 use crate::domain::id::{CollectionId, InstanceId, StatementId};
-use crate::domain::peer::{Rights, Scope};
+use crate::domain::peer::{Rights, Role, Scope, Trust};
 use crate::domain::succession::{
     Former, MAX_HEIRS, MAX_STATEMENTS, SignedStatement, Statement, Succession, Verified, appointed, heirs_now,
     is_renewal_of,
 };
-use crate::store::index::{Collection, CollectionSettings, Snapshot, Succeeded};
+use crate::store::index::{Collection, CollectionSettings, Peer, Snapshot, Succeeded};
 use crate::store::{IndexError, Store};
 
 /// Why nobody takes over, or is named an heir.
@@ -36,6 +36,22 @@ pub enum SuccessionError {
         "the instance that leads collection {0:?} has not appointed this one: there it takes 'bulbil peer appoint', and a sync here while that instance was well. Without that other peers would not follow; its data can be restored here and added as a new collection"
     )]
     NotAppointed(String),
+    /// Nobody whom this instance trusts.
+    #[error("peer {peer} is {state} here: only a trusted one can be an heir")]
+    NotTrusted {
+        /// Its name here.
+        peer: String,
+        /// What it is.
+        state: &'static str,
+    },
+    /// It could not go on with what it cannot read.
+    #[error("peer {peer} cannot read collection {collection}: an heir is a reader of it ('bulbil peer trust')")]
+    NotReader {
+        /// Its name here.
+        peer: String,
+        /// The collection.
+        collection: String,
+    },
     /// One more than there may be.
     #[error("a collection has at most {MAX_HEIRS} heirs: withdraw one first")]
     TooManyHeirs,
@@ -58,6 +74,36 @@ pub struct Promotion {
     pub after: u64,
     /// Since when this instance leads.
     pub at: Timestamp,
+}
+
+/// Names a peer an heir of a collection that is led from here, or one no more.
+///
+/// # Errors
+/// [`SuccessionError`].
+pub async fn set_heir(
+    store: &Store,
+    collection: &Collection,
+    peer: &Peer,
+    is_heir: bool,
+    now: Timestamp,
+) -> Result<(), SuccessionError> {
+    if collection.origin != store.keys.instance() {
+        return Err(SuccessionError::NotOurs(collection.name.clone()));
+    }
+    let mut named = heirs(store, collection).await?;
+    if is_heir {
+        let Trust::Trusted(rights) = &peer.trust else {
+            return Err(SuccessionError::NotTrusted { peer: peer.name.clone(), state: peer.trust.word() });
+        };
+        if rights.role != Role::Reader || !rights.scope.includes(&collection.id) {
+            let (peer, collection) = (peer.name.clone(), collection.name.clone());
+            return Err(SuccessionError::NotReader { peer, collection });
+        }
+        named.insert(peer.id);
+    } else {
+        named.remove(&peer.id);
+    }
+    appoint(store, collection, named, now).await
 }
 
 /// Names the heirs of a collection that is led from here; whoever was named before and is not among them is one no more.

@@ -59,6 +59,11 @@ pub enum TrustError {
         /// What is known.
         known: u64,
     },
+    /// A key that nobody announced.
+    #[error(
+        "the instance shows another envelope key under the same version: ask its admin what happened. Nothing was changed"
+    )]
+    OtherKey,
     /// It does not answer, or not as it should.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -188,6 +193,44 @@ pub async fn note(
     };
     store.index.save_peer(&peer).await?;
     Ok(peer)
+}
+
+/// The keys for which envelopes are made, before and after a peer was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refreshed {
+    /// Name and version of the one that was known.
+    pub before: (String, u64),
+    /// Name and version of the one that it has.
+    pub after: (String, u64),
+}
+
+impl Refreshed {
+    /// Whether it is another one.
+    pub fn is_new(&self) -> bool {
+        self.before.0 != self.after.0
+    }
+}
+
+/// Asks a peer for its identity document, and keeps it if its envelope key is newer.
+///
+/// # Errors
+/// [`TrustError`]. Nothing is changed then.
+pub async fn refresh_key(store: &Store, caller: &PeerCaller, peer: &Peer) -> Result<Refreshed, TrustError> {
+    let before = peer.identity.verify(Some(&peer.id))?;
+    let address = peer.address.as_ref().ok_or_else(|| TrustError::NoAddress(peer.name.clone()))?;
+    let (signed, after) = caller.identity(address, Some(&peer.id)).await?;
+    let identity = newer(&peer.identity, signed, after.key_version)?;
+    let refreshed = Refreshed {
+        before: (before.envelope_key.id(), before.key_version),
+        after: (after.envelope_key.id(), after.key_version),
+    };
+    if refreshed.is_new() {
+        if after.key_version <= before.key_version {
+            return Err(TrustError::OtherKey);
+        }
+        store.index.save_peer(&Peer { identity, ..peer.clone() }).await?;
+    }
+    Ok(refreshed)
 }
 
 /// The newer of two identity documents of one instance.

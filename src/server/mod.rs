@@ -3,6 +3,7 @@
 //! Every task runs on one tracker. Stopping: nothing new is taken in, open answers and the round at hand may end, and what
 //! is not done at the deadline is cut; a repository survives that at any instruction (R8).
 
+pub mod change; // what is changed between two starts
 mod network; // what is listened on and dialled with
 mod reach; // whether peers can come in
 
@@ -27,6 +28,7 @@ use crate::config::Config;
 use crate::domain::axon::key::PublicKey;
 use crate::domain::peer::PeerAddress;
 use crate::http::admin::access::Gate;
+use crate::http::admin::change::{AskedChange, Restarts};
 use crate::http::admin::network::NetworkView;
 use crate::http::admin::token::{AdminToken, TokenError};
 use crate::http::{
@@ -150,6 +152,8 @@ pub struct ServerOptions {
     pub admin: Option<SocketAddr>,
     /// Serve Axon instances.
     pub axon: bool,
+    /// Whoever runs the server starts it again when it ends for a change.
+    pub starts_again: bool,
 }
 
 impl ServerOptions {
@@ -189,6 +193,7 @@ pub struct Server {
     plane: PeerPlane,
     axon: Option<AxonPlane>,
     lost: mpsc::UnboundedReceiver<ServerError>,
+    asked: mpsc::Receiver<AskedChange>,
     _locks: (ServerLock, Option<TorLock>),
 }
 
@@ -240,19 +245,19 @@ impl Server {
             config.sync.interval(),
         );
         let caller = PeerCaller::new(client, Arc::clone(&store.keys), Arc::clone(&clock));
+        // Whoever pulls in this server does it with a clone of this: nothing is fetched twice, and all together are no faster than they may be.
+        let mut puller = Puller::new(store.clone(), caller, Arc::clone(&monitor));
+        if let Some(rate) = config.sync.limit_rate() {
+            puller = puller.with_rate(rate);
+        }
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let at_work = (tasks.clone(), stop.clone());
-        let jobs = Jobs::new(store.clone(), Arc::clone(&clock), caller.clone(), Arc::clone(&monitor), at_work)
-            .with_rate(config.sync.limit_rate())
+        let jobs = Jobs::new(puller.clone(), Arc::clone(&clock), Arc::clone(&monitor), at_work)
             .with_scrubs(config.scrub.policy());
         let scheduler = Scheduler::new(store.clone(), Arc::clone(&clock), Arc::clone(&monitor)).shown(jobs.live());
         scheduler.tidy().await.map_err(StoreError::from)?;
         let alarm = Alarm::new(store.clone(), Arc::clone(&clock), config.alerts.clone())?;
-        let standbys = Standbys::new(store.clone(), Arc::clone(&clock), Arc::clone(&monitor));
-        let mut puller = Puller::new(store.clone(), caller, monitor);
-        if let Some(rate) = config.sync.limit_rate() {
-            puller = puller.with_rate(rate);
-        }
+        let standbys = Standbys::new(store.clone(), Arc::clone(&clock), monitor);
         let serving = Serve::new(store.clone());
         let scrubber = config.scrub.enabled.then(|| Scrubber::new(puller.clone(), config.scrub.policy()));
         let prover = Prover::new(puller.clone());
@@ -272,9 +277,11 @@ impl Server {
             dial: network.test_dial(),
         });
         let view: Arc<dyn NetworkView> = Arc::new(reach.clone());
+        let (restarts, asked) = Restarts::new();
         let admin_plane = AdminPlane::new(store.clone(), clock, token, following.clone(), view, jobs)
             .with_alerting(alarm.alerting())
             .with_direct(config.peer.dangerously_direct)
+            .with_restarts(options.starts_again.then_some(restarts))
             .with_configuration(options.over(config).facts());
         let gate = admin_plane.gate().clone();
         let traffic = admin_plane.traffic().clone();
@@ -294,6 +301,7 @@ impl Server {
             plane: plane.clone(),
             axon: axon_plane.clone(),
             lost,
+            asked,
             _locks: (lock, network.lock),
         };
         let limits = ServeLimits { farewell: FAREWELL, ..ServeLimits::default() };
@@ -445,14 +453,15 @@ impl Server {
         &self.following
     }
 
-    /// Runs until `cancel`, then stops in order.
+    /// Runs until `cancel`, or until somebody asks for a change for which it has to rest; then stops in order.
     ///
     /// # Errors
     /// [`ServerError::Lost`]; the rest is stopped in order, too.
-    pub async fn run(mut self, cancel: CancellationToken) -> Result<(), ServerError> {
+    pub async fn run(mut self, cancel: CancellationToken) -> Result<Option<AskedChange>, ServerError> {
         let result = tokio::select! {
-            () = cancel.cancelled() => Ok(()),
+            () = cancel.cancelled() => Ok(None),
             Some(lost) = self.lost.recv() => Err(lost),
+            Some(asked) = self.asked.recv() => Ok(Some(asked)),
         };
         self.stop.cancel();
         if tokio::time::timeout(DEADLINE, self.tasks.wait()).await.is_err() {

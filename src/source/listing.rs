@@ -19,6 +19,20 @@ const BUFFER: usize = 64 * 1024;
 /// What a `CACHEDIR.TAG` begins with (<https://bford.info/cachedir/>).
 const CACHE_TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
+/// The file that says of a folder that it is a home of Bulbil, what it begins with, and a folder that every home has.
+const HOME_MARK: &[u8] = b"version";
+const HOME_TAG: &[u8] = b"bulbil-home/";
+const HOME_KEYS: &[u8] = b"keys";
+
+/// What a directory says of itself, for which its content is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tagged {
+    /// A cache.
+    Cache,
+    /// A home of Bulbil, with keys in it.
+    Home,
+}
+
 /// A directory's entries in the order of their names. Names are kept in one piece of memory.
 #[derive(Debug)]
 pub(super) struct Listing {
@@ -29,8 +43,8 @@ pub(super) struct Listing {
     names: Vec<u8>,
     /// Up to which item subdirectories were queued to be listed ahead.
     pub queued: usize,
-    /// The directory says of itself that it is a cache, and caches are left out: there are no items.
-    pub is_cache: bool,
+    /// Why there are no items, if it is for what the directory says of itself.
+    pub tagged: Option<Tagged>,
 }
 
 /// An entry, or why it could not be looked at.
@@ -65,7 +79,7 @@ pub(super) fn list(
 ) -> io::Result<Listing> {
     let (dir, fd) = parent.open_child(name)?;
     let mut listing =
-        Listing { dir, items: Vec::new(), left_out: Vec::new(), names: Vec::new(), queued: 0, is_cache: false };
+        Listing { dir, items: Vec::new(), left_out: Vec::new(), names: Vec::new(), queued: 0, tagged: None };
     // Excludes are relative to the root.
     let mut relative = path.as_bytes()[root.as_bytes().len()..].to_vec();
     if relative.first() == Some(&b'/') {
@@ -74,7 +88,7 @@ pub(super) fn list(
     }
     let prefix = relative.len();
 
-    let mut types = Vec::new();
+    let (mut types, mut is_marked, mut has_keys) = (Vec::new(), false, false);
     let mut buffer = vec![MaybeUninit::uninit(); BUFFER];
     let mut entries = RawDir::new(&*fd, &mut buffer);
     while let Some(entry) = entries.next() {
@@ -88,14 +102,21 @@ pub(super) fn list(
         if matches!(name, b"." | b"..") {
             continue;
         }
-        if skip_caches && name == b"CACHEDIR.TAG" && is_cache_tag(&fd) {
+        if skip_caches && name == b"CACHEDIR.TAG" && begins_with(&fd, name, CACHE_TAG) {
             listing.items.clear();
-            listing.is_cache = true;
+            listing.tagged = Some(Tagged::Cache);
             return Ok(listing);
         }
+        is_marked |= name == HOME_MARK;
+        has_keys |= name == HOME_KEYS;
         types.push(entry.file_type());
         listing.items.push(Item { name_at: listing.names.len(), name_len: name.len(), what: Err(Errno::NOENT) });
         listing.names.extend_from_slice(name);
+    }
+    if is_marked && has_keys && begins_with(&fd, HOME_MARK, HOME_TAG) {
+        listing.items.clear();
+        listing.tagged = Some(Tagged::Home);
+        return Ok(listing);
     }
 
     let Listing { items, names, left_out, .. } = &mut listing;
@@ -125,10 +146,10 @@ pub(super) fn list(
     Ok(listing)
 }
 
-/// Whether the file CACHEDIR.TAG in this directory is one.
-fn is_cache_tag(dir: &rustix::fd::OwnedFd) -> bool {
+/// Whether the file `name` in this directory begins so.
+fn begins_with(dir: &rustix::fd::OwnedFd, name: &[u8], tag: &[u8]) -> bool {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let Ok(tag) = super::dir::open_quietly(dir, b"CACHEDIR.TAG", flags) else { return false };
-    let mut head = [0; CACHE_TAG.len()];
-    matches!(rustix::io::pread(&tag, &mut head, 0), Ok(n) if n == head.len() && head == CACHE_TAG)
+    let Ok(file) = super::dir::open_quietly(dir, name, flags) else { return false };
+    let mut head = vec![0; tag.len()];
+    matches!(rustix::io::pread(&file, &mut head, 0), Ok(n) if n == head.len() && head == tag)
 }

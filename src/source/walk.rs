@@ -21,7 +21,7 @@ use crate::monitor::Problem;
 
 use super::dir::DirHandle;
 use super::excludes::Excludes;
-use super::listing::{Listing, list};
+use super::listing::{Listing, Tagged, list};
 use super::read::ReadError;
 use super::stat::{FoundKind, Stat, from_system};
 
@@ -127,6 +127,8 @@ pub enum SkipReason {
     MountPoint,
     /// It says of itself that it is a cache. The directory itself is recorded, empty.
     Cache,
+    /// It is a home of Bulbil, with keys in it: they must not get into a backup. Nothing is recorded.
+    Home,
     /// It is one of [`WalkOptions::never`]. Nothing is recorded.
     Never,
 }
@@ -136,6 +138,7 @@ impl fmt::Display for SkipReason {
         f.write_str(match self {
             SkipReason::MountPoint => "another file system begins here; its content is left out",
             SkipReason::Cache => "it is marked as a cache (CACHEDIR.TAG); its content is left out",
+            SkipReason::Home => "it is a home of Bulbil, with keys in it, and is left out",
             SkipReason::Never => "it belongs to Bulbil itself and is left out",
         })
     }
@@ -266,7 +269,9 @@ impl Walk {
         }
         if found.kind == FoundKind::Directory {
             let listing = self.shared.list(&home, name, &found.path);
-            self.enter(found.path.clone(), listing);
+            if !self.enter(found.path.clone(), listing) {
+                return;
+            }
             for _ in 0..self.shared.options.threads {
                 let shared = self.shared.clone();
                 // Without helpers the walk is slower, not wrong.
@@ -277,10 +282,14 @@ impl Walk {
         self.next.push(WalkEvent::Found(found, home));
     }
 
-    /// Goes into a directory, or says why not.
-    fn enter(&mut self, path: TreePath, listing: io::Result<Listing>) {
+    /// Goes into a directory, or says why not; whether it is to be recorded at all.
+    fn enter(&mut self, path: TreePath, listing: io::Result<Listing>) -> bool {
         match listing {
-            Ok(listing) if listing.is_cache => {
+            Ok(Listing { tagged: Some(Tagged::Home), .. }) => {
+                self.next.push(WalkEvent::Skipped(Skipped { path, reason: SkipReason::Home }));
+                return false;
+            }
+            Ok(Listing { tagged: Some(Tagged::Cache), .. }) => {
                 self.next.push(WalkEvent::Skipped(Skipped { path, reason: SkipReason::Cache }));
             }
             Ok(mut listing) => {
@@ -299,6 +308,7 @@ impl Walk {
                 error => self.next.push(WalkEvent::Problem(problem(&path, &error))),
             },
         }
+        true
     }
 
     /// The next item of the directory where the walk is; `None` if it has no more, and the walk went up.
@@ -333,7 +343,9 @@ impl Walk {
                     let parent = parent.clone();
                     self.shared.offer(&parent, listing, 1);
                     let listing = self.shared.take(&dir, &place);
-                    self.enter(place, listing);
+                    if !self.enter(place, listing) {
+                        return self.next.pop();
+                    }
                 }
             }
         }
@@ -644,13 +656,15 @@ mod tests {
     #[test]
     fn what_is_to_be_left_out_is_left_out() {
         let temp = tempfile::tempdir().unwrap();
-        for dir in ["home", "cache", "sub/cache", "tagged", "fake"] {
+        for dir in ["home", "cache", "sub/cache", "tagged", "fake", "sub/other", "sub/other/keys"] {
             fs::create_dir_all(temp.path().join(dir)).unwrap();
             fs::write(temp.path().join(dir).join("x"), b"").unwrap();
         }
         fs::write(temp.path().join("tagged/CACHEDIR.TAG"), b"Signature: 8a477f597d28d172789f06886806bc55\n# x")
             .unwrap();
         fs::write(temp.path().join("fake/CACHEDIR.TAG"), b"no").unwrap();
+        fs::write(temp.path().join("sub/other/version"), b"bulbil-home/1\n").unwrap();
+        fs::write(temp.path().join("fake/version"), b"bulbil-home/1\n").unwrap();
         let home = fs::metadata(temp.path().join("home")).unwrap();
         for threads in [0, 2] {
             let options = WalkOptions {
@@ -662,11 +676,21 @@ mod tests {
                 tell_left_out: false,
             };
             let (found, rest) = run(temp.path(), &options);
-            let expected = ["r", "r/fake", "r/fake/CACHEDIR.TAG", "r/fake/x", "r/sub", "r/sub/cache", "r/tagged"];
+            let expected = [
+                "r",
+                "r/fake",
+                "r/fake/CACHEDIR.TAG",
+                "r/fake/version",
+                "r/fake/x",
+                "r/sub",
+                "r/sub/cache",
+                "r/tagged",
+            ];
             assert_eq!(texts(&found), expected);
-            assert_eq!(rest.len(), 2, "{rest:?}");
+            assert_eq!(rest.len(), 3, "{rest:?}");
             assert!(rest[0].starts_with("r/home: it belongs to Bulbil"), "{rest:?}");
-            assert!(rest[1].starts_with("r/tagged: it is marked as a cache"), "{rest:?}");
+            assert!(rest[1].starts_with("r/sub/other: it is a home of Bulbil"), "{rest:?}");
+            assert!(rest[2].starts_with("r/tagged: it is marked as a cache"), "{rest:?}");
         }
     }
 

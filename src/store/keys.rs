@@ -159,7 +159,17 @@ impl Keys {
     /// Opens the keys of a home.
     pub(super) fn open(home: &Home, passphrase: Option<&Passphrase>) -> Result<Self, StoreError> {
         check_permissions(&home.keys())?;
-        let master = open_master(home, passphrase)?;
+        Self::under(home, open_master(home, passphrase)?)
+    }
+
+    /// Reads them again, under the master key that is open.
+    pub(super) fn read_again(&self, home: &Home) -> Result<Self, StoreError> {
+        check_permissions(&home.keys())?;
+        let master = Secret::from_slice(self.master.secret().expose()).expect("a key has the length of a key");
+        Self::under(home, MasterKey::new(master))
+    }
+
+    fn under(home: &Home, master: MasterKey) -> Result<Self, StoreError> {
         let damaged = |file: &str| StoreError::KeysDamaged { path: home.keys().join(file) };
         let open = |file: &'static str| -> Result<Zeroizing<Vec<u8>>, StoreError> {
             let plain = master.open(place(file).as_bytes(), &read(home, file)?).map_err(|_| damaged(file))?;

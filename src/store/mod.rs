@@ -17,6 +17,7 @@ mod marker;
 mod onion;
 mod presets;
 mod rebuild;
+mod rotate; // other keys for this instance
 mod secrets;
 mod sweep;
 pub mod objects; // chunks and manifests in a bucket
@@ -55,9 +56,10 @@ pub use lock::{BackupLock, ChunkHold, PruneLock, ServerInfo, ServerLock, Standby
 pub use manifests::{ManifestFileError, ManifestFiles};
 pub use marker::Away;
 pub use objects::BucketStore;
-pub use onion::OnionName;
+pub use onion::{OnionImportError, OnionName};
 pub use presets::PresetsError;
 pub use rebuild::RebuildReport;
+pub use rotate::Rotate;
 pub use secrets::{ChunkSecret, open_chunk_secret, seal_chunk_secret};
 pub use sweep::{SweepError, Swept};
 pub use targets::TargetLock;
@@ -69,8 +71,6 @@ use chunks::ChunkFiles;
 use ledger::LedgerFile;
 use marker::Marker;
 use objects::ChunkObjects;
-
-use jiff::Timestamp;
 
 use crate::domain::crypto::keywrap::EnvelopeKey;
 use crate::domain::crypto::recovery::RecoveryKey;
@@ -222,15 +222,6 @@ pub struct CreateOptions {
     pub passphrase: Option<Passphrase>,
 }
 
-/// Which keys are replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rotate {
-    /// The key for which peers wrap envelopes.
-    pub envelope: bool,
-    /// The key that signs; the instance gets another id.
-    pub identity: bool,
-}
-
 /// An open repository. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -359,37 +350,6 @@ impl Store {
         let index = Index::open(&home.index(), Some(ledger)).await?;
         index.save_ledger().await?;
         Ok((Self::assemble(home, keys, index).await?, report))
-    }
-
-    /// Gives a home another envelope key, another identity, or both. Nobody else may be at work in it. Peers are told with the next
-    /// sync.
-    ///
-    /// Killed in between, the instance has the old key or the new one, and is the same instance for its peers in either case.
-    ///
-    /// # Errors
-    /// [`StoreError::Busy`], [`StoreError::Io`], and what [`open`](Self::open) says.
-    pub async fn rotate_keys(
-        home: &Path,
-        passphrase: Option<Passphrase>,
-        which: Rotate,
-        now: Timestamp,
-    ) -> Result<Self, StoreError> {
-        let home = Home::open(home)?;
-        let _backup = lock::lock_backup(&home)?;
-        let _server = lock::lock_server(&home, None)?;
-        let mut keys = open_keys(&home, passphrase).await?;
-        let at = home.clone();
-        let rotate = move || {
-            if which.envelope {
-                keys = keys.renew_envelope(&at, fresh_envelope_key())?;
-            }
-            if which.identity {
-                keys = keys.renew_identity(&at, now)?;
-            }
-            Ok::<_, StoreError>(keys)
-        };
-        let keys = Arc::new(tokio::task::spawn_blocking(rotate).await.expect("making keys does not panic")?);
-        Self::with_keys(home, keys).await
     }
 
     /// Rewrites the ledger. Every change of collections and peers does it by itself.

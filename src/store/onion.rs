@@ -15,7 +15,32 @@ pub enum OnionName {
     Admin,
 }
 
+/// Why a key does not become that of a service.
+#[derive(Debug, thiserror::Error)]
+pub enum OnionImportError {
+    /// It is the key of the other one.
+    #[error(
+        "this is the key of this instance's other onion service: peers and admin have an address each, and neither shows the other"
+    )]
+    OtherService,
+    /// There is one.
+    #[error(
+        "this instance has an onion address already, which peers may know: 'replace' gives it up (an export keeps a copy)"
+    )]
+    HasAddress,
+    /// The keys cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 impl OnionName {
+    fn other(self) -> Self {
+        match self {
+            Self::Peer => Self::Admin,
+            Self::Admin => Self::Peer,
+        }
+    }
+
     fn file(self) -> &'static str {
         match self {
             OnionName::Peer => "onion",
@@ -51,6 +76,22 @@ impl Store {
         let damaged = || StoreError::KeysDamaged { path: self.home.keys().join(name.file()) };
         let Some(plain) = self.keys.load_sealed(&self.home, name.file())? else { return Ok(None) };
         OnionKey::from_slice(&plain).map(Some).map_err(|_| damaged())
+    }
+
+    /// Whether a key may become that of a service. Answers whether it is another one than now.
+    ///
+    /// # Errors
+    /// [`OnionImportError`].
+    pub fn check_onion_import(&self, name: OnionName, key: &OnionKey, replace: bool) -> Result<bool, OnionImportError> {
+        let is_same = |known: OnionKey| known.public() == key.public();
+        if self.known_onion_key(name.other())?.is_some_and(is_same) {
+            return Err(OnionImportError::OtherService);
+        }
+        match self.known_onion_key(name)?.map(is_same) {
+            Some(true) => Ok(false),
+            Some(false) if !replace => Err(OnionImportError::HasAddress),
+            Some(false) | None => Ok(true),
+        }
     }
 
     /// Puts another key in its place. The address of before is lost, unless somebody has a copy of its key.

@@ -9,6 +9,7 @@ use crate::domain::chunk::{ChunkBuilder, ChunkKind, ChunkRef, Padding, Workbench
 use crate::domain::crypto::aead::SealKey;
 use crate::domain::crypto::hash::{FileHash, FragmentHash};
 use crate::domain::crypto::keywrap::EnvelopeKey;
+use crate::domain::crypto::recovery::RecoveryKey;
 use crate::domain::crypto::sign::IdentityKey;
 use crate::domain::envelope::SnapshotKey;
 use crate::domain::feed::Cursor;
@@ -31,14 +32,16 @@ pub(crate) fn envelope_key() -> EnvelopeKey {
 pub(crate) struct TestStore {
     pub(crate) store: Store,
     pub(crate) dir: tempfile::TempDir,
+    pub(crate) recovery: RecoveryKey,
 }
 
 impl TestStore {
     pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = CreateOptions { name: "test".into(), passphrase: None };
-        let (store, _) = Store::create_with(&dir.path().join("home"), options, Some(envelope_key())).await.unwrap();
-        Self { store, dir }
+        let (store, recovery) =
+            Store::create_with(&dir.path().join("home"), options, Some(envelope_key())).await.unwrap();
+        Self { store, dir, recovery }
     }
 
     pub(crate) fn home(&self) -> std::path::PathBuf {

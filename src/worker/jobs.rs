@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::copies::any_came;
 use super::live::LiveRuns;
-use super::runs::{Line, Recorder, RunError};
+use super::runs::{Recorder, RunError};
 use crate::backup::create::Extras;
 use crate::backup::drill::DrillOptions;
 use crate::backup::prune;
@@ -25,9 +25,12 @@ use crate::domain::retention::Policy as KeptPolicy;
 use crate::domain::scrub::{DEFAULT_DAYS, Policy};
 use crate::domain::target::Target;
 use crate::monitor::{Monitor, with_causes};
+use crate::portable::At;
 use crate::portable::export::ExportOptions;
+use crate::portable::import::ImportOptions;
 use crate::portable::target::Depth;
 use crate::replicate::call::PeerCaller;
+use crate::replicate::pull::Puller;
 use crate::store::Store;
 use crate::store::index::{Cause, Collection, Peer, Snapshot};
 
@@ -122,12 +125,29 @@ pub enum Order {
         /// Of what; everything, if there is none.
         collections: Vec<Collection>,
     },
+    /// Fetch everything that an instance lets us have which was just joined.
+    Clone {
+        /// Which one.
+        peer: Box<Peer>,
+    },
     /// Write a portable backup.
     Export {
         /// Into which folder.
         output: PathBuf,
         /// What.
         options: Box<ExportOptions>,
+    },
+    /// Take snapshots from a portable backup.
+    Import {
+        /// Where it is.
+        at: Box<At>,
+        /// What.
+        options: ImportOptions,
+    },
+    /// Count what takes the space.
+    Usage {
+        /// Of what.
+        collection: Box<Collection>,
     },
     /// Bring live folders back.
     Recover {
@@ -171,7 +191,7 @@ pub enum StartError {
 pub struct Jobs {
     store: Store,
     clock: Arc<dyn Clock>,
-    line: Line,
+    puller: Puller,
     scrubs: Policy,
     monitor: Arc<dyn Monitor>,
     live: LiveRuns,
@@ -186,17 +206,15 @@ impl std::fmt::Debug for Jobs {
 }
 
 impl Jobs {
-    /// Works in `store`, talks to peers through `caller`, on tasks of `tasks`, until `stop`.
+    /// Works in the store of `puller`, and pulls with it, on tasks of `tasks`, until `stop`.
     pub fn new(
-        store: Store,
+        puller: Puller,
         clock: Arc<dyn Clock>,
-        caller: PeerCaller,
         monitor: Arc<dyn Monitor>,
         (tasks, stop): (TaskTracker, CancellationToken),
     ) -> Self {
-        let line = Line { caller, limit_rate: None };
-        let scrubs = Policy::days(DEFAULT_DAYS);
-        Self { store, clock, line, scrubs, monitor, live: LiveRuns::default(), tasks, stop }
+        let (store, scrubs) = (puller.store().clone(), Policy::days(DEFAULT_DAYS));
+        Self { store, clock, puller, scrubs, monitor, live: LiveRuns::default(), tasks, stop }
     }
 
     /// What is read again is due again after as many days as this says.
@@ -205,16 +223,9 @@ impl Jobs {
         Self { scrubs, ..self }
     }
 
-    /// Fetches no more than so many bytes of chunks a second.
-    #[must_use]
-    pub fn with_rate(mut self, limit_rate: Option<u64>) -> Self {
-        self.line.limit_rate = limit_rate;
-        self
-    }
-
     /// Who talks to peers.
     pub fn caller(&self) -> &PeerCaller {
-        &self.line.caller
+        self.puller.caller()
     }
 
     /// What is waited for before the server ends.
@@ -307,7 +318,7 @@ impl Jobs {
                 if peers.is_empty() {
                     return Err(StartError::Nothing("there is no peer to pull from"));
                 }
-                recorder.sync(&self.line, &peers, monitor).await?;
+                recorder.sync(&self.puller, &peers, monitor).await?;
             }
             Order::Fetch { collection, peer } => {
                 let peers = self.peers(peer).await?;
@@ -315,20 +326,29 @@ impl Jobs {
                     return Err(StartError::Nothing("there is no peer to pull from"));
                 }
                 let of = collection.map(|collection| collection.id);
-                recorder.fetch(&self.line, of.as_ref(), &peers, monitor).await?;
+                recorder.fetch(&self.puller, of.as_ref(), &peers, monitor).await?;
+            }
+            Order::Clone { peer } => {
+                recorder.clone_of(&self.puller, &peer, monitor).await?;
             }
             Order::Rekey { collection, peer, all } => {
                 let peers = self.peers(peer).await?;
                 if peers.is_empty() {
                     return Err(StartError::Nothing("there is no peer to pull from"));
                 }
-                recorder.rekey(&self.line, collection.as_deref(), &peers, all, monitor).await?;
+                recorder.rekey(&self.puller, collection.as_deref(), &peers, all, monitor).await?;
             }
             Order::Scrub { collections } => {
-                recorder.scrub(&self.line, self.scrubs, &collections, monitor).await?;
+                recorder.scrub(&self.puller, self.scrubs, &collections, monitor).await?;
             }
             Order::Export { output, options } => {
                 recorder.export(output, *options, monitor).await?;
+            }
+            Order::Import { at, options } => {
+                recorder.import(&at, &options, monitor).await?;
+            }
+            Order::Usage { collection } => {
+                recorder.usage(&collection, monitor).await?;
             }
             Order::Recover { collection, options } => {
                 recorder.recover(&collection, &options, monitor).await?.done?;
@@ -392,7 +412,8 @@ mod tests {
         let caller = PeerCaller::new(client, Arc::clone(&store.keys), clock.clone());
         let tasks = TaskTracker::new();
         let at_work = (tasks.clone(), CancellationToken::new());
-        let jobs = Jobs::new(store.clone(), clock, caller, Arc::new(Fault), at_work);
+        let puller = Puller::new(store.clone(), caller, Arc::new(Fault));
+        let jobs = Jobs::new(puller, clock, Arc::new(Fault), at_work);
         let order = Order::Prune { collections, otherwise: None, grace: prune::GRACE };
         let no = jobs.start(order, Who::AdminToken).await.unwrap();
         tasks.close();

@@ -26,6 +26,11 @@ impl LiveRuns {
         self.lock().get(&no).cloned()
     }
 
+    /// The numbers of those that go on here.
+    pub fn numbers(&self) -> Vec<i64> {
+        self.lock().keys().copied().collect()
+    }
+
     /// How many go on here.
     pub fn len(&self) -> usize {
         self.lock().len()

@@ -16,6 +16,7 @@ mod portable; // folders that are carried
 mod monitoring; // doctor, logs, completions, manual pages
 mod names; // paths that are no text
 mod proofs; // copies elsewhere
+mod rotation; // other keys beside a running server
 mod storage; // a disk that is not there
 mod succession; // heirs and keys
 
@@ -128,7 +129,15 @@ impl Served {
     }
 
     fn start_at(home: &Path, address: &str) -> Self {
-        let mut command = command(home, &["serve", "--direct", address]);
+        Self::start_by(home, address, &[])
+    }
+
+    fn start_with(home: &Path, args: &[&str]) -> Self {
+        Self::start_by(home, "127.0.0.1:0", args)
+    }
+
+    fn start_by(home: &Path, address: &str, args: &[&str]) -> Self {
+        let mut command = command(home, &[&["serve", "--direct", address], args].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut peers = None;
         for line in BufReader::new(child.stdout.take().unwrap()).lines() {

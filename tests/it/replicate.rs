@@ -23,7 +23,8 @@ use bulbil::http::listener::{ServeLimits, serve};
 use bulbil::http::peer::{PeerLimits, PeerPlane, peer_router};
 use bulbil::monitor::{Counter, Monitor, Problem, Tally};
 use bulbil::replicate::call::{CallError, PeerCaller};
-use bulbil::replicate::pair::{invite, join};
+use bulbil::replicate::join::join;
+use bulbil::replicate::pair::invite;
 use bulbil::replicate::pull::{Kind, Lie, PullError, Puller, Retry, SyncReport, Wrong};
 use bulbil::replicate::serve::Serve;
 use bulbil::store::index::{

@@ -29,19 +29,25 @@ PAGES = {
     "promote-own": "/collections/notes/promote",
     "runs": "/runs",
     "restore": "/snapshots/notes@1/restore",
+    "inspection": "/snapshots/notes@1/inspection",
     "schedule": "/collections/notes/schedule",
     "schedule-preset": "/collections/notes/schedule?preset=nightly",
     "retention": "/collections/notes/retention",
     "retention-preview": "/collections/notes/retention?last=1&look=yes",
     "collection-settings": "/collections/notes/settings",
     "peer-new": "/new/peer",
+    "clone-new": "/new/clone",
     "targets": "/targets",
     "target-new": "/new/target",
+    "portable": "/portable",
     "schedules": "/schedules",
     "alerts": "/alerts",
     "channel-new": "/alerts/channels/new",
     "alert-settings": "/alerts/settings",
     "keys": "/keys",
+    "sheet": "/keys/sheet",
+    "onion-keys": "/keys/onion",
+    "rotate": "/keys/rotate",
     "audit": "/audit",
     "settings": "/settings",
     "token-new": "/settings/tokens/new",
@@ -322,6 +328,41 @@ def who_is_told(visitor):
     expect(page.locator("#channels")).to_contain_text("Nobody is told")
 
 
+def take_over(browser, garden, scratch, name, javascript):
+    """A third instance is appointed, keeps the collection laid out, and takes it over on its own pages when the first is gone."""
+    with Instance(scratch, name) as heir:
+        line = re.search(r"bulbil:\S+", garden.run("invite", "--collections", "notes")).group()
+        heir.run("clone", line)
+        garden.run("peer", "appoint", name, "--collections", "notes")
+        heir.run("sync")
+        heir.serve()
+        visitor = Visitor(browser, heir, javascript)
+        page = visitor.page
+        log_in_first(visitor)
+        laid_out = heir.folder / "laid-out"
+        visitor.go("/collections/notes")
+        page.get_by_label("In this folder").fill(str(laid_out))
+        page.get_by_role("button", name="Keep it laid out").click()
+        page.get_by_role("button", name="Lay it out now").click()
+        page.wait_for_load_state()
+        heir.wait("the snapshot to be laid out", lambda: heir.api("/admin/v1/standbys/notes")["laid_out"])
+        assert (laid_out / "first.txt").read_text() == "what is not to be lost\n"
+        visitor.go("/collections/notes")
+        expect(page.locator("#standby")).to_contain_text("the newest snapshot is laid out")
+        visitor.look("standby")
+        visitor.go("/collections/notes/promote")
+        expect(page.get_by_label("Where its data is now")).to_have_value(str(laid_out))
+        visitor.look("promote")
+        page.get_by_role("button", name="Take it over").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("notes")
+        (laid_out / "second.txt").write_text("made after the takeover\n")
+        run_to_its_end(visitor, "Back up now", "run-backup-after-takeover")
+        visitor.go("/collections/notes")
+        expect(page.get_by_role("main")).to_contain_text("@2")
+        visitor.look("taken-over")
+        return visitor.wrong
+
+
 def journey(browser, scratch, javascript):
     kind = "js" if javascript else "plain"
     with Instance(scratch, f"garden-{kind}") as garden:
@@ -362,7 +403,7 @@ def journey(browser, scratch, javascript):
         visitor.look("nothing-here")
         visitor.go("/")
         log_out_and_in(visitor)
-        return visitor.wrong
+        return visitor.wrong + take_over(browser, garden, scratch, f"heir-{kind}", javascript)
 
 
 def main():

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::RecoverError;
 use super::ground::{Ground, Mounts, OWN, inside, is_own, may_write};
 use super::journal::{Carry, FolderMode, Move, Number, Staged};
+use crate::backup::restore::RestoreError;
 use crate::domain::metadata::path::TreePath;
 use crate::domain::preset::{Preset, globs};
 use crate::source::{Excludes, Root, SkipReason, WalkEvent, WalkOptions, walk};
@@ -243,14 +244,22 @@ impl Finder<'_> {
         let options =
             WalkOptions { excludes: self.excludes.clone(), tell_left_out: true, skip_caches, ..WalkOptions::default() };
         for event in walk(&root, &options, cancel)? {
+            let mut is_home = false;
             let (path, pattern) = match event {
                 WalkEvent::LeftOut(left_out) => (within(&left_out.path), Some(left_out.pattern)),
-                WalkEvent::Skipped(skipped) if skipped.reason == SkipReason::Cache => (within(&skipped.path), None),
+                WalkEvent::Skipped(skipped) if matches!(skipped.reason, SkipReason::Cache | SkipReason::Home) => {
+                    is_home = skipped.reason == SkipReason::Home;
+                    (within(&skipped.path), None)
+                }
                 _ => continue,
             };
             let live = join(&self.ground.live, &path);
             let moved = places.moves.iter().find(|one| live != one.live && live.starts_with(&one.live));
             let Some(Move { live: top, kept: Some(kept), .. }) = moved else { continue };
+            // It would go away with what is kept of before, and whoever runs there with it.
+            if is_home {
+                return Err(RestoreError::Home(live).into());
+            }
             let from = kept.join(live.strip_prefix(top).unwrap_or(Path::new("")));
             let Some(pattern) = pattern else {
                 let why = "it says of itself that it is a cache".to_owned();

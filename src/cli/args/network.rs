@@ -14,7 +14,7 @@ use crate::domain::peer::{PeerAddress, Role};
 #[derive(Debug, Args)]
 pub struct ServeArgs {
     /// Listen here for peers, without Tor: an IP address and a port
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", overrides_with = "direct")]
     pub direct: Option<SocketAddr>,
     /// Show the onion address
     #[arg(long)]
@@ -23,7 +23,7 @@ pub struct ServeArgs {
     #[arg(long)]
     pub axon: bool,
     /// Listen here for the admin; loopback only [default: any free port of 127.0.0.1]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", overrides_with = "admin")]
     pub admin: Option<SocketAddr>,
     /// How the log on standard error is written [default: what bulbil.toml says, else text]
     #[arg(long, value_enum, value_name = "FORMAT")]
@@ -72,6 +72,9 @@ pub struct OnionImportArgs {
     /// Give up the address that this instance has now
     #[arg(long)]
     pub replace: bool,
+    /// Where a server runs: stop what goes on there
+    #[arg(long)]
+    pub stop_runs: bool,
 }
 
 /// `bulbil onion export`
@@ -211,6 +214,9 @@ pub struct RotateKeyArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
+    /// Where a server runs: stop what goes on there
+    #[arg(long)]
+    pub stop_runs: bool,
 }
 
 /// A key that can be replaced.

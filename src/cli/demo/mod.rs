@@ -27,7 +27,8 @@ use crate::domain::invite::Invite;
 use crate::domain::peer::{Rights, Role, Scope, Trust};
 use crate::domain::text::path_text;
 use crate::monitor::{Monitor, Tally};
-use crate::replicate::pair::{invite, join};
+use crate::replicate::join::join;
+use crate::replicate::pair::invite;
 use crate::replicate::pull::Puller;
 use crate::server::{Server, ServerOptions};
 use crate::store::index::{Collection, CollectionKind, CollectionSettings, NewCollection, Peer, Root};
@@ -95,7 +96,7 @@ async fn tell(folder: &Path, story: &mut Story) -> anyhow::Result<()> {
     story.tell("Contents, names and sizes are sealed before they are written: looking into the chunks shows noise.");
 
     story.step("alpha serves, and invites beta");
-    let options = ServerOptions { direct: Some(anywhere()), admin: Some(anywhere()), axon: false };
+    let options = ServerOptions { direct: Some(anywhere()), admin: Some(anywhere()), ..ServerOptions::default() };
     let server =
         Server::start(alpha.clone(), &Config::default(), options, Arc::clone(&clock), Arc::new(Tally::default()))
             .await?;
@@ -121,7 +122,8 @@ async fn tell(folder: &Path, story: &mut Story) -> anyhow::Result<()> {
     };
     let (served, told) = tokio::join!(serving, told);
     told?;
-    Ok(served?)
+    served?;
+    Ok(())
 }
 
 /// What beta does while alpha serves.
@@ -162,7 +164,7 @@ async fn with_beta(
     let second = backup(alpha, notes, &**clock).await?;
     let s = &second.statistics;
     story.detail(&format!("alpha backs up again: {} of {} stored anew", bytes(s.new_bytes), bytes(s.bytes)));
-    let options = ServerOptions { direct: Some(anywhere()), admin: Some(anywhere()), axon: false };
+    let options = ServerOptions { direct: Some(anywhere()), admin: Some(anywhere()), ..ServerOptions::default() };
     let server =
         Server::start(beta.clone(), &Config::default(), options, Arc::clone(clock), Arc::new(Tally::default())).await?;
     let stop = CancellationToken::new();

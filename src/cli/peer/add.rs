@@ -1,18 +1,17 @@
 //! `bulbil peer add` and `bulbil peer refresh-key`: asking an instance who it is.
 
-use anyhow::ensure;
 use serde_json::json;
 
 use crate::clock::Clock;
 use crate::domain::peer::{PeerAddress, Trust};
-use crate::replicate::trust::{newer, note};
+use crate::replicate::trust::{self, Refreshed, note};
 use crate::store::Store;
 use crate::store::index::Peer;
 
 use super::super::args::PeerAddArgs;
 use super::super::context::Context;
 use super::super::output::Outcome;
-use super::super::remote::{callee, caller, consent, document, granted_in_words, words};
+use super::super::remote::{caller, consent, document, granted_in_words, words};
 
 /// Notes an instance as pending, and makes itself known there.
 pub async fn add(args: PeerAddArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
@@ -47,29 +46,20 @@ pub async fn add(args: PeerAddArgs, store: &Store, context: &Context) -> anyhow:
 
 /// Asks a peer for its identity document, and keeps it if its envelope key is newer.
 pub async fn refresh_key(peer: Peer, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
-    let caller = caller(store, &context.config()?, context);
-    let before = peer.identity.verify(Some(&peer.id))?;
-    let (signed, after) = caller.identity(&callee(&peer)?.address, Some(&peer.id)).await?;
-    let out = &context.output;
-    let (old, new) = (before.envelope_key.id(), after.envelope_key.id());
-    out.line(format!("  old envelope key  version {}  {old}", before.key_version));
-    out.line(format!("  new envelope key  version {}  {new}", after.key_version));
+    let refreshed = trust::refresh_key(store, &caller(store, &context.config()?, context), &peer).await?;
+    let (out, Refreshed { before, after }) = (&context.output, &refreshed);
+    out.line(format!("  old envelope key  version {}  {}", before.1, before.0));
+    out.line(format!("  new envelope key  version {}  {}", after.1, after.0));
     out.line(format!("  identity          {}  (the same)", words(&peer.id)));
-    let identity = newer(&peer.identity, signed, after.key_version)?;
-    ensure!(
-        old == new || after.key_version > before.key_version,
-        "the instance shows another envelope key under the same version: ask its admin what happened. Nothing was changed"
-    );
-    let changed = old != new;
+    let changed = refreshed.is_new();
     if changed {
-        store.index.save_peer(&Peer { identity, ..peer.clone() }).await?;
         out.line(format!("peer {} has a new key; envelopes that it asks for are made for this one", peer.name));
     } else {
         out.line(format!("peer {} still has the key that is known here", peer.name));
     }
     let document = json!({
         "name": peer.name, "instance": peer.id, "changed": changed,
-        "before": { "id": old, "version": before.key_version }, "after": { "id": new, "version": after.key_version },
+        "before": { "id": before.0, "version": before.1 }, "after": { "id": after.0, "version": after.1 },
     });
     out.document("peer refresh-key", document, &[]);
     Ok(Outcome::Done)

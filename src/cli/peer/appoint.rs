@@ -5,8 +5,7 @@ use serde_json::json;
 
 use crate::backup::select;
 use crate::clock::Clock;
-use crate::domain::peer::{Role, Trust};
-use crate::replicate::succession::{SuccessionError, appoint as name_heirs, heirs};
+use crate::replicate::succession::{SuccessionError, set_heir};
 use crate::store::Store;
 use crate::store::index::Collection;
 
@@ -19,27 +18,12 @@ use super::super::remote::peer;
 pub async fn appoint(args: PeerAppointArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
     let peer = peer(store, &args.peer).await?;
     let collections = wanted(&args.collections, store).await?;
-    let mut names = Vec::new();
     if let Some(other) = collections.iter().find(|collection| collection.origin != store.keys.instance()) {
         return Err(SuccessionError::NotOurs(other.name.clone()).into());
     }
+    let mut names = Vec::new();
     for collection in &collections {
-        let mut named = heirs(store, collection).await?;
-        if args.withdraw {
-            named.remove(&peer.id);
-        } else {
-            let Trust::Trusted(rights) = &peer.trust else {
-                anyhow::bail!("peer {} is {} here: only a trusted one can be an heir", peer.name, peer.trust.word())
-            };
-            ensure!(
-                rights.role == Role::Reader && rights.scope.includes(&collection.id),
-                "peer {} cannot read collection {}: an heir is a reader of it ('bulbil peer trust')",
-                peer.name,
-                collection.name
-            );
-            named.insert(peer.id);
-        }
-        name_heirs(store, collection, named, context.clock.now()).await?;
+        set_heir(store, collection, &peer, !args.withdraw, context.clock.now()).await?;
         names.push(collection.name.clone());
     }
     let out = &context.output;

@@ -1,8 +1,10 @@
 //! For a terminal: codes of block characters.
 
+use anyhow::Context as _;
 use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
 
-use super::{Sheet, code, steps};
+use crate::backup::sheet::{Sheet, steps};
 
 /// Digits of a code on one line.
 const WIDTH: usize = 72;
@@ -54,13 +56,14 @@ pub(super) fn lines(sheet: &Sheet) -> anyhow::Result<Vec<String>> {
         out.extend(of.without.iter().map(|without| format!("  SECRET {without}")));
     }
     out.extend([String::new(), "THE DISK JUST DIED".to_owned()]);
-    for (at, (what, commands)) in steps(sheet).into_iter().enumerate() {
-        out.push(format!("  {}. {what}", at + 1));
-        out.extend(commands.into_iter().map(|command| format!("       {command}")));
+    for (at, step) in steps(sheet).into_iter().enumerate() {
+        out.push(format!("  {}. {}", at + 1, step.what));
+        out.extend(step.commands.into_iter().map(|command| format!("       {command}")));
     }
     Ok(out)
 }
 
 fn picture(text: &str) -> anyhow::Result<Vec<String>> {
-    Ok(code(text)?.render::<Dense1x2>().build().lines().map(|line| format!("  {line}")).collect())
+    let code = QrCode::with_error_correction_level(text, EcLevel::M).context("this is too long for a QR code")?;
+    Ok(code.render::<Dense1x2>().build().lines().map(|line| format!("  {line}")).collect())
 }

@@ -11,10 +11,14 @@ use ed25519_dalek::hazmat::ExpandedSecretKey;
 use sha2::{Digest, Sha512};
 
 use super::secret::Secret;
-use crate::domain::onion::{OnionAddress, OnionError};
+use crate::domain::onion::{DEFAULT_PORT, OnionAddress, OnionError};
 
 /// Length of the expanded key, in bytes.
 pub const LEN: usize = 64;
+/// The file of C tor's folder that has the private key.
+pub const SECRET_FILE: &str = "hs_ed25519_secret_key";
+const PUBLIC_FILE: &str = "hs_ed25519_public_key";
+const HOST_FILE: &str = "hostname";
 const SECRET_HEADING: &[u8; 32] = b"== ed25519v1-secret: type0 ==\0\0\0";
 const PUBLIC_HEADING: &[u8; 32] = b"== ed25519v1-public: type0 ==\0\0\0";
 
@@ -90,6 +94,19 @@ impl OnionKey {
     /// What C tor keeps in `hs_ed25519_public_key`: 64 bytes.
     pub fn to_ctor_public(&self) -> Vec<u8> {
         [&PUBLIC_HEADING[..], &self.public()].concat()
+    }
+
+    /// C tor's folder of the service: names of files, and what is in them.
+    ///
+    /// # Errors
+    /// [`OnionError`], if nobody can be at this address.
+    pub fn to_ctor_folder(&self) -> Result<[(&'static str, zeroize::Zeroizing<Vec<u8>>); 3], OnionError> {
+        let host = format!("{}\n", self.address(DEFAULT_PORT)?.reveal());
+        Ok([
+            (SECRET_FILE, self.to_ctor_secret()),
+            (PUBLIC_FILE, self.to_ctor_public().into()),
+            (HOST_FILE, host.into_bytes().into()),
+        ])
     }
 
     /// Reads C tor's `hs_ed25519_secret_key`.

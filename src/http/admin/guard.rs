@@ -15,11 +15,12 @@ pub(super) async fn host(State(plane): State<AdminPlane>, request: Request, next
         Some(own) => is_onion(request.headers(), own),
     };
     let mut response = if meant { next.run(request).await } else { Problem::not_loopback().into_response() };
+    let own = response.extensions_mut().remove::<OwnPolicy>();
     let headers = response.headers_mut();
     for (name, value) in STRICT {
         // A stricter policy that an answer has of its own holds beside this one.
         if name == header::CONTENT_SECURITY_POLICY {
-            headers.append(name, HeaderValue::from_static(value));
+            headers.append(name, own.as_ref().map_or(HeaderValue::from_static(value), |OwnPolicy(own)| own.clone()));
         } else {
             headers.insert(name, HeaderValue::from_static(value));
         }
@@ -28,6 +29,10 @@ pub(super) async fn host(State(plane): State<AdminPlane>, request: Request, next
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
+
+/// The content policy of a document that stands alone, in place of the usual one, which knows our own files and no others.
+#[derive(Debug, Clone)]
+pub(in crate::http) struct OwnPolicy(pub(in crate::http) HeaderValue);
 
 /// What every answer tells a browser: nothing comes from elsewhere, nothing goes elsewhere, nobody frames it.
 const STRICT: [(HeaderName, &str); 7] = [

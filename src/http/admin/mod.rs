@@ -7,8 +7,9 @@
 
 pub mod access; // who asks, and what they may
 mod api; // /admin/v1: resources
+pub mod change; // what is done while the server does not run
 mod follow; // the sync worker
-mod guard; // for which name a request was meant
+pub(in crate::http) mod guard; // for which name a request was meant
 mod health; // GET /healthz, GET /readyz
 mod metrics; // GET /metrics
 pub mod network; // how peers come in
@@ -34,7 +35,7 @@ use utoipa_axum::routes;
 
 pub use api::Credentials;
 pub(in crate::http) use api::{
-    AddCollection, AddField, ChangeSnapshot, ChannelField, OverwriteRule, Promote, SetAlerts, StartRecovery,
+    AddCollection, AddField, ChangeSnapshot, ChannelField, OverwriteRule, Promote, SetAlerts, StartExport, StartImport, StartRecovery,
     StartRestore, StartRun,
 };
 pub use follow::{FollowStatus, Following};
@@ -55,13 +56,15 @@ use crate::worker::jobs::Jobs;
 use crate::worker::watch::Bounds;
 use access::Gate;
 use api::idempotency::Answered;
+use change::Restarts;
 use network::NetworkView;
 use token::AdminToken;
 use view::configuration::FactView;
 
 pub(in crate::http) use api::{
-    AddPeer, AddTarget, ChangeCollection, ChangePeer, InviteView, MakeInvite, PolicyView, PreviewView, ReadBack,
-    RightsBody, SetRetention, SetSchedule, SetUpkeep, SettingsView, TargetField, TrustPeer, UpkeepView,
+    AddPeer, AddTarget, ChangeCollection, ChangePeer, ImportOnion, ImportedView, InviteView, MakeInvite, NewRotation,
+    PolicyView, PreviewView, ReadBack, ReplaceableKey, RightsBody, Service, SetRetention, SetSchedule, SetUpkeep,
+    SettingsView, TargetField, TrustPeer, UpkeepView,
 };
 
 /// What the admin plane needs. Cheap to clone.
@@ -91,6 +94,8 @@ pub struct AdminPlane {
     testing: Arc<tokio::sync::Mutex<()>>,
     /// Pictures that are shown once.
     pictures: Pictures,
+    /// Who hears that the server is to start again with something changed; nobody, if it cannot.
+    restarts: Option<Restarts>,
     /// The name that it answers to over Tor; on loopback there is none.
     onion: Option<String>,
 }
@@ -125,6 +130,7 @@ impl AdminPlane {
             alerting,
             testing: Arc::default(),
             pictures: Pictures::default(),
+            restarts: None,
             onion: None,
         }
     }
@@ -139,6 +145,11 @@ impl AdminPlane {
     /// What is in force of the configuration, without secrets and addresses.
     pub fn with_configuration(self, configuration: Vec<FactView>) -> Self {
         Self { configuration: configuration.into(), ..self }
+    }
+
+    /// The server starts again by itself when something is to be changed for which it has to rest.
+    pub fn with_restarts(self, restarts: Option<Restarts>) -> Self {
+        Self { restarts, ..self }
     }
 
     /// Who is told what is wrong, and what counts as wrong.

@@ -66,7 +66,12 @@ fn plane_and_bell(store: &Store, clock: Arc<dyn Clock>) -> (AdminPlane, watch::R
     let token = AdminToken::load_or_create(&store.home).unwrap();
     let network = Arc::new(DirectOnly { address: "http://127.0.0.1:7001".to_owned() });
     let at_work = (TaskTracker::new(), CancellationToken::new());
-    let jobs = Jobs::new(store.clone(), Arc::clone(&clock), caller, Arc::new(Tally::default()), at_work);
+    let jobs = Jobs::new(
+        Puller::new(store.clone(), caller, Arc::new(Tally::default())),
+        Arc::clone(&clock),
+        Arc::new(Tally::default()),
+        at_work,
+    );
     let plane = AdminPlane::new(store.clone(), Arc::clone(&clock), token.clone(), following, network, jobs);
     (plane, wake)
 }

@@ -14,6 +14,7 @@ use super::{Amiss, Viewer};
 use crate::domain::text::shown;
 use crate::domain::words::{count, number};
 use crate::http::admin::AdminPlane;
+use crate::http::admin::access::Session;
 use crate::http::admin::access::local::query_value;
 use crate::http::admin::view::file::{self, FileKind, FileView};
 use crate::http::admin::view::look::{Content, Listed, Looked, MAX_TEXT_BYTES, look};
@@ -69,12 +70,12 @@ pub(super) async fn page(
 
 /// One file, as a download; nothing is ever shown by the browser itself.
 pub(super) async fn content(
-    _: Viewer,
+    session: Session,
     State(plane): State<AdminPlane>,
     Path(id): Path<String>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Amiss> {
-    Ok(plane.download(&id, FilePath::new(&wanted.path)).await?)
+    Ok(plane.download(&id, FilePath::new(&wanted.path), session.caller()).await?)
 }
 
 fn folder(known: &Known, path: &str, items: &[Listed], total: u64, page: u64, now: Timestamp) -> Markup {

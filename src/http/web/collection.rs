@@ -11,6 +11,7 @@ use super::overview::{back_up, copies, drill, figure, newest, next_backup, recov
 use super::parts::{self, Light, Scale, Weight};
 use super::run::not_done;
 use super::{Amiss, Viewer, alerts, standby};
+use crate::domain::run::RunKind;
 use crate::domain::schedule::Work;
 use crate::domain::words::{bytes, count};
 use crate::http::admin::AdminPlane;
@@ -92,6 +93,7 @@ fn actions(one: &CollectionView, viewer: &Viewer) -> Markup {
                 (button(Work::Verify, "Verify", Weight::Quiet))
                 (button(Work::VerifyData, "Verify every byte", Weight::Quiet))
                 (button(Work::Drill, "Try a restore", Weight::Quiet))
+                (parts::button(viewer, &to, &[("kind", RunKind::Usage.word())], "What takes the space", Weight::Quiet))
             }
             @if one.newest.is_some() && !one.folders.is_empty() {
                 a.button.quiet href={ "/collections/" (one.name) "/recover" } { "Bring the live folders back…" }

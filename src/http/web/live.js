@@ -1,6 +1,7 @@
 // Progress without a reload. An element with data-live="/admin/v1/runs/42/events" is told of each event: data-live-text says how far it is,
-// its progress bar shows it, and data-live-log gets each line that is said. When it is over the page is loaded again. Everything else
-// works without this file.
+// its progress bar shows it, and data-live-log gets each line that is said; anywhere on the page data-live-figure="chunks" shows a number
+// of it, and data-live-seconds="12" for how long it goes on. When it is over the page is loaded again. Everything else works
+// without this file.
 "use strict";
 
 function bytes(n) {
@@ -20,6 +21,26 @@ function words(progress) {
     return [task, far].filter(Boolean).join(": ");
 }
 
+function took(seconds) {
+    const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, Math.floor(seconds) % 60];
+    return h ? `${h} h ${m} min` : m ? `${m} min ${s} s` : `${s} s`;
+}
+
+function figures(progress) {
+    for (const place of document.querySelectorAll("[data-live-figure]")) {
+        const n = progress[place.dataset.liveFigure];
+        place.textContent = "liveBytes" in place.dataset ? bytes(n) : n.toLocaleString("en");
+    }
+}
+
+for (const place of document.querySelectorAll("[data-live-seconds]")) {
+    // The clock of this machine may be another: only what goes by here is added.
+    const [before, loaded] = [Number(place.dataset.liveSeconds), Date.now()];
+    setInterval(() => {
+        place.textContent = took(before + (Date.now() - loaded) / 1000);
+    }, 1000);
+}
+
 for (const place of document.querySelectorAll("[data-live]")) {
     const text = place.querySelector("[data-live-text]");
     const log = place.querySelector("[data-live-log]");
@@ -28,6 +49,7 @@ for (const place of document.querySelectorAll("[data-live]")) {
     source.addEventListener("progress", (event) => {
         const progress = JSON.parse(event.data);
         if (text) text.textContent = words(progress);
+        figures(progress);
         if (bar && progress.total) bar.value = (100 * progress.done) / progress.total;
         else if (bar) bar.removeAttribute("value");
     });

@@ -5,6 +5,22 @@ use maud::{Markup, html};
 use super::layout::bare;
 use crate::domain::access::{MIN_CHARS, PasswordError};
 
+/// The fields in which a form that waited brings password and code along.
+pub const AGAIN_PASSWORD: &str = "again-password";
+/// See [`AGAIN_PASSWORD`].
+pub const AGAIN_CODE: &str = "again-code";
+
+/// A form that was sent, and waits until the password was typed.
+#[derive(Debug)]
+pub struct Waiting<'a> {
+    /// Where it was sent.
+    pub action: &'a str,
+    /// What was filled in, with the hidden field `csrf`.
+    pub fields: &'a [(String, String)],
+    /// The path of its page.
+    pub back: &'a str,
+}
+
 /// Why the page is shown again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Said {
@@ -53,7 +69,7 @@ pub fn login_page(next: &str, asks_for_code: bool, said: Option<Said>) -> Markup
                 form method="post" action="/login" {
                     input type="hidden" name="next" value=(next);
                     (password("Password", "password", "current-password"))
-                    @if asks_for_code { (code()) }
+                    @if asks_for_code { (code("code")) }
                     div.actions { button.button type="submit" { "Log in" } }
                 }
             }
@@ -74,10 +90,32 @@ pub fn confirm_page(csrf: &str, next: &str, asks_for_code: bool, said: Option<Sa
                     input type="hidden" name="csrf" value=(csrf);
                     input type="hidden" name="next" value=(next);
                     (password("Password", "password", "current-password"))
-                    @if asks_for_code { (code()) }
+                    @if asks_for_code { (code("code")) }
                     div.actions {
                         button.button type="submit" { "Go on" }
                         a.button.quiet href="/" { "Back to the overview" }
+                    }
+                }
+            }
+        },
+    )
+}
+
+/// Asks for them before what was sent is done; it is sent once more with them.
+pub fn again_page(waiting: &Waiting, asks_for_code: bool, said: Option<Said>) -> Markup {
+    bare(
+        "Is it you?",
+        &html! {
+            p { "What you asked for cannot be undone, or shows a secret. Type your password once more, and it is done." }
+            div.card {
+                (wrong(said))
+                form method="post" action=(waiting.action) {
+                    @for (name, value) in waiting.fields { input type="hidden" name=(name) value=(value); }
+                    (password("Password", AGAIN_PASSWORD, "current-password"))
+                    @if asks_for_code { (code(AGAIN_CODE)) }
+                    div.actions {
+                        button.button type="submit" { "Go on" }
+                        a.button.quiet href=(waiting.back) { "Leave it" }
                     }
                 }
             }
@@ -155,11 +193,11 @@ fn password(label: &str, name: &str, autocomplete: &str) -> Markup {
     }
 }
 
-fn code() -> Markup {
+fn code(name: &str) -> Markup {
     html! {
         div.field {
-            label for="code" { "Code from your authenticator app" }
-            input id="code" name="code" inputmode="numeric" autocomplete="one-time-code" maxlength="12" required;
+            label for=(name) { "Code from your authenticator app" }
+            input id=(name) name=(name) inputmode="numeric" autocomplete="one-time-code" maxlength="12" required;
         }
     }
 }

@@ -11,6 +11,7 @@ mod audit; // GET /audit
 mod browse; // GET /snapshots/{id}/files
 mod changes; // GET /snapshots/{id}/changes
 mod care; // POST /care
+mod carried; // /portable
 mod chart; // pictures of figures, as PNG
 mod charts; // GET /charts/…
 mod channels; // /alerts/channels/…
@@ -18,13 +19,18 @@ mod collection; // GET /collections/{name}
 mod cron; // when something is done, in words
 pub mod error; // what went wrong, as a page
 mod forms; // fields, with what is wrong beside them
+mod heir; // who may take over, as a form
+mod inspection; // GET /snapshots/{id}/inspection
 mod invite; // /invites/new
+mod join; // /new/clone
 mod keys; // GET /keys
 pub mod layout; // what stands around every page
 pub mod login; // /login, /confirm, /setup
 mod new_collection; // /new/collection
 mod new_target; // /new/target
+mod onion; // /keys/onion
 mod overview; // GET /
+pub mod paper; // the recovery sheet, for printing
 pub mod parts; // what pages are made of
 mod peer; // /peers/{name}
 mod peers; // /peers, /new/peer
@@ -35,12 +41,14 @@ mod report; // what came of a run, in words
 mod restore; // /snapshots/{id}/restore
 mod retention; // /collections/{name}/retention
 mod rights; // what somebody may have, as a form
+mod rotate; // /keys/rotate
 mod run; // /runs/{id}
 mod runs; // GET /runs
 mod schedule; // /collections/{name}/schedule
 mod schedules; // GET /schedules
 mod settings; // /settings
 mod setup; // /collections/{name}/settings
+mod sheet; // /keys/sheet
 mod snapshot; // /snapshots/{id}
 mod standby; // POST /collections/{name}/standby
 mod start; // POST /collections/{name}/runs
@@ -48,6 +56,7 @@ mod target; // /targets/{name}
 mod targets; // /targets
 mod tokens; // /settings/tokens
 mod typed; // what was typed, and what is wrong with it
+mod usage; // what takes the space
 mod viewer; // who looks
 #[cfg(test)]
 mod tests;
@@ -78,6 +87,7 @@ pub(super) fn routes() -> Router<AdminPlane> {
         .route("/runs/{id}/cancel", post(run::cancel))
         .route("/snapshots/{id}", get(snapshot::page).post(snapshot::change))
         .route("/snapshots/{id}/delete", get(snapshot::ask_delete).post(snapshot::delete))
+        .route("/snapshots/{id}/inspection", get(inspection::page))
         .route("/snapshots/{id}/changes", get(changes::page))
         .route("/snapshots/{id}/files", get(browse::page))
         .route("/snapshots/{id}/content", get(browse::content))
@@ -90,12 +100,19 @@ pub(super) fn routes() -> Router<AdminPlane> {
         .route("/alerts/channels/{name}/test", post(alerts::test_one))
         .route("/alerts/channels/{name}/remove", get(channels::ask_remove).post(channels::remove))
         .route("/keys", get(keys::page))
+        .route("/keys/sheet", get(sheet::page).post(sheet::print))
+        .route("/keys/onion", get(onion::page).post(onion::import))
+        .route("/keys/rotate", get(rotate::page).post(rotate::replace))
+        .route("/keys/onion/{service}/export", post(onion::download))
         .route("/audit", get(audit::page))
         .route("/peers", get(peers::page))
+        .route("/new/clone", get(join::page).post(join::post))
         .route("/new/peer", get(peers::new).post(peers::add))
         .route("/peers/{name}", get(peer::page))
         .route("/peers/{name}/trust", post(peer::trust))
         .route("/peers/{name}/follow", post(peer::follow))
+        .route("/peers/{name}/refresh-key", post(peer::refresh_key))
+        .route("/peers/{name}/heir", post(peer::heir))
         .route("/peers/{name}/reset", post(peer::reset))
         .route("/peers/{name}/revoke", get(peer::ask_revoke).post(peer::revoke))
         .route("/peers/{name}/forget", post(peer::forget))
@@ -107,6 +124,9 @@ pub(super) fn routes() -> Router<AdminPlane> {
         .route("/targets/{name}", get(target::page))
         .route("/targets/{name}/runs", post(target::start))
         .route("/targets/{name}/forget", get(target::ask_forget).post(target::forget))
+        .route("/portable", get(carried::page))
+        .route("/portable/export", post(carried::export))
+        .route("/portable/import", post(carried::import))
         .route("/schedules", get(schedules::page))
         .route("/care", post(care::post))
         .route("/collections/{name}/schedule", get(schedule::page).post(schedule::save))

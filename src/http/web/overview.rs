@@ -48,8 +48,12 @@ fn first() -> Markup {
         p { "Or on this machine, with the folder that you do not want to lose:" }
         (parts::command("bulbil protect /path/to/folder"))
         p.soft {
-            "It makes a collection, a first snapshot and a schedule, tries a restore, and says what is left to do. "
-            "A copy of somebody else's data begins with an invite of theirs: " code { "bulbil clone" } "."
+            "It makes a collection, a first snapshot and a schedule, tries a restore, and says what is left to do."
+        }
+        p { "Or does the data come from elsewhere?" }
+        div.actions {
+            a.button.quiet href="/new/clone" { "Join with an invite" }
+            a.button.quiet href="/portable" { "Take over a portable backup" }
         }
     };
     let text = "A collection is a set of folders that is backed up together. Once there is one, this page says how old its newest \

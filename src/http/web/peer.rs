@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::forms::{Field, Nothing};
+use super::heir::{self, Heritage};
 use super::layout::{Here, Page};
 use super::parts::{self, Light, Weight};
 use super::peers::{Lag, button, fingerprint, how, path, state};
@@ -46,6 +47,8 @@ pub(super) struct FollowForm {
 struct Typed {
     rights: Option<(RightsForm, Wrong)>,
     follow: Option<(FollowForm, Wrong)>,
+    heir: Option<(heir::Typed, Wrong)>,
+    other: Option<Wrong>,
 }
 
 /// One peer.
@@ -58,6 +61,9 @@ pub(super) async fn page(
     let words = said.done.as_deref().and_then(|what| match what {
         "trust" => Some("It may have now what stands below."),
         "follow" => Some("What is fetched from it is changed."),
+        "heir" => Some("Who may take over is changed. Peers hear of it with their next sync."),
+        "key" => Some("It has a new key: envelopes for it are made for that one from now on."),
+        "same-key" => Some("It still has the key that is known here."),
         "reset" => Some("Its list is read from its beginning with the next sync. What is here stays here."),
         "revoke" => Some("It is shut out: its next request is refused. What it has got, it keeps; that stands below."),
         _ => None,
@@ -108,6 +114,46 @@ pub(super) async fn follow(
     };
     let typed = Typed { follow: Some((form, wrong.clone())), ..Typed::default() };
     Ok(wrong.answer(show(&plane, &Viewer::from(session), plane.peer(&name).await?, &typed, None).await?))
+}
+
+/// Says of which collections it may take the lead.
+pub(super) async fn heir(
+    State(plane): State<AdminPlane>,
+    Path(name): Path<String>,
+    posted: FreshPosted<heir::Typed>,
+) -> Result<Response, Amiss> {
+    let FreshPosted { session, form } = posted;
+    let peer = plane.peer(&name).await?;
+    let heritage = Heritage::of(&plane, &peer).await?;
+    for (collection, is_heir) in heritage.changes(&form) {
+        if let Err(problem) = plane.set_heir(collection, &peer.name, is_heir, &session.caller()).await {
+            let wrong = Wrong::told(problem)?;
+            let typed = Typed { heir: Some((form, wrong.clone())), ..Typed::default() };
+            return Ok(wrong.answer(show(&plane, &Viewer::from(session), peer, &typed, None).await?));
+        }
+    }
+    Ok(see_other(&format!("/peers/{}?done=heir", peer.name)))
+}
+
+/// Asks it for the key that it has now. What it does not answer is said.
+pub(super) async fn refresh_key(
+    State(plane): State<AdminPlane>,
+    Path(name): Path<String>,
+    posted: Posted<Nothing>,
+) -> Result<Response, Amiss> {
+    let Posted { session, .. } = posted;
+    let peer = plane.peer(&name).await?;
+    match plane.refresh_key(&peer.name, &session.caller()).await {
+        Ok(came) => {
+            let done = if came.changed { "key" } else { "same-key" };
+            Ok(see_other(&format!("/peers/{}?done={done}", peer.name)))
+        }
+        Err(problem) => {
+            let wrong = Wrong::told(problem)?;
+            let typed = Typed { other: Some(wrong.clone()), ..Typed::default() };
+            Ok(wrong.answer(show(&plane, &Viewer::from(session), peer, &typed, None).await?))
+        }
+    }
 }
 
 /// Reads its list from the beginning.
@@ -194,6 +240,7 @@ async fn show(
     };
     let others: Vec<String> =
         collections.iter().filter(|one| !plane.store().keys.is_ours(&one.origin)).map(|one| one.name.clone()).collect();
+    let heritage = Heritage::of(plane, &peer).await?;
     let view = plane.peer_view(peer).await?;
     let (light, words) = state(&view);
     let mut facts = how(&view, lag, now);
@@ -209,10 +256,14 @@ async fn show(
             section.card { h2 { "How it is" } (parts::facts(&facts)) }
             (rights(viewer, &view, &names, typed.rights.as_ref()))
             @if view.state == "trusted" { (following(viewer, &view, follow, &others, typed.follow.as_ref())) }
+            @if view.state == "trusted" { (heir::section(viewer, &view, &heritage, typed.heir.as_ref())) }
             (has)
             section.card {
                 h2 { "Other things" }
+                (wrong_of_all(typed.other.as_ref()))
                 @if view.has_address {
+                    p { "If it cannot open what it is sent, it may have a new key that is not known here yet." }
+                    (button(viewer, &view, "refresh-key", "Ask for its key", Weight::Quiet))
                     p { "If something of it seems to be missing here, its list can be read once more from the beginning." }
                     (button(viewer, &view, "reset", "Read its list again", Weight::Quiet))
                 }

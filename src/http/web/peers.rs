@@ -80,6 +80,7 @@ pub(super) async fn page(viewer: Viewer, State(plane): State<AdminPlane>) -> Res
     let next = html! {
         div.actions {
             a.button href="/invites/new" { "Invite somebody" }
+            a.button.quiet href="/new/clone" { "Join with an invite" }
             a.button.quiet href="/new/peer" { "Note one by its address" }
         }
     };
@@ -87,10 +88,7 @@ pub(super) async fn page(viewer: Viewer, State(plane): State<AdminPlane>) -> Res
         div.stack {
             @if cards.is_empty() {
                 (parts::empty("No other instance is known here", "A peer is an instance of somebody whom you trust. It keeps copies of what you let it have, and \
-                    can take over if this machine is gone. Invite one, and send the line to its admin; or let them invite you, and join with:", &html! {
-                        (parts::command("bulbil clone INVITE"))
-                        (next)
-                    }))
+                    can take over if this machine is gone. Invite one, and send the line to its admin; or join with the line that they sent you.", &next))
             } @else {
                 (next)
                 section.cards aria-label="Peers" { @for card in &cards { (card) } }

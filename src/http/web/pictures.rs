@@ -75,7 +75,16 @@ pub(super) async fn picture(
 
 /// A text for a camera, and how many pixels wide and high that is; none if it is too long. Upper case makes it a third smaller.
 pub(super) fn qr_code(text: &str) -> Option<(Zeroizing<Vec<u8>>, u32)> {
-    let code = QrCode::with_error_correction_level(text.to_uppercase(), EcLevel::L).ok()?;
+    drawn(&text.to_uppercase(), EcLevel::L)
+}
+
+/// The same for paper, which may get a crease or a stain; letters as they are.
+pub(super) fn printed_code(text: &str) -> Option<(Zeroizing<Vec<u8>>, u32)> {
+    drawn(text, EcLevel::M)
+}
+
+fn drawn(text: &str, level: EcLevel) -> Option<(Zeroizing<Vec<u8>>, u32)> {
+    let code = QrCode::with_error_correction_level(text, level).ok()?;
     let width = u32::try_from(code.width()).ok()?;
     let side = (width + 2 * QUIET) * CELL;
     let mut pixels = Pixmap::new(side, side)?;

@@ -60,9 +60,11 @@ fn lines(run: &RunView) -> Vec<(&'static str, Markup)> {
             ),
         ],
         Ok(RunKind::Export) => exported(report),
+        Ok(RunKind::Import) if report.is_there() => imported(report),
         Ok(RunKind::Sync) if report.is_there() => {
             vec![("New snapshots", html! { (number(report.number("/new_snapshots"))) })]
         }
+        Ok(RunKind::Clone) if report.is_there() => cloned(report),
         Ok(RunKind::Fetch) if report.is_there() => vec![
             (
                 "Fetched",
@@ -94,6 +96,37 @@ fn scrubbed(report: Report<'_>) -> Vec<(&'static str, Markup)> {
             @if lost == 0 { (parts::light(Light::Good, "nothing")) }
             @else { (parts::light(Light::Bad, &format!("{lost}: no peer that could be asked has it"))) }
         }),
+    ]
+}
+
+fn cloned(report: Report<'_>) -> Vec<(&'static str, Markup)> {
+    let peer = report.text("/peer");
+    let collections = report.0.pointer("/collections").and_then(Value::as_array);
+    let names: Vec<&str> = collections.into_iter().flatten().filter_map(|one| one["name"].as_str()).collect();
+    vec![
+        ("Joined", html! { a href={ "/peers/" (peer) } { (peer) } ", which is followed from now on" }),
+        (
+            "Collections",
+            html! {
+                @if names.is_empty() { span.soft { "none yet: there is no snapshot that it lets us have" } }
+                @for (at, name) in names.iter().enumerate() {
+                    @if at > 0 { ", " }
+                    a href={ "/collections/" (name) } { (name) }
+                }
+            },
+        ),
+        (
+            "Fetched",
+            html! { (count(report.number("/fetched/chunks"), "chunk")) ", " (parts::size(report.number("/fetched/bytes"))) },
+        ),
+        ("Still missing", html! { (count(report.number("/fetched/still_missing"), "chunk")) }),
+        (
+            "Looked at",
+            html! {
+                (count(report.number("/verified/snapshots"), "snapshot")) ", " (count(report.number("/verified/chunks"), "chunk"))
+                "; each was compared with its name as it came in"
+            },
+        ),
     ]
 }
 
@@ -340,6 +373,32 @@ fn exported(report: Report<'_>) -> Vec<(&'static str, Markup)> {
             },
         ),
     ]
+}
+
+fn imported(report: Report<'_>) -> Vec<(&'static str, Markup)> {
+    let mut lines = vec![
+        (
+            "Came",
+            html! {
+                (count(report.number("/new_snapshots"), "new snapshot")) ", " (count(report.number("/chunks"), "chunk")) ", "
+                (parts::size(report.number("/bytes")))
+            },
+        ),
+        ("Known before", html! { (count(report.number("/known_snapshots"), "snapshot")) }),
+        ("Can be read from now on", html! { (count(report.number("/keys"), "snapshot")) }),
+    ];
+    let (closed, incomplete) = (report.number("/without_key"), report.number("/incomplete"));
+    if closed > 0 {
+        let words = format!("{}: import it once more with the recovery key of who made it", count(closed, "snapshot"));
+        lines.push(("Cannot be read here", parts::light(Light::Care, &words)));
+    }
+    if incomplete > 0 {
+        lines.push(("Not whole", parts::light(Light::Care, &count(incomplete, "snapshot"))));
+    }
+    if report.number("/secrets") > 0 {
+        lines.push(("Secrets of applications", html! { (number(report.number("/secrets"))) ", sealed" }));
+    }
+    lines
 }
 
 /// A duration as a report has it.

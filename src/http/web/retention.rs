@@ -15,7 +15,7 @@ use crate::backup::prune;
 use crate::backup::select;
 use crate::domain::retention::Tag;
 use crate::domain::words::{bytes, count};
-use crate::http::admin::access::Posted;
+use crate::http::admin::access::FreshPosted;
 use crate::http::admin::access::local::see_other;
 use crate::http::admin::{AdminPlane, PolicyView, PreviewView, SetRetention};
 use crate::http::problem::Problem;
@@ -128,9 +128,9 @@ pub(super) async fn page(
 pub(super) async fn save(
     State(plane): State<AdminPlane>,
     Path(name): Path<String>,
-    posted: Posted<Typed>,
+    posted: FreshPosted<Typed>,
 ) -> Result<Response, Amiss> {
-    let Posted { session, form } = posted;
+    let FreshPosted { session, form } = posted;
     let collection = select::collection(plane.store(), &name).await.map_err(Problem::from)?;
     let policy = if form.everything.is_some() { Ok(None) } else { form.policy().map(Some) };
     let wrong = match policy.and_then(|policy| Ok((policy, form.zone()?))) {
@@ -190,7 +190,7 @@ async fn show(
             section.card {
                 h2 { "Or keep everything" }
                 p { "No snapshot is ever removed by a rule. The disk fills in time." }
-                (parts::button(viewer, &here, &[("everything", "yes"), ("time_zone", &kept.time_zone)], "Keep every snapshot", parts::Weight::Quiet))
+                (parts::button(viewer, &here, &[("everything", "yes"), ("time_zone", &kept.time_zone), ("back", &here)], "Keep every snapshot", parts::Weight::Quiet))
             }
         }
     };
@@ -201,7 +201,7 @@ async fn show(
 /// Saves what was looked at.
 fn keep(viewer: &Viewer, here: &str, typed: &Typed) -> Markup {
     let mut fields: Vec<(&str, &str)> = typed.numbers().into_iter().map(|(name, _, value)| (name, value)).collect();
-    fields.extend([("tags", typed.tags.as_str()), ("time_zone", typed.time_zone.as_str())]);
+    fields.extend([("tags", typed.tags.as_str()), ("time_zone", typed.time_zone.as_str()), ("back", here)]);
     parts::button(viewer, here, &fields, "Save it so", parts::Weight::First)
 }
 

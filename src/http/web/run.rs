@@ -11,7 +11,7 @@ use super::forms::Nothing;
 use super::layout::{Here, Page};
 use super::parts::{self, Light, Weight};
 use super::runs::{lasted, named, state, why};
-use super::{Amiss, Viewer, forms, report};
+use super::{Amiss, Viewer, forms, report, usage};
 use crate::domain::words::{bytes, count, number};
 use crate::http::admin::AdminPlane;
 use crate::http::admin::access::Posted;
@@ -67,6 +67,7 @@ async fn shown(plane: &AdminPlane, viewer: &Viewer, id: i64, still: bool, said: 
                     (parts::trouble(if run.state == RunState::Failed { Light::Bad } else { Light::Care }, "What is wrong", message, None))
                 }
                 (report::in_words(&run))
+                @if let Some(report) = run.report.as_ref().filter(|_| run.kind == "usage") { (usage::tables(report)) }
             }
             (facts(&run, now))
             @if !running { (logged(&log)) }
@@ -110,7 +111,7 @@ pub(super) fn going(
     let words = words.unwrap_or_else(|| "It has begun.".to_owned());
     let percent = run.progress.as_ref().and_then(percent);
     html! {
-        p.lead { (state(run)) " for " (lasted(run, now)) }
+        p.lead { (state(run)) " for " (so_far(run, now)) }
         (parts::progress(&format!("/admin/v1/runs/{}/events", run.id), here, &words, percent))
         @if let Some(progress) = &run.progress { (figures(progress)) }
         div.actions {
@@ -150,13 +151,20 @@ fn percent(progress: &ProgressView) -> Option<u64> {
     Some((u128::from(progress.done) * 100 / u128::from(total)).min(100) as u64)
 }
 
+/// How long it goes on; the script goes on counting.
+fn so_far(run: &RunView, now: Timestamp) -> Markup {
+    let seconds = now.duration_since(run.started_at).unsigned_abs().as_secs();
+    html! { span data-live-seconds=(seconds) { (lasted(run, now)) } }
+}
+
+/// Numbers that the script keeps up to date, by their names in a [`ProgressView`].
 fn figures(progress: &ProgressView) -> Markup {
     html! {
         dl.sums {
-            div { dt { "Files and folders" } dd { (number(progress.entries)) } }
-            div { dt { "Read" } dd { (parts::size(progress.file_bytes)) } }
-            div { dt { "Chunks" } dd { (number(progress.chunks)) } }
-            div { dt { "Problems" } dd { (number(progress.problems)) } }
+            div { dt { "Files and folders" } dd data-live-figure="entries" { (number(progress.entries)) } }
+            div { dt { "Read" } dd data-live-figure="file_bytes" data-live-bytes { (bytes(progress.file_bytes)) } }
+            div { dt { "Chunks" } dd data-live-figure="chunks" { (number(progress.chunks)) } }
+            div { dt { "Problems" } dd data-live-figure="problems" { (number(progress.problems)) } }
         }
     }
 }
@@ -164,7 +172,7 @@ fn figures(progress: &ProgressView) -> Markup {
 fn facts(run: &RunView, now: Timestamp) -> Markup {
     let mut facts = vec![
         ("Begun", html! { (parts::moment(run.started_at, now)) span.soft { ", " (parts::exact(run.started_at)) } }),
-        ("Took", html! { @if run.ended_at.is_none() { "so far " } (lasted(run, now)) }),
+        ("Took", html! { @if run.ended_at.is_none() { "so far " (so_far(run, now)) } @else { (lasted(run, now)) } }),
         ("Why", html! { (why(run)) }),
     ];
     if let Some(name) = run.collection.as_ref() {
@@ -191,7 +199,7 @@ fn logged(log: &[LineView]) -> Markup {
                 ol.log {
                     @for line in log {
                         li {
-                            time.soft datetime=(line.at.to_string()) { (line.at.strftime("%H:%M:%S")) }
+                            time.soft datetime=(line.at.to_string()) { (line.at.strftime("%H:%M:%S")) " UTC" }
                             span { @if line.is_problem { strong { "Problem: " } } (line.in_words()) }
                         }
                     }

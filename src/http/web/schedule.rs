@@ -147,6 +147,10 @@ fn wanted(typed: &Typed) -> Result<SetUpkeep, Wrong> {
     for work in Work::ALL {
         let cron = text(typed, &field(work, "cron"));
         if cron.is_empty() {
+            // What was typed beside it would be lost without a word.
+            if ["zone", "jitter"].iter().any(|part| !text(typed, &field(work, part)).is_empty()) {
+                return Err(Wrong::at(field(work, "cron"), "write when, or empty the fields beside it as well"));
+            }
             continue;
         }
         cron.parse::<Pattern>().map_err(|error| Wrong::at(field(work, "cron"), error.to_string()))?;

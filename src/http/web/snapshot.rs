@@ -149,8 +149,8 @@ fn actions(known: &Known, before: Option<&SnapshotView>, viewer: &Viewer, is_ope
     let path = known.path();
     let to = format!("/collections/{}/runs", known.collection.name);
     html! {
-        @if is_open {
-            div.actions {
+        div.actions {
+            @if is_open {
                 a.button href={ (path) "/files" } { "Browse the files" }
                 a.button.quiet href={ (path) "/restore" } { "Restore…" }
                 (parts::button(viewer, &to, &[("kind", Work::Drill.word()), ("snapshot", &known.view.id)], "Try a restore", Weight::Quiet))
@@ -158,6 +158,7 @@ fn actions(known: &Known, before: Option<&SnapshotView>, viewer: &Viewer, is_ope
                     a.button.quiet href={ (path) "/changes" } { "What changed" }
                 }
             }
+            a.button.quiet href={ (path) "/inspection" } { "Who can open it" }
         }
     }
 }

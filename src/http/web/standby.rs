@@ -15,7 +15,7 @@ use super::{Amiss, Viewer};
 use crate::domain::words::count;
 use crate::http::admin::AdminPlane;
 use crate::http::admin::access::local::see_other;
-use crate::http::admin::access::{Posted, Session};
+use crate::http::admin::access::{FreshPosted, Session};
 use crate::http::admin::view::collection::CollectionView;
 use crate::http::admin::view::standby::StandbyView;
 use crate::http::problem::Problem;
@@ -41,9 +41,9 @@ pub(super) struct Form {
 pub(super) async fn post(
     State(plane): State<AdminPlane>,
     Path(name): Path<String>,
-    posted: Posted<Form>,
+    posted: FreshPosted<Form>,
 ) -> Result<Response, Amiss> {
-    let Posted { session, form } = posted;
+    let FreshPosted { session, form } = posted;
     let here = format!("/collections/{name}");
     match done(&plane, &session, &name, &form).await {
         Ok(to) => Ok(see_other(&to.unwrap_or(here))),
@@ -72,6 +72,7 @@ async fn done(plane: &AdminPlane, session: &Session, name: &str, form: &Form) ->
 /// What stands of it on the page of a collection of another.
 pub(super) fn section(one: &CollectionView, standby: Option<&StandbyView>, viewer: &Viewer, now: Timestamp) -> Markup {
     let to = format!("/collections/{}/standby", one.name);
+    let back = format!("/collections/{}", one.name);
     html! {
         section.card #standby {
             h2 { "Laid out in a folder" }
@@ -82,6 +83,7 @@ pub(super) fn section(one: &CollectionView, standby: Option<&StandbyView>, viewe
                     form method="post" action=(to) {
                         (parts::csrf(viewer))
                         input type="hidden" name="what" value="add";
+                        input type="hidden" name="back" value=(back);
                         (Field {
                             name: "into",
                             label: "In this folder",
@@ -113,8 +115,8 @@ pub(super) fn section(one: &CollectionView, standby: Option<&StandbyView>, viewe
                         }),
                     ]))
                     div.actions {
-                        (parts::button(viewer, &to, &[("what", "run")], "Lay it out now", Weight::Quiet))
-                        (parts::button(viewer, &to, &[("what", "remove")], "Lay it out no longer", Weight::Quiet))
+                        (parts::button(viewer, &to, &[("what", "run"), ("back", &back)], "Lay it out now", Weight::Quiet))
+                        (parts::button(viewer, &to, &[("what", "remove"), ("back", &back)], "Lay it out no longer", Weight::Quiet))
                     }
                     p.small.soft { "Whoever ends it keeps the folder as it is." }
                 }

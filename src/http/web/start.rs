@@ -6,6 +6,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::{Amiss, collection, snapshot};
+use crate::domain::run::RunKind;
 use crate::domain::schedule::Work;
 use crate::http::admin::access::Posted;
 use crate::http::admin::access::local::see_other;
@@ -46,6 +47,9 @@ pub(super) async fn post(
 }
 
 fn order(kind: &str, collection: String, snapshot: Option<String>) -> Result<StartRun, Problem> {
+    if kind == RunKind::Usage.word() {
+        return Ok(StartRun::Usage { collection });
+    }
     let work: Work =
         kind.parse().map_err(|_| Problem::invalid(format!("{kind:?} is nothing that can be begun here")))?;
     Ok(match work {

@@ -89,6 +89,7 @@ async fn shown(
                 p.lead { (verdict(&targets)) }
                 div.actions {
                     a.button.quiet href="/new/target" { "Add a target" }
+                    a.button.quiet href="/portable" { "A backup to carry" }
                     @if targets.len() > 1 { (parts::button(viewer, "/copies", &[], "Copy to all of them now", Weight::Quiet)) }
                 }
                 @for target in &targets { (card(target, &by_itself, viewer, now)) }
@@ -106,6 +107,7 @@ fn none_yet() -> Markup {
         }
         div.actions {
             a.button href="/new/target" { "Add a target" }
+            a.button.quiet href="/portable" { "A backup to carry" }
             a.button.quiet href="/invites/new" { "Or let another instance keep a copy" }
         }
     };

@@ -27,6 +27,7 @@ mod shared; // what concurrent pulls know of each other
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 pub use error::{Kind, Lie, PullError, Retry, Wrong};
@@ -34,12 +35,14 @@ pub use error::{Kind, Lie, PullError, Retry, Wrong};
 use super::call::{CallError, PeerCaller};
 use crate::domain::id::{ChunkId, CollectionId, InstanceId, ManifestId};
 use crate::domain::peer::{PeerAddress, Role};
+use crate::domain::wire::messages::ConfigAnswer;
 use crate::monitor::Monitor;
 use crate::store::Store;
 use crate::store::index::Peer;
 use fetch::Run;
 use line::Line;
 use pace::Pace;
+pub use shared::Alone;
 use shared::Shared;
 
 /// Pulls from peers into a repository. Cheap to clone; clones share what they know of each other's work.
@@ -138,7 +141,7 @@ pub struct RekeyReport {
 }
 
 /// What is still to be fetched, as far as is known.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quote {
     /// Snapshots that are not complete.
     pub snapshots: u64,
@@ -154,6 +157,22 @@ impl Puller {
     /// Pulls into `store` with the calls of `caller`.
     pub fn new(store: Store, caller: PeerCaller, monitor: Arc<dyn Monitor>) -> Self {
         Self { store, caller, monitor, shared: Arc::default(), max_circuits: None, pace: Arc::default() }
+    }
+
+    /// The same, heard by another monitor: what it knows, and how fast it may be, it shares.
+    #[must_use]
+    pub fn heard_by(&self, monitor: Arc<dyn Monitor>) -> Self {
+        Self { monitor, ..self.clone() }
+    }
+
+    /// As long as this is kept, no clone fetches from the peer over and over: what somebody waits for is in one report.
+    pub fn alone_with(&self, peer: &InstanceId) -> Alone {
+        Alone::new(Arc::clone(&self.shared), *peer)
+    }
+
+    /// Asks the peer again for what it did not have a short time ago: somebody wants to know now.
+    pub fn ask_again(&self, peer: &InstanceId) {
+        self.shared.forget_absent(peer);
     }
 
     /// Uses at most so many circuits to a peer, of two streams each. By default as many as the client was made for.
@@ -268,6 +287,15 @@ impl Puller {
         })
     }
 
+    /// What the peer shows of its configuration.
+    ///
+    /// # Errors
+    /// [`PullError`].
+    pub async fn config(&self, peer: &Peer, cancel: &CancellationToken) -> Result<ConfigAnswer, PullError> {
+        let line = Line::open(self, peer, cancel)?;
+        line.ask(self.caller.config(&line.callee)).await
+    }
+
     /// Fetches what is missing, of one collection or of all, from these peers.
     ///
     /// Each chunk is compared with its name before it is stored, and durable before the index knows it. One that is here
@@ -297,6 +325,10 @@ impl Puller {
         peer: &Peer,
         cancel: &CancellationToken,
     ) -> Result<FetchReport, PullError> {
+        if self.shared.is_taken(&peer.id) {
+            let still_missing = self.store.index.count_missing(collection).await?.0;
+            return Ok(FetchReport { still_missing, ..FetchReport::default() });
+        }
         self.fetch_with(collection, std::slice::from_ref(peer), cancel, true).await
     }
 

@@ -23,6 +23,8 @@ pub(super) struct Shared {
     absent: Mutex<HashMap<InstanceId, Absent>>,
     /// Manifests whose files a look found damaged.
     damaged: Mutex<BTreeSet<ManifestId>>,
+    /// Peers from which somebody fetches who wants to be alone with it, and how many those are.
+    taken: Mutex<HashMap<InstanceId, usize>>,
     /// Circuits that were worth while the last time.
     circuits: Mutex<HashMap<InstanceId, usize>>,
 }
@@ -71,6 +73,15 @@ impl Shared {
         if is { damaged.insert(*id) } else { damaged.remove(id) }
     }
 
+    /// Whether somebody wants to be alone with a peer.
+    pub(super) fn is_taken(&self, peer: &InstanceId) -> bool {
+        self.lock_taken().contains_key(peer)
+    }
+
+    fn lock_taken(&self) -> MutexGuard<'_, HashMap<InstanceId, usize>> {
+        self.taken.lock().expect("no holder of this lock can panic")
+    }
+
     pub(super) fn circuits(&self, peer: &InstanceId) -> Option<usize> {
         self.circuits.lock().expect("no holder of this lock can panic").get(peer).copied()
     }
@@ -114,6 +125,32 @@ fn absent<'a>(all: &'a mut HashMap<InstanceId, Absent>, peer: &InstanceId) -> &'
     let now = Instant::now();
     all.retain(|_, absent| now.duration_since(absent.since) < ABSENT);
     all.entry(*peer).or_insert_with(|| Absent { since: now, objects: HashSet::new(), keys: HashSet::new() })
+}
+
+/// Somebody is alone with a peer until this is dropped.
+#[derive(Debug)]
+pub struct Alone {
+    shared: Arc<Shared>,
+    peer: InstanceId,
+}
+
+impl Alone {
+    pub(super) fn new(shared: Arc<Shared>, peer: InstanceId) -> Self {
+        *shared.lock_taken().entry(peer).or_default() += 1;
+        Self { shared, peer }
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        let mut taken = self.shared.lock_taken();
+        if let Some(held) = taken.get_mut(&self.peer) {
+            *held -= 1;
+            if *held == 0 {
+                taken.remove(&self.peer);
+            }
+        }
+    }
 }
 
 /// Chunks that are being fetched; given free when it is dropped.

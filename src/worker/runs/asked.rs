@@ -9,17 +9,20 @@ use serde_json::json;
 
 use super::{Recorder, RunError};
 use crate::backup::open::OpenSnapshot;
+use crate::backup::prune::usage::{Usage, usage};
 use crate::backup::restore::{RestoreOptions, RestoreStats, refuse_homes, refuse_portable, restore};
 use crate::domain::id::{ChunkId, CollectionId, InstanceId, ManifestId};
 use crate::domain::run::RunKind;
 use crate::domain::words::count;
 use crate::monitor::{Monitor, Problem, with_causes};
+use crate::portable::At;
 use crate::portable::export::{ExportOptions, Exported, export};
-use crate::replicate::call::{Callee, PeerCaller};
+use crate::portable::import::{ImportOptions, Imported, import_from};
+use crate::replicate::call::Callee;
 use crate::replicate::pair::knock;
-use crate::replicate::pull::{FetchReport, PullError, Puller};
-use crate::store::index::{Peer, Snapshot};
-use crate::store::{Store, blocking};
+use crate::replicate::pull::{FetchReport, PullError, Puller, SyncReport};
+use crate::store::blocking;
+use crate::store::index::{Collection, Peer, Snapshot};
 
 /// What came of asking peers: the report of the run, and what the command says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +50,13 @@ pub struct SyncedPeer {
     pub caught_up: bool,
 }
 
+impl SyncedPeer {
+    pub(super) fn of(peer: String, synced: SyncReport) -> Self {
+        let SyncReport { new_snapshots, keys, segments, requests, caught_up, .. } = synced;
+        Self { peer, new_snapshots, keys, segments, requests, caught_up }
+    }
+}
+
 /// What came of a fetch: the report of the run, and what the command says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchedReport {
@@ -69,43 +79,24 @@ impl From<FetchReport> for FetchedReport {
     }
 }
 
-/// What chunks and lists of them are asked for with.
-#[derive(Debug, Clone)]
-pub struct Line {
-    /// Who calls.
-    pub caller: PeerCaller,
-    /// Bytes of chunks a second at most.
-    pub limit_rate: Option<u64>,
-}
-
-impl Line {
-    pub(super) fn puller(&self, store: &Store, monitor: Arc<dyn Monitor>) -> Puller {
-        let puller = Puller::new(store.clone(), self.caller.clone(), monitor);
-        match self.limit_rate {
-            Some(rate) => puller.with_rate(rate),
-            None => puller,
-        }
-    }
-
-    /// A peer that was added before it let us in: what it lets us have now is asked for.
-    async fn with_rights(&self, store: &Store, peer: &Peer) -> Peer {
-        let (None, Some(address), Ok(identity)) =
-            (&peer.granted, peer.address.clone(), peer.identity.verify(Some(&peer.id)))
-        else {
-            return peer.clone();
-        };
-        let callee = Callee { address, key: identity.identity_key };
-        match knock(&self.caller, &callee).await {
-            Ok(Some(granted)) => {
-                let granted = Peer { granted: Some(granted), ..peer.clone() };
-                if let Err(error) = store.index.save_peer(&granted).await {
-                    tracing::warn!(%error, "what the peer lets us have was not saved");
-                }
-                granted
+/// A peer that was added before it let us in: what it lets us have now is asked for.
+pub(super) async fn with_rights(puller: &Puller, peer: &Peer) -> Peer {
+    let (None, Some(address), Ok(identity)) =
+        (&peer.granted, peer.address.clone(), peer.identity.verify(Some(&peer.id)))
+    else {
+        return peer.clone();
+    };
+    let callee = Callee { address, key: identity.identity_key };
+    match knock(puller.caller(), &callee).await {
+        Ok(Some(granted)) => {
+            let granted = Peer { granted: Some(granted), ..peer.clone() };
+            if let Err(error) = puller.store().index.save_peer(&granted).await {
+                tracing::warn!(%error, "what the peer lets us have was not saved");
             }
-            // Whatever is wrong, the sync says it.
-            Ok(None) | Err(_) => peer.clone(),
+            granted
         }
+        // Whatever is wrong, the sync says it.
+        Ok(None) | Err(_) => peer.clone(),
     }
 }
 
@@ -179,32 +170,84 @@ impl Recorder<'_> {
         exported
     }
 
+    /// Takes snapshots from a portable backup.
+    ///
+    /// # Errors
+    /// [`RunError`]. What is damaged or missing there is a problem on `monitor`.
+    pub async fn import(
+        &self,
+        at: &At,
+        options: &ImportOptions,
+        monitor: Arc<dyn Monitor>,
+    ) -> Result<Imported, RunError> {
+        let watch = self.watch(monitor);
+        let relay = Arc::clone(&watch.relay);
+        let no = self.begin(None, RunKind::Import, &watch).await?;
+        let imported = import_from(self.store, at, options, relay.clone(), self.cancel).await.map_err(RunError::from);
+        if let Ok(imported) = &imported
+            && options.recovery.is_some()
+            && imported.keys == 0
+            && imported.without_key > 0
+        {
+            let message = "it opened nothing: is it that of the instance that made these snapshots?".to_owned();
+            relay.problem(Problem { subject: "recovery key".to_owned(), message });
+        }
+        let mut ended = self.ended(&imported, &relay);
+        if let Ok(imported) = &imported {
+            ended.counts.chunks = imported.filled.chunks;
+            ended.counts.new_bytes = imported.filled.bytes;
+            ended.report = serde_json::to_value(imported).ok();
+        }
+        self.end(no, None, RunKind::Import, &ended, &watch).await?;
+        imported
+    }
+
+    /// Counts what takes the space of a collection, by snapshot and by folder.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn usage(&self, collection: &Collection, monitor: Arc<dyn Monitor>) -> Result<Usage, RunError> {
+        let watch = self.watch(monitor);
+        let relay = Arc::clone(&watch.relay);
+        let no = self.begin(Some(collection), RunKind::Usage, &watch).await?;
+        let counted = usage(self.store, collection, relay.clone(), self.cancel).await.map_err(RunError::from);
+        let mut ended = self.ended(&counted, &relay);
+        if let Ok(counted) = &counted {
+            (ended.counts.chunks, ended.counts.bytes) = (counted.stored.chunks, counted.stored.bytes);
+            ended.report = serde_json::to_value(counted).ok();
+        }
+        self.end(no, Some(collection), RunKind::Usage, &ended, &watch).await?;
+        counted
+    }
+
     /// Asks peers what is new: manifests, keys and lists of chunks.
     ///
     /// # Errors
     /// [`RunError`], if none of them could be asked. Of one that could not, a problem on `monitor` says so.
-    pub async fn sync(&self, line: &Line, peers: &[Peer], monitor: Arc<dyn Monitor>) -> Result<SyncedReport, RunError> {
+    pub async fn sync(
+        &self,
+        puller: &Puller,
+        peers: &[Peer],
+        monitor: Arc<dyn Monitor>,
+    ) -> Result<SyncedReport, RunError> {
         let watch = self.watch(monitor);
         let relay = Arc::clone(&watch.relay);
         let no = self.begin(None, RunKind::Sync, &watch).await?;
-        let puller = line.puller(self.store, relay.clone());
+        let puller = puller.heard_by(relay.clone());
         let (mut report, mut failed) = (SyncedReport::default(), Vec::new());
         for peer in peers {
-            let peer = line.with_rights(self.store, peer).await;
+            puller.ask_again(&peer.id);
+            let peer = with_rights(&puller, peer).await;
             match puller.sync(&peer, Duration::ZERO, self.cancel).await {
                 Ok(synced) => {
-                    if let Some(closed) = synced.closed {
-                        relay.problem(Problem { subject: format!("peer {}", peer.name), message: closed.reason });
+                    if let Some(closed) = &synced.closed {
+                        relay.problem(Problem {
+                            subject: format!("peer {}", peer.name),
+                            message: closed.reason.clone(),
+                        });
                     }
                     report.new_snapshots += synced.new_snapshots.len() as u64;
-                    report.peers.push(SyncedPeer {
-                        peer: peer.name,
-                        new_snapshots: synced.new_snapshots,
-                        keys: synced.keys,
-                        segments: synced.segments,
-                        requests: synced.requests,
-                        caught_up: synced.caught_up,
-                    });
+                    report.peers.push(SyncedPeer::of(peer.name, synced));
                 }
                 Err(error) => failed.push((peer.name, error)),
             }
@@ -235,7 +278,7 @@ impl Recorder<'_> {
     /// [`RunError`].
     pub async fn fetch(
         &self,
-        line: &Line,
+        puller: &Puller,
         collection: Option<&CollectionId>,
         peers: &[Peer],
         monitor: Arc<dyn Monitor>,
@@ -247,7 +290,7 @@ impl Recorder<'_> {
         let watch = self.watch(monitor);
         let relay = Arc::clone(&watch.relay);
         let no = self.begin(of.as_ref(), RunKind::Fetch, &watch).await?;
-        let puller = line.puller(self.store, relay.clone());
+        let puller = puller.heard_by(relay.clone());
         let fetched: Result<FetchReport, PullError> = puller.fetch(collection, peers, self.cancel).await;
         let fetched = fetched.map(FetchedReport::from).map_err(RunError::from);
         if let Ok(report) = &fetched

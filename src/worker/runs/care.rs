@@ -5,12 +5,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::asked::Line;
 use super::{Recorder, RunError};
 use crate::domain::run::RunKind;
 use crate::domain::scrub::Policy;
 use crate::monitor::{Monitor, Problem, with_causes};
-use crate::replicate::pull::PullError;
+use crate::replicate::pull::{PullError, Puller};
 use crate::store::StoreError;
 use crate::store::index::{Collection, Finding, Peer};
 use crate::worker::scrub::Scrubber;
@@ -70,7 +69,7 @@ impl Recorder<'_> {
     /// [`RunError`], if none of them could be asked. Of one that could not, a problem on `monitor` says so.
     pub async fn rekey(
         &self,
-        line: &Line,
+        puller: &Puller,
         collection: Option<&Collection>,
         peers: &[Peer],
         all: bool,
@@ -80,7 +79,7 @@ impl Recorder<'_> {
         let watch = self.watch(monitor);
         let relay = Arc::clone(&watch.relay);
         let no = self.begin(collection, RunKind::Rekey, &watch).await?;
-        let puller = line.puller(self.store, relay.clone());
+        let puller = puller.heard_by(relay.clone());
         let (mut keys, mut asked, mut failed) = (0, 0_usize, Vec::new());
         for peer in peers {
             if self.cancel.is_cancelled() {
@@ -117,7 +116,7 @@ impl Recorder<'_> {
     /// [`RunError`]. What is wrong is in the report, and a problem on `monitor`.
     pub async fn scrub(
         &self,
-        line: &Line,
+        puller: &Puller,
         policy: Policy,
         collections: &[Collection],
         monitor: Arc<dyn Monitor>,
@@ -125,7 +124,7 @@ impl Recorder<'_> {
         let collection = if let [one] = collections { Some(one) } else { None };
         let watch = self.watch(monitor);
         let no = self.begin(collection, RunKind::Scrub, &watch).await?;
-        let scrubbed = self.scrubbed(line, policy, collections, watch.relay.clone()).await;
+        let scrubbed = self.scrubbed(puller, policy, collections, watch.relay.clone()).await;
         let mut ended = self.ended(&scrubbed, &watch.relay);
         if let Ok(report) = &scrubbed {
             (ended.counts.chunks, ended.counts.bytes_read) = (report.objects, report.bytes);
@@ -137,14 +136,14 @@ impl Recorder<'_> {
 
     async fn scrubbed(
         &self,
-        line: &Line,
+        puller: &Puller,
         policy: Policy,
         collections: &[Collection],
         monitor: Arc<dyn Monitor>,
     ) -> Result<ScrubbedReport, RunError> {
         self.store.check_folders().map_err(StoreError::from)?;
         let of: Vec<_> = collections.iter().map(|collection| collection.id).collect();
-        let scrubber = Scrubber::new(line.puller(self.store, Arc::clone(&monitor)), policy);
+        let scrubber = Scrubber::new(puller.heard_by(Arc::clone(&monitor)), policy);
         let scrubbed = scrubber.pass(&of, &*monitor, self.cancel).await?;
         for Finding { subject, what, .. } in &scrubbed.findings {
             monitor.problem(Problem { subject: subject.clone(), message: what.clone() });

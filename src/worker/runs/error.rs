@@ -1,14 +1,17 @@
 //! Why nothing came of a run.
 
+use super::clone::RoomError;
 use crate::backup::check::CheckError;
 use crate::backup::create::CreateError;
 use crate::backup::drill::DrillError;
 use crate::backup::open::OpenSnapshotError;
 use crate::backup::prune::PruneError;
+use crate::backup::prune::usage::UsageError;
 use crate::backup::recover::RecoverError;
 use crate::backup::restore::RestoreError;
 use crate::backup::verify::VerifyError;
 use crate::portable::export::ExportError;
+use crate::portable::import::ImportError;
 use crate::replicate::pull::PullError;
 use crate::store::{IndexError, PresetsError, StoreError};
 use crate::worker::axon::AxonError;
@@ -63,9 +66,18 @@ pub enum RunError {
     /// It was not exported.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// It was not imported, or not all of it.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// It was not counted.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
     /// Nothing came from peers.
     #[error(transparent)]
     Pull(#[from] PullError),
+    /// The disk cannot hold what is to come.
+    #[error(transparent)]
+    Room(#[from] RoomError),
     /// It could not be put on record.
     #[error(transparent)]
     Index(#[from] IndexError),

@@ -7,6 +7,7 @@
 mod asked; // what is never scheduled
 mod care; // what is stored is read again, keys are asked for
 mod back; // live folders brought back, and snapshots laid out
+mod clone; // everything of an instance that was joined
 mod dead; // runs whose process ended
 mod error; // why nothing came of it
 mod made; // what came of a backup
@@ -19,9 +20,10 @@ use jiff::SignedDuration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-pub use asked::{FetchedReport, Line, SyncedPeer, SyncedReport};
+pub use asked::{FetchedReport, SyncedPeer, SyncedReport};
 pub use back::{LaidOutReport, Recovery};
 pub use care::{FoundReport, RekeyedReport, ScrubbedReport};
+pub use clone::{ClonedCollection, ClonedReport, RoomError, Verified, enough_room, learn_names, of_peer};
 pub use dead::{close_dead, is_alive};
 pub use error::RunError;
 pub use made::{BackupReport, LISTED, LeftOutMore, LeftOutReport};

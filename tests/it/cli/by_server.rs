@@ -27,12 +27,12 @@ fn newest(home: &Path) -> Value {
     json(home, &["runs"])[0].clone()
 }
 
-fn soon() -> Instant {
+pub(super) fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
 /// A home whose backups of `notes` wait in a hook; the file that says that one has begun, and the one that lets it go on.
-fn waiting(hook: &str) -> (Place, PathBuf, PathBuf) {
+pub(super) fn waiting(hook: &str) -> (Place, PathBuf, PathBuf) {
     let place = Place::with_snapshot();
     let (begun, go) = (place.path("begun"), place.path("go"));
     let wait = format!("touch {}; while [ ! -e {} ]; do sleep 0.1; done", begun.display(), go.display());
@@ -247,6 +247,45 @@ fn a_snapshot_is_deleted_after_a_look_with_and_without_a_server() {
     assert_eq!(new, ["failed", "done"], "one deed, one entry: {audit}");
     assert!(audit.as_array().unwrap().last().unwrap()["subjects"][0].as_str().unwrap().starts_with("notes@2 "), "{audit}");
     assert_eq!(served.stop(), Some(0));
+}
+
+#[test]
+fn the_server_joins_and_fetches_everything_and_follows_from_then_on() {
+    let place = Place::with_snapshot();
+    let (a, b, twin) = (place.home(), place.path("b"), place.path("twin"));
+    let served = Served::start(&a);
+    let invite = || good(&a, &["invite", "--collections", "notes"]).trim().to_owned();
+    for home in [&b, &twin] {
+        good(home, &["init", "--name", "beta"]);
+    }
+    let alone = json(&b, &["clone", &invite(), "--yes"]);
+    let _following = Served::start(&twin);
+    let line = invite();
+    let by_server = json(&twin, &["clone", &line]);
+    assert_eq!(keys(&by_server), keys(&alone), "{by_server} {alone}");
+    assert_eq!((&by_server["by_server"], &by_server["fetched"]["still_missing"]), (&true.into(), &0.into()));
+    assert_eq!((&by_server["collections"], &by_server["config"]), (&alone["collections"], &alone["config"]));
+    assert_eq!(by_server["fetched"]["chunks"], alone["fetched"]["chunks"], "nobody fetched beside it");
+    let run = newest(&twin);
+    assert_eq!((&run["work"], &run["cause"], &run["result"]), (&"clone".into(), &"request".into(), &"done".into()));
+    let out = place.path("out");
+    good(&twin, &["restore", "notes", "--target", out.to_str().unwrap()]);
+    assert_eq!(fs::read(out.join("one.md")).unwrap(), fs::read(place.data().join("one.md")).unwrap());
+    // What is new comes by itself.
+    fs::write(place.data().join("three.md"), "the third note\n").unwrap();
+    good(&a, &["backup"]);
+    good(&a, &["backup"]);
+    until(soon(), "the new snapshot", || {
+        let known = json(&twin, &["snapshots"]);
+        known.as_array().unwrap().iter().any(|one| one["sequence"] == 2 && one["complete"] == true)
+    });
+    // The same line once more goes on; one that is none says so.
+    good(&twin, &["clone", &line]);
+    fails(&twin, &["clone", "bulbil:nonsense"], &["invite"]);
+    let own = good(&twin, &["invite", "--collections", "notes"]);
+    fails(&twin, &["clone", own.trim()], &["this very instance"]);
+    assert_eq!(served.stop(), Some(0));
+    fails(&twin, &["clone", &line], &["nobody answers"]);
 }
 
 /// A home whose server listens on a socket, too.

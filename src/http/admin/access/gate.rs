@@ -202,6 +202,20 @@ impl Gate {
         }
     }
 
+    /// Whether nobody took back what lets it in: a token that was revoked, a browser that was logged out. What began goes on beyond the
+    /// end of a token, and counts as use of a session.
+    pub(in crate::http::admin) fn goes_on(&self, caller: &Caller) -> bool {
+        let (Ok(admission), now) = (self.admission(), self.inner.clock.now()) else { return false };
+        match &caller.shown {
+            Shown::Owner => true,
+            Shown::Token(digest) => admission.tokens.iter().any(|token| token.digest == *digest),
+            Shown::Session(key) => {
+                let login = admission.login.as_ref();
+                login.is_some_and(|login| locked(&self.inner.sessions).is_used(key, login.mark(), now))
+            }
+        }
+    }
+
     /// Begins a session.
     ///
     /// # Errors

@@ -179,7 +179,7 @@ fn let_in(headers: &HeaderMap, id: &SessionId, next: &str) -> Response {
 }
 
 /// The page again, with what was wrong.
-fn refused(error: LoginError, page: impl FnOnce(Said) -> Response) -> Response {
+pub(super) fn refused(error: LoginError, page: impl FnOnce(Said) -> Response) -> Response {
     match error {
         LoginError::Wrong => with_status(StatusCode::UNAUTHORIZED, page(Said::Wrong)),
         LoginError::WrongSetup => with_status(StatusCode::UNAUTHORIZED, page(Said::WrongSetup)),
@@ -196,7 +196,7 @@ fn refused(error: LoginError, page: impl FnOnce(Said) -> Response) -> Response {
     }
 }
 
-fn with_status(status: StatusCode, mut answer: Response) -> Response {
+pub(super) fn with_status(status: StatusCode, mut answer: Response) -> Response {
     *answer.status_mut() = status;
     answer
 }

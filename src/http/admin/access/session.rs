@@ -1,7 +1,8 @@
 //! A browser that logged in, as extractors for pages.
 //!
 //! A page that shows something takes [`Session`]; one that shows something dangerous, [`FreshSession`]. A form's handler takes
-//! [`Posted`] or [`FreshPosted`], which check the hidden field `csrf`.
+//! [`Posted`] or [`FreshPosted`], which check the hidden field `csrf`. Where the password has to be typed first, the form waits on the page
+//! that asks for it, and goes on as it was filled in.
 
 use std::sync::Arc;
 
@@ -9,15 +10,18 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Uri, header};
+use http::{HeaderMap, Method, StatusCode, Uri, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq;
 
 use super::Caller;
-use super::local::{query_value, see_other};
+use super::local::{local_path, query_value, see_other};
+use super::pages::{refused, with_status};
 use super::sessions::Key;
+use crate::http::admin::AdminPlane;
 use crate::http::problem::Problem;
+use crate::http::web::login::{self, Waiting};
 
 /// The header that shows that a page of ours sent a request.
 pub const CSRF_HEADER: &str = "x-csrf-token";
@@ -77,6 +81,8 @@ pub enum Turned {
     Login(String),
     /// The password is to be typed again; afterwards it goes on there.
     Confirm(String),
+    /// The password is to be typed again, and the form that was sent waits in this page.
+    Asked(Response),
     /// It is refused.
     Refused(Problem),
 }
@@ -98,6 +104,7 @@ impl IntoResponse for Turned {
         match self {
             Self::Login(next) => see_other(&format!("/login?next={}", query_value(&next))),
             Self::Confirm(next) => see_other(&format!("/confirm?next={}", query_value(&next))),
+            Self::Asked(page) => page,
             Self::Refused(problem) => problem.into_response(),
         }
     }
@@ -144,8 +151,8 @@ pub struct Posted<T> {
     pub form: T,
 }
 
-/// The same, for what is dangerous. When the password has to be typed first, it goes on at the path in the field `back`, which is
-/// the page of the form: what was filled in is lost.
+/// The same, for what is dangerous. When the password has to be typed first, the page that asks for it holds what was filled in, and sends
+/// it once more together with the password. The field `back` is the path of the form's own page.
 #[derive(Debug)]
 pub struct FreshPosted<T> {
     /// Who sent it.
@@ -160,12 +167,15 @@ struct Hidden {
     csrf: String,
     #[serde(default)]
     back: Option<String>,
+    /// What was typed on the page that asked for it.
+    #[serde(default, rename = "again-password")]
+    password: Option<String>,
+    #[serde(default, rename = "again-code")]
+    code: String,
 }
 
-async fn posted<T: DeserializeOwned, S: Send + Sync>(
-    request: Request,
-    state: &S,
-) -> Result<(Posted<T>, Hidden), Turned> {
+/// Who sent a form, and the form as it came.
+async fn posted<S: Send + Sync>(request: Request, state: &S) -> Result<(Session, Bytes, Hidden), Turned> {
     let session = request.extensions().get::<Session>().cloned();
     let session = session.ok_or_else(|| Turned::login(request.method(), request.uri()))?;
     let body = form_bytes(request, state).await?;
@@ -173,7 +183,7 @@ async fn posted<T: DeserializeOwned, S: Send + Sync>(
     if !session.is_shown(hidden.csrf.as_bytes()) {
         return Err(Problem::no_csrf().into());
     }
-    Ok((Posted { session, form: parse(&body)? }, hidden))
+    Ok((session, body, hidden))
 }
 
 /// The bytes of a form.
@@ -194,19 +204,39 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Posted<T> {
     type Rejection = Turned;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Turned> {
-        posted(request, state).await.map(|(posted, _)| posted)
+        let (session, body, _) = posted(request, state).await?;
+        Ok(Self { session, form: parse(&body)? })
     }
 }
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for FreshPosted<T> {
+impl<T: DeserializeOwned> FromRequest<AdminPlane> for FreshPosted<T> {
     type Rejection = Turned;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Turned> {
-        let (Posted { session, form }, hidden) = posted(request, state).await?;
-        if !session.fresh {
-            let back = hidden.back.as_deref().and_then(super::local::local_path).unwrap_or("/");
-            return Err(Turned::Confirm(back.to_owned()));
+    async fn from_request(request: Request, plane: &AdminPlane) -> Result<Self, Turned> {
+        let action = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        let (session, body, hidden) = posted(request, plane).await?;
+        // What came along from the page that asked is not the form's.
+        let mut fields: Vec<(String, String)> = parse(&body)?;
+        fields.retain(|(name, _)| !matches!(name.as_str(), login::AGAIN_PASSWORD | login::AGAIN_CODE));
+        if session.fresh {
+            return Ok(Self { session, form: read(&fields)? });
         }
-        Ok(Self { session, form })
+        let gate = plane.gate();
+        let asks_for_code = gate.asks_for_code()?;
+        let back = hidden.back.as_deref().and_then(local_path).unwrap_or("/");
+        let page = |said| login::again_page(&Waiting { action: &action, fields: &fields, back }, asks_for_code, said);
+        let Some(password) = hidden.password else {
+            return Err(Turned::Asked(with_status(StatusCode::FORBIDDEN, page(None).into_response())));
+        };
+        match gate.confirm(&session, password, hidden.code).await {
+            Ok(()) => Ok(Self { session: Session { fresh: true, ..session }, form: read(&fields)? }),
+            Err(error) => Err(Turned::Asked(refused(error, |said| page(Some(said)).into_response()))),
+        }
     }
+}
+
+/// Reads the fields of a form.
+fn read<T: DeserializeOwned>(fields: &[(String, String)]) -> Result<T, Problem> {
+    let body = serde_html_form::to_string(fields).map_err(|error| Problem::malformed(error.to_string()))?;
+    parse(body.as_bytes())
 }

@@ -116,6 +116,13 @@ impl Sessions {
         self.kept.get(key).is_some_and(|kept| !kept.is_over(now) && kept.login == login)
     }
 
+    /// Something that it began goes on: whether it is there still.
+    pub(super) fn is_used(&mut self, key: &Key, login: [u8; 32], now: Timestamp) -> bool {
+        let Some(kept) = self.kept.get_mut(key).filter(|kept| kept.login == login) else { return false };
+        kept.seen_at = kept.seen_at.max(now);
+        true
+    }
+
     /// How many there are.
     pub(super) fn number(&self, now: Timestamp) -> usize {
         self.kept.values().filter(|kept| !kept.is_over(now)).count()

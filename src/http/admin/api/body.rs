@@ -1,7 +1,8 @@
 //! JSON that comes in.
 
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::extract::{FromRequest, Json, Request};
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use crate::http::problem::Problem;
@@ -17,18 +18,31 @@ impl<T: DeserializeOwned, State: Send + Sync> FromRequest<State> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
-        match Json::from_request(request, state).await {
+        let (parts, body) = request.into_parts();
+        let bytes = match Bytes::from_request(Request::from_parts(parts.clone(), body), state).await {
+            Ok(bytes) => bytes,
+            Err(error) => return Err(unread(&error)),
+        };
+        // Serde would take a list for the fields of an object in their order.
+        let is_list = bytes.trim_ascii_start().first() == Some(&b'[');
+        match Json::from_request(Request::from_parts(parts, bytes.into()), state).await {
+            Ok(Json(_)) if is_list => Err(Problem::invalid("the body is a list, and an object is expected")),
             Ok(Json(value)) => Ok(Self(value)),
             Err(JsonRejection::JsonDataError(error)) => Err(Problem::invalid(cut(&error.body_text()))),
             Err(JsonRejection::JsonSyntaxError(error)) => {
                 Err(Problem::malformed(format!("the body is no JSON: {}", cut(&error.body_text()))))
             }
             Err(JsonRejection::MissingJsonContentType(_)) => Err(Problem::not_json()),
-            Err(JsonRejection::BytesRejection(error)) if error.status() == http::StatusCode::PAYLOAD_TOO_LARGE => {
-                Err(Problem::too_large_for(MAX_BODY_BYTES))
-            }
+            Err(JsonRejection::BytesRejection(error)) => Err(unread(&error)),
             Err(error) => Err(Problem::malformed(error.body_text())),
         }
+    }
+}
+
+fn unread(error: &BytesRejection) -> Problem {
+    match error.status() {
+        http::StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large_for(MAX_BODY_BYTES),
+        _ => Problem::malformed(error.body_text()),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::domain::crypto::hash::FileHasher;
 use crate::domain::metadata::entry::{Entry, EntryKind, FileEntry};
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::admin::AdminPlane;
-use crate::http::admin::access::{Content, May, Read};
+use crate::http::admin::access::{Caller, Content, May, Read};
 use crate::http::admin::view::file::{
     ChangeView, FileKind, FileView, Opened, changes, list, open, place, sent, within,
 };
@@ -149,18 +149,18 @@ pub(super) async fn get_changes(
     security(("token" = ["content"]))
 )]
 pub(super) async fn get_content(
-    _: May<Content>,
+    May { caller, .. }: May<Content>,
     State(plane): State<AdminPlane>,
     At(id): At<String>,
     Params(query): Params<ContentQuery>,
 ) -> Result<Response, Problem> {
     let path = sent(query.path, query.path_base64.as_deref())?;
-    plane.download(&id, &path.ok_or_else(|| Problem::malformed("name a file: path"))?).await
+    plane.download(&id, &path.ok_or_else(|| Problem::malformed("name a file: path"))?, caller).await
 }
 
 impl AdminPlane {
-    /// One file of a snapshot, as an answer.
-    pub(crate) async fn download(&self, snapshot: &str, path: &Path) -> Result<Response, Problem> {
+    /// One file of a snapshot, as an answer for `caller`: it breaks off when that one is let in no more.
+    pub(crate) async fn download(&self, snapshot: &str, path: &Path, caller: Caller) -> Result<Response, Problem> {
         let turn = Arc::clone(&self.downloads).try_acquire_owned();
         let turn = turn.map_err(|_| {
             Problem::not_ready("as many downloads go on as there may be at once: try again in a moment")
@@ -200,11 +200,17 @@ impl AdminPlane {
             // Should a browser show it all the same, it may do nothing.
             (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox")),
         ];
-        Ok((headers, self.streamed(opened, file, turn).await?).into_response())
+        Ok((headers, self.streamed(opened, file, turn, caller).await?).into_response())
     }
 
     /// The bytes of a file. The last ones go when all of them are known to be right; if nothing has gone yet, what is wrong is the answer.
-    async fn streamed(&self, opened: Opened, file: FileEntry, turn: OwnedSemaphorePermit) -> Result<Body, Problem> {
+    async fn streamed(
+        &self,
+        opened: Opened,
+        file: FileEntry,
+        turn: OwnedSemaphorePermit,
+        caller: Caller,
+    ) -> Result<Body, Problem> {
         let (tell, mut pieces) = mpsc::channel::<Result<Bytes, std::io::Error>>(WAITING);
         let chunks: Arc<dyn crate::store::ChunkStore> = self.store().chunks.clone();
         let runtime = Handle::current();
@@ -250,7 +256,14 @@ impl AdminPlane {
             Some(Err(wrong)) => return Err(Problem::conflict("not-whole", wrong.to_string())),
             first => first,
         };
-        let rest = stream::unfold(pieces, async |mut pieces| Some((pieces.recv().await?, pieces)));
+        let gate = self.gate().clone();
+        let rest = stream::unfold((pieces, gate, caller), async |(mut pieces, gate, caller)| {
+            let piece = pieces.recv().await?.and_then(|piece| match gate.goes_on(&caller) {
+                true => Ok(piece),
+                false => Err(std::io::Error::other("whoever asked is let in no more")),
+            });
+            Some((piece, (pieces, gate, caller)))
+        });
         Ok(Body::from_stream(stream::iter(first).chain(rest)))
     }
 }

@@ -6,15 +6,21 @@
 mod alert_settings; // what counts as wrong
 mod body; // JSON that comes in, with its bounds
 mod channels; // who is told what is wrong
+mod clones; // instances that are joined
 mod collections; // what is backed up
 mod configuration; // what is in force
 mod etag; // whether settings were changed meanwhile
 mod events; // a run, as it goes on
 mod files; // what is in a snapshot
+mod heirs; // who may take collections over
 pub(super) mod idempotency; // a POST that is repeated is done once
+mod imports; // portable backups, brought in
 mod input; // what stands in the path and in the query
+mod inspections; // who can open a snapshot
 mod instance; // who this is, what is wrong, who did what
 mod invites; // lines that let another instance in
+mod keys; // whose keys these are, and others in their place
+mod onions; // the keys of addresses
 mod page; // lists, a page at a time
 mod peers; // other instances, and what they may have
 mod presets; // what is known of applications
@@ -23,6 +29,7 @@ mod recoveries; // live folders brought back
 pub(super) mod refusals; // what every route may answer instead
 mod rights; // what a peer may have, as it is sent
 mod runs; // backups, restores and other work
+mod sheet; // what to keep on paper
 mod snapshots; // pinned, tagged, deleted
 mod standbys; // collections of others that are kept laid out
 mod targets; // places that copies go to
@@ -36,9 +43,12 @@ pub(in crate::http) use alert_settings::SetAlerts;
 pub(in crate::http) use channels::ChannelField;
 pub(in crate::http) use collections::{AddCollection, AddField};
 pub(super) use files::DOWNLOADS;
+pub(in crate::http) use imports::StartImport;
+pub(in crate::http) use keys::{NewRotation, ReplaceableKey};
+pub(in crate::http) use onions::{ImportOnion, ImportedView, Service};
 pub(in crate::http) use promotions::Promote;
 pub(in crate::http) use recoveries::StartRecovery;
-pub(in crate::http) use runs::{OverwriteRule, StartRestore, StartRun};
+pub(in crate::http) use runs::{OverwriteRule, StartExport, StartRestore, StartRun};
 pub(in crate::http) use snapshots::ChangeSnapshot;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -64,6 +74,12 @@ pub(super) fn routes() -> OpenApiRouter<AdminPlane> {
         .routes(routes!(runs::post_restore))
         .routes(routes!(runs::post_export))
         .routes(routes!(recoveries::post_recovery))
+        .routes(routes!(clones::post_clone))
+        .routes(routes!(peers::post_refresh_key))
+        .routes(routes!(inspections::get_inspection))
+        .routes(routes!(imports::post_import))
+        .routes(routes!(heirs::get_heirs))
+        .routes(routes!(heirs::put_heir, heirs::delete_heir))
         .routes(routes!(promotions::post_promotion))
         .routes(routes!(presets::get_presets))
         .routes(routes!(presets::get_preset))
@@ -101,6 +117,12 @@ pub(super) fn routes() -> OpenApiRouter<AdminPlane> {
         .routes(routes!(invites::post_invite))
         .routes(routes!(targets::get_targets, targets::post_target))
         .routes(routes!(targets::get_target, targets::delete_target))
+        .routes(routes!(onions::get_onion))
+        .routes(routes!(onions::post_export))
+        .routes(routes!(onions::post_import))
+        .routes(routes!(keys::get_keys))
+        .routes(routes!(keys::post_rotation))
+        .routes(routes!(sheet::get_sheet, sheet::post_sheet))
         .routes(routes!(tokens::get_tokens, tokens::post_token))
         .routes(routes!(tokens::delete_token))
 }

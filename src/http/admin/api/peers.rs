@@ -252,6 +252,37 @@ pub(super) async fn get_exposure(
     Ok(Json(ExposureView::of(&peer.name, exposure(plane.store(), &peer).await?)))
 }
 
+/// What came of asking a peer for its key.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, Deserialize, ToSchema)]
+pub struct RefreshedView {
+    /// Whether it has another one now.
+    pub changed: bool,
+    /// The version that was known here.
+    pub before_version: u64,
+    /// The version that it has.
+    pub after_version: u64,
+}
+
+/// Asks a peer for the key that it has now; envelopes are made for that one from then on
+#[utoipa::path(
+    post,
+    path = "/admin/v1/peers/{name}/refresh-key",
+    params(("name" = String, Path, description = "Its name, or the beginning of its id")),
+    responses(
+        (status = 200, description = "What came of it", body = RefreshedView),
+        (status = 502, description = "It does not answer, or not as an instance does", body = ProblemDocument),
+        Refused, Missing, BadBody
+    ),
+    security(("token" = ["operate"]))
+)]
+pub(super) async fn post_refresh_key(
+    May { caller, .. }: May<Operate>,
+    State(plane): State<AdminPlane>,
+    At(name): At<String>,
+) -> Result<Json<RefreshedView>, Problem> {
+    Ok(Json(plane.refresh_key(&name, &caller).await?))
+}
+
 /// Reads a peer's list from its beginning with the next sync
 #[utoipa::path(
     post,
@@ -291,9 +322,10 @@ impl From<TrustError> for Problem {
             TrustError::Call(_) => Self::peer_failed(with_causes(&error)),
             TrustError::Index(cause) => Self::internal(cause),
             TrustError::Identity(_) | TrustError::Succession(_) => Self::internal(&error),
-            TrustError::OlderKey { .. } | TrustError::NotTrusted { .. } | TrustError::NoAddress(_) => {
-                Self::conflict("not-as-things-are", error.to_string())
-            }
+            TrustError::OlderKey { .. }
+            | TrustError::OtherKey
+            | TrustError::NotTrusted { .. }
+            | TrustError::NoAddress(_) => Self::conflict("not-as-things-are", error.to_string()),
             TrustError::OtherWords { .. } | TrustError::NotCompared { .. } | TrustError::Ourselves => {
                 Self::invalid(error.to_string())
             }
@@ -312,16 +344,20 @@ impl AdminPlane {
         found.ok_or_else(|| Problem::no_such(format!("there is no peer {name:?} here")))
     }
 
+    /// Refuses an address that is reached without Tor, unless the owner said that this is wanted.
+    pub(super) fn may_dial(&self, address: &PeerAddress) -> Result<(), Problem> {
+        match address {
+            PeerAddress::Direct(socket) if !socket.ip().is_loopback() && !self.direct_allowed => Err(Problem::invalid(
+                "that address is reached without Tor: set dangerously_direct = true in [peer] of bulbil.toml if that is wanted",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Notes an instance as pending.
     pub(crate) async fn add_peer(&self, add: AddPeer, by: &Caller) -> Result<PeerView, Problem> {
         let url: PeerAddress = add.url.parse().map_err(|error| Problem::invalid(format!("{error}")))?;
-        if let PeerAddress::Direct(socket) = &url
-            && !socket.ip().is_loopback()
-            && !self.direct_allowed
-        {
-            let why = "that address is reached without Tor: set dangerously_direct = true in [peer] of bulbil.toml if that is wanted";
-            return Err(Problem::invalid(why));
-        }
+        self.may_dial(&url)?;
         if let Some(name) = add.name.as_ref().filter(|name| !is_plain_name(name)) {
             return Err(Problem::invalid(format!(
                 "{name:?} is no name for a peer: use letters, digits and -_., 64 at most"
@@ -390,6 +426,17 @@ impl AdminPlane {
         let revoked = trust::revoke(self.store(), &peer, self.now()).await?;
         self.record(by, "peer revoke", vec![format!("{} {}", peer.name, peer.id.short())]).await?;
         Ok(ExposureView::of(&peer.name, revoked.exposure))
+    }
+
+    /// Asks it for the key that it has now.
+    pub(crate) async fn refresh_key(&self, name: &str, by: &Caller) -> Result<RefreshedView, Problem> {
+        let peer = self.peer(name).await?;
+        let refreshed = trust::refresh_key(self.store(), self.jobs.caller(), &peer).await?;
+        let changed = refreshed.is_new();
+        if changed {
+            self.record(by, "peer refresh-key", vec![peer.name]).await?;
+        }
+        Ok(RefreshedView { changed, before_version: refreshed.before.1, after_version: refreshed.after.1 })
     }
 
     /// Has its list read from its beginning with the next sync.

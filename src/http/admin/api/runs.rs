@@ -132,6 +132,11 @@ pub enum StartRun {
         #[serde(default)]
         at_once: bool,
     },
+    /// Count what takes the space, by snapshot and by folder: the report says it.
+    Usage {
+        /// Of which collection.
+        collection: String,
+    },
     /// Ask peers what is new.
     Sync {
         /// Which one; all that are followed, if none is named.
@@ -392,7 +397,7 @@ pub(super) async fn started(plane: &AdminPlane, order: Order, by: Who) -> Result
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(view)).into_response())
 }
 
-fn absolute(text: &str, what: &str) -> Result<PathBuf, Problem> {
+pub(super) fn absolute(text: &str, what: &str) -> Result<PathBuf, Problem> {
     let path = PathBuf::from(text);
     let is_plain = path.is_absolute() && !text.contains('\0');
     if is_plain {
@@ -473,6 +478,7 @@ impl AdminPlane {
                 self.verify_target_order(&target, data, sample_percent, repair)?
             }
             StartRun::PruneTarget { target, dry_run, at_once } => self.prune_target_order(&target, dry_run, at_once)?,
+            StartRun::Usage { collection } => Order::Usage { collection: find(&collection).await? },
             StartRun::Sync { peer } => Order::Sync { peer: self.pulled(peer).await? },
             StartRun::Fetch { collection, peer } => {
                 let collection = match collection {

@@ -18,7 +18,7 @@ use crate::backup::select;
 use crate::domain::audit::Who;
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::admin::AdminPlane;
-use crate::http::admin::access::{Admin, May, Operate, Read};
+use crate::http::admin::access::{Admin, May, MayNow, Operate, Read};
 use crate::http::admin::typed;
 use crate::http::admin::view::run::RunView;
 use crate::http::admin::view::standby::{StandbyView, standbys};
@@ -65,7 +65,7 @@ pub(super) async fn get_standbys(
     security(("token" = ["admin"]))
 )]
 pub(super) async fn post_standby(
-    May { caller, .. }: May<Admin>,
+    MayNow { caller, .. }: MayNow<Admin>,
     State(plane): State<AdminPlane>,
     headers: HeaderMap,
     Body(add): Body<AddStandby>,

@@ -1,5 +1,7 @@
 //! Resources, as a program sees them.
 
+mod keys; // what must not be lost, and what must not be given to others
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -396,6 +398,24 @@ async fn what_is_needed_is_not_deleted() {
     let (one, other) = tokio::join!(delete("notes@2"), delete("notes@3"));
     let gone = [one.status, other.status].iter().filter(|status| **status == StatusCode::NO_CONTENT).count();
     assert_eq!((gone, api.sequences(9, async |_| ()).await.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_download_of_a_token_that_is_revoked_breaks_off() {
+    let api = Api::new().await;
+    let bytes: Vec<u8> = (0..8u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    std::fs::write(api.folder.join("large"), &bytes).unwrap();
+    api.back_up().await;
+    let token = api.token("guest", Scope::Content);
+    let path = "/snapshots/notes@1/content?path=large";
+    let answer = api.raw(Method::GET, path, &[("authorization", &token)], Body::empty()).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    let mut body = answer.into_body().into_data_stream();
+    assert!(futures_util::StreamExt::next(&mut body).await.unwrap().is_ok());
+    let revoked = api.send(Method::DELETE, "/tokens/guest", &[], Body::empty()).await;
+    assert_eq!(revoked.status, StatusCode::NO_CONTENT);
+    let rest: Vec<_> = futures_util::StreamExt::collect(body).await;
+    assert!(rest.iter().any(Result::is_err), "all of it came");
 }
 
 #[tokio::test]

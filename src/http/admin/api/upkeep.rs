@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use http::HeaderMap;
 use jiff::Timestamp;
@@ -20,7 +20,7 @@ use crate::domain::retention::{Policy, Tag};
 use crate::domain::schedule::{Pattern, Scheduled, Upkeep, Work};
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::admin::AdminPlane;
-use crate::http::admin::access::{Admin, Caller, May, Read};
+use crate::http::admin::access::{Admin, Caller, May, MayNow, Read};
 use crate::http::admin::view::schedule::{ScheduleView, schedules};
 use crate::http::problem::Problem;
 use crate::store::index::{Collection, Retention};
@@ -215,7 +215,7 @@ pub(super) async fn get_retention(
     security(("token" = ["admin"]))
 )]
 pub(super) async fn put_retention(
-    May { caller, .. }: May<Admin>,
+    MayNow { caller, .. }: MayNow<Admin>,
     State(plane): State<AdminPlane>,
     At(name): At<String>,
     headers: HeaderMap,
@@ -244,8 +244,10 @@ pub(super) async fn get_preview(
     State(plane): State<AdminPlane>,
     At(name): At<String>,
     Params(policy): Params<PolicyView>,
+    RawQuery(asked): RawQuery,
 ) -> Result<Json<PreviewView>, Problem> {
-    let otherwise = (policy != PolicyView::default()).then_some(policy);
+    // Who asks for nothing at all is told that nothing would be kept.
+    let otherwise = asked.filter(|asked| !asked.is_empty()).map(|_| policy);
     Ok(Json(plane.retention_preview(&name, otherwise).await?))
 }
 

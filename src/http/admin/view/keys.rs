@@ -19,6 +19,8 @@ pub struct KeysView {
     pub fingerprint: Vec<String>,
     /// How often the key was renewed for which others seal, from 1.
     pub key_version: u64,
+    /// The name of that key.
+    pub envelope_key_id: String,
     /// The beginning of the name of the recovery key, as it stands on the recovery sheet.
     pub recovery_key_id: String,
     /// Where the keys are.
@@ -70,6 +72,7 @@ pub async fn keys(store: &Store) -> Result<KeysView, KeysError> {
         name: store.keys.name.clone(),
         fingerprint: fingerprint_words(&instance).map(str::to_owned).to_vec(),
         key_version: store.keys.key_version,
+        envelope_key_id: store.keys.envelope.recipient().id().to_string(),
         recovery_key_id: store.keys.recovery.id().chars().take(8).collect(),
         folder: path_text(store.home.keys()),
         secrets,

@@ -1,7 +1,8 @@
 //! How instances come in: with an invite, and without.
 
 use super::*;
-use crate::replicate::pair::{self, JoinError};
+use crate::replicate::join::{JoinError, join};
+use crate::replicate::pair;
 
 #[tokio::test]
 async fn an_invite_lets_one_instance_in() {
@@ -14,7 +15,7 @@ async fn an_invite_lets_one_instance_in() {
     let invite = pair::invite(store, host.address.clone(), rights.clone(), expires).await.unwrap();
 
     let caller = world.caller(&net, &joiner);
-    let peer = pair::join(&caller, &invite).await.unwrap();
+    let peer = join(&caller, &invite).await.unwrap();
     assert_eq!((peer.id, peer.follow), (host.instance(), true));
     let mut granted = peer.granted.unwrap().collections.unwrap();
     granted.sort_unstable();
@@ -24,11 +25,11 @@ async fn an_invite_lets_one_instance_in() {
     assert_eq!(known.name, "test");
     assert_eq!(caller.have(&host, &[world.hidden.stored[0].0]).await.unwrap(), [true]);
     // The answer may have been lost.
-    assert!(pair::join(&caller, &invite).await.is_ok());
+    assert!(join(&caller, &invite).await.is_ok());
 
     // Used by somebody else, expired, unknown: all the same to a stranger.
     let stranger = world.caller(&net, &other);
-    let code = async |invite| match pair::join(&stranger, invite).await {
+    let code = async |invite| match join(&stranger, invite).await {
         Err(JoinError::Call(CallError::Refused { code, .. })) => code,
         other => panic!("{other:?}"),
     };

@@ -2,6 +2,7 @@
 
 mod back; // the worst day
 mod content; // collections, snapshots, files, restores, runs
+mod keys; // the recovery sheet, and keys of addresses
 mod settings; // peers, invites, schedules, retention, settings
 
 use std::sync::Arc;

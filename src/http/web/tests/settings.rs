@@ -50,8 +50,13 @@ impl Browser {
     }
 }
 
-const FORMS: [&str; 24] = [
+const FORMS: [&str; 29] = [
     "/care",
+    "/peers/beta/refresh-key",
+    "/portable/export",
+    "/portable/import",
+    "/peers/beta/heir",
+    "/new/clone",
     "/alerts/test",
     "/alerts/settings",
     "/alerts/channels/new",
@@ -119,10 +124,75 @@ async fn what_is_dangerous_needs_the_password_once_more() {
         ("/settings/password", "password=another+one+entirely&again=another+one+entirely"),
     ] {
         let answer = browser.post(path, form).await;
-        assert!(answer.status == StatusCode::SEE_OTHER && answer.to().starts_with("/confirm?next="), "{path}");
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
+        assert!(answer.text().contains("again-password"), "{path}: {}", answer.text());
     }
     assert!(matches!(browser.known("beta").await.trust, Trust::Trusted(_)));
     assert!(browser.home().store.admission().unwrap().tokens.is_empty());
+}
+
+#[tokio::test]
+async fn what_was_filled_in_waits_until_the_password_was_typed() {
+    let browser = Browser::new().await;
+    browser.much_later();
+    let form = "name=grafana&scopes=metrics&scopes=read&expires=1d&back=/settings";
+    let asked = browser.post("/settings/tokens/new", form).await;
+    assert_eq!(asked.status, StatusCode::FORBIDDEN);
+    for part in [
+        r#"action="/settings/tokens/new""#,
+        r#"name="scopes" value="metrics""#,
+        r#"name="scopes" value="read""#,
+        r#"href="/settings""#,
+    ] {
+        assert!(asked.text().contains(part), "no {part} in: {}", asked.text());
+    }
+    let wrong = browser.post("/settings/tokens/new", &format!("{form}&again-password=nonsense")).await;
+    assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+    assert!(wrong.text().contains("That was not right") && wrong.text().contains("grafana"), "{}", wrong.text());
+    assert!(!wrong.text().contains("nonsense"), "{}", wrong.text());
+    assert!(browser.home().store.admission().unwrap().tokens.is_empty());
+    browser.later(60);
+    let typed = format!("{form}&again-password=correct+horse+battery");
+    let made = browser.post("/settings/tokens/new", &typed).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.text());
+    let tokens = browser.home().store.admission().unwrap().tokens;
+    assert_eq!(tokens.len(), 1);
+    // It was typed a moment ago: nobody asks once more.
+    assert_eq!(browser.post("/settings/tokens/revoke", "name=grafana").await.status, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn an_heir_is_named_on_its_page_and_only_one_who_can_read() {
+    let browser = Browser::new().await;
+    let notes = browser.home().collection("notes").await;
+    browser.home().peer("beta").await;
+    assert!(browser.page("/peers/beta").await.contains("If this machine is gone for good"));
+    let heirs = async || {
+        let named = browser.planes.plane.heirs(&notes).await.unwrap();
+        named.into_iter().map(|heir| heir.name.unwrap()).collect::<Vec<_>>()
+    };
+    // A mirror could not go on with what it cannot read.
+    browser.post("/peers/beta/trust", "collections=notes&role=mirror").await;
+    let refused = browser.post("/peers/beta/heir", "heir=notes").await;
+    assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.text());
+    assert!(refused.text().contains("an heir is a reader of it"), "{}", refused.text());
+    assert!(heirs().await.is_empty());
+    browser.post("/peers/beta/trust", "collections=notes&role=reader").await;
+    assert_eq!(browser.post("/peers/beta/heir", "heir=notes").await.to(), "/peers/beta?done=heir");
+    assert_eq!(heirs().await, ["beta"]);
+    assert!(browser.page("/peers/beta?done=heir").await.contains("Who may take over is changed"));
+    assert_eq!(browser.post("/peers/beta/heir", "").await.to(), "/peers/beta?done=heir");
+    assert!(heirs().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_invite_that_is_none_is_said_to_be_so_and_stays_in_the_form() {
+    let browser = Browser::new().await;
+    for (line, why) in [("bulbil:nonsense", "invite"), ("", "invite"), ("hello+there", "invite")] {
+        let answer = browser.post("/new/clone", &format!("invite={line}")).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{line}: {}", answer.text());
+        assert!(answer.text().contains("invite-wrong") && answer.text().contains(why), "{line}: {}", answer.text());
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,81 @@
+//! `/admin/v1/imports`: snapshots are taken from a portable backup.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use super::body::Body;
+use super::refusals::{BadBody, Missing, Refused};
+use super::runs::{absolute, started};
+use crate::domain::crypto::recovery::RecoveryKey;
+use crate::http::admin::AdminPlane;
+use crate::http::admin::access::{Admin, MayNow};
+use crate::http::admin::view::run::RunView;
+use crate::http::problem::Problem;
+use crate::monitor::with_causes;
+use crate::portable::At;
+use crate::portable::import::ImportOptions;
+use crate::worker::jobs::Order;
+use crate::worker::targets;
+
+/// An import. What is here already stays as it is.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StartImport {
+    /// From which folder of this machine: an absolute path, of a portable backup or of a folder with several.
+    pub folder: Option<String>,
+    /// Or from which target, by its name.
+    pub target: Option<String>,
+    /// Which collections, by name or by the beginning of their id; all, if none are named.
+    #[serde(default)]
+    pub collections: Vec<String>,
+    /// Manifests and keys only.
+    #[serde(default)]
+    pub skip_chunks: bool,
+    /// The recovery key of the instance that made the snapshots, if they are to be opened with it. It is kept nowhere.
+    pub recovery_key: Option<String>,
+}
+
+/// Takes snapshots from a portable backup on this machine, or from a target
+#[utoipa::path(
+    post,
+    path = "/admin/v1/imports",
+    request_body = StartImport,
+    responses(
+        (status = 202, description = "It goes on: `Location` says where to look", body = RunView, headers(("location" = String, description = "The run"))),
+        Refused, Missing, BadBody
+    ),
+    security(("token" = ["admin"]))
+)]
+pub(super) async fn post_import(
+    MayNow { caller, .. }: MayNow<Admin>,
+    State(plane): State<AdminPlane>,
+    Body(start): Body<StartImport>,
+) -> Result<Response, Problem> {
+    let order = plane.import_order(start)?;
+    started(&plane, order, caller.who()).await
+}
+
+impl AdminPlane {
+    /// An import, with names resolved.
+    pub(crate) fn import_order(&self, mut start: StartImport) -> Result<Order, Problem> {
+        let at = match (&start.folder, &start.target) {
+            (Some(folder), None) => At::Folder(absolute(folder, "folder")?),
+            (None, Some(name)) => {
+                let target = targets::find(self.store(), name)?;
+                At::of(&target).map_err(|error| Problem::conflict("not-reachable", with_causes(&error)))?
+            }
+            _ => return Err(Problem::invalid("name a folder, or a target")),
+        };
+        let key = start.recovery_key.take().map(Zeroizing::new);
+        let recovery = key.as_deref().map(|key| RecoveryKey::parse(key)).transpose();
+        let recovery = recovery.map_err(|error| Problem::invalid(format!("recovery_key: {error}")))?;
+        let StartImport { collections, skip_chunks, .. } = start;
+        let options = ImportOptions { collections, skip_chunks, recovery: recovery.map(Arc::new) };
+        Ok(Order::Import { at: Box::new(at), options })
+    }
+}
