@@ -136,7 +136,7 @@ async fn shown(plane: &AdminPlane, viewer: &Viewer, target: &TargetView, said: M
     let main = html! {
         div.stack {
             (said)
-            p.lead { (verdict(std::slice::from_ref(target))) }
+            p.lead { (verdict(std::slice::from_ref(target), Some(""))) }
             (alerts::list(&wrong, now))
             section.card {
                 div.head { h2 { "Where it is" } span.small.soft { (kind(target)) } }

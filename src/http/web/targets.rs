@@ -86,7 +86,7 @@ async fn shown(
             @if targets.is_empty() {
                 (none_yet())
             } @else {
-                p.lead { (verdict(&targets)) }
+                p.lead { (verdict(&targets, None)) }
                 div.actions {
                     a.button.quiet href="/new/target" { "Add a target" }
                     a.button.quiet href="/portable" { "A backup to carry" }
@@ -115,17 +115,18 @@ fn none_yet() -> Markup {
     parts::empty("There is no copy in another place yet", text, &next)
 }
 
-/// How it is with all of them, in one line.
-pub(super) fn verdict(targets: &[TargetView]) -> Markup {
+/// How it is with all of them, in one line. On the page of one its name stands above.
+pub(super) fn verdict(targets: &[TargetView], of: Option<&str>) -> Markup {
     let copies = || targets.iter().flat_map(|target| &target.copies);
     let failed = copies().filter(|copy| copy.failed.is_some()).count() as u64;
     let behind = copies().filter(|copy| copy.failed.is_none() && copy.behind > 0).count() as u64;
-    let places = count(targets.len() as u64, "place");
+    let of = of.map_or_else(|| format!("{}: ", count(targets.len() as u64, "place")), str::to_owned);
+    let said = |words: &str| parts::sentence(&format!("{of}{words}"));
     match (failed, behind) {
         (0, 0) if copies().all(|copy| copy.copied.is_none()) => {
-            parts::light(Light::Unknown, &format!("{places}: there is nothing to copy yet."))
+            parts::light(Light::Unknown, &said("there is nothing to copy yet."))
         }
-        (0, 0) => parts::light(Light::Good, &format!("{places}: every copy has the newest snapshot.")),
+        (0, 0) => parts::light(Light::Good, &said("every copy has the newest snapshot.")),
         (0, n) => parts::light(Light::Care, &format!("{} not up to date.", copies_are(n))),
         (n, _) => parts::light(Light::Bad, &format!("{} not as it should be.", copies_are(n))),
     }
