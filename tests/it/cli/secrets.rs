@@ -118,8 +118,16 @@ fn the_server_keeps_shows_and_forgets_secrets_and_the_command_says_the_same() {
     assert_eq!(audit(&twin), audit(&home), "one deed, one entry");
     assert_eq!(served.stop(), Some(0));
     let log = fs::read_to_string(&log).unwrap();
-    for route in ["{name}/secrets", "{secret}/elsewhere", "{name}/secrets/{secret}"] {
-        assert!(log.contains(route), "the server does it: {route}");
+    let secrets = "/admin/v1/collections/{name}/secrets";
+    for (method, below) in [
+        ("POST", ""),
+        ("POST", "/{secret}/reveal"),
+        ("PUT", "/{secret}/elsewhere"),
+        ("DELETE", "/{secret}/elsewhere"),
+        ("DELETE", "/{secret}"),
+    ] {
+        let asked = format!("method=\"{method}\" route=\"{secrets}{below}\"");
+        assert!(log.contains(&asked), "the server does it: {asked}");
     }
     let base64 = data_encoding::BASE64.encode(VALUE.as_bytes());
     for hidden in [VALUE, &base64] {
