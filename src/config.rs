@@ -35,9 +35,38 @@ pub enum ConfigError {
     Malformed {
         /// Which file.
         path: PathBuf,
+        /// Which line, from 1, if it is in one.
+        line: Option<usize>,
+        /// What stands there before the equals sign, or the head of a part.
+        key: Option<String>,
         /// What is wrong, and where.
         cause: Box<toml::de::Error>,
     },
+}
+
+impl ConfigError {
+    fn malformed(path: &Path, text: &str, cause: toml::de::Error) -> Self {
+        let before = cause.span().and_then(|span| text.get(..span.start));
+        let line = before.map(|before| before.matches('\n').count() + 1);
+        let words = line.and_then(|line| text.lines().nth(line - 1)).map(str::trim);
+        let key = words.map(|words| words.split('=').next().unwrap_or(words).trim().to_owned());
+        Self::Malformed { path: path.to_owned(), line, key: key.filter(|key| !key.is_empty()), cause: Box::new(cause) }
+    }
+
+    /// What is wrong, and where, in one line and without what stands there, which may be a secret.
+    pub fn in_a_line(&self) -> String {
+        match self {
+            Self::Read { cause, .. } => format!("{self}: {cause}"),
+            Self::Malformed { line, key, cause, .. } => {
+                let place = match (line, key) {
+                    (Some(line), Some(key)) => format!("line {line}, {key}: "),
+                    (Some(line), None) => format!("line {line}: "),
+                    (None, _) => String::new(),
+                };
+                format!("{place}{}", cause.message().replace('\n', " "))
+            }
+        }
+    }
 }
 
 /// What stands in `bulbil.toml`. Every field may be missing.
@@ -223,8 +252,8 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         match std::fs::read_to_string(path) {
             Ok(text) => {
-                let mut config: Self = toml::from_str(&text)
-                    .map_err(|cause| ConfigError::Malformed { path: path.to_owned(), cause: Box::new(cause) })?;
+                let mut config: Self =
+                    toml::from_str(&text).map_err(|cause| ConfigError::malformed(path, &text, cause))?;
                 config.sources = facts::said(&text);
                 // What is named there is looked for beside it.
                 let beside = |file: PathBuf| path.parent().unwrap_or(Path::new("")).join(file);
@@ -266,5 +295,10 @@ mod tests {
         std::fs::write(&path, "[peer]\nlissten = \"127.0.0.1:1\"\n").unwrap();
         let error = Config::load(&path).unwrap_err().to_string();
         assert!(error.contains("lissten") && error.contains("line 2"), "{error}");
+        let line = Config::load(&path).unwrap_err().in_a_line();
+        assert!(line.starts_with("line 2, lissten: unknown field") && !line.contains('\n'), "{line}");
+        std::fs::write(&path, "[alerts]\nwebhook = \"https://example.org/a-secret\nping = 1\n").unwrap();
+        let line = Config::load(&path).unwrap_err().in_a_line();
+        assert!(line.starts_with("line 2, webhook: ") && !line.contains("a-secret"), "{line}");
     }
 }

@@ -18,7 +18,7 @@ use crate::http::admin::token::AdminToken;
 use crate::http::admin::typed::TYPED_BY;
 use crate::http::admin::view::run::RunView;
 use crate::http::admin::{FeedAnswer, StatusAnswer, SyncAnswer};
-use crate::store::Store;
+use crate::store::{Home, Store};
 use crate::transport::Dial;
 use crate::transport::client::{AnswerBody, ClientLimits, HttpClient};
 use crate::transport::direct::DirectDial;
@@ -63,11 +63,19 @@ impl AdminClient {
     /// # Errors
     /// If one runs that cannot be talked to.
     pub fn of_running(store: &Store) -> anyhow::Result<Option<Self>> {
-        let Some(server) = store.running_server() else { return Ok(None) };
+        Self::of_home(&store.home)
+    }
+
+    /// The same, of a home that may not open.
+    ///
+    /// # Errors
+    /// As for [`of_running`](Self::of_running).
+    pub fn of_home(home: &Home) -> anyhow::Result<Option<Self>> {
+        let Some(server) = home.running_server() else { return Ok(None) };
         let Some(address) = server.admin_address else { return Ok(None) };
         let address: SocketAddr =
             address.parse().context("the running server left no usable address in lock/server.json")?;
-        let token = AdminToken::load(&store.home)?;
+        let token = AdminToken::load(home)?;
         // Both lead to the same server: a socket that somebody took away is no reason not to reach it.
         let dial: Arc<dyn Dial> = match server.admin_socket.as_deref().and_then(SocketDial::through) {
             Some(socket) => Arc::new(socket),

@@ -9,7 +9,7 @@ use crate::store::{StoreError, audit::record};
 
 use super::args::{
     AuditArgs, AuditCommand, CollectionCommand, Command, OnOff, OnionCommand, PasswordCommand, PeerCommand,
-    RecoveryCommand, SecretCommand, SheetArgs, StandbyCommand, TargetCommand, TokenCommand,
+    RecoveryCommand, SecretCommand, SheetArgs, SnapshotCommand, StandbyCommand, TargetCommand, TokenCommand,
 };
 use super::axon::AxonCommand;
 use super::context::Context;
@@ -95,6 +95,7 @@ pub fn about(command: &Command) -> Option<(&'static str, Vec<String>)> {
         // What they changed, if anything, they note themselves.
         Command::Retention(args) if args.changes() => ("retention", Vec::new()),
         Command::Schedule(args) if args.changes() => ("schedule", Vec::new()),
+        Command::Snapshot(SnapshotCommand::Delete(args)) if !args.yes => return None,
         Command::Snapshot(command) => (command.word(), Vec::new()),
         Command::Mirror(args) if args.off || args.all || !args.collections.is_empty() => ("mirror", one(&args.peer)),
         Command::Scrub(args) if args.accept_loss => ("scrub --accept-loss", Vec::new()),
@@ -124,6 +125,8 @@ pub fn about(command: &Command) -> Option<(&'static str, Vec<String>)> {
         Command::Onion(OnionCommand::Import(_)) => ("onion import", Vec::new()),
         Command::Onion(OnionCommand::Export(_)) => ("onion export", Vec::new()),
         Command::Standby(StandbyCommand::Run(_)) => ("standby run", Vec::new()),
+        Command::Standby(StandbyCommand::Add(args)) => ("standby add", one(&args.collection)),
+        Command::Standby(StandbyCommand::Remove(args)) => ("standby remove", one(&args.collection)),
         _ => return None,
     };
     Some(about)

@@ -9,18 +9,18 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::monitor::Problem;
 use crate::server::{socks_dial, tor_options};
-use crate::store::{Store, StoreError};
+use crate::store::{Home, Store, StoreError};
 use crate::transport::tor::Tor;
-use crate::worker::doctor::{Examination, Finding, ServerState, Severity, worst};
+use crate::worker::doctor::{Closed, Examination, Finding, ServerState, Severity, worst};
 
 use super::admin::AdminClient;
 use super::args::DoctorArgs;
 use super::context::Context;
 use super::dialling::show_bootstrap;
-use super::output::Outcome;
+use super::output::{Outcome, one_line};
 use super::protect::user_folder;
 
 /// How long Tor may take to come up while somebody looks on.
@@ -28,27 +28,42 @@ const TOR_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Looks, and says what it finds.
 pub async fn run(args: DoctorArgs, context: &Context) -> anyhow::Result<Outcome> {
-    let config = context.config()?;
-    let store = context.store().await?;
-    let examination = Examination {
-        store: &store,
-        now: context.clock.now(),
-        alerts: &config.alerts,
-        scrubs: config.scrub.enabled,
-        server: server(&store).await?,
-        units: unit_folders(),
-    };
-    let findings = match args.ready {
-        true => examination.of_server(),
-        false => {
-            let mut findings = examination.of_everything().await?;
-            let is_tried = examination.server == ServerState::Down && config.tor.enabled && !args.offline;
-            if is_tried {
-                findings.extend(tor(&store, &config, context).await);
+    // What is wrong with one thing keeps nobody from looking at the others.
+    let mut findings = Vec::new();
+    let config = context.config().unwrap_or_else(|error| {
+        findings.push(broken(&error));
+        Config::default()
+    });
+    let home = Home::open(&context.home)?;
+    // Opened as it is: nothing is changed.
+    match Store::open(&context.home, context.passphrase()?).await {
+        Ok(store) => {
+            let examination = Examination {
+                store: &store,
+                now: context.clock.now(),
+                alerts: &config.alerts,
+                scrubs: config.scrub.enabled,
+                server: server(&home).await,
+                units: unit_folders(),
+            };
+            match args.ready {
+                true => findings.extend(examination.of_server()),
+                false => {
+                    findings.extend(examination.of_everything().await);
+                    let is_tried = examination.server == ServerState::Down && config.tor.enabled && !args.offline;
+                    if is_tried {
+                        findings.extend(tor(&store, &config, context).await);
+                    }
+                }
             }
-            findings
         }
-    };
+        // Who cannot show the passphrase is told so, and nothing else.
+        Err(why) if is_about_the_asker(&why) => return Err(why.into()),
+        Err(why) => {
+            let closed = Closed { home: &home, why: &why, server: server(&home).await, units: unit_folders() };
+            findings.extend(if args.ready { closed.of_server() } else { closed.of_everything() });
+        }
+    }
     let out = &context.output;
     for finding in findings.iter().filter(|finding| !out.quiet || finding.severity > Severity::Note) {
         out.line(format!("{:<8} {:<14} {}", finding.severity.word(), finding.about, finding.what));
@@ -72,12 +87,37 @@ pub async fn run(args: DoctorArgs, context: &Context) -> anyhow::Result<Outcome>
     })
 }
 
-/// What the server says, if one runs.
-async fn server(store: &Store) -> anyhow::Result<ServerState> {
-    let Some(server) = AdminClient::of_running(store)? else {
-        return Ok(if store.running_server().is_some() { ServerState::Starting } else { ServerState::Down });
+/// What is wrong with `bulbil.toml`: the rest is looked at as if it were not there.
+fn broken(error: &anyhow::Error) -> Finding {
+    let what = match error.downcast_ref::<ConfigError>() {
+        Some(error) => error.in_a_line(),
+        None => one_line(error),
     };
-    Ok(match server.status().await {
+    let next = "mend that line: docs/configuration.md has every field; until then no command and no server starts";
+    Finding::error("bulbil.toml", what, next)
+}
+
+/// Whether it is no fault of the home that it does not open.
+fn is_about_the_asker(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::NotAHome { .. }
+            | StoreError::NewerHome { .. }
+            | StoreError::PassphraseNeeded
+            | StoreError::WrongPassphrase
+            | StoreError::EmptyPassphrase
+    )
+}
+
+/// What the server says, if one runs.
+async fn server(home: &Home) -> ServerState {
+    let server = match AdminClient::of_home(home) {
+        Ok(Some(server)) => server,
+        Ok(None) if home.running_server().is_some() => return ServerState::Starting,
+        Ok(None) => return ServerState::Down,
+        Err(error) => return ServerState::Unasked(one_line(&error)),
+    };
+    match server.status().await {
         Ok(status) => ServerState::Running {
             version: status.version,
             open: status.network.open,
@@ -85,7 +125,7 @@ async fn server(store: &Store) -> anyhow::Result<ServerState> {
             clock: status.network.tor.map(|tor| tor.clock),
         },
         Err(error) => ServerState::Silent(error.to_string()),
-    })
+    }
 }
 
 /// Where units of systemd stand; none on a machine without it.

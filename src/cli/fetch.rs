@@ -4,15 +4,14 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use crate::backup::select;
-use crate::monitor::{Monitor, Problem};
 use crate::replicate::pull::Puller;
 use crate::store::index::{Cause, Peer};
-use crate::worker::runs::{FetchedReport, Recorder};
+use crate::worker::runs::{FetchedReport, Recorder, RekeyedReport};
 
 use super::args::{FetchArgs, RekeyArgs};
 use super::by_server::Server;
 use super::context::Context;
-use super::output::{Outcome, bytes, count, one_line, took};
+use super::output::{Outcome, bytes, count, took};
 use super::quote::Offer;
 use super::remote::{caller, puller, sources};
 
@@ -79,28 +78,23 @@ pub async fn rekey(args: RekeyArgs, context: &Context) -> anyhow::Result<Outcome
         Some(name) => Some(select::collection(&store, name).await?),
         None => None,
     };
-    let of = collection.as_ref().map(|collection| &collection.id);
-    let progress = context.progress();
-    let puller = Puller::new(store.clone(), caller(&store, &context.config()?, context), progress.clone());
-    let (mut keys, mut asked, mut failures) = (0, 0u64, Vec::new());
-    for peer in sources(&store, args.peer.as_deref()).await? {
-        match puller.rekey(&peer, of, args.all).await {
-            Ok(got) => (keys, asked) = (keys + got.keys, asked + 1),
-            Err(error) => failures.push((peer.name, anyhow::Error::new(error))),
+    let peers = sources(&store, args.peer.as_deref()).await?;
+    let (progress, cancel) = (context.progress(), context.cancellation());
+    let RekeyedReport { keys, without_key: closed } = match Server::running(&store, None, context).await? {
+        Some(server) => {
+            let peer = peer_named(&args.peer, &peers);
+            let order = json!({ "kind": "rekey", "collection": args.collection, "peer": peer, "all": args.all });
+            let report = server.run(&order, &progress).await?;
+            report.context("the server that runs in this home says nothing of the keys that it got")?
         }
-    }
-    if asked == 0
-        && let Some((name, error)) = failures.pop()
-    {
-        tracing::debug!(peer = name, "getting keys failed");
-        return Err(error);
-    }
-    for (name, error) in failures {
-        progress.problem(Problem { subject: format!("peer {name}"), message: one_line(&error) });
-    }
+        None => {
+            let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
+            let caller = caller(&store, &context.config()?, context);
+            let puller = Puller::new(store.clone(), caller, progress.clone());
+            recorder.rekey(&puller, collection.as_ref(), &peers, args.all, progress.clone()).await?
+        }
+    };
     progress.finish();
-    let snapshots = store.index.snapshots(of).await?;
-    let closed = snapshots.iter().filter(|snapshot| !snapshot.has_key).count() as u64;
     let out = &context.output;
     out.line(format!("got {}", count(keys, "key")));
     if closed > 0 {

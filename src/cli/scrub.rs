@@ -1,20 +1,21 @@
 //! `bulbil scrub`
 
+use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::backup::select;
 use crate::clock::Clock;
 use crate::domain::id::ManifestId;
-use crate::monitor::{Monitor, Problem};
-use crate::replicate::pull::{PullError, Puller};
+use crate::replicate::pull::Puller;
 use crate::store::Store;
-use crate::store::index::{Finding, ScrubState};
-use crate::worker::scrub::Scrubber;
+use crate::store::index::{Cause, Collection, Finding, ScrubState};
+use crate::worker::runs::{Recorder, ScrubbedReport};
 
 use super::args::ScrubArgs;
+use super::by_server::Server;
 use super::context::Context;
-use super::output::{Outcome, age, bytes, count, one_line};
+use super::output::{Outcome, age, bytes, count};
 use super::remote::caller;
 
 /// Findings that are shown.
@@ -42,31 +43,23 @@ pub async fn run(args: ScrubArgs, context: &Context) -> anyhow::Result<Outcome> 
         context.output.document("scrub", document(&state, &lost), &[]);
         return Ok(Outcome::Done);
     }
-    let mut collections = Vec::new();
-    for name in &args.collections {
-        collections.push(select::collection(&store, name).await?.id);
-    }
+    let collections = named(&store, &args.collections).await?;
     let (progress, cancel) = (context.progress(), context.cancellation());
-    let puller = Puller::new(store.clone(), caller(&store, &config, context), progress.clone());
-    let scrubber = Scrubber::new(puller, config.scrub.policy());
-    let scrubbed = scrubber.pass(&collections, &*progress, &cancel).await?;
-    for Finding { subject, what, .. } in &scrubbed.findings {
-        progress.problem(Problem { subject: subject.clone(), message: what.clone() });
-    }
-    let healed = match scrubber.heal(&cancel).await {
-        Ok(report) => report,
-        Err(PullError::Cancelled) => anyhow::bail!("cancelled: not everything was read; run it again"),
-        Err(error) => {
-            let message = format!("what is lost was not brought back: {}", one_line(&error.into()));
-            progress.problem(Problem { subject: String::new(), message });
-            Default::default()
+    let scrubbed: ScrubbedReport = match Server::running(&store, None, context).await? {
+        Some(server) => {
+            let order = json!({ "kind": "scrub", "collections": args.collections });
+            let report = server.run(&order, &progress).await?;
+            report.context("the server that runs in this home says nothing of what it read")?
+        }
+        None => {
+            let recorder = Recorder::new(&store, Cause::Command, context.clock.clone(), &cancel);
+            let puller = Puller::new(store.clone(), caller(&store, &config, context), progress.clone());
+            let scrubbed = recorder.scrub(&puller, config.scrub.policy(), &collections, progress.clone()).await;
+            anyhow::ensure!(!cancel.is_cancelled(), "cancelled: not everything was read; run it again");
+            scrubbed?
         }
     };
     progress.finish();
-    anyhow::ensure!(!cancel.is_cancelled(), "cancelled: not everything was read; run it again");
-    store.check_folders()?;
-    let lost = state(&store, context.clock.now(), config.scrub.days).await?.lost;
-    let damaged = healed.manifests_lost.max(store.lost_manifests().await?.len() as u64);
     let out = &context.output;
     out.line(format!(
         "{} and {} read, {}: {}",
@@ -75,26 +68,32 @@ pub async fn run(args: ScrubArgs, context: &Context) -> anyhow::Result<Outcome> 
         bytes(scrubbed.bytes),
         count(scrubbed.findings.len() as u64, "finding")
     ));
-    if healed.chunks > 0 {
-        out.line(format!("{} brought back from peers", count(healed.chunks, "chunk")));
+    let ScrubbedReport { healed_chunks, lost, healed_manifests, lost_manifests, .. } = scrubbed;
+    if healed_chunks > 0 {
+        out.line(format!("{} brought back from peers", count(healed_chunks, "chunk")));
     }
     if lost > 0 {
         out.line(format!("{} still lost: no peer that could be asked has it", count(lost, "chunk")));
     }
-    if healed.manifests > 0 {
-        out.line(format!("{} mended", count(healed.manifests, "manifest")));
+    if healed_manifests > 0 {
+        out.line(format!("{} mended", count(healed_manifests, "manifest")));
     }
-    if damaged > 0 {
-        out.line(format!("{} still damaged or lost: no peer that could be asked has it", count(damaged, "manifest")));
+    if lost_manifests > 0 {
+        let lost = count(lost_manifests, "manifest");
+        out.line(format!("{lost} still damaged or lost: no peer that could be asked has it"));
     }
     let problems = progress.problems();
-    let document = json!({
-        "objects": scrubbed.objects, "bytes": scrubbed.bytes, "findings": findings(&scrubbed.findings),
-        "healed_chunks": healed.chunks, "lost": lost, "manifests": scrubbed.manifests,
-        "healed_manifests": healed.manifests, "lost_manifests": damaged,
-    });
-    out.document("scrub", document, &problems);
+    out.document("scrub", &scrubbed, &problems);
     Ok(out.outcome(&problems))
+}
+
+/// The collections that are named.
+async fn named(store: &Store, names: &[String]) -> anyhow::Result<Vec<Collection>> {
+    let mut collections = Vec::new();
+    for name in names {
+        collections.push(select::collection(store, name).await?);
+    }
+    Ok(collections)
 }
 
 /// How it stands with the pass of the last so many days.

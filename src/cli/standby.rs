@@ -6,12 +6,15 @@ use serde_json::{Value, json};
 use crate::backup::select;
 use crate::clock::Clock;
 use crate::domain::text::path_text;
+use crate::http::admin::view::standby::StandbyView;
 use crate::monitor::{Monitor, Problem};
 use crate::store::Store;
-use crate::store::index::Collection;
-use crate::worker::standby::{self, StandbyStatus, Standbys, Step};
+use crate::store::index::{Cause, Collection};
+use crate::worker::runs::{LaidOutReport, Recorder};
+use crate::worker::standby::{self, StandbyStatus};
 
 use super::args::{StandbyAddArgs, StandbyArg, StandbyCommand, StandbyRunArgs};
+use super::by_server::Server;
 use super::context::Context;
 use super::output::{Outcome, age, one_line};
 
@@ -28,14 +31,31 @@ pub async fn run(command: StandbyCommand, context: &Context) -> anyhow::Result<O
 
 async fn add(args: StandbyAddArgs, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
     let collection = select::collection(store, &args.collection).await?;
-    let settings = standby::add(store, &collection, &args.into, args.hook).await?;
+    let into = std::path::absolute(&args.into)?;
+    // A command is set on the machine itself, and a name that is no text does not travel.
+    let only_here = match (&args.hook, into.to_str()) {
+        (Some(_), _) => Some("--hook"),
+        (None, None) => Some("--into"),
+        (None, Some(_)) => None,
+    };
+    let (into, hook) = match Server::running(store, only_here, context).await? {
+        Some(server) => {
+            let order = json!({ "collection": collection.name, "into": path_text(&into) });
+            let standby: StandbyView = server.post("/admin/v1/standbys", &order).await?;
+            (standby.into, standby.hook)
+        }
+        None => {
+            let settings = standby::add(store, &collection, &into, args.hook).await?;
+            (path_text(&settings.into), settings.hook)
+        }
+    };
     let out = &context.output;
-    out.line(format!("{} is kept laid out in {}", collection.name, settings.into.display()));
+    out.line(format!("{} is kept laid out in {into}", collection.name));
     out.remark(match store.running_server() {
         Some(_) => "The server lays out the newest snapshot now.",
         None => "No server runs: 'bulbil serve' keeps it up to date, 'bulbil standby run' lays it out now.",
     });
-    let document = json!({ "collection": collection.name, "into": path_text(&settings.into), "hook": settings.hook });
+    let document = json!({ "collection": collection.name, "into": into, "hook": hook });
     out.document("standby add", document, &[]);
     Ok(Outcome::Done)
 }
@@ -54,7 +74,13 @@ async fn list(store: &Store, context: &Context) -> anyhow::Result<Outcome> {
 
 async fn remove(args: StandbyArg, store: &Store, context: &Context) -> anyhow::Result<Outcome> {
     let collection = select::collection(store, &args.collection).await?;
-    let settings = standby::remove(store, &collection).await?;
+    let settings = match (&collection.standby, Server::running(store, None, context).await?) {
+        (Some(settings), Some(server)) => {
+            server.delete::<()>(&format!("/admin/v1/standbys/{}", collection.name)).await?;
+            settings.clone()
+        }
+        _ => standby::remove(store, &collection).await?,
+    };
     let out = &context.output;
     out.line(format!("{} is not laid out any more; {} stays as it is", collection.name, settings.into.display()));
     out.document("standby remove", json!({ "collection": collection.name, "into": path_text(&settings.into) }), &[]);
@@ -71,25 +97,35 @@ async fn run_now(args: StandbyRunArgs, store: &Store, context: &Context) -> anyh
         "there is no such standby: 'bulbil standby add COLLECTION --into DIR' makes one"
     );
     let (progress, cancel) = (context.progress(), context.cancellation());
-    let standbys = Standbys::new(store.clone(), context.clock.clone(), progress.clone());
+    let server = Server::running(store, None, context).await?;
     let mut documents = Vec::new();
     for collection in &wanted {
-        let problem = |message: String| progress.problem(Problem { subject: collection.name.clone(), message });
-        let (line, step) = match standbys.step(collection, &cancel).await {
-            Ok(Step::NothingYet) => ("there is no whole snapshot here that can be read yet".to_owned(), None),
-            Ok(Step::Current(here)) => (format!("snapshot {} is laid out already", here.sequence), Some(here)),
-            Ok(Step::Done(here, hook_error)) => {
-                hook_error.into_iter().for_each(&problem);
-                (format!("snapshot {} is laid out now", here.sequence), Some(here))
+        let came = match &server {
+            Some(server) => {
+                let path = format!("/admin/v1/standbys/{}/run", collection.name);
+                server.run_of(&path, &json!({}), &progress).await.map(Option::unwrap_or_default)
             }
-            Err(error) if wanted.len() == 1 => return Err(error.into()),
+            None => {
+                let recorder = Recorder::new(store, Cause::Command, context.clock.clone(), &cancel);
+                let step = recorder.lay_out(collection, progress.clone()).await;
+                step.map(|step| LaidOutReport::of(collection, &step)).map_err(anyhow::Error::new)
+            }
+        };
+        let report: LaidOutReport = match came {
+            Ok(report) => report,
+            Err(error) if wanted.len() == 1 => return Err(error),
             Err(error) => {
-                problem(one_line(&error.into()));
+                progress.problem(Problem { subject: collection.name.clone(), message: one_line(&error) });
                 continue;
             }
         };
+        let line = match &report.laid_out {
+            None => "there is no whole snapshot here that can be read yet".to_owned(),
+            Some(here) if report.new => format!("snapshot {} is laid out now", here.sequence),
+            Some(here) => format!("snapshot {} is laid out already", here.sequence),
+        };
         progress.suspend(|| context.output.line(format!("{}: {line}", collection.name)));
-        documents.push(json!({ "collection": collection.name, "laid_out": step }));
+        documents.push(json!({ "collection": collection.name, "laid_out": report.laid_out }));
     }
     progress.finish();
     let problems = progress.problems();

@@ -156,7 +156,9 @@ pub async fn run(args: StatusArgs, context: &Context) -> anyhow::Result<Outcome>
         out.line(super::standby::in_words(standby, context));
     }
     let standbys: Vec<_> = standbys.iter().map(super::standby::document).collect();
-    let health = health(&store, context.config()?.alerts.bounds, now).await?;
+    // What cannot be read is told by the doctor.
+    let bounds = context.config()?.alerts.bounds(&store.alert_settings().unwrap_or_default());
+    let health = health(&store, bounds, now).await?;
     let alerts = &health.alerts;
     for alert in alerts {
         out.warning(format!("{} ({}): {}", alert.subject, alert.kind, alert.message));

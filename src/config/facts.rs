@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Config, LogFormat};
+use crate::domain::channel::AlertSettings;
 use crate::http::admin::view::configuration::{FactSource, FactView};
 
 /// The names of what a file says.
@@ -26,6 +27,8 @@ impl Config {
         let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
         let set = |is: bool| if is { "set" } else { "not set" }.to_owned();
         let alerts = &self.alerts;
+        let (bounds, ping_minutes) =
+            (alerts.bounds(&AlertSettings::default()), alerts.ping_minutes(&AlertSettings::default()));
         let facts = [
             ("peer.dangerously_direct", yes(self.peer.dangerously_direct)),
             ("peer.listen", set(self.peer.listen.is_some())),
@@ -49,11 +52,11 @@ impl Config {
             ("alerts.webhook", set(alerts.webhook.is_some())),
             ("alerts.mail", set(alerts.mail.is_some())),
             ("alerts.ping", set(alerts.ping.is_some())),
-            ("alerts.ping_minutes", alerts.ping_minutes.clamp(1, 1440).to_string()),
+            ("alerts.ping_minutes", ping_minutes.to_string()),
             ("alerts.proxy", set(alerts.proxy.is_some())),
             ("alerts.certificates", set(alerts.certificates.is_some())),
-            ("alerts.silent_peer_hours", alerts.bounds.silent_peer_hours.to_string()),
-            ("alerts.free_percent", alerts.bounds.free_percent.to_string()),
+            ("alerts.silent_peer_hours", bounds.silent_peer_hours.to_string()),
+            ("alerts.free_percent", bounds.free_percent.to_string()),
             ("log.format", if self.log.format == LogFormat::Json { "json" } else { "text" }.to_owned()),
         ];
         let fact = |(name, value): (&str, String)| FactView {

@@ -6,6 +6,7 @@ pub mod access; // what somebody may do on the admin plane
 pub mod alert; // what an admin is told of, unasked
 pub mod audit; // who did what: lines that hold each other's hashes
 pub mod axon; // what Axon BBS instances say and keep: keys, manifests, payloads, signed headers, backups
+pub mod channel; // who is told, as it was said while the server ran
 pub mod chunk; // sealed bytes that hold fragments
 pub mod content; // what must hold of an application's files
 pub mod crypto; // hash, aead, kdf, keywrap, sign, secret

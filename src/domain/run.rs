@@ -29,6 +29,10 @@ pub enum RunKind {
     Sync,
     /// Missing chunks were fetched from peers.
     Fetch,
+    /// Peers were asked for keys that are missing here.
+    Rekey,
+    /// What is stored was read again, and what was lost brought back.
+    Scrub,
     /// Everything that an instance lets us have, which was just joined, was fetched and looked at.
     Clone,
     /// What is in a target was looked at.
@@ -39,7 +43,7 @@ pub enum RunKind {
 
 impl RunKind {
     /// Those that are never scheduled.
-    const OTHERS: [Self; 11] = [
+    const OTHERS: [Self; 13] = [
         Self::Restore,
         Self::Recover,
         Self::LayOut,
@@ -48,6 +52,8 @@ impl RunKind {
         Self::Usage,
         Self::Sync,
         Self::Fetch,
+        Self::Rekey,
+        Self::Scrub,
         Self::Clone,
         Self::VerifyTarget,
         Self::PruneTarget,
@@ -70,6 +76,8 @@ impl RunKind {
             Self::Usage => "usage",
             Self::Sync => "sync",
             Self::Fetch => "fetch",
+            Self::Rekey => "rekey",
+            Self::Scrub => "scrub",
             Self::Clone => "clone",
             Self::VerifyTarget => "verify-target",
             Self::PruneTarget => "prune-target",

@@ -252,7 +252,8 @@ impl Server {
         }
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let at_work = (tasks.clone(), stop.clone());
-        let jobs = Jobs::new(puller.clone(), Arc::clone(&clock), Arc::clone(&monitor), at_work);
+        let jobs = Jobs::new(puller.clone(), Arc::clone(&clock), Arc::clone(&monitor), at_work)
+            .with_scrubs(config.scrub.policy());
         let scheduler = Scheduler::new(store.clone(), Arc::clone(&clock), Arc::clone(&monitor)).shown(jobs.live());
         scheduler.tidy().await.map_err(StoreError::from)?;
         let alarm = Alarm::new(store.clone(), Arc::clone(&clock), config.alerts.clone())?;
@@ -278,9 +279,8 @@ impl Server {
         let view: Arc<dyn NetworkView> = Arc::new(reach.clone());
         let (restarts, asked) = Restarts::new();
         let admin_plane = AdminPlane::new(store.clone(), clock, token, following.clone(), view, jobs)
-            .with_bounds(config.alerts.bounds)
+            .with_alerting(alarm.alerting())
             .with_direct(config.peer.dangerously_direct)
-            .with_ways(alarm.ways())
             .with_restarts(options.starts_again.then_some(restarts))
             .with_configuration(options.over(config).facts());
         let gate = admin_plane.gate().clone();

@@ -17,7 +17,7 @@ use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{StoreError, files};
+use super::{ServerInfo, StoreError, files, lock};
 
 const VERSION: &str = "bulbil-home/1";
 const MARK: &str = ".creating";
@@ -52,6 +52,11 @@ impl Home {
             }
             _ => Err(StoreError::NotAHome { path: root.to_owned() }),
         }
+    }
+
+    /// The server that runs in it now.
+    pub fn running_server(&self) -> Option<ServerInfo> {
+        lock::running_server(self)
     }
 
     /// Begins a home at `root`, which must not exist, be empty (a `bulbil.toml` may stand in it), or be left over from an

@@ -3,6 +3,7 @@
 //! Write order (R8): chunks durable → manifest durable → index commit; deleting goes the other way. The index is derived
 //! data: [`Store::rebuild`] makes it anew from keys, manifests and chunks (R7). Only this module says sqlx.
 
+mod alerts; // whom to tell what is wrong
 mod access; // what lets somebody in on the admin plane
 mod blocking;
 mod entropy;

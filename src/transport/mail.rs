@@ -1,6 +1,6 @@
 //! Messages to an admin's mailbox, over SMTP.
 //!
-//! Like a [webhook](super::webhook) the server is named in `bulbil.toml` and nowhere else, and sees this machine's address. Without TLS
+//! Like a [webhook](super::webhook) the server is named by an admin and by nobody else, and sees this machine's address. Without TLS
 //! only a server on this machine is used.
 
 use std::net::IpAddr;
@@ -12,6 +12,8 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use serde::Deserialize;
+
+pub use crate::domain::channel::MailTls;
 
 /// How long a server may take for one step.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -43,19 +45,6 @@ pub enum MailError {
     /// It was not taken.
     #[error("the mail server did not take it")]
     Send(#[source] lettre::transport::smtp::Error),
-}
-
-/// How a mail server is spoken to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum MailTls {
-    /// TLS from the beginning, port 465.
-    #[default]
-    Wrapped,
-    /// TLS after a first word, or not at all: port 587.
-    Starttls,
-    /// None; loopback only. Port 25.
-    None,
 }
 
 /// `[alerts.mail]`
@@ -102,9 +91,26 @@ impl Mail {
     /// # Errors
     /// [`MailError`]; nothing is dialled.
     pub fn new(config: &MailConfig, certificates: Option<&Path>) -> Result<Self, MailError> {
+        let password = match (&config.user, &config.password_file) {
+            (Some(_), Some(path)) => {
+                Some(String::from_utf8_lossy(&read(path)?).lines().next().unwrap_or_default().to_owned())
+            }
+            _ => None,
+        };
+        Self::with_password(config, password.as_deref(), certificates)
+    }
+
+    /// The same, with a password that stands in no file.
+    ///
+    /// # Errors
+    /// [`MailError`]; nothing is dialled.
+    pub fn with_password(
+        config: &MailConfig,
+        password: Option<&str>,
+        certificates: Option<&Path>,
+    ) -> Result<Self, MailError> {
         let mailbox = |text: &str| text.parse::<Mailbox>().map_err(|_| MailError::Address(text.to_owned()));
         let (from, to) = (mailbox(&config.from)?, mailbox(&config.to)?);
-        let read = |path: &Path| std::fs::read(path).map_err(|cause| MailError::Read { path: path.to_owned(), cause });
         let mut tls = TlsParameters::builder(config.server.clone());
         if let Some(path) = certificates {
             tls = tls.add_root_certificate(Certificate::from_pem(&read(path)?).map_err(MailError::Tls)?);
@@ -125,11 +131,7 @@ impl Mail {
             .tls(tls)
             .timeout(Some(LIMIT));
         if let Some(user) = &config.user {
-            let password = match &config.password_file {
-                Some(path) => String::from_utf8_lossy(&read(path)?).lines().next().unwrap_or_default().to_owned(),
-                None => String::new(),
-            };
-            server = server.credentials(Credentials::new(user.clone(), password));
+            server = server.credentials(Credentials::new(user.clone(), password.unwrap_or_default().to_owned()));
         }
         Ok(Self { server: server.build(), from, to })
     }
@@ -145,6 +147,10 @@ impl Mail {
         let message = message.body(text).map_err(MailError::Message)?;
         self.server.send(message).await.map(drop).map_err(MailError::Send)
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, MailError> {
+    std::fs::read(path).map_err(|cause| MailError::Read { path: path.to_owned(), cause })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Addresses outside of all peers that an admin wants to be told: the only place that looks up names, and that uses TLS.
 //!
-//! They are named in `bulbil.toml` and nowhere else; nothing that a peer says leads here. No redirect is followed, no proxy is taken
+//! An admin names them, in `bulbil.toml` or on the admin plane; nothing that a peer says leads here. No redirect is followed, no proxy is taken
 //! from the environment, and of an answer only its status is looked at. An onion address is reached through the proxy that is
 //! named, or not at all (R9).
 
@@ -72,8 +72,7 @@ impl Webhook {
         if !matches!(url.scheme(), "https" | "http") || url.host_str().is_none() {
             return Err(wrong());
         }
-        let is_onion =
-            url.host_str().is_some_and(|host| host.trim_end_matches('.').to_ascii_lowercase().ends_with(".onion"));
+        let is_onion = url.host_str().is_some_and(is_onion);
         let mut client = Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -97,6 +96,14 @@ impl Webhook {
             }
         }
         Ok(Self { client: client.build().map_err(WebhookError::Client)?, url })
+    }
+
+    /// Where it leads, as far as it may be shown: what stands after the host is a secret, and so is an onion address.
+    pub fn host(&self) -> &str {
+        match self.url.host_str() {
+            Some(host) if is_onion(host) => "an onion address",
+            host => host.unwrap_or_default(),
+        }
     }
 
     /// Posts a message as JSON.
@@ -128,6 +135,10 @@ impl Webhook {
             false => Err(WebhookError::Refused(answer.status().as_u16())),
         }
     }
+}
+
+fn is_onion(host: &str) -> bool {
+    host.trim_end_matches('.').to_ascii_lowercase().ends_with(".onion")
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 //! Each way is tried until it took the message, and no way holds another up. What goes on being wrong is told again once a day. As long as
 //! nothing is wrong, an address may be called now and then: whoever watches there hears the silence when this machine is gone.
 
+mod force; // what holds of it now
 mod ways; // how an admin is told
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use super::watch::{Bounds, look};
+use super::watch::look;
 use crate::clock::Clock;
 use crate::domain::alert::Alert;
 use crate::monitor::with_causes;
@@ -23,8 +24,9 @@ use crate::store::index::KnownAlert;
 use crate::store::{Store, StoreError};
 use crate::transport::mail::MailConfig;
 
+pub use force::{Alerting, InForce};
 use ways::Message;
-pub use ways::{AlarmError, Told, Way, Ways};
+pub use ways::{AlarmError, Line, Told, Way, Ways};
 
 /// How often is looked.
 const STEP: Duration = Duration::from_secs(60);
@@ -34,7 +36,7 @@ const AGAIN: SignedDuration = SignedDuration::from_hours(24);
 const AT_A_TIME: usize = 4;
 
 /// `[alerts]`: who is told, how, and of what.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlertConfig {
     /// A command line for `sh`: `BULBIL_ALERT_KIND`, `…_SUBJECT`, `…_MESSAGE`, `…_STATE` (`open` or `over`) and `…_INSTANCE` say what is wrong.
@@ -44,37 +46,23 @@ pub struct AlertConfig {
     /// An address that is called while nothing is wrong.
     pub ping: Option<String>,
     /// Minutes between two such calls; 1 to 1440.
-    pub ping_minutes: u32,
+    pub ping_minutes: Option<u32>,
     /// A mailbox that is written to.
     pub mail: Option<MailConfig>,
     /// A SOCKS proxy for webhook and ping, e.g. `socks5h://127.0.0.1:9050`. Without it they are reached directly, and see this machine's address.
     pub proxy: Option<String>,
     /// Certificates (PEM) that are believed beside the system's: for a server of one's own.
     pub certificates: Option<PathBuf>,
-    /// What counts as wrong.
-    #[serde(flatten)]
-    pub bounds: Bounds,
+    /// Hours after which a followed peer that was not heard of is told.
+    pub silent_peer_hours: Option<u32>,
+    /// Percent of the home's disk that are to stay free; 0 to 50.
+    pub free_percent: Option<u8>,
 }
 
 impl std::fmt::Debug for AlertConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Addresses and commands hold secrets.
-        f.debug_struct("AlertConfig").field("bounds", &self.bounds).finish_non_exhaustive()
-    }
-}
-
-impl Default for AlertConfig {
-    fn default() -> Self {
-        Self {
-            command: None,
-            webhook: None,
-            ping: None,
-            ping_minutes: 60,
-            mail: None,
-            proxy: None,
-            certificates: None,
-            bounds: Bounds::default(),
-        }
+        f.debug_struct("AlertConfig").finish_non_exhaustive()
     }
 }
 
@@ -83,9 +71,9 @@ impl Default for AlertConfig {
 pub struct Alarm {
     store: Store,
     clock: Arc<dyn Clock>,
-    config: AlertConfig,
-    ways: Ways,
-    pinged_at: Option<Timestamp>,
+    alerting: Alerting,
+    /// When each of those was called who watch over this instance.
+    pinged_at: BTreeMap<String, Timestamp>,
     /// What could not be written down.
     unsaved: Vec<KnownAlert>,
 }
@@ -96,13 +84,13 @@ impl Alarm {
     /// # Errors
     /// [`AlarmError`] if an address, the proxy, the mail server or the certificates cannot be used.
     pub fn new(store: Store, clock: Arc<dyn Clock>, config: AlertConfig) -> Result<Self, AlarmError> {
-        let ways = Ways::new(&config)?;
-        Ok(Self { store, clock, config, ways, pinged_at: None, unsaved: Vec::new() })
+        let alerting = Alerting::new(store.clone(), config)?;
+        Ok(Self { store, clock, alerting, pinged_at: BTreeMap::new(), unsaved: Vec::new() })
     }
 
-    /// How an admin is told.
-    pub fn ways(&self) -> Ways {
-        self.ways.clone()
+    /// What holds: whoever changes it changes what is done here from the next step on.
+    pub fn alerting(&self) -> Alerting {
+        self.alerting.clone()
     }
 
     /// Runs until cancelled.
@@ -120,8 +108,8 @@ impl Alarm {
     /// # Errors
     /// [`StoreError`].
     pub async fn step(&mut self, cancel: &CancellationToken) -> Result<usize, StoreError> {
-        let now = self.clock.now();
-        let found = look(&self.store, self.config.bounds, now).await?;
+        let (now, force) = (self.clock.now(), self.alerting.now());
+        let found = look(&self.store, force.bounds, now).await?;
         let mut known = self.store.index.alerts().await?;
         let is = |one: &Alert, other: &Alert| one.kind == other.kind && one.subject == other.subject;
         for unsaved in std::mem::take(&mut self.unsaved) {
@@ -155,7 +143,7 @@ impl Alarm {
             self.save(known).await;
         }
         let told: Vec<(KnownAlert, bool)> = futures_util::stream::iter(all)
-            .map(|known| self.tell(known, now, cancel))
+            .map(|known| self.tell(known, &force.ways, now, cancel))
             .buffer_unordered(AT_A_TIME)
             .collect()
             .await;
@@ -169,7 +157,7 @@ impl Alarm {
             }
         }
         if found.is_empty() {
-            self.call(now).await;
+            self.call(&force, now).await;
         }
         Ok(found.len())
     }
@@ -184,7 +172,13 @@ impl Alarm {
     }
 
     /// Tells those who do not know yet, all ways at once; whether everybody knows.
-    async fn tell(&self, mut known: KnownAlert, now: Timestamp, cancel: &CancellationToken) -> (KnownAlert, bool) {
+    async fn tell(
+        &self,
+        mut known: KnownAlert,
+        ways: &Ways,
+        now: Timestamp,
+        cancel: &CancellationToken,
+    ) -> (KnownAlert, bool) {
         let state = if known.over_at.is_some() { "over" } else { "open" };
         let message = Message {
             version: 1,
@@ -195,13 +189,12 @@ impl Alarm {
             state,
             since: known.since,
         };
-        let told = self.ways.tell(&message, |way| !known.told.contains(way.word()), cancel).await;
-        for (way, error) in told.iter().filter_map(|(way, took)| Some((way, took.as_ref().err()?))) {
-            tracing::warn!(%way, error, "an alert could not be told; it is tried again");
+        let told = ways.tell(&message, |line| !known.told.contains(&line.name), cancel).await;
+        for (name, error) in told.iter().filter_map(|told| Some((&told.name, told.took.as_ref().err()?))) {
+            tracing::warn!(channel = name, error, "an alert could not be told; it is tried again");
         }
-        let everybody = told.iter().all(|(_, took)| took.is_ok());
-        let took: Vec<String> =
-            told.iter().filter(|(_, took)| took.is_ok()).map(|(way, _)| way.word().to_owned()).collect();
+        let everybody = told.iter().all(|told| told.took.is_ok());
+        let took: Vec<String> = told.into_iter().filter(|told| told.took.is_ok()).map(|told| told.name).collect();
         if !took.is_empty() {
             known.told_at = Some(now);
             known.told.extend(took);
@@ -209,17 +202,16 @@ impl Alarm {
         (known, everybody)
     }
 
-    /// Calls the one who watches over this instance, if it is time.
-    async fn call(&mut self, now: Timestamp) {
-        let Some(ping) = &self.ways.ping else { return };
-        let every = SignedDuration::from_mins(self.config.ping_minutes.clamp(1, 1440).into());
-        if self.pinged_at.is_some_and(|at| now.duration_since(at) < every) {
-            return;
-        }
-        match ping.get().await {
-            Ok(()) => self.pinged_at = Some(now),
-            Err(error) => {
-                tracing::warn!(error = with_causes(&error), "whoever watches over this instance was not reached")
+    /// Calls those who watch over this instance, if it is time.
+    async fn call(&mut self, force: &InForce, now: Timestamp) {
+        let every = SignedDuration::from_mins(force.ping_minutes.into());
+        let due = |name: &str| !self.pinged_at.get(name).is_some_and(|at| now.duration_since(*at) < every);
+        for (name, came) in force.ways.call(due).await {
+            match came {
+                Ok(()) => drop(self.pinged_at.insert(name, now)),
+                Err(error) => {
+                    tracing::warn!(channel = name, error, "whoever watches over this instance was not reached")
+                }
             }
         }
     }

@@ -21,7 +21,8 @@ use crate::clock::Clock;
 use crate::domain::audit::Who;
 use crate::domain::content::Secrets;
 use crate::domain::peer::Trust;
-use crate::domain::retention::Policy;
+use crate::domain::retention::Policy as KeptPolicy;
+use crate::domain::scrub::{DEFAULT_DAYS, Policy};
 use crate::domain::target::Target;
 use crate::monitor::{Monitor, with_causes};
 use crate::portable::At;
@@ -67,7 +68,7 @@ pub enum Order {
         /// Of what.
         collections: Vec<Collection>,
         /// What is kept this time, instead of what was said of each of them.
-        otherwise: Option<Policy>,
+        otherwise: Option<KeptPolicy>,
         /// How long what nobody names stays.
         grace: SignedDuration,
     },
@@ -109,6 +110,20 @@ pub enum Order {
         collection: Option<Box<Collection>>,
         /// From whom; from all that are followed, if none is named.
         peer: Option<Box<Peer>>,
+    },
+    /// Ask peers for keys that are missing.
+    Rekey {
+        /// Of what; of everything, if nothing is named.
+        collection: Option<Box<Collection>>,
+        /// Whom; all that are followed, if none is named.
+        peer: Option<Box<Peer>>,
+        /// For snapshots that have one, too.
+        all: bool,
+    },
+    /// Read again what is stored, and have brought back what is lost.
+    Scrub {
+        /// Of what; everything, if there is none.
+        collections: Vec<Collection>,
     },
     /// Fetch everything that an instance lets us have which was just joined.
     Clone {
@@ -177,6 +192,7 @@ pub struct Jobs {
     store: Store,
     clock: Arc<dyn Clock>,
     puller: Puller,
+    scrubs: Policy,
     monitor: Arc<dyn Monitor>,
     live: LiveRuns,
     tasks: TaskTracker,
@@ -197,7 +213,14 @@ impl Jobs {
         monitor: Arc<dyn Monitor>,
         (tasks, stop): (TaskTracker, CancellationToken),
     ) -> Self {
-        Self { store: puller.store().clone(), clock, puller, monitor, live: LiveRuns::default(), tasks, stop }
+        let (store, scrubs) = (puller.store().clone(), Policy::days(DEFAULT_DAYS));
+        Self { store, clock, puller, scrubs, monitor, live: LiveRuns::default(), tasks, stop }
+    }
+
+    /// What is read again is due again after as many days as this says.
+    #[must_use]
+    pub fn with_scrubs(self, scrubs: Policy) -> Self {
+        Self { scrubs, ..self }
     }
 
     /// Who talks to peers.
@@ -307,6 +330,16 @@ impl Jobs {
             }
             Order::Clone { peer } => {
                 recorder.clone_of(&self.puller, &peer, monitor).await?;
+            }
+            Order::Rekey { collection, peer, all } => {
+                let peers = self.peers(peer).await?;
+                if peers.is_empty() {
+                    return Err(StartError::Nothing("there is no peer to pull from"));
+                }
+                recorder.rekey(&self.puller, collection.as_deref(), &peers, all, monitor).await?;
+            }
+            Order::Scrub { collections } => {
+                recorder.scrub(&self.puller, self.scrubs, &collections, monitor).await?;
             }
             Order::Export { output, options } => {
                 recorder.export(output, *options, monitor).await?;

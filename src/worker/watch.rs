@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
 
 use crate::domain::alert::{Alert, AlertKind};
 use crate::domain::manifest::SHRANK;
@@ -20,9 +19,11 @@ const LATE_COPY: SignedDuration = SignedDuration::from_hours(6);
 /// So many runs are looked at to find one that came to an end.
 const RUNS_LOOKED_AT: u32 = 20;
 
+/// The subject of an alert on manifests that are lost. A collection of that name has the same one: it is looked at with the rest.
+pub const MANIFESTS: &str = "manifests";
+
 /// What counts as wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// Hours after which a followed peer that was not heard of is told.
     pub silent_peer_hours: u32,
@@ -97,7 +98,7 @@ pub async fn look(store: &Store, bounds: Bounds, now: Timestamp) -> Result<Vec<A
         let lost = store.lost_manifests().await?;
         if !lost.is_empty() {
             let message = format!("the manifests of {} snapshots are lost: 'bulbil scrub' names them", lost.len());
-            add(AlertKind::Corrupt, "manifests".to_owned(), message);
+            add(AlertKind::Corrupt, MANIFESTS.to_owned(), message);
         }
     }
     for (subject, message) in copies(store, now).await? {

@@ -9,10 +9,11 @@ use std::sync::mpsc::{Receiver, channel};
 use bulbil::clock::{Clock, FixedClock};
 use bulbil::domain::alert::AlertKind;
 use bulbil::domain::audit::Ending;
+use bulbil::domain::channel::{Channel, How, Secret};
 use bulbil::domain::schedule::{Scheduled, Upkeep, Work};
 use bulbil::monitor::Tally;
-use bulbil::store::Store;
 use bulbil::store::index::{Application, Begin, Cause, Collection, Run, RunResult};
+use bulbil::store::{Store, StoreError};
 use bulbil::transport::mail::{MailConfig, MailTls};
 use bulbil::worker::alarm::{Alarm, AlertConfig};
 use bulbil::worker::schedule::{Lane, Scheduler};
@@ -79,8 +80,7 @@ impl Place {
     }
 
     fn alarm(&self, webhook: Option<String>, ping: Option<String>) -> Alarm {
-        let bounds = Bounds { free_percent: 0, ..Bounds::default() };
-        let config = AlertConfig { webhook, ping, bounds, ..AlertConfig::default() };
+        let config = AlertConfig { webhook, ping, free_percent: Some(0), ..AlertConfig::default() };
         Alarm::new(self.store.clone(), self.clock.clone(), config).unwrap()
     }
 }
@@ -367,7 +367,6 @@ fn mailbox() -> (u16, Receiver<String>) {
 async fn an_alert_is_mailed_once_and_no_way_holds_another_up() {
     let place = Place::new(Some(24)).await;
     let (port, heard) = mailbox();
-    let bounds = Bounds { free_percent: 0, ..Bounds::default() };
     let mail = MailConfig {
         server: "127.0.0.1".to_owned(),
         port: Some(port),
@@ -380,8 +379,8 @@ async fn an_alert_is_mailed_once_and_no_way_holds_another_up() {
     // Nobody answers there.
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let webhook = Some(format!("http://{closed}/"));
-    let config =
-        AlertConfig { mail: Some(mail), webhook, command: Some("exit 1".to_owned()), bounds, ..AlertConfig::default() };
+    let command = Some("exit 1".to_owned());
+    let config = AlertConfig { mail: Some(mail), webhook, command, free_percent: Some(0), ..AlertConfig::default() };
     let mut alarm = Alarm::new(place.store.clone(), place.clock.clone(), config).unwrap();
     place.clock.set(at("2026-11-21T13:30:00Z"));
     for _ in 0..3 {
@@ -407,4 +406,28 @@ async fn whoever_watches_is_called_while_nothing_is_wrong_and_hears_nothing_othe
     place.clock.set(at("2026-11-21T13:30:00Z"));
     alarm.step(&place.never).await.unwrap();
     assert_eq!(heard.try_iter().count(), 0, "something is wrong");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_named_while_the_server_runs_hears_what_is_open_and_when_it_is_over() {
+    let place = Place::new(Some(24)).await;
+    let mut alarm = place.alarm(None, None);
+    place.clock.set(at("2026-11-21T13:30:00Z"));
+    assert_eq!(alarm.step(&place.never).await.unwrap(), 1);
+    let (address, heard) = listener(&[]);
+    let how = How::Webhook { address: Secret::new(address), proxy: None };
+    let named = place.store.change_alert_settings(|said| {
+        said.add(Channel { name: "ops".to_owned(), how }).unwrap();
+        Ok::<_, StoreError>(())
+    });
+    named.unwrap();
+    for _ in 0..2 {
+        assert_eq!(alarm.step(&place.never).await.unwrap(), 1);
+    }
+    let told: Vec<String> = heard.try_iter().collect();
+    assert!(told.len() == 1 && told[0].contains("\"state\":\"open\""), "{told:?}");
+    assert_eq!(place.step().await, 1);
+    assert_eq!(alarm.step(&place.never).await.unwrap(), 0);
+    let told: Vec<String> = heard.try_iter().collect();
+    assert!(told.len() == 1 && told[0].contains("\"state\":\"over\""), "{told:?}");
 }

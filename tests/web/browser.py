@@ -38,10 +38,12 @@ PAGES = {
     "peer-new": "/new/peer",
     "clone-new": "/new/clone",
     "targets": "/targets",
-    "target-new": "/targets/new",
+    "target-new": "/new/target",
     "portable": "/portable",
     "schedules": "/schedules",
     "alerts": "/alerts",
+    "channel-new": "/alerts/channels/new",
+    "alert-settings": "/alerts/settings",
     "keys": "/keys",
     "secrets": "/collections/notes/secrets",
     "secret-new": "/collections/notes/secrets/new",
@@ -289,10 +291,14 @@ def another_place(visitor, disk):
     visitor.look("target-new-wrong")
     page.get_by_label("Place").fill(str(disk))
     page.get_by_role("button", name="Add the target").click()
-    expect(page.locator("#usb")).to_contain_text("nothing was copied yet")
+    expect(page.get_by_role("main")).to_contain_text("nothing was copied yet")
+    visitor.look("target-new-added")
     run_to_its_end(visitor, "Copy now", "run-copy")
     visitor.go("/targets")
     expect(page.locator("#usb")).to_contain_text("has the newest snapshot")
+    page.get_by_role("link", name="usb", exact=True).first.click()
+    visitor.look("target")
+    visitor.links()
     run_to_its_end(visitor, "Verify", "run-verify-target")
     visitor.go("/targets/usb/forget")
     visitor.look("target-forget")
@@ -323,6 +329,32 @@ def a_secret(visitor):
     page.get_by_role("link", name="Remove…").click()
     visitor.look("secret-remove")
     page.get_by_role("link", name="Leave it as it is").click()
+
+
+def who_is_told(visitor):
+    """From nobody who is told to somebody, a test that does not get through, and back."""
+    page = visitor.page
+    visitor.go("/alerts")
+    expect(page.locator("#channels")).to_contain_text("Nobody is told")
+    page.get_by_role("link", name="Have yourself told").click()
+    page.get_by_label("Name", exact=True).fill("ops")
+    page.locator("input[name=kind][value=webhook]").check()
+    page.get_by_label("Address", exact=True).fill("gopher://example.org/a-secret")
+    page.get_by_role("button", name="Add it").click()
+    expect(page.locator("[aria-invalid=true]")).to_have_value("")
+    visitor.look("channel-new-wrong")
+    # Nothing listens there.
+    page.get_by_label("Address", exact=True).fill("http://127.0.0.1:1/a-secret")
+    page.get_by_role("button", name="Add it").click()
+    expect(page.locator("#channels")).to_contain_text("127.0.0.1")
+    visitor.look("alerts-told")
+    page.get_by_role("button", name="Test", exact=True).click()
+    expect(page.locator("#test")).to_contain_text("did not get through")
+    visitor.look("alerts-tested")
+    page.get_by_role("link", name="Remove").click()
+    visitor.look("channel-remove")
+    page.get_by_role("button", name="Remove it").click()
+    expect(page.locator("#channels")).to_contain_text("Nobody is told")
 
 
 def take_over(browser, garden, scratch, name, javascript):
@@ -386,6 +418,7 @@ def journey(browser, scratch, javascript):
         disk.mkdir()
         another_place(visitor, disk)
         a_secret(visitor)
+        who_is_told(visitor)
 
         garden.run("schedule", "notes", "--backup", "30 2 * * *", "--drill", "@monthly", "--rpo", "24h")
         for name, path in PAGES.items():

@@ -7,6 +7,7 @@
 //! Beside it a backup may run, or a sync, or a restore: snapshots that a backup needs are not removed (the newest whole one, and what was
 //! begun after it), and no file is removed while a backup stores something, or while somebody has a snapshot open.
 
+pub mod delete; // one that is named
 pub mod usage; // what takes the space
 
 use std::collections::HashMap;
@@ -233,18 +234,6 @@ pub async fn apply(
     monitor.add(Counter::Chunks, swept.removed.chunks);
     let waiting = store.index.unnamed().await?;
     Ok(Pruned { snapshots: removed.len() as u64, swept, waiting })
-}
-
-/// Removes snapshots that somebody named, whatever the policy says; what is pinned stays. What only they lean on is freed by later runs,
-/// after the grace period.
-///
-/// # Errors
-/// [`PruneError`]. [`StoreError::Busy`]: somebody is pruning.
-pub async fn delete(store: &Store, snapshots: &[ManifestId]) -> Result<Vec<ManifestId>, PruneError> {
-    let _lock = store.lock_prune()?;
-    let removed = store.index.remove_snapshots(snapshots).await?;
-    remove_manifests(store).await?;
-    Ok(removed)
 }
 
 /// Those that go by the plan, and still would: somebody may have pinned one meanwhile, or the newest one may have turned out bad.

@@ -124,6 +124,9 @@ pub enum SnapshotCommand {
     /// It is in order: it and the one before need not be kept for a look any more
     #[command(after_help = "Example:\n  bulbil snapshot unflag notes@3")]
     Unflag(SnapshotArg),
+    /// Delete a snapshot, whatever the policy says; never a pinned one, and never the last good one. Without --yes only look
+    #[command(after_help = "Example:\n  bulbil snapshot delete notes@3\n  bulbil snapshot delete notes@3 --yes")]
+    Delete(SnapshotDeleteArgs),
 }
 
 impl SnapshotCommand {
@@ -135,8 +138,19 @@ impl SnapshotCommand {
             Self::Tag(_) => "snapshot tag",
             Self::Untag(_) => "snapshot untag",
             Self::Unflag(_) => "snapshot unflag",
+            Self::Delete(_) => "snapshot delete",
         }
     }
+}
+
+/// `bulbil snapshot delete`
+#[derive(Debug, Args)]
+pub struct SnapshotDeleteArgs {
+    /// Which snapshot: NAME@NUMBER, NAME@TAG or an id
+    pub snapshot: String,
+    /// Delete it; without this it is only said what would go
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// `bulbil snapshot pin`

@@ -6,6 +6,7 @@ use super::super::args::ProtectArgs;
 use super::super::context::Context;
 use crate::config::Config;
 use crate::monitor::Problem;
+use crate::store::Store;
 use crate::store::dir::{Access, Dir};
 use crate::transport::webhook::Webhook;
 
@@ -30,13 +31,13 @@ impl Wanted {
         Ok(wanted)
     }
 
-    /// Whether somebody is told: by this, or by what stood in the file before.
-    pub fn is_any(&self, context: &Context) -> bool {
+    /// Whether somebody is told: by this, by what stood in the file before, or by what was said on the admin plane.
+    pub fn is_any(&self, store: &Store, context: &Context) -> bool {
         let told = context.config().is_ok_and(|config: Config| {
             let alerts = config.alerts;
             alerts.webhook.is_some() || alerts.command.is_some() || alerts.ping.is_some() || alerts.mail.is_some()
         });
-        told || !self.fields.is_empty()
+        told || !self.fields.is_empty() || store.alert_settings().is_ok_and(|said| !said.channels.is_empty())
     }
 
     fn table(&self) -> String {

@@ -79,7 +79,7 @@ pub async fn run(args: ProtectArgs, context: &Context) -> anyhow::Result<Outcome
         true => service::install(&store, context).map_err(|error| problems.push(problem("service", &error))).ok(),
         false => None,
     };
-    next_steps(&store, &args, wanted.is_any(context), service.is_some(), context);
+    next_steps(&store, &args, wanted.is_any(&store, context), service.is_some(), context);
     let document = json!({
         "home": made.as_ref().unwrap_or(&json!({ "home": path_text(store.home.root()) })), "collection": collection.name, "added": added,
         "scheduled": scheduled, "snapshot": created.id, "sequence": created.sequence, "capture": created.capture,

@@ -35,8 +35,8 @@ use utoipa_axum::routes;
 
 pub use api::Credentials;
 pub(in crate::http) use api::{
-    AddCollection, AddField, ChangeSnapshot, KeepSecret, OverwriteRule, Promote, SecretField, StartExport, StartImport,
-    StartRecovery, StartRestore, StartRun,
+    AddCollection, AddField, ChangeSnapshot, ChannelField, KeepSecret, OverwriteRule, Promote, SecretField, SetAlerts,
+    StartExport, StartImport, StartRecovery, StartRestore, StartRun,
 };
 pub use follow::{FollowStatus, Following};
 pub use status::{CollectionStatus, PeerStatus, StatusAnswer};
@@ -51,7 +51,7 @@ use super::web::Pictures;
 use crate::clock::Clock;
 use crate::domain::peer::PeerAddress;
 use crate::store::Store;
-use crate::worker::alarm::Ways;
+use crate::worker::alarm::{Alerting, Ways};
 use crate::worker::jobs::Jobs;
 use crate::worker::watch::Bounds;
 use access::Gate;
@@ -86,12 +86,10 @@ pub struct AdminPlane {
     direct_allowed: bool,
     /// What goes through both planes.
     traffic: Traffic,
-    /// What counts as wrong.
-    bounds: Bounds,
     /// What stands in the configuration, to be shown: a name and a value each.
     configuration: Arc<[FactView]>,
-    /// How an admin is told.
-    ways: Ways,
+    /// Who is told what is wrong, and what counts as wrong.
+    alerting: Alerting,
     /// Held while it is tried whether that gets through.
     testing: Arc<tokio::sync::Mutex<()>>,
     /// Pictures that are shown once.
@@ -114,6 +112,7 @@ impl AdminPlane {
     ) -> Self {
         let started_at = clock.now();
         let gate = Gate::new(store.clone(), Arc::clone(&clock), token);
+        let alerting = Alerting::without_file(store.clone());
         Self {
             store,
             clock,
@@ -127,9 +126,8 @@ impl AdminPlane {
             started_at,
             direct_allowed: false,
             traffic: Traffic::default(),
-            bounds: Bounds::default(),
             configuration: Arc::default(),
-            ways: Ways::default(),
+            alerting,
             testing: Arc::default(),
             pictures: Pictures::default(),
             restarts: None,
@@ -139,11 +137,6 @@ impl AdminPlane {
 }
 
 impl AdminPlane {
-    /// What counts as wrong here.
-    pub fn with_bounds(self, bounds: Bounds) -> Self {
-        Self { bounds, ..self }
-    }
-
     /// Addresses that are reached without Tor may be noted as those of peers.
     pub fn with_direct(self, direct_allowed: bool) -> Self {
         Self { direct_allowed, ..self }
@@ -159,19 +152,23 @@ impl AdminPlane {
         Self { restarts, ..self }
     }
 
-    /// How an admin is told what is wrong.
-    pub fn with_ways(self, ways: Ways) -> Self {
-        Self { ways, ..self }
+    /// Who is told what is wrong, and what counts as wrong.
+    pub fn with_alerting(self, alerting: Alerting) -> Self {
+        Self { alerting, ..self }
     }
 
-    /// What is in force of the configuration.
-    pub(in crate::http) fn configuration(&self) -> &[FactView] {
-        &self.configuration
+    /// What is in force of the configuration, and of what was said beside it since.
+    pub(in crate::http) fn configuration(&self) -> Vec<FactView> {
+        let mut facts = self.configuration.to_vec();
+        if let Ok(settings) = self.alert_settings() {
+            settings.overlay(&mut facts);
+        }
+        facts
     }
 
-    /// How an admin is told what is wrong.
-    pub(in crate::http) fn ways(&self) -> &Ways {
-        &self.ways
+    /// Who is told what is wrong.
+    pub(in crate::http) fn ways(&self) -> Ways {
+        self.alerting.now().ways
     }
 
     /// Pictures that hold a secret, and are kept for a moment.
@@ -211,7 +208,7 @@ impl AdminPlane {
 
     /// What counts as wrong here.
     pub(in crate::http) fn bounds(&self) -> Bounds {
-        self.bounds
+        self.alerting.now().bounds
     }
 
     /// The same plane for an onion service of its own: it answers to that name alone, and shows to nobody who has not shown who

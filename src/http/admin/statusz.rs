@@ -58,6 +58,6 @@ impl From<Health> for Statusz {
     security(("token" = ["metrics"]))
 )]
 pub(super) async fn get_statusz(_: May<Metrics>, State(plane): State<AdminPlane>) -> Result<Json<Statusz>, Problem> {
-    let health = health(&plane.store, plane.bounds, plane.clock.now()).await;
+    let health = health(&plane.store, plane.bounds(), plane.clock.now()).await;
     Ok(Json(health.map_err(|error| Problem::internal(&error))?.into()))
 }

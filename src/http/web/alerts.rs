@@ -1,114 +1,90 @@
-//! `GET /alerts`: what is wrong now, what to do, and who is told; `POST /alerts/test` tries that.
+//! `GET /alerts`: what is wrong now, what to do, and who is told; `POST /alerts/test` and `…/{name}/test` try that.
 
-use axum::extract::State;
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use jiff::Timestamp;
 use maud::{Markup, html};
+use serde::Deserialize;
 
 use super::forms::Nothing;
 use super::layout::{Here, Page};
-use super::parts::{self, Light, Weight};
+use super::parts::{self, Light};
 use super::run::not_done;
-use super::{Amiss, Viewer};
+use super::typed::done;
+use super::{Amiss, Viewer, alert_settings, channels};
 use crate::domain::alert::AlertKind;
 use crate::http::admin::AdminPlane;
 use crate::http::admin::access::Posted;
 use crate::http::admin::view::alert::{AlertView, alerts};
-use crate::http::admin::view::channel::{ChannelTestView, ChannelView, channels};
 
-/// What is wrong.
-pub(super) async fn page(viewer: Viewer, State(plane): State<AdminPlane>) -> Result<Markup, Amiss> {
-    shown(&plane, &viewer, html! {}).await
+/// What was done just now.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    done: Option<String>,
 }
 
-/// Sends a test by every way, and says what became of it.
+/// What is wrong.
+pub(super) async fn page(
+    viewer: Viewer,
+    State(plane): State<AdminPlane>,
+    Query(asked): Query<Asked>,
+) -> Result<Markup, Amiss> {
+    let said = asked.done.as_deref().and_then(|what| match what {
+        "add" => Some("It is told from now on. Press \u{201c}Test\u{201d} beside it to see whether that gets through."),
+        "remove" => Some("No alert goes there any more."),
+        "settings" => Some("Saved: it holds from now on."),
+        _ => None,
+    });
+    shown(&plane, &viewer, html! { @if let Some(said) = said { (done(said)) } }).await
+}
+
+/// Sends a test to all, and says what became of it.
 pub(super) async fn test(State(plane): State<AdminPlane>, posted: Posted<Nothing>) -> Result<Response, Amiss> {
-    let (told, viewer) = (plane.test_alerts(&posted.session.caller()).await, Viewer::from(posted.session));
+    tested(&plane, None, posted).await
+}
+
+/// Sends a test to one of them.
+pub(super) async fn test_one(
+    State(plane): State<AdminPlane>,
+    Path(name): Path<String>,
+    posted: Posted<Nothing>,
+) -> Result<Response, Amiss> {
+    tested(&plane, Some(&name), posted).await
+}
+
+async fn tested(plane: &AdminPlane, only: Option<&str>, posted: Posted<Nothing>) -> Result<Response, Amiss> {
+    let (told, viewer) = (plane.test_alerts(only, &posted.session.caller()).await, Viewer::from(posted.session));
     match told {
-        Ok(told) => Ok(shown(&plane, &viewer, outcome(&told)).await?.into_response()),
+        Ok(told) => Ok(shown(plane, &viewer, channels::outcome(&told)).await?.into_response()),
         Err(problem) if problem.status() == StatusCode::CONFLICT => {
-            Ok((StatusCode::CONFLICT, shown(&plane, &viewer, not_done(problem.reason())).await?).into_response())
+            Ok((StatusCode::CONFLICT, shown(plane, &viewer, not_done(problem.reason())).await?).into_response())
         }
         Err(problem) => Err(problem.into()),
     }
 }
 
-/// What became of a test.
-fn outcome(told: &[ChannelTestView]) -> Markup {
-    let light = |one: &ChannelTestView| if one.taken { Light::Good } else { Light::Bad };
-    html! {
-        section.card #test role="status" {
-            h2 { "The test" }
-            ul.plain { @for one in told { li { (parts::light(light(one), &format!("{}: {}", way(&one.name), one.in_words))) } } }
-            @if told.iter().any(|one| !one.taken) {
-                p { "What did not get through is set in " code { "[alerts]" } " of " code { "bulbil.toml" } ", and read when the server starts. More is said in its log." }
-            } @else {
-                p { "Look whether it arrived, too: it says that it is a test." }
-            }
-        }
-    }
-}
-
-async fn shown(plane: &AdminPlane, viewer: &Viewer, test: Markup) -> Result<Markup, Amiss> {
+async fn shown(plane: &AdminPlane, viewer: &Viewer, said: Markup) -> Result<Markup, Amiss> {
     let now = plane.now();
     let alerts = alerts(plane.store(), plane.bounds(), now).await?;
+    let settings = plane.alert_settings();
     let main = html! {
         div.stack {
-            (test)
+            (said)
             @if alerts.is_empty() {
                 (parts::empty("Nothing is wrong", "What is looked at: the age of each collection's newest verified snapshot, how \
                     backups, checks and drills ended, lost chunks, silent peers, copies at targets, and the disk.", &html! {}))
             } @else {
                 (list(&alerts, now))
             }
-            (told(plane, viewer))
+            (channels::list(plane, viewer))
+            @match &settings {
+                Ok(settings) => { (alert_settings::card(settings)) }
+                Err(problem) => { (parts::trouble(Light::Bad, "What was said of alerts", problem.reason(), None)) }
+            }
         }
     };
     Page::new("Alerts", Here::Alerts).show(plane, viewer, main).await
-}
-
-/// What goes into `bulbil.toml`.
-const EXAMPLE: &str = "[alerts]\nwebhook = \"https://example.org/hook\"";
-
-fn told(plane: &AdminPlane, viewer: &Viewer) -> Markup {
-    let channels = channels(plane.ways());
-    let row = |one: &ChannelView| {
-        vec![
-            html! { (way(&one.name)) },
-            match one.configured {
-                true => parts::light(Light::Good, "set up"),
-                false => html! { span.soft { "not set up" } },
-            },
-            html! { (one.about) },
-        ]
-    };
-    let rows: Vec<Vec<Markup>> = channels.iter().map(row).collect();
-    let is_told = !plane.ways().known().is_empty();
-    html! {
-        section.card #channels {
-            h2 { "Who is told" }
-            @if !is_told {
-                p { (parts::light(Light::Care, "Nobody is told when something is wrong: you see it only if you look here.")) }
-                p { "Write where alerts shall go into " code { "bulbil.toml" } " of the home, and start the server again. For example:" }
-                pre.text tabindex="0" { code { (EXAMPLE) } }
-            }
-            (parts::table_below_heading("Ways to tell you", &["Way", "State", "What it does"], &rows))
-            @if is_told {
-                div.actions { (parts::button(viewer, "/alerts/test", &[], "Send a test alert", Weight::Quiet)) }
-            }
-        }
-    }
-}
-
-/// What a way is called.
-fn way(name: &str) -> &'static str {
-    match name {
-        "webhook" => "Webhook",
-        "mail" => "Mail",
-        "command" => "Command",
-        _ => "Sign of life",
-    }
 }
 
 /// Each alert with what to do.
@@ -123,6 +99,7 @@ pub(super) fn list(alerts: &[AlertView], now: Timestamp) -> Markup {
 fn one(alert: &AlertView, now: Timestamp) -> Markup {
     let (light, what) = in_words(alert.kind);
     let next = html! {
+        @if let Some(href) = &alert.href { a href=(href) { (to_do(alert.kind)) } " " }
         span.small.soft {
             @match alert.since_at {
                 Some(since) => { "Known since " (parts::moment(since, now)) }
@@ -132,6 +109,19 @@ fn one(alert: &AlertView, now: Timestamp) -> Markup {
         }
     };
     parts::trouble(light, &format!("{what}: {}", alert.subject), &alert.message, Some(&next))
+}
+
+/// What the page that it leads to is for.
+fn to_do(kind: AlertKind) -> &'static str {
+    match kind {
+        AlertKind::Late => "Back it up, or look at its schedule.",
+        AlertKind::Failed | AlertKind::DrillFailed => "See what came of it.",
+        AlertKind::Shrunk | AlertKind::Suspect => "Look at its snapshots.",
+        AlertKind::Corrupt | AlertKind::Away => "See what can be brought back.",
+        AlertKind::SilentPeer => "Look at this peer.",
+        AlertKind::TargetFailed => "Look at this target, and try again.",
+        AlertKind::DiskFull => "Change what is kept.",
+    }
 }
 
 /// How bad it is.

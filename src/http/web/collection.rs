@@ -304,7 +304,7 @@ fn held(one: &CollectionView, now: Timestamp) -> Markup {
         };
         let at = copy.verified_at.or(copy.copied_at);
         rows.push(vec![
-            html! { a href={ "/targets#" (copy.target) } { (copy.target) } },
+            html! { a href={ "/targets/" (copy.target) } { (copy.target) } },
             html! { "target" },
             parts::light(light, &words),
             parts::moment_or(at, now, "never"),

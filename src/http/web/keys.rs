@@ -9,7 +9,7 @@ use super::layout::{Here, Page};
 use super::parts::{self, Light};
 use super::secrets::place;
 use super::typed::done;
-use super::{Amiss, Viewer};
+use super::{Amiss, Viewer, care};
 use crate::http::admin::AdminPlane;
 use crate::http::admin::view::keys::KeysView;
 use crate::http::admin::view::secret::{SecretState, SecretView};
@@ -29,6 +29,7 @@ pub(super) async fn page(
 ) -> Result<Markup, Amiss> {
     let keys = KeysView::of(plane.store(), Vec::new());
     let rows = rows(&plane).await?;
+    let without = care::keys(&plane, &viewer).await?;
     let main = html! {
         div.stack {
             @if asked.done.as_deref() == Some("onion") { (done("The key of the address is taken over.")) }
@@ -56,6 +57,7 @@ pub(super) async fn page(
                     (parts::table_below_heading("Secrets of each collection", &["Collection", "Kept here", "Kept elsewhere", "Kept nowhere"], &rows))
                 }
             }
+            (without)
             section.card {
                 h2 { "This instance" }
                 (parts::facts(&[

@@ -4,14 +4,17 @@
 //! function made into a [`Page`]. Rules: no inline style or script, no SVG, no web fonts (the content policy and Tor Browser's "Safest"
 //! level allow none of them); what changes something is a form with the viewer's token; a colour never stands alone for what it means.
 
+mod alert_settings; // /alerts/settings
 mod alerts; // GET /alerts
 pub(super) mod assets; // GET /assets/…
 mod audit; // GET /audit
 mod browse; // GET /snapshots/{id}/files
 mod changes; // GET /snapshots/{id}/changes
+mod care; // POST /care
 mod carried; // /portable
 mod chart; // pictures of figures, as PNG
 mod charts; // GET /charts/…
+mod channels; // /alerts/channels/…
 mod collection; // GET /collections/{name}
 mod cron; // when something is done, in words
 pub mod error; // what went wrong, as a page
@@ -25,7 +28,7 @@ pub mod layout; // what stands around every page
 pub mod login; // /login, /confirm, /setup
 mod new_collection; // /new/collection
 mod new_secret; // /collections/{name}/secrets/new
-mod new_target; // /targets/new
+mod new_target; // /new/target
 mod onion; // /keys/onion
 mod overview; // GET /
 pub mod paper; // the recovery sheet, for printing
@@ -52,6 +55,7 @@ mod sheet; // /keys/sheet
 mod snapshot; // /snapshots/{id}
 mod standby; // POST /collections/{name}/standby
 mod start; // POST /collections/{name}/runs
+mod target; // /targets/{name}
 mod targets; // /targets
 mod tokens; // /settings/tokens
 mod typed; // what was typed, and what is wrong with it
@@ -94,6 +98,10 @@ pub(super) fn routes() -> Router<AdminPlane> {
         .route("/snapshots/{id}/restore/now", post(restore::now))
         .route("/alerts", get(alerts::page))
         .route("/alerts/test", post(alerts::test))
+        .route("/alerts/settings", get(alert_settings::page).post(alert_settings::save))
+        .route("/alerts/channels/new", get(channels::page).post(channels::post))
+        .route("/alerts/channels/{name}/test", post(alerts::test_one))
+        .route("/alerts/channels/{name}/remove", get(channels::ask_remove).post(channels::remove))
         .route("/keys", get(keys::page))
         .route("/keys/sheet", get(sheet::page).post(sheet::print))
         .route("/keys/onion", get(onion::page).post(onion::import))
@@ -114,14 +122,16 @@ pub(super) fn routes() -> Router<AdminPlane> {
         .route("/invites/new", get(invite::page).post(invite::make))
         .route("/invites/pictures/{name}", get(pictures::picture))
         .route("/targets", get(targets::page))
-        .route("/targets/new", get(new_target::page).post(new_target::post))
-        .route("/targets/runs", post(targets::copy_all))
-        .route("/targets/{name}/runs", post(targets::start))
-        .route("/targets/{name}/forget", get(targets::ask_forget).post(targets::forget))
+        .route("/new/target", get(new_target::page).post(new_target::post))
+        .route("/copies", post(targets::copy_all))
+        .route("/targets/{name}", get(target::page))
+        .route("/targets/{name}/runs", post(target::start))
+        .route("/targets/{name}/forget", get(target::ask_forget).post(target::forget))
         .route("/portable", get(carried::page))
         .route("/portable/export", post(carried::export))
         .route("/portable/import", post(carried::import))
         .route("/schedules", get(schedules::page))
+        .route("/care", post(care::post))
         .route("/collections/{name}/schedule", get(schedule::page).post(schedule::save))
         .route("/collections/{name}/retention", get(retention::page).post(retention::save))
         .route("/collections/{name}/secrets", get(secrets::page))

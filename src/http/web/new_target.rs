@@ -1,4 +1,4 @@
-//! `/targets/new`: a place that copies go to is named.
+//! `/new/target`: a place that copies go to is named.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -40,7 +40,7 @@ pub(super) async fn page(
 pub(super) async fn post(State(plane): State<AdminPlane>, posted: FreshPosted<Typed>) -> Result<Response, Amiss> {
     let FreshPosted { session, form } = posted;
     let wrong = match plane.add_target(wanted(&form), session.caller().who()).await {
-        Ok((target, _)) => return Ok(see_other(&format!("/targets?done=add#{}", target.name))),
+        Ok((target, _)) => return Ok(see_other(&format!("/targets/{}?done=add", target.name))),
         Err(refused) => {
             let wrong = Wrong::told(refused.problem)?;
             match refused.field {
@@ -86,9 +86,9 @@ async fn asked(plane: &AdminPlane, viewer: &Viewer, typed: &Typed, wrong: Option
         div.stack {
             p.lead { "A target is a place that snapshots are copied to: another disk, a mounted share, or a bucket. What goes there is sealed." }
             (wrong_of_all(wrong))
-            form.card method="post" action="/targets/new" {
+            form.card method="post" action="/new/target" {
                 (parts::csrf(viewer))
-                input type="hidden" name="back" value="/targets/new";
+                input type="hidden" name="back" value="/new/target";
                 (Field { name: "name", label: "Name", hint: "How you call it: letters, digits, '-', '_' and '.', for example nas.", value: &typed.name, wrong: wrong_at(wrong, "name") }.line())
                 (Field {
                     name: "location",

@@ -72,8 +72,34 @@ fn lines(run: &RunView) -> Vec<(&'static str, Markup)> {
             ),
             ("Still missing", html! { (count(report.number("/still_missing"), "chunk")) }),
         ],
+        Ok(RunKind::Rekey) if report.is_there() => vec![
+            ("Keys that came", html! { (number(report.number("/keys"))) }),
+            ("Without a key still", html! { (count(report.number("/without_key"), "snapshot")) }),
+        ],
+        Ok(RunKind::Scrub) if report.is_there() => scrubbed(report),
         _ => Vec::new(),
     }
+}
+
+fn scrubbed(report: Report<'_>) -> Vec<(&'static str, Markup)> {
+    let (chunks, manifests) = (report.number("/objects"), report.number("/manifests"));
+    let healed = report.number("/healed_chunks") + report.number("/healed_manifests");
+    let lost = report.number("/lost") + report.number("/lost_manifests");
+    vec![
+        (
+            "Read again",
+            html! { (count(chunks, "chunk")) " and " (count(manifests, "manifest")) ", " (parts::size(report.number("/bytes"))) },
+        ),
+        ("Not what it was", html! { (count(report.length("/findings"), "finding")) }),
+        ("Brought back", html! { @if healed == 0 { "nothing" } @else { (number(healed)) " from peers" } }),
+        (
+            "Lost still",
+            html! {
+                @if lost == 0 { (parts::light(Light::Good, "nothing")) }
+                @else { (parts::light(Light::Bad, &format!("{lost}: no peer that could be asked has it"))) }
+            },
+        ),
+    ]
 }
 
 fn cloned(report: Report<'_>) -> Vec<(&'static str, Markup)> {

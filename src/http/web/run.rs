@@ -179,7 +179,7 @@ fn facts(run: &RunView, now: Timestamp) -> Markup {
         facts.push(("Collection", html! { a href={ "/collections/" (name) } { (name) } }));
     }
     if let Some(name) = run.target.as_ref() {
-        facts.push(("Target", html! { a href={ "/targets#" (name) } { (name) } }));
+        facts.push(("Target", html! { a href={ "/targets/" (name) } { (name) } }));
     }
     if let Some(id) = &run.snapshot {
         facts.push(("Snapshot", html! { a href={ "/snapshots/" (id) } { code { (id.get(..12).unwrap_or(id)) } } }));

@@ -28,19 +28,26 @@ pub(super) struct Part {
     collection: String,
     #[serde(default)]
     kind: String,
+    /// At this target.
+    #[serde(default)]
+    target: String,
     /// Those with a lower number.
     before: Option<i64>,
 }
 
 impl Part {
     fn path(&self, before: i64) -> String {
-        format!("/runs?collection={}&kind={}&before={before}", query_value(&self.collection), query_value(&self.kind))
+        let (collection, kind) = (query_value(&self.collection), query_value(&self.kind));
+        format!("/runs?collection={collection}&kind={kind}&target={}&before={before}", query_value(&self.target))
     }
 
     fn is_filtered(&self) -> bool {
-        !self.collection.is_empty() || !self.kind.is_empty()
+        !self.collection.is_empty() || !self.kind.is_empty() || !self.target.is_empty()
     }
 }
+
+/// What stands above a list of them.
+pub(super) const HEADS: [&str; 6] = ["What", "Of", "How it stands", "Begun", "Took", "Why"];
 
 /// The list, the newest first; what goes on stands before all others.
 pub(super) async fn page(
@@ -58,7 +65,8 @@ pub(super) async fn page(
         name => Some(select::collection(plane.store(), name).await.map_err(Problem::from)?),
     };
     let id = collection.as_ref().map(|collection| &collection.id);
-    let found = plane.runs(id, kind, part.before.unwrap_or(i64::MAX), RUNS as u32 + 1).await?;
+    let target = Some(part.target.as_str()).filter(|name| !name.is_empty());
+    let found = plane.runs(id, kind, target, part.before.unwrap_or(i64::MAX), RUNS as u32 + 1).await?;
     let older = found.get(RUNS).and_then(|_| found.get(RUNS - 1)).map(|last| part.path(last.id));
     let mut going = match part.before {
         None => plane.open_runs().await?,
@@ -68,6 +76,7 @@ pub(super) async fn page(
     going.retain(|run| {
         collection.as_ref().is_none_or(|collection| run.collection.as_deref() == Some(collection.name.as_str()))
     });
+    going.retain(|run| target.is_none() || run.target.as_deref() == target);
     let ended = found.iter().take(RUNS).filter(|run| part.before.is_some() || run.state != RunState::Running);
     let rows: Vec<Vec<Markup>> = going.iter().chain(ended).map(|run| row(run, now)).collect();
     let names: Vec<String> = plane.store().index.collections().await?.into_iter().map(|one| one.name).collect();
@@ -79,7 +88,7 @@ pub(super) async fn page(
                 (nothing(&part))
             } @else {
                 section.card {
-                    (parts::table_below_heading("Runs, what goes on first", &["What", "Of", "How it stands", "Begun", "Took", "Why"], &rows))
+                    (parts::table_below_heading("Runs, what goes on first", &HEADS, &rows))
                     (parts::pages(newer.as_deref(), older.as_deref()))
                 }
             }
@@ -107,7 +116,9 @@ fn filter(part: &Part, names: &[String]) -> Markup {
                     }
                 }
             }
+            @if !part.target.is_empty() { input type="hidden" name="target" value=(part.target); }
             button.button.quiet type="submit" { "Show" }
+            @if !part.target.is_empty() { p.small.soft { "Only at target " (part.target) ". " a href="/runs" { "Show all" } } }
         }
     }
 }
@@ -127,7 +138,7 @@ fn nothing(part: &Part) -> Markup {
     }
 }
 
-fn row(run: &RunView, now: Timestamp) -> Vec<Markup> {
+pub(super) fn row(run: &RunView, now: Timestamp) -> Vec<Markup> {
     vec![
         html! { a href={ "/runs/" (run.id) } { (named(&run.kind)) " " (run.id) } @if is_only_look(run) { span.small.soft { " only looked" } } },
         html! { (of(run)) },
@@ -208,6 +219,8 @@ pub(super) fn named(kind: &str) -> &'static str {
         Ok(RunKind::Usage) => "What takes the space",
         Ok(RunKind::Sync) => "News from peers",
         Ok(RunKind::Fetch) => "Fetching from peers",
+        Ok(RunKind::Rekey) => "Keys from peers",
+        Ok(RunKind::Scrub) => "Reading everything again",
         Ok(RunKind::Clone) => "Clone of another instance",
         Ok(RunKind::VerifyTarget) => "Verification of a target",
         Ok(RunKind::PruneTarget) => "Prune of a target",

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::layout::{Here, Page};
 use super::parts::{self, Light};
 use super::schedule::{contradiction, what, when};
-use super::{Amiss, Viewer};
+use super::{Amiss, Viewer, care};
 use crate::domain::words::count;
 use crate::http::admin::{AdminPlane, UpkeepView};
 
@@ -19,6 +19,7 @@ pub(super) async fn page(viewer: Viewer, State(plane): State<AdminPlane>) -> Res
         let upkeep = plane.upkeep(&collection).await?;
         all.push((collection.name.clone(), upkeep, plane.retention(&collection).in_words));
     }
+    let scrub = care::scrub(&plane, &viewer, now).await?;
     let main = html! {
         div.stack {
             @if all.is_empty() {
@@ -27,6 +28,7 @@ pub(super) async fn page(viewer: Viewer, State(plane): State<AdminPlane>) -> Res
                 }))
             }
             @for (name, upkeep, kept) in &all { (one(name, upkeep, kept, now)) }
+            @if !all.is_empty() { (scrub) }
         }
     };
     Page::new("Schedules", Here::Schedules).show(&plane, &viewer, main).await

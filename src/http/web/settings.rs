@@ -99,13 +99,14 @@ fn configuration(plane: &AdminPlane) -> Markup {
             },
         ]
     };
-    let rows: Vec<Vec<Markup>> = plane.configuration().iter().map(row).collect();
-    let said = plane.configuration().iter().filter(|fact| fact.source != FactSource::Default).count() as u64;
+    let facts = plane.configuration();
+    let rows: Vec<Vec<Markup>> = facts.iter().map(row).collect();
+    let said = facts.iter().filter(|fact| fact.source != FactSource::Default).count() as u64;
     html! {
         section.card {
             h2 { "Configuration" }
             p {
-                "As the server read it when it started. It is changed in " code { "bulbil.toml" } " of the home, and read again at the next start. "
+                "As the server read it when it started. It is changed in " code { "bulbil.toml" } " of the home, and read again at the next start; who is told of alerts, and when, is " a href="/alerts#channels" { "changed here" } ", too. "
                 @match said { 0 => { "Nothing is set there: all of it is as it is by itself." } n => { (count(n, "value")) " of it " @if n == 1 { "is" } @else { "are" } " set by you." } }
             }
             p.small.soft { "Of what may hold a secret, or is an address, only whether it is set is shown." }

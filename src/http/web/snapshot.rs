@@ -277,7 +277,7 @@ pub(super) async fn delete(
     posted: FreshPosted<Nothing>,
 ) -> Result<Response, Amiss> {
     let collection = known(&plane, &id).await?.collection.name;
-    match plane.delete_snapshot(&id, &posted.session.caller()).await {
+    match plane.delete_snapshot(&id, posted.session.caller().who()).await {
         Ok(()) => Ok(see_other(&format!("/collections/{collection}"))),
         Err(problem) if problem.status() == StatusCode::CONFLICT => {
             let page = deletion(&plane, &posted.session.into(), &id, Some(problem.reason())).await?;

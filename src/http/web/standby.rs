@@ -60,8 +60,8 @@ pub(super) async fn post(
 async fn done(plane: &AdminPlane, session: &Session, name: &str, form: &Form) -> Result<Option<String>, Problem> {
     let caller = session.caller();
     match form.what {
-        What::Add => plane.add_standby(name, form.into.trim(), &caller).await.map(|_| None),
-        What::Remove => plane.remove_standby(name, &caller).await.map(|()| None),
+        What::Add => plane.add_standby(name, form.into.trim(), caller.who()).await.map(|_| None),
+        What::Remove => plane.remove_standby(name, caller.who()).await.map(|()| None),
         What::Run => {
             let run = plane.start(plane.lay_out_order(name).await?, caller.who()).await?;
             Ok(Some(format!("/runs/{run}")))

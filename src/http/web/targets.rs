@@ -1,6 +1,6 @@
-//! `GET /targets`: places that copies go to, how they are, and what can be done there.
+//! `GET /targets`: places that copies go to, and how they are; what can be done there stands on the page of each.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use jiff::Timestamp;
@@ -16,12 +16,11 @@ use super::typed::done;
 use super::{Amiss, Viewer};
 use crate::domain::schedule::Work;
 use crate::domain::words::count;
+use crate::http::admin::access::Posted;
 use crate::http::admin::access::local::see_other;
-use crate::http::admin::access::{FreshPosted, FreshSession, Posted};
 use crate::http::admin::view::schedule::{ScheduleView, schedules};
 use crate::http::admin::view::target::{CopiedView, TargetKind, TargetStateView, TargetView};
 use crate::http::admin::{AdminPlane, ReadBack, StartRun};
-use crate::http::problem::Problem;
 
 /// What was done just now.
 #[derive(Debug, Default, Deserialize)]
@@ -29,14 +28,8 @@ pub(super) struct Asked {
     done: Option<String>,
 }
 
-/// What is to be done.
-#[derive(Debug, Deserialize)]
-pub(super) struct Start {
-    kind: String,
-}
-
 /// When each collection is copied by itself, by name.
-type ByItself = Vec<(String, Option<ScheduleView>)>;
+pub(super) type ByItself = Vec<(String, Option<ScheduleView>)>;
 
 /// All of them.
 pub(super) async fn page(
@@ -45,91 +38,37 @@ pub(super) async fn page(
     Query(asked): Query<Asked>,
 ) -> Result<Markup, Amiss> {
     let said = asked.done.as_deref().and_then(|what| match what {
-        "add" => Some("The place is named, and begun. Nothing is copied there yet: press \u{201c}Copy now\u{201d}."),
         "forget" => Some("Nothing is copied there any more. What is there stays."),
         _ => None,
     });
     shown(&plane, &viewer, said, None).await
 }
 
-/// Begins something at a target, and leads to its page.
-pub(super) async fn start(
-    State(plane): State<AdminPlane>,
-    Path(name): Path<String>,
-    posted: Posted<Start>,
-) -> Result<Response, Amiss> {
-    begin(&plane, order(&posted.form.kind, name), posted).await
-}
-
 /// Copies everything to all targets, and leads to its page.
 pub(super) async fn copy_all(State(plane): State<AdminPlane>, posted: Posted<Nothing>) -> Result<Response, Amiss> {
     let order = StartRun::Copy { collection: None, target: None, verify: ReadBack::Sample };
-    begin(&plane, Ok(order), posted).await
-}
-
-async fn begin<T>(plane: &AdminPlane, order: Result<StartRun, Problem>, posted: Posted<T>) -> Result<Response, Amiss> {
-    let begun = async { plane.start(plane.order(order?).await?, posted.session.caller().who()).await };
+    let begun = async { plane.start(plane.order(order).await?, posted.session.caller().who()).await };
     match begun.await {
         Ok(id) => Ok(see_other(&format!("/runs/{id}"))),
         Err(problem) if problem.status() == StatusCode::CONFLICT => {
-            let page = shown(plane, &posted.session.into(), None, Some(problem.reason())).await?;
+            let page = shown(&plane, &posted.session.into(), None, Some(problem.reason())).await?;
             Ok((StatusCode::CONFLICT, page).into_response())
         }
         Err(problem) => Err(problem.into()),
     }
 }
 
-fn order(kind: &str, target: String) -> Result<StartRun, Problem> {
-    let verify = |data, repair| (data, repair);
-    let (data, repair) = match kind {
-        "copy" => return Ok(StartRun::Copy { collection: None, target: Some(target), verify: ReadBack::Sample }),
-        "prune" | "prune-look" => {
-            return Ok(StartRun::PruneTarget { target, dry_run: kind == "prune-look", at_once: false });
-        }
-        "verify" => verify(false, false),
-        "verify-data" => verify(true, false),
-        "repair" => verify(true, true),
-        _ => return Err(Problem::invalid(format!("{kind:?} is nothing that can be begun here"))),
-    };
-    Ok(StartRun::VerifyTarget { target, data, sample_percent: None, repair })
-}
-
-/// Asks whether it is to be forgotten.
-pub(super) async fn ask_forget(
-    FreshSession(session): FreshSession,
-    State(plane): State<AdminPlane>,
-    Path(name): Path<String>,
-) -> Result<Response, Amiss> {
-    let (viewer, target) = (Viewer::from(session), plane.target_view(&name).await?);
-    let to = format!("/targets/{}/forget", target.name);
-    let main = html! {
-        div.stack {
-            p.lead { "Nothing is copied there any more, and nobody looks at what is there. The copies stay where they are: " code { (target.location) } "." }
-            @if target.kind == TargetKind::Bucket {
-                p { "What lets us into the bucket is forgotten, too. To name it again you need the key once more." }
-            }
-            form method="post" action=(to) {
-                (parts::csrf(&viewer))
-                input type="hidden" name="back" value=(to);
-                div.actions {
-                    button.button.danger type="submit" { "Forget it" }
-                    a.button.quiet href="/targets" { "Leave it as it is" }
-                }
-            }
-        }
-    };
-    let page = Page::new(format!("Forget {}?", target.name), Here::Targets).below("/targets", "Targets");
-    Ok(page.show(&plane, &viewer, main).await?.into_response())
-}
-
-/// Forgets it.
-pub(super) async fn forget(
-    State(plane): State<AdminPlane>,
-    Path(name): Path<String>,
-    posted: FreshPosted<Nothing>,
-) -> Result<Response, Amiss> {
-    plane.forget_target(&name, posted.session.caller().who()).await?;
-    Ok(see_other("/targets?done=forget"))
+/// When each collection is copied by itself.
+///
+/// # Errors
+/// If the index cannot be asked.
+pub(super) async fn by_itself(plane: &AdminPlane) -> Result<ByItself, Amiss> {
+    let mut by_itself = ByItself::new();
+    for collection in plane.store().index.collections().await? {
+        let all = schedules(plane.store(), &collection, plane.now()).await?;
+        by_itself.push((collection.name.clone(), all.into_iter().find(|one| one.kind == Work::Copy)));
+    }
+    Ok(by_itself)
 }
 
 async fn shown(
@@ -139,11 +78,7 @@ async fn shown(
     refused: Option<&str>,
 ) -> Result<Markup, Amiss> {
     let (targets, now) = (plane.targets().await?, plane.now());
-    let mut by_itself = ByItself::new();
-    for collection in plane.store().index.collections().await? {
-        let all = schedules(plane.store(), &collection, now).await?;
-        by_itself.push((collection.name.clone(), all.into_iter().find(|one| one.kind == Work::Copy)));
-    }
+    let by_itself = by_itself(plane).await?;
     let main = html! {
         div.stack {
             @if let Some(said) = said { (done(said)) }
@@ -151,11 +86,11 @@ async fn shown(
             @if targets.is_empty() {
                 (none_yet())
             } @else {
-                p.lead { (verdict(&targets)) }
+                p.lead { (verdict(&targets, None)) }
                 div.actions {
-                    a.button.quiet href="/targets/new" { "Add a target" }
+                    a.button.quiet href="/new/target" { "Add a target" }
                     a.button.quiet href="/portable" { "A backup to carry" }
-                    @if targets.len() > 1 { (parts::button(viewer, "/targets/runs", &[], "Copy to all of them now", Weight::Quiet)) }
+                    @if targets.len() > 1 { (parts::button(viewer, "/copies", &[], "Copy to all of them now", Weight::Quiet)) }
                 }
                 @for target in &targets { (card(target, &by_itself, viewer, now)) }
             }
@@ -171,7 +106,7 @@ fn none_yet() -> Markup {
             "A target is such a place. What goes there is sealed: whoever holds it can read none of it."
         }
         div.actions {
-            a.button href="/targets/new" { "Add a target" }
+            a.button href="/new/target" { "Add a target" }
             a.button.quiet href="/portable" { "A backup to carry" }
             a.button.quiet href="/invites/new" { "Or let another instance keep a copy" }
         }
@@ -180,17 +115,18 @@ fn none_yet() -> Markup {
     parts::empty("There is no copy in another place yet", text, &next)
 }
 
-/// How it is with all of them, in one line.
-fn verdict(targets: &[TargetView]) -> Markup {
+/// How it is with all of them, in one line. On the page of one its name stands above.
+pub(super) fn verdict(targets: &[TargetView], of: Option<&str>) -> Markup {
     let copies = || targets.iter().flat_map(|target| &target.copies);
     let failed = copies().filter(|copy| copy.failed.is_some()).count() as u64;
     let behind = copies().filter(|copy| copy.failed.is_none() && copy.behind > 0).count() as u64;
-    let places = count(targets.len() as u64, "place");
+    let of = of.map_or_else(|| format!("{}: ", count(targets.len() as u64, "place")), str::to_owned);
+    let said = |words: &str| parts::sentence(&format!("{of}{words}"));
     match (failed, behind) {
         (0, 0) if copies().all(|copy| copy.copied.is_none()) => {
-            parts::light(Light::Unknown, &format!("{places}: there is nothing to copy yet."))
+            parts::light(Light::Unknown, &said("there is nothing to copy yet."))
         }
-        (0, 0) => parts::light(Light::Good, &format!("{places}: every copy has the newest snapshot.")),
+        (0, 0) => parts::light(Light::Good, &said("every copy has the newest snapshot.")),
         (0, n) => parts::light(Light::Care, &format!("{} not up to date.", copies_are(n))),
         (n, _) => parts::light(Light::Bad, &format!("{} not as it should be.", copies_are(n))),
     }
@@ -202,46 +138,47 @@ fn copies_are(n: u64) -> String {
 }
 
 fn card(target: &TargetView, by_itself: &ByItself, viewer: &Viewer, now: Timestamp) -> Markup {
-    let to = format!("/targets/{}/runs", target.name);
-    let button = |kind: &str, label: &str, weight| parts::button(viewer, &to, &[("kind", kind)], label, weight);
-    let heads = ["Collection", "How it stands", "Copied", "Found right", "Copied by itself"];
-    let rows: Vec<Vec<Markup>> = target.copies.iter().map(|copy| row(copy, by_itself, now)).collect();
-    let kind = match target.kind {
-        TargetKind::Folder => "a folder of this machine",
-        TargetKind::Bucket => "a bucket",
-    };
+    let path = format!("/targets/{}", target.name);
     html! {
         section.card id=(target.name) {
-            div.head { h2 { (target.name) } span.small.soft { (kind) } }
+            div.head { h2 { a href=(path) { (target.name) } } span.small.soft { (kind(target)) } }
             (parts::facts(&facts(target)))
-            @if rows.is_empty() {
-                p { "There is no collection yet that could be copied. " a href="/new/collection" { "Add a collection" } }
-            } @else {
-                (parts::table_below_heading(&format!("Copies in {}", target.name), &heads, &rows))
-                div.actions {
-                    (button("copy", "Copy now", Weight::First))
-                    (button("verify", "Verify", Weight::Quiet))
+            (copies(target, by_itself, now))
+            div.actions {
+                @if !target.copies.is_empty() {
+                    (parts::button(viewer, &format!("{path}/runs"), &[("kind", "copy")], "Copy now", Weight::First))
                 }
+                a.button.quiet href=(path) { "All about it" }
             }
-            (parts::more("More to do there", &html! { div.stack {
-                p { "\u{201c}Verify\u{201d} looks whether everything is there, with its length. To read every byte takes long, and some stores charge for it." }
-                div.actions {
-                    (button("verify-data", "Read every byte", Weight::Quiet))
-                    (button("repair", "Read every byte, and mend what is damaged", Weight::Quiet))
-                }
-                p { "What was removed here stays there until it is removed there, too. The newest snapshot of each collection and the one that was verified last stay in any case." }
-                div.actions {
-                    (button("prune-look", "Say what would go", Weight::Quiet))
-                    (button("prune", "Remove it there", Weight::Danger))
-                }
-                p { "When the place is not used any more:" }
-                div.actions { a.button.quiet href={ "/targets/" (target.name) "/forget" } { "Forget this target" } }
-            } }))
         }
     }
 }
 
-fn facts(target: &TargetView) -> Vec<(&'static str, Markup)> {
+/// What kind of place it is, in words.
+pub(super) fn kind(target: &TargetView) -> &'static str {
+    match target.kind {
+        TargetKind::Folder => "a folder of this machine",
+        TargetKind::Bucket => "a bucket",
+    }
+}
+
+/// How it stands with each copy there.
+pub(super) fn copies(target: &TargetView, by_itself: &ByItself, now: Timestamp) -> Markup {
+    let with_sizes = target.copies.iter().any(|copy| copy.full_bytes.is_some());
+    let mut heads = vec!["Collection", "How it stands", "Copied", "Found right", "Copied by itself"];
+    heads.extend(with_sizes.then_some("Takes there"));
+    let rows: Vec<Vec<Markup>> = target.copies.iter().map(|copy| row(copy, by_itself, now)).collect();
+    html! {
+        @if rows.is_empty() {
+            p { "There is no collection yet that could be copied. " a href="/new/collection" { "Add a collection" } }
+        } @else {
+            (parts::table_below_heading(&format!("Copies in {}", target.name), &heads, &rows))
+        }
+    }
+}
+
+/// Where it is, and what goes there.
+pub(super) fn facts(target: &TargetView) -> Vec<(&'static str, Markup)> {
     let mut facts = vec![("Where", html! { code { (target.location) } })];
     if let Some(endpoint) = &target.endpoint {
         facts.push(("Endpoint", html! { code { (endpoint) } }));
@@ -267,7 +204,7 @@ fn row(copy: &TargetStateView, by_itself: &ByItself, now: Timestamp) -> Vec<Mark
             }
         }
     };
-    vec![
+    let mut cells = vec![
         html! { a href={ "/collections/" (copy.collection) } { (copy.collection) } },
         state(copy, now),
         moment(&copy.copied),
@@ -278,7 +215,9 @@ fn row(copy: &TargetStateView, by_itself: &ByItself, now: Timestamp) -> Vec<Mark
                 None => { "never. " a href={ "/collections/" (copy.collection) "/schedule" } { "Say when" } }
             }
         },
-    ]
+    ];
+    cells.extend(copy.full_bytes.map(parts::size));
+    cells
 }
 
 /// How it stands with a copy.

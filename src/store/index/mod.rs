@@ -298,6 +298,15 @@ impl Index {
         self.pool.size() as usize > self.pool.num_idle()
     }
 
+    /// Looks whether the file is a whole database.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`] if it is not.
+    pub async fn check(&self) -> Result<(), IndexError> {
+        let found: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&self.pool).await?;
+        if found == "ok" { Ok(()) } else { Err(IndexError::Damaged(None)) }
+    }
+
     /// Closes all connections; the last one folds the write-ahead log into the file.
     pub async fn close(&self) {
         self.pool.close().await;

@@ -215,10 +215,10 @@ impl Index {
         kind: Option<RunKind>,
         limit: u32,
     ) -> Result<Vec<Run>, IndexError> {
-        self.runs_before(collection, kind, i64::MAX, limit).await
+        self.runs_before(collection, kind, None, i64::MAX, limit).await
     }
 
-    /// The same, of those whose number is smaller than `before`.
+    /// The same, of those whose number is smaller than `before`, and of a target, if one is given. What copies to all of them is of each.
     ///
     /// # Errors
     /// [`IndexError`].
@@ -226,16 +226,19 @@ impl Index {
         &self,
         collection: Option<&CollectionId>,
         kind: Option<RunKind>,
+        target: Option<&str>,
         before: i64,
         limit: u32,
     ) -> Result<Vec<Run>, IndexError> {
         let rows = sqlx::query(
-            "SELECT * FROM run WHERE (?1 IS NULL OR collection = ?1) AND (?2 IS NULL OR work = ?2) AND no < ?4 ORDER BY no DESC LIMIT ?3",
+            "SELECT * FROM run WHERE (?1 IS NULL OR collection = ?1) AND (?2 IS NULL OR work = ?2) AND no < ?4
+             AND (?5 IS NULL OR target = ?5 OR (target IS NULL AND work = 'copy')) ORDER BY no DESC LIMIT ?3",
         )
         .bind(collection.map(|id| id.as_bytes().to_vec()))
         .bind(kind.map(RunKind::word))
         .bind(i64::from(limit))
         .bind(before)
+        .bind(target.map(str::to_owned))
         .fetch_all(&self.pool)
         .await?;
         rows.iter().map(read).collect()

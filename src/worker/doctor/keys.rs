@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use super::{Examination, Finding};
 use crate::backup::escrow;
 use crate::domain::audit::Ending;
-use crate::store::{Store, StoreError};
+use crate::store::{Home, StoreError};
 
 /// After this time a key on paper is worth another look.
 const LONG: SignedDuration = SignedDuration::from_hours(24 * 366);
@@ -17,7 +17,7 @@ const LONG: SignedDuration = SignedDuration::from_hours(24 * 366);
 const ENTRIES: usize = 100_000;
 
 pub(super) async fn look(of: &Examination<'_>) -> Result<Vec<Finding>, StoreError> {
-    let mut findings = permissions(of.store);
+    let mut findings = permissions(&of.store.home);
     if let Err(error @ StoreError::AccessDamaged { .. }) = of.store.admission() {
         let next = "remove keys/access, then 'bulbil password set', and 'bulbil token create' for each program";
         findings.push(Finding::error("access", crate::monitor::with_causes(&error), next));
@@ -49,9 +49,9 @@ pub(super) async fn look(of: &Examination<'_>) -> Result<Vec<Finding>, StoreErro
 }
 
 /// The home belongs to one user, and nobody else looks into it.
-fn permissions(store: &Store) -> Vec<Finding> {
+pub(super) fn permissions(home: &Home) -> Vec<Finding> {
     const ABOUT: &str = "permissions";
-    let (root, keys) = (store.home.root(), store.home.keys());
+    let (root, keys) = (home.root(), home.keys());
     let mut findings = Vec::new();
     let mut open = |path: &Path| {
         let Ok(metadata) = fs::symlink_metadata(path) else { return };

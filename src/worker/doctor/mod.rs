@@ -3,6 +3,7 @@
 //! Nothing is changed. What only the running server knows is told by whoever asks it ([`ServerState`]), so that a command and a page
 //! show the same findings.
 
+mod closed; // a home that does not open
 mod clock; // is it right?
 mod collections; // schedules, snapshots, drills, verifications
 mod copies; // peers, targets
@@ -13,7 +14,9 @@ mod server; // does it run, does it start by itself?
 mod tests;
 mod watched; // what is known to be wrong, and who is told
 
+use std::collections::HashSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -22,7 +25,11 @@ use super::alarm::AlertConfig;
 use crate::domain::words::age;
 use crate::store::{Store, StoreError};
 
+pub use closed::Closed;
 pub use server::ServerState;
+
+/// A large index is looked at only as far as it goes in this time.
+const INDEX_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How bad something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -111,23 +118,35 @@ pub struct Examination<'a> {
 impl Examination<'_> {
     /// Looks only whether the server runs, and peers can come in.
     pub fn of_server(&self) -> Vec<Finding> {
-        server::look(self)
+        server::look(&self.server)
     }
 
-    /// Looks at everything.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the home cannot be looked at.
-    pub async fn of_everything(&self) -> Result<Vec<Finding>, StoreError> {
+    /// Looks at everything. What cannot be looked at is a finding, too, and the rest is looked at all the same.
+    pub async fn of_everything(&self) -> Vec<Finding> {
         let mut findings = self.of_server();
-        findings.extend(server::starts_by_itself(self));
-        findings.extend(clock::look(self).await?);
-        findings.extend(room::look(self).await?);
-        findings.extend(keys::look(self).await?);
-        findings.extend(collections::look(self).await?);
-        findings.extend(copies::look(self).await?);
-        findings.extend(watched::look(self).await?);
-        Ok(findings)
+        findings.extend(server::starts_by_itself(&self.units));
+        let index = self.store.index.check();
+        if let Ok(Err(error)) = tokio::time::timeout(INDEX_PATIENCE, index).await {
+            findings.push(closed::index(&error));
+        }
+        let looks: [Result<Vec<Finding>, StoreError>; 6] = [
+            clock::look(self).await.map_err(StoreError::from),
+            room::look(self).await.map_err(StoreError::from),
+            keys::look(self).await,
+            collections::look(self).await.map_err(StoreError::from),
+            copies::look(self).await,
+            watched::look(self).await,
+        ];
+        for looked in looks {
+            findings.extend(looked.unwrap_or_else(|error| vec![closed::why(&error)]));
+        }
+        // One fault shows wherever it is met.
+        let mut seen = HashSet::new();
+        findings.retain(|finding| {
+            let is_index = finding.about == closed::INDEX && finding.severity == Severity::Error;
+            !is_index || seen.insert(finding.next.clone())
+        });
+        findings
     }
 
     /// How long ago a moment was, in words.

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use super::{Examination, Finding};
 use crate::domain::schedule::Work;
 use crate::domain::words::bytes;
-use crate::store::IndexError;
+use crate::store::{Home, IndexError};
 
 const ABOUT: &str = "disk";
 /// Less is little for anything.
@@ -23,12 +23,16 @@ const FEW_FILES: u64 = 10_000;
 const BACKUPS: u32 = 1000;
 
 pub(super) async fn look(of: &Examination<'_>) -> Result<Vec<Finding>, IndexError> {
-    let home = &of.store.home;
     if let Err(away) = of.store.check_folders() {
         let next = "mount it; only if it is gone for good, 'bulbil scrub --accept-loss'";
         return Ok(vec![Finding::error(ABOUT, away.to_string(), next)]);
     }
-    let Growth { largest, daily } = growth(of).await?;
+    Ok(disks(&of.store.home, &growth(of).await?))
+}
+
+/// Whether there is room where the home, its chunks and its manifests are.
+pub(super) fn disks(home: &Home, growth: &Growth) -> Vec<Finding> {
+    let Growth { largest, daily } = *growth;
     let (mut findings, mut seen) = (Vec::new(), HashSet::new());
     for path in [home.root().to_owned(), home.chunks(), home.manifests()] {
         // Chunks and manifests may have disks of their own.
@@ -72,11 +76,12 @@ pub(super) async fn look(of: &Examination<'_>) -> Result<Vec<Finding>, IndexErro
             ));
         }
     }
-    Ok(findings)
+    findings
 }
 
 /// What backups have stored lately.
-struct Growth {
+#[derive(Debug, Default)]
+pub(super) struct Growth {
     /// Bytes of the largest one.
     largest: u64,
     /// Bytes of a day.

@@ -1,8 +1,9 @@
 //! Does the server run, is it this program's version, can peers come in, and does it start with the machine?
 
 use std::fs;
+use std::path::PathBuf;
 
-use super::{Examination, Finding};
+use super::Finding;
 
 const ABOUT: &str = "server";
 
@@ -15,6 +16,8 @@ pub enum ServerState {
     Starting,
     /// One runs that does not answer, and why.
     Silent(String),
+    /// One runs that cannot be asked from here, and why.
+    Unasked(String),
     /// One runs.
     Running {
         /// Its version.
@@ -28,8 +31,8 @@ pub enum ServerState {
     },
 }
 
-pub(super) fn look(of: &Examination<'_>) -> Vec<Finding> {
-    let (version, open, network) = match &of.server {
+pub(super) fn look(server: &ServerState) -> Vec<Finding> {
+    let (version, open, network) = match server {
         ServerState::Running { version, open, network, .. } => (version, *open, network),
         ServerState::Down => {
             let next =
@@ -43,6 +46,10 @@ pub(super) fn look(of: &Examination<'_>) -> Vec<Finding> {
         ServerState::Silent(why) => {
             let what = format!("runs, and does not answer: {why}");
             return vec![Finding::error(ABOUT, what, "stop it, and start it again")];
+        }
+        ServerState::Unasked(why) => {
+            let what = format!("runs, and could not be asked: {why}");
+            return vec![Finding::warning(ABOUT, what, "see what is said of permissions and keys below")];
         }
     };
     let here = env!("CARGO_PKG_VERSION");
@@ -64,9 +71,9 @@ pub(super) fn look(of: &Examination<'_>) -> Vec<Finding> {
 }
 
 /// Whether a service manager has a unit for it that is switched on.
-pub(super) fn starts_by_itself(of: &Examination<'_>) -> Option<Finding> {
+pub(super) fn starts_by_itself(units: &[PathBuf]) -> Option<Finding> {
     const ABOUT: &str = "start";
-    if of.units.is_empty() {
+    if units.is_empty() {
         return None;
     }
     let is_unit = |entry: &fs::DirEntry| {
@@ -74,14 +81,14 @@ pub(super) fn starts_by_itself(of: &Examination<'_>) -> Option<Finding> {
         let name = name.to_string_lossy();
         name.starts_with("bulbil") && name.ends_with(".service")
     };
-    let wanted = |folder: &std::path::PathBuf| {
+    let wanted = |folder: &PathBuf| {
         let targets = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
         let wants = targets.filter(|entry| entry.file_name().to_string_lossy().ends_with(".wants"));
         wants
             .flat_map(|entry| fs::read_dir(entry.path()).into_iter().flatten().filter_map(Result::ok))
             .any(|e| is_unit(&e))
     };
-    Some(match of.units.iter().any(wanted) {
+    Some(match units.iter().any(wanted) {
         true => Finding::ok(ABOUT, "the server starts with this machine"),
         false => {
             let next =

@@ -2,12 +2,18 @@
 
 use super::{Examination, Finding, Severity};
 use crate::domain::alert::AlertKind;
+use crate::domain::channel::{AlertSettings, Channel, How};
 use crate::store::StoreError;
 use crate::worker::watch;
 
 pub(super) async fn look(of: &Examination<'_>) -> Result<Vec<Finding>, StoreError> {
     let mut findings = Vec::new();
-    for alert in watch::look(of.store, of.alerts.bounds, of.now).await? {
+    let said = of.store.alert_settings().unwrap_or_else(|error| {
+        let next = "remove keys/alerts, then say again on the page Alerts who is told";
+        findings.push(Finding::error("alerts", crate::monitor::with_causes(&error), next));
+        AlertSettings::default()
+    });
+    for alert in watch::look(of.store, of.alerts.bounds(&said), of.now).await? {
         // The disk that is away is told with its room.
         if alert.kind == AlertKind::Away {
             continue;
@@ -15,8 +21,12 @@ pub(super) async fn look(of: &Examination<'_>) -> Result<Vec<Finding>, StoreErro
         let (severity, next) = meaning(alert.kind);
         findings.push(Finding { about: alert.subject, severity, what: alert.message, next: Some(next.to_owned()) });
     }
-    let told = of.alerts.command.is_some() || of.alerts.webhook.is_some() || of.alerts.mail.is_some();
-    let next = "name a command, a webhook or a mailbox in [alerts] of bulbil.toml: docs/upkeep.md";
+    let is_told = |channel: &Channel| !matches!(channel.how, How::Ping { .. });
+    let told = of.alerts.command.is_some()
+        || of.alerts.webhook.is_some()
+        || of.alerts.mail.is_some()
+        || said.channels.iter().any(is_told);
+    let next = "name a webhook or a mailbox on the page Alerts, or in [alerts] of bulbil.toml: docs/upkeep.md";
     findings.push(match told {
         true => Finding::ok("alerts", "somebody is told when something is wrong"),
         false if of.store.index.collections().await?.is_empty() => {

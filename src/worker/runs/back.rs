@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Recorder, RunError};
+use crate::backup::layout::LaidOut;
 use crate::backup::recover::{RecoverOptions, Report, recover};
 use crate::domain::run::RunKind;
 use crate::domain::text::path_text;
@@ -22,6 +24,29 @@ pub struct Recovery {
     pub written: Vec<PathBuf>,
     /// Why it did not come to its end.
     pub done: Result<(), RunError>,
+}
+
+/// What came of laying a standby out: the report of the run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaidOutReport {
+    /// In which folder.
+    pub into: Option<String>,
+    /// What is there; nothing if there is no snapshot yet that could be.
+    pub laid_out: Option<LaidOut>,
+    /// It was laid out just now.
+    pub new: bool,
+}
+
+impl LaidOutReport {
+    /// Of what a step came to.
+    pub fn of(collection: &Collection, step: &Step) -> Self {
+        let (laid_out, new) = match step {
+            Step::NothingYet => (None, false),
+            Step::Current(here) => (Some(here.clone()), false),
+            Step::Done(here, _) => (Some(here.clone()), true),
+        };
+        Self { into: collection.standby.as_ref().map(|standby| path_text(&standby.into)), laid_out, new }
+    }
 }
 
 impl Recorder<'_> {
@@ -101,14 +126,9 @@ impl Recorder<'_> {
         }
         let mut ended = self.ended(&step, &relay);
         if let Ok(step) = &step {
-            let (here, is_new) = match step {
-                Step::NothingYet => (None, false),
-                Step::Current(here) => (Some(here), false),
-                Step::Done(here, _) => (Some(here), true),
-            };
-            ended.snapshot = here.map(|here| here.snapshot);
-            let into = collection.standby.as_ref().map(|standby| path_text(&standby.into));
-            ended.report = Some(json!({ "into": into, "laid_out": here, "new": is_new }));
+            let report = LaidOutReport::of(collection, step);
+            ended.snapshot = report.laid_out.as_ref().map(|here| here.snapshot);
+            ended.report = serde_json::to_value(&report).ok();
         }
         self.end(no, Some(collection), RunKind::LayOut, &ended, &watch).await?;
         step

@@ -5,6 +5,7 @@
 //! whether every chunk that it leans on is here. What is new in it was read back when it was stored (R14).
 
 mod asked; // what is never scheduled
+mod care; // what is stored is read again, keys are asked for
 mod back; // live folders brought back, and snapshots laid out
 mod clone; // everything of an instance that was joined
 mod dead; // runs whose process ended
@@ -20,7 +21,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 pub use asked::{FetchedReport, SyncedPeer, SyncedReport};
-pub use back::Recovery;
+pub use back::{LaidOutReport, Recovery};
+pub use care::{FoundReport, RekeyedReport, ScrubbedReport};
 pub use clone::{ClonedCollection, ClonedReport, RoomError, Verified, enough_room, learn_names, of_peer};
 pub use dead::{close_dead, is_alive};
 pub use error::RunError;

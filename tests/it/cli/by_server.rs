@@ -165,7 +165,13 @@ fn the_server_asks_peers_and_fetches_and_the_command_says_the_same() {
     good(&a, &["backup"]);
     assert!(Command::new("cp").arg("-a").arg(&b).arg(&twin).status().unwrap().success());
     let _following = Served::start(&twin);
-    for args in [&["sync", "--peer", "alpha"][..], &["fetch", "notes", "--peer", "alpha"]] {
+    let tried: [&[&str]; 4] = [
+        &["sync", "--peer", "alpha"],
+        &["fetch", "notes", "--peer", "alpha"],
+        &["rekey", "notes", "--peer", "alpha", "--all"],
+        &["scrub", "notes", "--now"],
+    ];
+    for args in tried {
         let (alone, by_server) = (json(&b, args), json(&twin, args));
         assert_eq!(keys(&by_server), keys(&alone), "{args:?}: {by_server} {alone}");
         let run = newest(&twin);
@@ -183,6 +189,68 @@ fn the_server_asks_peers_and_fetches_and_the_command_says_the_same() {
     for home in [&b, &twin] {
         fails(home, &["sync", "--peer", "alpha"], &["nobody answers"]);
     }
+}
+
+#[test]
+fn standbys_are_the_servers_work_too() {
+    let place = Place::with_snapshot();
+    let (a, b) = (place.home(), place.path("b"));
+    let _served = Served::start(&a);
+    let line = good(&a, &["invite", "--collections", "notes"]).trim().to_owned();
+    good(&b, &["clone", &line, "--name", "beta"]);
+    let _following = Served::start(&b);
+    let into = place.path("laid-out");
+    let entries = json(&b, &["audit"]).as_array().unwrap().len();
+    let added = json(&b, &["standby", "add", "notes", "--into", into.to_str().unwrap()]);
+    assert_eq!((&added["collection"], &added["hook"]), (&"notes".into(), &Value::Null));
+    // The server may be at it by itself at this moment.
+    let run_now = || run(&b, &["standby", "run", "notes", "--json"]);
+    until(soon(), "it is laid out", || run_now().status.success());
+    let document: Value = serde_json::from_slice(&run_now().stdout).unwrap();
+    assert_eq!(document["result"][0]["laid_out"]["sequence"], 1, "{document}");
+    assert_eq!((&newest(&b)["work"], &newest(&b)["cause"]), (&"lay-out".into(), &"request".into()));
+    assert_eq!(fs::read(into.join("one.md")).unwrap(), fs::read(place.data().join("one.md")).unwrap());
+    good(&b, &["standby", "remove", "notes"]);
+    assert_eq!(json(&b, &["standby", "list"]), serde_json::json!([]));
+    fails(&b, &["standby", "remove", "notes"], &["no standby"]);
+    let audit = json(&b, &["audit"]);
+    let new: Vec<_> =
+        audit.as_array().unwrap()[entries..].iter().map(|entry| entry["what"].as_str().unwrap()).collect();
+    let of = |what: &str| new.iter().filter(|one| **one == what).count();
+    assert_eq!((of("standby add"), of("standby remove")), (1, 2), "one deed, one entry: {new:?}");
+}
+
+#[test]
+fn a_snapshot_is_deleted_after_a_look_with_and_without_a_server() {
+    let place = Place::with_snapshot();
+    let home = place.home();
+    for name in ["two.md", "three.md"] {
+        fs::write(place.data().join(name), format!("the note {name}\n")).unwrap();
+        good(&home, &["backup"]);
+    }
+    let left = || json(&home, &["snapshots"]).as_array().unwrap().len();
+    // A look changes nothing.
+    let look = json(&home, &["snapshot", "delete", "notes@1"]);
+    assert_eq!((&look["snapshot"], &look["deleted"], left()), (&"notes@1".into(), &false.into(), 3));
+    assert!(look["frees"]["bytes"].as_u64().is_some(), "{look}");
+    good(&home, &["snapshot", "pin", "notes@1"]);
+    fails(&home, &["snapshot", "delete", "notes@1", "--yes"], &["pinned", "unpin it first"]);
+    good(&home, &["snapshot", "unpin", "notes@1"]);
+    assert_eq!(json(&home, &["snapshot", "delete", "notes@1", "--yes"])["deleted"], true);
+    assert_eq!(left(), 2);
+    let served = Served::start(&home);
+    let entries = json(&home, &["audit"]).as_array().unwrap().len();
+    fails(&home, &["snapshot", "delete", "notes@3", "--yes"], &["last good one"]);
+    assert_eq!(json(&home, &["snapshot", "delete", "notes@2", "--yes"])["deleted"], true);
+    assert_eq!(left(), 1);
+    let audit = json(&home, &["audit"]);
+    let new: Vec<_> = audit.as_array().unwrap()[entries..].iter().map(|entry| &entry["ending"]).collect();
+    assert_eq!(new, ["failed", "done"], "one deed, one entry: {audit}");
+    assert!(
+        audit.as_array().unwrap().last().unwrap()["subjects"][0].as_str().unwrap().starts_with("notes@2 "),
+        "{audit}"
+    );
+    assert_eq!(served.stop(), Some(0));
 }
 
 #[test]

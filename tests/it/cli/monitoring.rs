@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 
@@ -205,4 +206,55 @@ fn a_shell_completes_commands_and_options() {
     assert_eq!(completed(&["bulbil", "doct"]), ["doctor"]);
     assert_eq!(completed(&["bulbil", "peer", "tr"]), ["trust"]);
     assert_eq!(completed(&["bulbil", "doctor", "--off"]), ["--offline"]);
+}
+
+/// What a finding says, and what is to be done.
+fn finding<'a>(findings: &'a [Value], about: &str) -> Vec<(&'a str, &'a str)> {
+    let of = findings.iter().filter(|finding| finding["about"] == about && finding["severity"] == "error");
+    of.map(|finding| (finding["what"].as_str().unwrap(), finding["next"].as_str().unwrap())).collect()
+}
+
+#[test]
+fn the_doctor_looks_at_the_rest_whatever_is_broken() {
+    let place = Place::with_snapshot();
+    let home = place.home();
+    let about = |findings: &[Value], about: &str| findings.iter().any(|finding| finding["about"] == about);
+    // A configuration that is none: which line, which key; everything else is looked at.
+    fs::write(home.join("bulbil.toml"), "[scrub]\ndays = 7\n\n[sync]\nintervall_s = 60\n").unwrap();
+    let (code, findings) = doctor(&home, &["--offline"]);
+    assert_eq!(code, Some(1));
+    let said = finding(&findings, "bulbil.toml");
+    assert!(said.len() == 1 && said[0].0.starts_with("line 5, intervall_s: unknown field"), "{said:?}");
+    assert!(about(&findings, "notes") && about(&findings, "permissions"), "{findings:?}");
+    // Keys that others can read: all of them, each with the line that helps.
+    let open = ["master", "identity", "envelope"].map(|name| home.join("keys").join(name));
+    open.iter().for_each(|path| fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap());
+    let (code, findings) = doctor(&home, &["--offline"]);
+    assert_eq!(code, Some(1));
+    let said = finding(&findings, "permissions");
+    assert_eq!(said.len(), 3, "{said:?}");
+    for path in &open {
+        assert!(said.iter().any(|(_, next)| *next == format!("chmod go= '{}'", path.display())), "{said:?}");
+    }
+    for other in ["bulbil.toml", "server", "disk", "keys"] {
+        assert!(about(&findings, other), "{other}: {findings:?}");
+    }
+    open.iter().for_each(|path| fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap());
+    fs::remove_file(home.join("bulbil.toml")).unwrap();
+    // An index that is not whole in the middle: the rest is looked at, and what helps does help.
+    let bytes = fs::read(home.join("index.db")).unwrap();
+    let mut broken = bytes.clone();
+    broken[4096..].iter_mut().for_each(|byte| *byte = 0xA5);
+    for damaged in [&broken[..], b"no database at all"] {
+        let _ = fs::remove_file(home.join("index.db-wal"));
+        fs::write(home.join("index.db"), damaged).unwrap();
+        let (code, findings) = doctor(&home, &["--offline"]);
+        assert_eq!(code, Some(1), "{findings:?}");
+        let said = finding(&findings, "index");
+        assert!(said.len() == 1 && said[0].1.contains("bulbil rebuild"), "{findings:?}");
+        assert!(about(&findings, "permissions") && about(&findings, "disk"), "{findings:?}");
+    }
+    good(&home, &["rebuild"]);
+    let (_, findings) = doctor(&home, &["--offline"]);
+    assert!(finding(&findings, "index").is_empty() && about(&findings, "notes"), "{findings:?}");
 }

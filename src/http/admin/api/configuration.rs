@@ -17,5 +17,5 @@ use crate::http::admin::view::configuration::FactView;
     security(("token" = ["read"]))
 )]
 pub(super) async fn get_configuration(_: May<Read>, State(plane): State<AdminPlane>) -> Json<Page<FactView>> {
-    Json(Page::whole(plane.configuration().to_vec()))
+    Json(Page::whole(plane.configuration()))
 }

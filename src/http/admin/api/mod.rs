@@ -3,8 +3,9 @@
 //! A handler says in its first argument what it needs ([`May`](super::access::May)), takes its input by [`At`], [`Params`] and [`Body`],
 //! whose rejections are problem documents, calls one function, and renders.
 
+mod alert_settings; // what counts as wrong
 mod body; // JSON that comes in, with its bounds
-mod channels; // how an admin is told
+mod channels; // who is told what is wrong
 mod clones; // instances that are joined
 mod collections; // what is backed up
 mod configuration; // what is in force
@@ -38,7 +39,9 @@ mod tests;
 mod tokens; // what lets programs in
 mod upkeep; // what is done by itself, and what is kept
 
+pub(in crate::http) use alert_settings::SetAlerts;
 pub(super) use body::MAX_BODY_BYTES;
+pub(in crate::http) use channels::ChannelField;
 pub(in crate::http) use collections::{AddCollection, AddField};
 pub(super) use files::DOWNLOADS;
 pub(in crate::http) use imports::StartImport;
@@ -90,8 +93,11 @@ pub(super) fn routes() -> OpenApiRouter<AdminPlane> {
         .routes(routes!(instance::get_instance))
         .routes(routes!(instance::get_alerts))
         .routes(routes!(instance::get_audit))
-        .routes(routes!(channels::get_channels))
+        .routes(routes!(channels::get_channels, channels::post_channel))
+        .routes(routes!(channels::get_channel, channels::delete_channel))
+        .routes(routes!(channels::post_channel_test))
         .routes(routes!(channels::post_test))
+        .routes(routes!(alert_settings::get_alert_settings, alert_settings::put_alert_settings))
         .routes(routes!(configuration::get_configuration))
         .routes(routes!(collections::get_collections, collections::post_collection))
         .routes(routes!(collections::get_collection))

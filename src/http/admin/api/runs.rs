@@ -45,6 +45,8 @@ pub struct RunsQuery {
     collection: Option<String>,
     /// Of this kind.
     kind: Option<String>,
+    /// At this target; copies to all targets are among them.
+    target: Option<String>,
     /// So many at once, 1 to 500; 50 if nothing is said.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u32>,
@@ -147,6 +149,22 @@ pub enum StartRun {
         /// From which peer; from all that are followed, if none is named.
         peer: Option<String>,
     },
+    /// Ask peers for the keys of snapshots that cannot be opened here.
+    Rekey {
+        /// Of which collection; of all, if none is named.
+        collection: Option<String>,
+        /// Which peer; all that are followed, if none is named.
+        peer: Option<String>,
+        /// For snapshots of others that have a key here, too.
+        #[serde(default)]
+        all: bool,
+    },
+    /// Read again everything that is stored, and have brought back from peers what is lost.
+    Scrub {
+        /// Of which collections; of all, if none are named.
+        #[serde(default)]
+        collections: Vec<String>,
+    },
 }
 
 impl StartRun {
@@ -236,7 +254,11 @@ pub(super) async fn get_runs(
         Some(name) => Some(select::collection(&plane.store, name).await?.id),
         None => None,
     };
-    let runs = plane.runs(collection.as_ref(), kind, before, limit + 1).await?;
+    let target = query.target.as_deref();
+    if let Some(name) = target {
+        crate::worker::targets::find(&plane.store, name)?;
+    }
+    let runs = plane.runs(collection.as_ref(), kind, target, before, limit + 1).await?;
     Ok(Json(Page::of(runs, limit, |run| run.id.to_string())))
 }
 
@@ -464,6 +486,20 @@ impl AdminPlane {
                     None => None,
                 };
                 Order::Fetch { collection, peer: self.pulled(peer).await? }
+            }
+            StartRun::Rekey { collection, peer, all } => {
+                let collection = match collection {
+                    Some(name) => Some(find(&name).await?),
+                    None => None,
+                };
+                Order::Rekey { collection, peer: self.pulled(peer).await?, all }
+            }
+            StartRun::Scrub { collections } => {
+                let mut found = Vec::new();
+                for name in &collections {
+                    found.push(*find(name).await?);
+                }
+                Order::Scrub { collections: found }
             }
         })
     }

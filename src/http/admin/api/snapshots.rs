@@ -12,12 +12,16 @@ use super::etag::{tagged_by, unchanged};
 use super::input::{At, Params};
 use super::page::{Page, limit};
 use super::refusals::{BadBody, Missing, Refused, Stale};
-use crate::backup::{prune, select};
+use crate::backup::prune::PruneError;
+use crate::backup::prune::delete::{self, DeleteError};
+use crate::backup::select;
 use crate::domain::access::Scope;
+use crate::domain::audit::Who;
 use crate::domain::retention::Tag;
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::admin::AdminPlane;
 use crate::http::admin::access::{Admin, Caller, May, MayNow, Operate, Read};
+use crate::http::admin::typed;
 use crate::http::admin::view::snapshot::{SnapshotView, snapshots};
 use crate::http::problem::Problem;
 use crate::store::index::{Mark, Snapshot};
@@ -120,7 +124,10 @@ pub(super) async fn patch_snapshot(
 #[utoipa::path(
     delete,
     path = "/admin/v1/snapshots/{id}",
-    params(("id" = String, Path, description = "Its id, or `tales@3`")),
+    params(
+        ("id" = String, Path, description = "Its id, or `tales@3`"),
+        ("bulbil-typed-by" = Option<String>, Header, description = "With the owner's token: who typed the command that asks, as for runs")
+    ),
     responses(
         (status = 204, description = "It is deleted here. Peers that have it keep it as long as they want"),
         (status = 409, description = "It is pinned, or the last good one of its collection", body = ProblemDocument),
@@ -132,9 +139,10 @@ pub(super) async fn patch_snapshot(
 pub(super) async fn delete_snapshot(
     MayNow { caller, .. }: MayNow<Admin>,
     State(plane): State<AdminPlane>,
+    headers: HeaderMap,
     At(id): At<String>,
 ) -> Result<StatusCode, Problem> {
-    plane.delete_snapshot(&id, &caller).await?;
+    plane.delete_snapshot(&id, typed::asker(&caller, &headers)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -190,29 +198,23 @@ impl AdminPlane {
     }
 
     /// Deletes a snapshot; never the last good one.
-    pub(crate) async fn delete_snapshot(&self, text: &str, by: &Caller) -> Result<(), Problem> {
-        // Of the last two good ones, two at once do not delete both.
+    pub(crate) async fn delete_snapshot(&self, text: &str, by: Who) -> Result<(), Problem> {
+        // Whoever comes second here waits, and is not told that somebody else is at it.
         let _one_at_a_time = self.changing.lock().await;
-        let (snapshot, view) = self.snapshot(text).await?;
-        if view.pinned {
-            return Err(Problem::conflict("pinned", "it is pinned: unpin it first"));
+        let snapshot = select::snapshot(self.store(), text).await?;
+        delete::delete(self.store(), &snapshot, self.now()).await?;
+        self.record_of(by, "snapshot delete", vec![snapshot.id.short()]).await
+    }
+}
+
+impl From<DeleteError> for Problem {
+    fn from(error: DeleteError) -> Self {
+        match error {
+            DeleteError::Pinned | DeleteError::Meanwhile => Self::conflict("pinned", error.to_string()),
+            DeleteError::LastGood | DeleteError::Only => Self::conflict("last-good", error.to_string()),
+            DeleteError::Prune(PruneError::Store(error)) => error.into(),
+            DeleteError::Prune(PruneError::Index(error)) => error.into(),
+            DeleteError::Prune(error) => Self::internal(&error),
         }
-        let index = &self.store().index;
-        let last_good = index.last_good(&snapshot.collection, self.now()).await?;
-        if last_good.is_some_and(|(id, _)| id == snapshot.id) {
-            return Err(Problem::conflict("last-good", "it is the last good one of its collection: back up first"));
-        }
-        let of_collection = index.snapshots(Some(&snapshot.collection)).await?;
-        if of_collection.len() == 1 {
-            return Err(Problem::conflict("last-good", "it is the only one of its collection: back up first"));
-        }
-        let deleted = prune::delete(self.store(), &[snapshot.id]).await.map_err(|error| match error {
-            prune::PruneError::Store(error) => Problem::from(error),
-            error => Problem::internal(&error),
-        })?;
-        if deleted.is_empty() {
-            return Err(Problem::conflict("pinned", "somebody pinned it, or deleted it, at this moment: look again"));
-        }
-        self.record(by, "snapshot delete", vec![snapshot.id.short()]).await
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -15,9 +15,11 @@ use super::page::Page;
 use super::refusals::{BadBody, Missing, Refused};
 use super::runs::started;
 use crate::backup::select;
+use crate::domain::audit::Who;
 use crate::domain::wire::messages::ProblemDocument;
 use crate::http::admin::AdminPlane;
-use crate::http::admin::access::{Admin, Caller, May, MayNow, Operate, Read};
+use crate::http::admin::access::{Admin, May, MayNow, Operate, Read};
+use crate::http::admin::typed;
 use crate::http::admin::view::run::RunView;
 use crate::http::admin::view::standby::{StandbyView, standbys};
 use crate::http::problem::Problem;
@@ -54,6 +56,7 @@ pub(super) async fn get_standbys(
 #[utoipa::path(
     post,
     path = "/admin/v1/standbys",
+    params(("bulbil-typed-by" = Option<String>, Header, description = "With the owner's token: who typed the command that asks, as for runs")),
     request_body = AddStandby,
     responses(
         (status = 201, description = "The server lays out the newest snapshot now, and each newer one when it has come", body = StandbyView),
@@ -64,9 +67,11 @@ pub(super) async fn get_standbys(
 pub(super) async fn post_standby(
     MayNow { caller, .. }: MayNow<Admin>,
     State(plane): State<AdminPlane>,
+    headers: HeaderMap,
     Body(add): Body<AddStandby>,
 ) -> Result<(StatusCode, Json<StandbyView>), Problem> {
-    Ok((StatusCode::CREATED, Json(plane.add_standby(&add.collection, &add.into, &caller).await?)))
+    let by = typed::asker(&caller, &headers);
+    Ok((StatusCode::CREATED, Json(plane.add_standby(&add.collection, &add.into, by).await?)))
 }
 
 /// One standby
@@ -90,16 +95,20 @@ pub(super) async fn get_standby(
 #[utoipa::path(
     delete,
     path = "/admin/v1/standbys/{collection}",
-    params(("collection" = String, Path, description = "The name of its collection")),
+    params(
+        ("collection" = String, Path, description = "The name of its collection"),
+        ("bulbil-typed-by" = Option<String>, Header, description = "With the owner's token: who typed the command that asks, as for runs")
+    ),
     responses((status = 204, description = "The folder stays as it is"), Refused, Missing),
     security(("token" = ["admin"]))
 )]
 pub(super) async fn delete_standby(
     May { caller, .. }: May<Admin>,
     State(plane): State<AdminPlane>,
+    headers: HeaderMap,
     At(name): At<String>,
 ) -> Result<StatusCode, Problem> {
-    plane.remove_standby(&name, &caller).await?;
+    plane.remove_standby(&name, typed::asker(&caller, &headers)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -107,7 +116,10 @@ pub(super) async fn delete_standby(
 #[utoipa::path(
     post,
     path = "/admin/v1/standbys/{collection}/run",
-    params(("collection" = String, Path, description = "The name of its collection")),
+    params(
+        ("collection" = String, Path, description = "The name of its collection"),
+        ("bulbil-typed-by" = Option<String>, Header, description = "With the owner's token: who typed the command that asks, as for runs")
+    ),
     responses(
         (status = 202, description = "It goes on: `Location` says where to look", body = RunView, headers(("location" = String, description = "The run"))),
         (status = 409, description = "Another one is being laid out", body = ProblemDocument),
@@ -118,10 +130,11 @@ pub(super) async fn delete_standby(
 pub(super) async fn post_standby_run(
     May { caller, .. }: May<Operate>,
     State(plane): State<AdminPlane>,
+    headers: HeaderMap,
     At(name): At<String>,
 ) -> Result<Response, Problem> {
     let order = plane.lay_out_order(&name).await?;
-    started(&plane, order, caller.who()).await
+    started(&plane, order, typed::asker(&caller, &headers)).await
 }
 
 impl From<StandbyError> for Problem {
@@ -150,7 +163,7 @@ impl AdminPlane {
     }
 
     /// Keeps a collection laid out.
-    pub(crate) async fn add_standby(&self, name: &str, into: &str, by: &Caller) -> Result<StandbyView, Problem> {
+    pub(crate) async fn add_standby(&self, name: &str, into: &str, by: Who) -> Result<StandbyView, Problem> {
         let collection = select::collection(self.store(), name).await?;
         let path = PathBuf::from(into);
         if !path.is_absolute() || into.contains('\0') {
@@ -165,16 +178,16 @@ impl AdminPlane {
         // The command stays that somebody set on the machine itself.
         let settings = standby::add(self.store(), &collection, &path, known.and_then(|known| known.hook)).await?;
         let place = settings.into.display().to_string();
-        self.record(by, "standby add", vec![collection.name.clone(), place]).await?;
+        self.record_of(by, "standby add", vec![collection.name.clone(), place]).await?;
         let added = self.standby(&collection.name).await?;
         added.ok_or_else(|| Problem::conflict("gone", "somebody ended it at the same moment"))
     }
 
     /// Keeps it laid out no longer.
-    pub(crate) async fn remove_standby(&self, name: &str, by: &Caller) -> Result<(), Problem> {
+    pub(crate) async fn remove_standby(&self, name: &str, by: Who) -> Result<(), Problem> {
         let collection = select::collection(self.store(), name).await?;
         standby::remove(self.store(), &collection).await?;
-        self.record(by, "standby remove", vec![collection.name]).await
+        self.record_of(by, "standby remove", vec![collection.name]).await
     }
 
     /// The newest snapshot of a standby, to be laid out.

@@ -20,7 +20,7 @@ use crate::domain::target::{BucketKey, Location};
 use crate::http::admin::AdminPlane;
 use crate::http::admin::access::{Admin, May, MayNow, Read};
 use crate::http::admin::typed;
-use crate::http::admin::view::target::{TargetView, targets};
+use crate::http::admin::view::target::{TargetView, target, targets};
 use crate::http::problem::Problem;
 use crate::monitor::with_causes;
 use crate::portable::target::{CopyError, Depth};
@@ -242,8 +242,7 @@ impl AdminPlane {
     /// A target as it is.
     pub(crate) async fn target_view(&self, name: &str) -> Result<TargetView, Problem> {
         find(self.store(), name)?;
-        let found = self.targets().await?.into_iter().find(|target| target.name == name);
-        found.ok_or_else(Problem::not_found)
+        target(self.store(), name).await?.ok_or_else(Problem::not_found)
     }
 
     /// Names a target; and whether it is a new one.

@@ -43,7 +43,7 @@ pub(super) async fn get_metrics(
 
 async fn metrics(plane: &AdminPlane, now: Timestamp) -> Result<String, StoreError> {
     let mut page = text::Page::default();
-    let health = health(&plane.store, plane.bounds, now).await?;
+    let health = health(&plane.store, plane.bounds(), now).await?;
     page.add(catalog::DEGRADED, &[], u8::from(!health.is_good()));
     instance::gather(&mut page, plane, now).await?;
     collections::gather(&mut page, &plane.store, now).await?;

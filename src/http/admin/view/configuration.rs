@@ -13,6 +13,8 @@ pub enum FactSource {
     File,
     /// It was given when the server was started: an option, or its environment variable.
     CommandLine,
+    /// It was said on the admin plane: in the browser, or by REST.
+    AdminPlane,
 }
 
 impl FactSource {
@@ -22,6 +24,7 @@ impl FactSource {
             Self::Default => "by itself",
             Self::File => "bulbil.toml",
             Self::CommandLine => "an option or the environment",
+            Self::AdminPlane => "you, here",
         }
     }
 }

@@ -47,8 +47,8 @@ pub enum RunCause {
 pub struct RunView {
     /// Its number.
     pub id: i64,
-    /// backup, verify, verify-data, check, prune, drill, copy, restore, recover, lay-out, export, sync, fetch, verify-target or
-    /// prune-target.
+    /// backup, verify, verify-data, check, prune, drill, copy, restore, recover, lay-out, export, sync, fetch, rekey, scrub,
+    /// verify-target or prune-target.
     pub kind: String,
     /// The name of its collection, if it is for one.
     pub collection: Option<String>,
@@ -168,19 +168,20 @@ impl From<RunLine> for LineView {
 }
 
 impl AdminPlane {
-    /// The newest runs whose number is smaller than `before`: of a collection, and of a kind, if they are given.
+    /// The newest runs whose number is smaller than `before`: of a collection, of a kind, and at a target, if they are given.
     pub(crate) async fn runs(
         &self,
         collection: Option<&CollectionId>,
         kind: Option<RunKind>,
+        target: Option<&str>,
         before: i64,
         limit: u32,
     ) -> Result<Vec<RunView>, IndexError> {
         let names = self.collection_names().await?;
-        let mut runs = self.store.index.runs_before(collection, kind, before, limit).await?;
+        let mut runs = self.store.index.runs_before(collection, kind, target, before, limit).await?;
         if runs.iter().any(|run| self.is_elsewhere(run)) {
             self.close_dead().await?;
-            runs = self.store.index.runs_before(collection, kind, before, limit).await?;
+            runs = self.store.index.runs_before(collection, kind, target, before, limit).await?;
         }
         Ok(runs.into_iter().map(|run| self.shown(run, &names)).collect())
     }

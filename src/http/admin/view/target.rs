@@ -55,6 +55,8 @@ pub struct TargetStateView {
     pub failed: Option<CopyFailedView>,
     /// So many whole snapshots are here that were not copied yet.
     pub behind: u64,
+    /// Bytes that a copy of all that is here takes there. In a list of targets nothing: it takes a while to count.
+    pub full_bytes: Option<u64>,
 }
 
 /// A copy at a moment.
@@ -102,6 +104,19 @@ pub async fn targets(store: &Store) -> Result<Vec<TargetView>, StoreError> {
     Ok(store.targets()?.iter().map(|target| known.view(target)).collect())
 }
 
+/// One target, with how much its copies take.
+///
+/// # Errors
+/// [`StoreError`] if the home cannot be looked at.
+pub async fn target(store: &Store, name: &str) -> Result<Option<TargetView>, StoreError> {
+    let Some(mut view) = targets(store).await?.into_iter().find(|target| target.name == name) else { return Ok(None) };
+    for collection in store.index.collections().await? {
+        let Some(copy) = view.copies.iter_mut().find(|copy| copy.collection == collection.name) else { continue };
+        copy.full_bytes = Some(store.index.named_by(&collection.id).await?.bytes);
+    }
+    Ok(Some(view))
+}
+
 impl Known {
     fn view(&self, target: &Target) -> TargetView {
         let name = |id: &CollectionId| {
@@ -143,6 +158,7 @@ impl Known {
             verified: copy.and_then(|copy| copy.verified).map(copied),
             failed: copy.and_then(|copy| copy.failed.clone()).map(|(since, message)| CopyFailedView { since, message }),
             behind: 0,
+            full_bytes: None,
         };
         let is_newer = |snapshot: &&Snapshot| match &view.copied {
             None => true,

@@ -1,5 +1,6 @@
 //! Collections, snapshots, files, restores and runs.
 
+mod channels; // who is told of alerts
 mod carried; // a backup to carry, and what takes the space
 mod targets; // places that copies go to, and who is told
 
@@ -87,7 +88,8 @@ impl Bench {
 #[tokio::test]
 async fn every_form_needs_the_token_of_its_page() {
     let bench = Bench::with_snapshots(2).await;
-    let (id, runs) = (bench.snapshot(1).await, bench.planes.plane.runs(None, None, i64::MAX, 100).await.unwrap().len());
+    let (id, runs) =
+        (bench.snapshot(1).await, bench.planes.plane.runs(None, None, None, i64::MAX, 100).await.unwrap().len());
     let target = bench.folder.with_file_name("restored");
     for (path, form) in [
         ("/new/collection".to_owned(), encoded(&[("name", "more"), ("folders", "/tmp")])),
@@ -109,7 +111,7 @@ async fn every_form_needs_the_token_of_its_page() {
         }
     }
     let plane = &bench.planes.plane;
-    assert_eq!(plane.runs(None, None, i64::MAX, 100).await.unwrap().len(), runs);
+    assert_eq!(plane.runs(None, None, None, i64::MAX, 100).await.unwrap().len(), runs);
     assert_eq!(plane.store().index.collections().await.unwrap().len(), 1);
     assert!(!plane.snapshot(&id).await.unwrap().1.pinned);
 }

@@ -50,15 +50,20 @@ impl Browser {
     }
 }
 
-const FORMS: [&str; 29] = [
+const FORMS: [&str; 34] = [
+    "/care",
     "/peers/beta/refresh-key",
     "/portable/export",
     "/portable/import",
     "/peers/beta/heir",
     "/new/clone",
     "/alerts/test",
-    "/targets/new",
-    "/targets/runs",
+    "/alerts/settings",
+    "/alerts/channels/new",
+    "/alerts/channels/ops/test",
+    "/alerts/channels/ops/remove",
+    "/new/target",
+    "/copies",
     "/targets/nas/runs",
     "/targets/nas/forget",
     "/new/peer",
@@ -105,7 +110,8 @@ async fn what_is_dangerous_needs_the_password_once_more() {
     for path in [
         "/peers/beta/revoke",
         "/invites/new",
-        "/targets/new",
+        "/new/target",
+        "/alerts/channels/new",
         "/settings/tokens/new",
         "/settings/addresses",
         "/settings/password",
@@ -115,7 +121,7 @@ async fn what_is_dangerous_needs_the_password_once_more() {
     }
     for (path, form) in [
         ("/peers/beta/revoke", "back=/peers/beta/revoke"),
-        ("/targets/new", "name=nas&location=/tmp"),
+        ("/new/target", "name=nas&location=/tmp"),
         ("/targets/nas/forget", "back=/targets"),
         ("/invites/new", "collections=all&role=reader&expires=1"),
         ("/settings/tokens/new", "name=grafana&scopes=metrics&expires=1d"),

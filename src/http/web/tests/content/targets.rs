@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::worker::alarm::{AlertConfig, Ways};
+use crate::worker::alarm::{AlertConfig, Alerting};
 
 const SECRET: &str = "the/secret+of=this";
 
@@ -19,7 +19,7 @@ impl Bench {
     }
 
     /// As a program asks, with the owner's token.
-    async fn api(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+    pub(super) async fn api(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -41,7 +41,7 @@ impl Bench {
         self.api(Method::GET, &format!("/admin/v1/runs/{}", run["id"]), Value::Null).await.1
     }
 
-    async fn audit(&self) -> Vec<String> {
+    pub(super) async fn audit(&self) -> Vec<String> {
         let entries = self.planes.plane.store().audit(50).await.unwrap();
         entries.iter().map(|entry| format!("{}: {} {}", entry.who, entry.what, entry.subjects.join(", "))).collect()
     }
@@ -56,21 +56,22 @@ async fn from_no_target_to_a_copy_and_back() {
     bench.get("/").await.shows("href=\"/targets\"");
     // What is wrong is said beside the field, and what was typed stays; not the secret.
     let typed = [("name", "nas"), ("location", "/no/such/disk")];
-    let wrong = bench.post("/targets/new", &typed).await;
+    let wrong = bench.post("/new/target", &typed).await;
     assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
     wrong.shows("location-wrong");
     wrong.shows("a copy is never put where the disk should be");
     wrong.shows("value=\"nas\"");
     let keyed = [("name", "nas"), ("location", "s3://x"), ("access_key_id", "AKIA7"), ("secret_access_key", SECRET)];
-    let wrong = bench.post("/targets/new", &keyed).await;
+    let wrong = bench.post("/new/target", &keyed).await;
     wrong.shows("location-wrong");
     wrong.shows("value=\"AKIA7\"");
     wrong.hides(SECRET);
-    let lacking = bench.post("/targets/new", &[("name", "c"), ("location", "s3://bucket")]).await;
+    let lacking = bench.post("/new/target", &[("name", "c"), ("location", "s3://bucket")]).await;
     lacking.shows("access_key_id-wrong");
     let disk = bench.disk("nas");
     let fields = [("name", "nas"), ("location", disk.to_str().unwrap())];
-    assert_eq!(bench.post("/targets/new", &fields).await.next(), "/targets?done=add#nas");
+    assert_eq!(bench.post("/new/target", &fields).await.next(), "/targets/nas?done=add");
+    bench.get("/targets/nas?done=add").await.shows("Nothing is copied there yet: press");
     let page = bench.get("/targets").await;
     page.shows("nothing was copied yet");
     page.shows("/collections/notes/schedule");
@@ -83,6 +84,23 @@ async fn from_no_target_to_a_copy_and_back() {
     bench.get("/").await.shows("1 proved copy");
     bench.back_up().await;
     bench.get("/targets").await.shows("1 snapshot behind");
+    // All about one: where, how each copy is, how much it takes, what was done, and what can be done.
+    bench.get("/targets").await.shows("href=\"/targets/nas\"");
+    let one = bench.get("/targets/nas").await;
+    for words in [
+        "1 snapshot behind",
+        "Takes there",
+        disk.to_str().unwrap(),
+        "Copy now",
+        "Say what would go",
+        "/targets/nas/forget",
+        copied.next(),
+    ] {
+        one.shows(words);
+    }
+    one.hides("A copy is not right");
+    bench.get("/runs?target=nas").await.shows("Only at target nas");
+    assert_eq!(bench.get("/targets/nobody").await.status, StatusCode::NOT_FOUND);
     // A chunk is damaged there: it is found, and mended.
     let chunk = biggest(&disk.join("chunks"));
     std::fs::write(&chunk, b"broken").unwrap();
@@ -90,6 +108,10 @@ async fn from_no_target_to_a_copy_and_back() {
     assert_eq!(bench.ended(looked.next()).await, RunState::Partly);
     bench.get(looked.next()).await.shows("1 chunk missing or damaged");
     bench.get("/targets").await.shows("1 copy is not as it should be");
+    let one = bench.get("/targets/nas").await;
+    one.shows("1 copy is not as it should be");
+    one.shows("A copy is not right: target nas: notes");
+    one.shows("mend what is damaged");
     let mended = bench.post("/targets/nas/runs", &[("kind", "repair")]).await;
     bench.ended(mended.next()).await;
     bench.get(mended.next()).await.shows("1 chunk damaged, and written anew");
@@ -109,7 +131,7 @@ async fn from_no_target_to_a_copy_and_back() {
     for entry in ["browser: target add nas", "browser: verify-target target nas", "browser: target remove nas"] {
         assert!(audit.iter().any(|one| one == entry), "{entry}: {audit:?}");
     }
-    let refused = bench.post("/targets/runs", &[]).await;
+    let refused = bench.post("/copies", &[]).await;
     assert_eq!(refused.status, StatusCode::CONFLICT);
     refused.shows("There is no target yet");
 }
@@ -159,6 +181,10 @@ async fn targets_by_rest() {
     assert_eq!(run["report"][0]["result"]["exported"]["new_snapshots"], 1);
     let usb = bench.api(Method::GET, "/admin/v1/targets/usb", Value::Null).await.1;
     assert_eq!((&usb["copies"][0]["behind"], &usb["copies"][0]["verified"]["sequence"]), (&json!(0), &json!(1)));
+    assert!(usb["copies"][0]["full_bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{usb}");
+    let runs = bench.api(Method::GET, "/admin/v1/runs?target=usb", Value::Null).await.1;
+    assert_eq!(runs["items"].as_array().map(Vec::len), Some(1), "a copy to all is one to each: {runs}");
+    assert_eq!(bench.api(Method::GET, "/admin/v1/runs?target=nas", Value::Null).await.0, StatusCode::NOT_FOUND);
     let run = bench.done(json!({ "kind": "verify-target", "target": "usb", "sample_percent": 50 })).await;
     assert_eq!((&run["target"], &run["report"]["repaired"]), (&json!("usb"), &json!(0)));
     let run = bench.done(json!({ "kind": "prune-target", "target": "usb", "at_once": true })).await;
@@ -192,6 +218,7 @@ async fn whether_alerts_get_through_is_tried_and_told_way_by_way() {
     let nobody = bench.get("/alerts").await;
     nobody.shows("Nobody is told when something is wrong");
     nobody.hides("Send a test alert");
+    nobody.shows("Have yourself told");
     let (status, problem) = bench.api(Method::POST, "/admin/v1/alerts/test", Value::Null).await;
     assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("no-channel")));
     // Nothing listens on port 1.
@@ -200,20 +227,21 @@ async fn whether_alerts_get_through_is_tried_and_told_way_by_way() {
         command: Some("true".to_owned()),
         ..AlertConfig::default()
     };
-    let plane = bench.planes.plane.clone().with_ways(Ways::new(&config).unwrap());
+    let store = bench.planes.plane.store().clone();
+    let plane = bench.planes.plane.clone().with_alerting(Alerting::new(store, config).unwrap());
     (bench.visitor.planes.admin, bench.visitor.planes.plane) = (crate::http::admin_router(plane.clone()), plane);
     bench.get("/alerts").await.hides("a-secret");
     let tested = bench.post("/alerts/test", &[]).await;
     assert_eq!(tested.status, StatusCode::OK);
-    tested.shows("Webhook: it did not get through: the address for alerts was not reached");
-    tested.shows("Command: the command ran, and ended well");
+    tested.shows("webhook: it did not get through: the address for alerts was not reached");
+    tested.shows("command: the command ran, and ended well");
     tested.hides("a-secret");
     let (status, told) = bench.api(Method::POST, "/admin/v1/alerts/test", Value::Null).await;
     assert_eq!(status, StatusCode::OK);
     let told: Vec<_> = told["items"].as_array().unwrap().iter().map(|one| (&one["name"], &one["taken"])).collect();
     assert_eq!(told, [(&json!("webhook"), &json!(false)), (&json!("command"), &json!(true))]);
     let channels = bench.api(Method::GET, "/admin/v1/alerts/channels", Value::Null).await.1;
-    let known = channels["items"].as_array().unwrap().iter().filter(|one| one["configured"] == true).count();
+    let known = channels["items"].as_array().unwrap().iter().filter(|one| one["source"] == "file").count();
     assert!(known == 2 && !channels.to_string().contains("a-secret"), "{channels}");
     assert!(bench.audit().await.contains(&"browser: alert test webhook: failed, command: taken".to_owned()));
 }
