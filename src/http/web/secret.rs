@@ -86,7 +86,7 @@ async fn value(plane: &AdminPlane, viewer: &Viewer, revealed: &RevealedSecret) -
                 h2 { "Value" }
                 @match &revealed.value {
                     Some(text) if is_file => { pre.text tabindex="0" { code { (&**text) } } }
-                    Some(text) => { (parts::command(&**text)) }
+                    Some(text) => { (parts::command(text)) }
                     None => { p { "It is no text. As a download it is the very file." } }
                 }
                 div.actions {
