@@ -18,6 +18,7 @@ pub mod prune; // which snapshots go, and what nobody names without them
 pub mod recover; // an application's folders brought back
 pub mod rescue; // with the recovery key alone
 pub mod restore; // back into a folder
+pub mod secrets; // an application's stored secrets, listed, opened and changed
 pub mod select; // which snapshot: NAME, NAME@3, …
 pub mod sheet; // what to keep on paper
 pub mod target; // writing into a folder, never outside it

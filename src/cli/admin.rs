@@ -176,7 +176,7 @@ impl AdminClient {
     ///
     /// # Errors
     /// [`Refusal`], or the server does not answer.
-    pub async fn delete(&self, path: &str, typed_by: Option<&str>) -> anyhow::Result<()> {
+    pub async fn delete<T: DeserializeOwned>(&self, path: &str, typed_by: Option<&str>) -> anyhow::Result<T> {
         let mut request = self.request("DELETE", path);
         if let Some(typed_by) = typed_by {
             request = request.header(TYPED_BY, typed_by);
@@ -194,7 +194,30 @@ impl AdminClient {
         body: &serde_json::Value,
         typed_by: Option<&str>,
     ) -> anyhow::Result<T> {
-        let mut request = self.request("POST", path).header(CONTENT_TYPE, "application/json");
+        self.send_json("POST", path, body, typed_by).await
+    }
+
+    /// The same, for what is put into a place.
+    ///
+    /// # Errors
+    /// [`Refusal`], or the server does not answer.
+    pub async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+        typed_by: Option<&str>,
+    ) -> anyhow::Result<T> {
+        self.send_json("PUT", path, body, typed_by).await
+    }
+
+    async fn send_json<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        path: &str,
+        body: &serde_json::Value,
+        typed_by: Option<&str>,
+    ) -> anyhow::Result<T> {
+        let mut request = self.request(method, path).header(CONTENT_TYPE, "application/json");
         if let Some(typed_by) = typed_by {
             request = request.header(TYPED_BY, typed_by);
         }

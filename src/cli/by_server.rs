@@ -70,11 +70,19 @@ impl<'a> Server<'a> {
         self.client.post(path, body, typed_by(&me()).as_deref()).await.map_err(in_its_words)
     }
 
+    /// Has something put into a place.
+    ///
+    /// # Errors
+    /// In the server's words.
+    pub async fn put<R: DeserializeOwned>(&self, path: &str, body: &Value) -> anyhow::Result<R> {
+        self.client.put(path, body, typed_by(&me()).as_deref()).await.map_err(in_its_words)
+    }
+
     /// Has something removed.
     ///
     /// # Errors
     /// In the server's words.
-    pub async fn delete(&self, path: &str) -> anyhow::Result<()> {
+    pub async fn delete<R: DeserializeOwned>(&self, path: &str) -> anyhow::Result<R> {
         self.client.delete(path, typed_by(&me()).as_deref()).await.map_err(in_its_words)
     }
 

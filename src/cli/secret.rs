@@ -1,6 +1,5 @@
 //! `bulbil secret add|list|show|remove|elsewhere`
 
-use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{IsTerminal, Read, Write};
 use std::os::unix::ffi::OsStringExt;
@@ -8,25 +7,30 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::backup::escrow;
+use crate::backup::secrets::{self, SecretsError, StoredSecret, fits, ranges, trim_end};
 use crate::backup::select;
 use crate::clock::Clock;
 use crate::domain::crypto::recovery::RecoveryKey;
 use crate::domain::dotenv;
 use crate::domain::escrow::{
-    EscrowDocument, EscrowedSecret, Fingerprint, MAX_DOCUMENT_BYTES, MAX_SECRET_BYTES, SecretForm, read_papers,
+    EscrowDocument, EscrowedSecret, MAX_DOCUMENT_BYTES, MAX_SECRET_BYTES, SecretForm, read_papers,
 };
 use crate::domain::id::CollectionId;
+use crate::domain::peer::is_plain_name;
 use crate::domain::text::path_text;
+use crate::http::admin::access::local::query_value;
+use crate::http::admin::view::secret::{ElsewhereSecret, KeptSecret, RemovedSecret, RevealedSecret};
+use crate::store::Store;
 use crate::store::index::Collection;
-use crate::store::{EscrowFileError, Store, blocking};
 
 use super::args::{
     SecretAddArgs, SecretCommand, SecretElsewhereArgs, SecretListArgs, SecretRemoveArgs, SecretShowArgs,
 };
+use super::by_server::Server;
 use super::context::{Context, ask};
 use super::output::Outcome;
 use super::rescue::recovery_key;
@@ -46,10 +50,22 @@ async fn add(args: SecretAddArgs, context: &Context) -> anyhow::Result<Outcome> 
     let store = context.store().await?;
     let collection = own(&store, &args.collection).await?;
     let (form, value) = read(&args, &collection, &store)?;
-    let (in_store, of, name, now) = (store.clone(), collection.clone(), args.name.clone(), context.clock.now());
-    let (fingerprint, is_new) = blocking(move || escrow::add(&in_store, &of, (&name, form, &value), now)).await?;
+    let (fingerprint, is_new) = match Server::running(&store, None, context).await? {
+        Some(server) => {
+            let value = data_encoding::BASE64.encode(&value);
+            let body = json!({ "name": args.name, "form": form, "value_base64": value });
+            let kept: KeptSecret =
+                server.post(&format!("/admin/v1/collections/{}/secrets", collection.name), &body).await?;
+            (kept.fingerprint, kept.new)
+        }
+        None => {
+            let given = (args.name.clone(), form, value);
+            let (fingerprint, is_new) = secrets::add(&store, &collection, given, context.clock.now()).await?;
+            (fingerprint.to_string(), is_new)
+        }
+    };
     let what = if is_new { "stored" } else { "known already" };
-    context.output.line(format!("{}: {} {what} ({})", collection.name, args.name, fingerprint.short()));
+    context.output.line(format!("{}: {} {what} ({})", collection.name, args.name, short(&fingerprint)));
     let document =
         json!({ "collection": collection.name, "name": args.name, "fingerprint": fingerprint, "new": is_new });
     context.output.document("secret add", document, &[]);
@@ -58,11 +74,19 @@ async fn add(args: SecretAddArgs, context: &Context) -> anyhow::Result<Outcome> 
 
 async fn own(store: &Store, name: &str) -> anyhow::Result<Collection> {
     let collection = select::collection(store, name).await?;
-    ensure!(
-        collection.settings.is_some(),
-        "collection {name:?} belongs to another instance: its secrets are stored there"
-    );
+    secrets::own(&collection)?;
     Ok(collection)
+}
+
+/// The first eight digits of a fingerprint.
+fn short(fingerprint: &str) -> &str {
+    fingerprint.get(..8).unwrap_or(fingerprint)
+}
+
+/// Where a secret is in the server that runs. What cannot be the name of one is stored nowhere.
+fn place(collection: &Collection, name: &str) -> anyhow::Result<String> {
+    ensure!(is_plain_name(name), SecretsError::NoSuch(collection.name.clone()));
+    Ok(format!("/admin/v1/collections/{}/secrets/{name}", collection.name))
 }
 
 fn read(
@@ -86,22 +110,17 @@ fn read(
         };
         return Ok((SecretForm::Variable, Zeroizing::new(value.as_bytes().to_vec())));
     }
-    let application = collection.settings.as_ref().and_then(|settings| settings.application.as_ref());
-    let preset = application.and_then(|application| store.preset(&application.preset).ok());
-    let known = preset.and_then(|preset| preset.secrets.into_iter().find(|secret| secret.name == args.name));
+    let known = secrets::known_form(store, collection, &args.name);
     if let Some(file) = &args.from_file {
         let opened = std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
         let mut value = bounded(opened).with_context(|| format!("cannot read {}", file.display()))?;
-        let form = match known {
-            Some(known) if !known.whole_file => SecretForm::Variable,
-            _ => SecretForm::File,
-        };
+        let form = known.unwrap_or(SecretForm::File);
         if form == SecretForm::Variable {
             trim_end(&mut value);
         }
         return Ok((form, value));
     }
-    let form = if known.is_some_and(|known| known.whole_file) { SecretForm::File } else { SecretForm::Variable };
+    let form = known.unwrap_or(SecretForm::Variable);
     if std::io::stdin().is_terminal() {
         let typed = ask(&format!("{} (it is not shown): ", args.name))?;
         return Ok((form, Zeroizing::new(typed.expose().to_vec())));
@@ -122,12 +141,6 @@ fn bounded(from: impl Read) -> std::io::Result<Zeroizing<Vec<u8>>> {
     Ok(value)
 }
 
-fn trim_end(value: &mut Vec<u8>) {
-    while value.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
-        value.pop();
-    }
-}
-
 async fn list(args: SecretListArgs, context: &Context) -> anyhow::Result<Outcome> {
     let store = context.store().await?;
     let collections = match &args.collection {
@@ -136,22 +149,15 @@ async fn list(args: SecretListArgs, context: &Context) -> anyhow::Result<Outcome
     };
     let (mut rows, mut documents) = (Vec::new(), Vec::new());
     for collection in &collections {
-        let users = users(&store, collection).await?;
-        for escrow in store.escrows(&collection.id)? {
-            let document = &escrow.document;
-            let mut secrets: Vec<&EscrowedSecret> = document.secrets.iter().collect();
-            secrets.sort_by(|a, b| a.name.cmp(&b.name).then(b.since.cmp(&a.since)));
-            for secret in secrets {
-                let in_use = document.current(&secret.name) == Some(secret);
-                let users = users.get(&(secret.name.clone(), secret.fingerprint)).cloned().unwrap_or_default();
-                let opens = escrow.key.is_some();
+        for kept in secrets::list(&store, collection).await? {
+            for StoredSecret { secret, in_use, opens_here, snapshots } in kept.stored {
                 rows.push([
                     collection.name.clone(),
                     secret.name.clone(),
                     secret.fingerprint.short(),
                     format!("{:.0}", secret.since),
-                    ranges(&users),
-                    match (opens, in_use) {
+                    ranges(&snapshots),
+                    match (opens_here, in_use) {
                         (false, _) => "from elsewhere: its recovery key opens it".to_owned(),
                         (true, true) => "in use".to_owned(),
                         (true, false) => "earlier".to_owned(),
@@ -159,19 +165,20 @@ async fn list(args: SecretListArgs, context: &Context) -> anyhow::Result<Outcome
                 ]);
                 documents.push(json!({
                     "collection": collection.name, "name": secret.name, "form": secret.form, "fingerprint": secret.fingerprint,
-                    "since": secret.since, "in_use": in_use, "opens_here": opens, "snapshots": users,
+                    "since": secret.since, "in_use": in_use, "opens_here": opens_here, "snapshots": snapshots,
                 }));
             }
-            for name in &document.elsewhere {
+            for name in kept.elsewhere {
+                documents.push(json!({ "collection": collection.name, "name": name, "elsewhere": true }));
+                let nothing = String::new;
                 rows.push([
                     collection.name.clone(),
-                    name.clone(),
-                    String::new(),
-                    String::new(),
-                    String::new(),
+                    name,
+                    nothing(),
+                    nothing(),
+                    nothing(),
                     "kept elsewhere".to_owned(),
                 ]);
-                documents.push(json!({ "collection": collection.name, "name": name, "elsewhere": true }));
             }
         }
     }
@@ -187,60 +194,48 @@ async fn list(args: SecretListArgs, context: &Context) -> anyhow::Result<Outcome
     Ok(Outcome::Done)
 }
 
-type Users = BTreeMap<(String, Fingerprint), Vec<u64>>;
-
-/// Numbers of the snapshots to which each secret belongs.
-async fn users(store: &Store, collection: &Collection) -> anyhow::Result<Users> {
-    let captures = store.index.captures(&collection.id).await?;
-    let mut users = Users::new();
-    for snapshot in store.index.snapshots(Some(&collection.id)).await? {
-        let capture = captures.iter().find(|(id, _)| *id == snapshot.id).map(|(_, capture)| capture);
-        for mark in capture.iter().flat_map(|capture| &capture.secrets) {
-            users.entry((mark.name.clone(), mark.fingerprint)).or_default().push(snapshot.sequence);
-        }
-    }
-    users.values_mut().for_each(|numbers| numbers.sort_unstable());
-    Ok(users)
+/// A secret that was opened, wherever it came from.
+struct Shown {
+    name: String,
+    form: SecretForm,
+    fingerprint: String,
+    since: Timestamp,
+    value: Zeroizing<Vec<u8>>,
 }
 
-/// `1-4, 7`
-fn ranges(numbers: &[u64]) -> String {
-    let mut ranges: Vec<(u64, u64)> = Vec::new();
-    for number in numbers {
-        match ranges.last_mut() {
-            Some((_, end)) if *end + 1 >= *number => *end = *number,
-            _ => ranges.push((*number, *number)),
-        }
+impl From<(EscrowedSecret, Zeroizing<Vec<u8>>)> for Shown {
+    fn from((secret, value): (EscrowedSecret, Zeroizing<Vec<u8>>)) -> Self {
+        let EscrowedSecret { name, form, fingerprint, since, .. } = secret;
+        Self { name, form, fingerprint: fingerprint.to_string(), since, value }
     }
-    let one = |(from, to): &(u64, u64)| if from == to { from.to_string() } else { format!("{from}-{to}") };
-    ranges.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 async fn show(args: SecretShowArgs, context: &Context) -> anyhow::Result<Outcome> {
-    let (secret, value) = match &args.document {
+    let secret = match &args.document {
         Some(document) => from_document(&args, document, context)?,
         None => from_home(&args, context).await?,
     };
-    context.note(format!("{} {}", secret.name, secret.fingerprint.short()));
+    let value = &secret.value;
+    context.note(format!("{} {}", secret.name, short(&secret.fingerprint)));
     let mut result =
         json!({ "name": secret.name, "form": secret.form, "fingerprint": secret.fingerprint, "since": secret.since });
     if let Some(path) = &args.output {
-        write_new(path, &value)?;
+        write_new(path, value)?;
         context.output.line(format!("{} is in {}", secret.name, path.display()));
         result["output"] = json!(path_text(path));
         context.output.document("secret show", result, &[]);
         return Ok(Outcome::Done);
     }
     if context.output.json {
-        match std::str::from_utf8(&value) {
+        match std::str::from_utf8(value) {
             Ok(text) => result["value"] = Value::from(text),
-            Err(_) => result["value_base64"] = Value::from(data_encoding::BASE64.encode(&value)),
+            Err(_) => result["value_base64"] = Value::from(data_encoding::BASE64.encode(value)),
         }
         context.output.document("secret show", result, &[]);
         return Ok(Outcome::Done);
     }
     let mut out = std::io::stdout().lock();
-    out.write_all(&value)?;
+    out.write_all(value)?;
     // A file goes into a pipe as it is.
     if secret.form == SecretForm::Variable || std::io::stdout().is_terminal() {
         out.write_all(b"\n")?;
@@ -259,45 +254,26 @@ pub(super) fn write_new(path: &Path, value: &[u8]) -> anyhow::Result<()> {
     written.with_context(|| format!("cannot write {}", path.display()))
 }
 
-async fn from_home(args: &SecretShowArgs, context: &Context) -> anyhow::Result<(EscrowedSecret, Zeroizing<Vec<u8>>)> {
+async fn from_home(args: &SecretShowArgs, context: &Context) -> anyhow::Result<Shown> {
     let [collection, name] = args.what.as_slice() else {
         bail!("say which secret: bulbil secret show COLLECTION NAME; 'bulbil secret list' lists them")
     };
     let store = context.store().await?;
     let collection = select::collection(&store, collection).await?;
     let recovery = args.recovery_key_file.as_deref().map(|file| recovery_key(Some(file), context)).transpose()?;
-    let mut refused = None;
-    for escrow in store.escrows(&collection.id)? {
-        let Some(secret) = chosen(&escrow.document.secrets, name, args.fingerprint.as_deref()) else { continue };
-        let opened = match &recovery {
-            Some(key) => secret.open_with_recovery(&collection.id, key),
-            None => escrow.open(secret, &store),
-        };
-        match opened {
-            Ok(value) => return Ok((secret.clone(), value)),
-            Err(error) => refused = Some(error),
-        }
+    // The recovery key goes to no other process.
+    let only_here = recovery.as_ref().map(|_| "--recovery-key-file");
+    if let Some(server) = Server::running(&store, only_here, context).await? {
+        let path = format!("{}/reveal", place(&collection, name)?);
+        let revealed: RevealedSecret = server.post(&path, &json!({ "fingerprint": args.fingerprint })).await?;
+        let value = revealed.bytes().context("the server that runs in this home is of another version: restart it")?;
+        let RevealedSecret { name, form, fingerprint, since_at, .. } = revealed;
+        return Ok(Shown { name, form, fingerprint, since: since_at, value });
     }
-    match refused {
-        Some(error) => Err(error.into()),
-        None => bail!("no such secret of {} is stored: 'bulbil secret list' lists those that are", collection.name),
-    }
+    Ok(secrets::open(&store, &collection, (name, args.fingerprint.as_deref()), recovery.as_ref())?.into())
 }
 
-/// The newest one with this name, and this fingerprint if one is given.
-fn chosen<'a>(secrets: &'a [EscrowedSecret], name: &str, fingerprint: Option<&str>) -> Option<&'a EscrowedSecret> {
-    secrets.iter().rfind(|secret| secret.name == name && fits(&secret.fingerprint, fingerprint))
-}
-
-fn fits(fingerprint: &Fingerprint, digits: Option<&str>) -> bool {
-    digits.is_none_or(|digits| !digits.is_empty() && fingerprint.to_string().starts_with(&digits.to_lowercase()))
-}
-
-fn from_document(
-    args: &SecretShowArgs,
-    document: &Path,
-    context: &Context,
-) -> anyhow::Result<(EscrowedSecret, Zeroizing<Vec<u8>>)> {
+fn from_document(args: &SecretShowArgs, document: &Path, context: &Context) -> anyhow::Result<Shown> {
     let from_stdin = document == Path::new("-");
     ensure!(
         !from_stdin || args.recovery_key_file.is_some(),
@@ -337,40 +313,27 @@ fn from_document(
         (_, names) => bail!("several secrets are in it: name one of {}", names.join(", ")),
     };
     let key: RecoveryKey = recovery_key(args.recovery_key_file.as_deref(), context)?;
-    Ok((secret.clone(), secret.open_with_recovery(collection, &key)?))
+    let value = secret.open_with_recovery(collection, &key)?;
+    Ok((secret.clone(), value).into())
 }
 
 async fn remove(args: SecretRemoveArgs, context: &Context) -> anyhow::Result<Outcome> {
     let store = context.store().await?;
     let collection = own(&store, &args.collection).await?;
-    let users = users(&store, &collection).await?;
-    let goes =
-        |secret: &EscrowedSecret| secret.name == args.name && fits(&secret.fingerprint, args.fingerprint.as_deref());
-    let escrow = store.escrows(&collection.id)?.into_iter().find(|escrow| escrow.key.is_some());
-    let going: Vec<EscrowedSecret> =
-        escrow.iter().flat_map(|escrow| &escrow.document.secrets).filter(|secret| goes(secret)).cloned().collect();
-    ensure!(
-        !going.is_empty(),
-        "no such secret of {} is stored: 'bulbil secret list' lists those that are",
-        collection.name
-    );
-    let needing =
-        going.iter().flat_map(|secret| users.get(&(secret.name.clone(), secret.fingerprint)).into_iter().flatten());
-    let mut needing: Vec<u64> = needing.copied().collect();
-    needing.sort_unstable();
-    if !needing.is_empty() && !args.force {
-        bail!(
-            "it belongs to snapshots {} of {}: what is sealed with it in them would open no more. --force removes it all the same",
-            ranges(&needing),
-            collection.name
-        );
-    }
-    store.change_escrow((&collection.id, &collection.name), |document, _| {
-        document.secrets.retain(|secret| !goes(secret));
-        Ok::<_, EscrowFileError>(())
-    })?;
-    context.output.line(format!("{}: removed {} of {}", collection.name, going.len(), args.name));
-    let removed: Vec<String> = going.iter().map(|secret| secret.fingerprint.to_string()).collect();
+    let removed: Vec<String> = match Server::running(&store, None, context).await? {
+        Some(server) => {
+            let only = args.fingerprint.as_deref().map(|digits| format!("&fingerprint={}", query_value(digits)));
+            let query = format!("?force={}{}", args.force, only.unwrap_or_default());
+            let path = format!("{}{query}", place(&collection, &args.name)?);
+            server.delete::<RemovedSecret>(&path).await?.removed
+        }
+        None => {
+            let which = (args.name.as_str(), args.fingerprint.as_deref());
+            let removed = secrets::remove(&store, &collection, which, args.force).await?;
+            removed.iter().map(ToString::to_string).collect()
+        }
+    };
+    context.output.line(format!("{}: removed {} of {}", collection.name, removed.len(), args.name));
     context.output.document(
         "secret remove",
         json!({ "collection": collection.name, "name": args.name, "removed": removed }),
@@ -382,18 +345,18 @@ async fn remove(args: SecretRemoveArgs, context: &Context) -> anyhow::Result<Out
 async fn elsewhere(args: SecretElsewhereArgs, context: &Context) -> anyhow::Result<Outcome> {
     let store = context.store().await?;
     let collection = own(&store, &args.collection).await?;
-    ensure!(
-        crate::domain::peer::is_plain_name(&args.name),
-        "{:?} is no name for a secret: use letters, digits, '-', '_' and '.'",
-        args.name
-    );
-    let stored = store.change_escrow((&collection.id, &collection.name), |document, _| {
-        document.elsewhere.retain(|name| *name != args.name);
-        if !args.undo {
-            document.elsewhere.push(args.name.clone());
+    ensure!(is_plain_name(&args.name), SecretsError::BadName(args.name.clone()));
+    let stored = match Server::running(&store, None, context).await? {
+        Some(server) => {
+            let path = format!("{}/elsewhere", place(&collection, &args.name)?);
+            let said: ElsewhereSecret = match args.undo {
+                true => server.delete(&path).await?,
+                false => server.put(&path, &json!({})).await?,
+            };
+            said.stored
         }
-        Ok::<_, EscrowFileError>(document.current(&args.name).is_some())
-    })?;
+        None => secrets::elsewhere(&store, &collection, &args.name, !args.undo).await?,
+    };
     context.output.line(match args.undo {
         true => format!("{}: {} is stored with the next backup, if it is found", collection.name, args.name),
         false => format!("{}: you keep {} elsewhere", collection.name, args.name),
@@ -410,13 +373,4 @@ async fn elsewhere(args: SecretElsewhereArgs, context: &Context) -> anyhow::Resu
         &[],
     );
     Ok(Outcome::Done)
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn numbers_in_a_row_are_said_together() {
-        assert_eq!(super::ranges(&[1, 2, 3, 5, 7, 8]), "1-3, 5, 7-8");
-        assert_eq!(super::ranges(&[]), "");
-    }
 }

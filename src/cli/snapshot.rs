@@ -58,7 +58,7 @@ async fn delete(args: SnapshotDeleteArgs, store: &Store, context: &Context) -> a
     if args.yes {
         match Server::running(store, None, context).await? {
             Some(server) => {
-                let gone = server.delete(&format!("/admin/v1/snapshots/{}", snapshot.id)).await;
+                let gone = server.delete::<()>(&format!("/admin/v1/snapshots/{}", snapshot.id)).await;
                 gone.with_context(stays)?;
             }
             None => {

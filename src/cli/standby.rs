@@ -76,7 +76,7 @@ async fn remove(args: StandbyArg, store: &Store, context: &Context) -> anyhow::R
     let collection = select::collection(store, &args.collection).await?;
     let settings = match (&collection.standby, Server::running(store, None, context).await?) {
         (Some(settings), Some(server)) => {
-            server.delete(&format!("/admin/v1/standbys/{}", collection.name)).await?;
+            server.delete::<()>(&format!("/admin/v1/standbys/{}", collection.name)).await?;
             settings.clone()
         }
         _ => standby::remove(store, &collection).await?,

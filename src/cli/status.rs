@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::backup::escrow::{self, MissingSecret};
+use crate::backup::escrow::MissingSecret;
+use crate::backup::secrets;
 use crate::clock::Clock;
 use crate::domain::peer::fingerprint_words;
 
@@ -257,10 +258,5 @@ async fn live(store: &Store) -> Option<anyhow::Result<StatusAnswer>> {
 
 /// Secrets without which the data is of little use, and that are stored nowhere here. What cannot be read says so with the next backup.
 fn missing_secrets(store: &Store, collection: &Collection) -> Vec<MissingSecret> {
-    let application = collection.settings.as_ref().and_then(|settings| settings.application.as_ref());
-    let preset = application.and_then(|application| store.preset(&application.preset).ok());
-    // What was imported only has no folders, and no application beside it.
-    let is_live = collection.settings.as_ref().is_some_and(|settings| !settings.roots.is_empty());
-    let missing = preset.filter(|_| is_live).map(|preset| escrow::missing(store, collection, &preset)).transpose();
-    missing.ok().flatten().unwrap_or_default()
+    secrets::missing(store, collection).unwrap_or_default()
 }

@@ -26,6 +26,9 @@ pub enum EscrowFileError {
     /// It is none, or a secret is none.
     #[error(transparent)]
     Escrow(#[from] EscrowError),
+    /// There is no room for another one.
+    #[error("too many secrets are kept: remove old ones with 'bulbil secret remove'")]
+    Full,
     /// A file is damaged.
     #[error("{} is damaged: put it back from a copy of the home or from a portable backup ('bulbil import'), or move it away; then the secrets are stored again with the next backup", path.display())]
     Damaged {
@@ -191,8 +194,7 @@ impl Store {
         let mut bytes = serde_json::to_vec_pretty(document).expect("a document has no maps with odd keys");
         bytes.push(b'\n');
         if bytes.len() > MAX_DOCUMENT_BYTES {
-            let cause = std::io::Error::other("too many secrets are kept: remove old ones with 'bulbil secret remove'");
-            return Err(StoreError::io("write", &path, cause).into());
+            return Err(EscrowFileError::Full);
         }
         let written = files::write_atomically(&path, &bytes, 0o600);
         written.map_err(|cause| StoreError::io("write", &path, cause).into())

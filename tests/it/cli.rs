@@ -17,6 +17,7 @@ mod monitoring; // doctor, logs, completions, manual pages
 mod names; // paths that are no text
 mod proofs; // copies elsewhere
 mod rotation; // other keys beside a running server
+mod secrets; // what an application needs and does not keep in its data
 mod storage; // a disk that is not there
 mod succession; // heirs and keys
 

@@ -45,6 +45,8 @@ PAGES = {
     "channel-new": "/alerts/channels/new",
     "alert-settings": "/alerts/settings",
     "keys": "/keys",
+    "secrets": "/collections/notes/secrets",
+    "secret-new": "/collections/notes/secrets/new",
     "sheet": "/keys/sheet",
     "onion-keys": "/keys/onion",
     "rotate": "/keys/rotate",
@@ -328,6 +330,33 @@ def who_is_told(visitor):
     expect(page.locator("#channels")).to_contain_text("Nobody is told")
 
 
+def a_secret(visitor):
+    """From the empty list to a secret that is kept, shown and removed; what is wrong is said beside the field."""
+    page = visitor.page
+    visitor.go("/keys")
+    page.get_by_role("main").get_by_role("link", name="notes").click()
+    expect(page.get_by_role("main")).to_contain_text("No secret is kept")
+    visitor.look("secrets-empty")
+    visitor.links()
+    page.get_by_role("link", name="Keep a secret").click()
+    page.get_by_label("Name").fill("PEPPER")
+    page.get_by_role("button", name="Keep it").click()
+    expect(page.get_by_label("Name")).to_have_value("PEPPER")
+    expect(page.locator("[aria-invalid=true]")).to_have_attribute("type", "password")
+    visitor.look("secret-new-wrong")
+    page.get_by_label("Value", exact=True).fill("a pepper for a browser")
+    page.get_by_role("button", name="Keep it").click()
+    expect(page.get_by_role("table")).to_contain_text("in use")
+    visitor.links()
+    page.get_by_role("button", name="Show", exact=True).click()
+    expect(page.locator("pre.command")).to_have_text("a pepper for a browser")
+    visitor.look("secret-shown")
+    page.get_by_role("link", name="Back to the secrets").click()
+    page.get_by_role("link", name="Remove…").click()
+    visitor.look("secret-remove")
+    page.get_by_role("link", name="Leave it as it is").click()
+
+
 def take_over(browser, garden, scratch, name, javascript):
     """A third instance is appointed, keeps the collection laid out, and takes it over on its own pages when the first is gone."""
     with Instance(scratch, name) as heir:
@@ -389,6 +418,7 @@ def journey(browser, scratch, javascript):
         disk.mkdir()
         another_place(visitor, disk)
         who_is_told(visitor)
+        a_secret(visitor)
 
         garden.run("schedule", "notes", "--backup", "30 2 * * *", "--drill", "@monthly", "--rpo", "24h")
         for name, path in PAGES.items():

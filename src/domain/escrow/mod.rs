@@ -88,7 +88,7 @@ pub enum EscrowError {
 }
 
 /// What a secret is in the application.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SecretForm {
     /// The value of a variable.

@@ -35,7 +35,8 @@ use utoipa_axum::routes;
 
 pub use api::Credentials;
 pub(in crate::http) use api::{
-    AddCollection, AddField, ChangeSnapshot, ChannelField, OverwriteRule, Promote, SetAlerts, StartExport, StartImport, StartRecovery,
+    AddCollection, AddField, ChangeSnapshot, ChannelField, KeepSecret, OverwriteRule, Promote, SecretField, SetAlerts, StartExport,
+    StartImport, StartRecovery,
     StartRestore, StartRun,
 };
 pub use follow::{FollowStatus, Following};

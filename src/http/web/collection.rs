@@ -243,7 +243,10 @@ fn upkeep(one: &CollectionView, now: Timestamp) -> Markup {
             div.actions {
                 a.button.quiet href={ "/collections/" (one.name) "/schedule" } { "Schedule" }
                 a.button.quiet href={ "/collections/" (one.name) "/retention" } { "What is kept" }
-                @if one.led_here { a.button.quiet href={ "/collections/" (one.name) "/settings" } { "Folders and settings" } }
+                @if one.led_here {
+                    a.button.quiet href={ "/collections/" (one.name) "/settings" } { "Folders and settings" }
+                    a.button.quiet href={ "/collections/" (one.name) "/secrets" } { "Secrets" }
+                }
             }
         }
     }

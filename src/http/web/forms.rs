@@ -35,8 +35,13 @@ impl Field<'_> {
 
     /// One line that is not shown. What was typed is not there again: there is no value.
     pub fn secret(self) -> Markup {
+        self.secret_of(1024)
+    }
+
+    /// The same, of at most so many characters.
+    pub fn secret_of(self, most: usize) -> Markup {
         self.around(&html! {
-            input type="password" id=(self.name) name=(self.name) autocomplete="off" maxlength="1024"
+            input type="password" id=(self.name) name=(self.name) autocomplete="off" maxlength=(most)
                 aria-invalid=[self.wrong.map(|_| "true")] aria-describedby=(self.described());
         })
     }

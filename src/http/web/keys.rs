@@ -1,15 +1,18 @@
 //! `GET /keys`: what must not be lost, and how to come back without this machine. No key and no secret stands here.
 
 use axum::extract::{Query, State};
+use http::StatusCode;
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::layout::{Here, Page};
 use super::parts::{self, Light};
+use super::secrets::place;
 use super::typed::done;
 use super::{Amiss, Viewer, care};
 use crate::http::admin::AdminPlane;
-use crate::http::admin::view::keys::{CollectionSecrets, keys};
+use crate::http::admin::view::keys::KeysView;
+use crate::http::admin::view::secret::{SecretState, SecretView};
 use crate::http::problem::Problem;
 
 /// What was done just now.
@@ -24,7 +27,8 @@ pub(super) async fn page(
     State(plane): State<AdminPlane>,
     Query(asked): Query<Asked>,
 ) -> Result<Markup, Amiss> {
-    let keys = keys(plane.store()).await.map_err(|error| Problem::internal(&error))?;
+    let keys = KeysView::of(plane.store(), Vec::new());
+    let rows = rows(&plane).await?;
     let without = care::keys(&plane, &viewer).await?;
     let main = html! {
         div.stack {
@@ -43,12 +47,14 @@ pub(super) async fn page(
             }
             section.card {
                 h2 { "Secrets of applications" }
-                @if keys.secrets.is_empty() {
-                    p { "No collection here needs a secret that is not in its data, as far as is known. An application whose data is sealed \
-                         with a key of its own needs that key at a restore, too. This keeps one, sealed for the recovery key:" }
-                    (parts::command("bulbil secret add COLLECTION NAME"))
+                p {
+                    "An application whose data is sealed with a key of its own needs that key at a restore, too. What a backup finds of it is kept here, \
+                     sealed for the recovery key and apart from the data; what it does not find you can give."
+                }
+                @if rows.is_empty() {
+                    p { "There is no collection yet whose application could have any. " a href="/new/collection" { "Add a collection" } }
                 } @else {
-                    @for of in &keys.secrets { (secrets(of)) }
+                    (parts::table_below_heading("Secrets of each collection", &["Collection", "Kept here", "Kept elsewhere", "Kept nowhere"], &rows))
                 }
             }
             (without)
@@ -71,13 +77,45 @@ pub(super) async fn page(
     Page::new("Keys and recovery", Here::Keys).show(&plane, &viewer, main).await
 }
 
-fn secrets(of: &CollectionSecrets) -> Markup {
-    html! {
-        h3 { (of.collection) }
-        @for missing in &of.missing { (parts::trouble(Light::Bad, "A secret is kept nowhere", missing, None)) }
-        (parts::facts(&[
-            ("Kept here", html! { @if of.kept.is_empty() { "none" } @else { (of.kept.join(", ")) } }),
-            ("Kept elsewhere", html! { @if of.elsewhere.is_empty() { "none" } @else { (of.elsewhere.join(", ")) } }),
-        ]))
+/// Each collection that is led here, and those of others of which secrets came along.
+async fn rows(plane: &AdminPlane) -> Result<Vec<Vec<Markup>>, Problem> {
+    let mut rows = Vec::new();
+    for collection in plane.store().index.collections().await? {
+        let secrets = match plane.secrets(&collection).await {
+            Ok(secrets) => secrets,
+            Err(problem) if problem.status() == StatusCode::CONFLICT => {
+                let wrong =
+                    html! { (parts::light(Light::Bad, "cannot be read")) " " span.small { (problem.reason()) } };
+                rows.push(vec![html! { (collection.name) }, wrong, html! {}, html! {}]);
+                continue;
+            }
+            Err(problem) => return Err(problem),
+        };
+        if collection.settings.is_none() && secrets.is_empty() {
+            continue;
+        }
+        rows.push(vec![
+            html! { a href=(place(&collection.name)) { (collection.name) } },
+            names(&secrets, |state| matches!(state, SecretState::InUse | SecretState::Earlier | SecretState::Sealed)),
+            names(&secrets, |state| state == SecretState::Elsewhere),
+            missing(&secrets),
+        ]);
     }
+    Ok(rows)
+}
+
+/// Those that are asked for and not there.
+fn missing(secrets: &[SecretView]) -> Markup {
+    let mut missing = secrets.iter().filter(|one| one.state == SecretState::Missing).peekable();
+    html! {
+        @if missing.peek().is_none() { span.soft { "nothing is missing" } }
+        @for one in missing { (parts::light(Light::Bad, &one.name)) " " }
+    }
+}
+
+/// Their names, each once.
+fn names(secrets: &[SecretView], of: impl Fn(SecretState) -> bool) -> Markup {
+    let mut names: Vec<&str> = secrets.iter().filter(|one| of(one.state)).map(|one| one.name.as_str()).collect();
+    names.dedup();
+    html! { @if names.is_empty() { span.soft { "none" } } @else { (names.join(", ")) } }
 }

@@ -27,6 +27,7 @@ mod keys; // GET /keys
 pub mod layout; // what stands around every page
 pub mod login; // /login, /confirm, /setup
 mod new_collection; // /new/collection
+mod new_secret; // /collections/{name}/secrets/new
 mod new_target; // /new/target
 mod onion; // /keys/onion
 mod overview; // GET /
@@ -46,6 +47,8 @@ mod run; // /runs/{id}
 mod runs; // GET /runs
 mod schedule; // /collections/{name}/schedule
 mod schedules; // GET /schedules
+mod secret; // one secret: shown, removed
+mod secrets; // /collections/{name}/secrets
 mod settings; // /settings
 mod setup; // /collections/{name}/settings
 mod sheet; // /keys/sheet
@@ -131,6 +134,12 @@ pub(super) fn routes() -> Router<AdminPlane> {
         .route("/care", post(care::post))
         .route("/collections/{name}/schedule", get(schedule::page).post(schedule::save))
         .route("/collections/{name}/retention", get(retention::page).post(retention::save))
+        .route("/collections/{name}/secrets", get(secrets::page))
+        .route("/collections/{name}/secrets/new", get(new_secret::page).post(new_secret::post))
+        .route("/collections/{name}/secrets/elsewhere", post(secrets::elsewhere))
+        .route("/collections/{name}/secrets/show", post(secret::show))
+        .route("/collections/{name}/secrets/download", post(secret::download))
+        .route("/collections/{name}/secrets/remove", get(secret::ask_remove).post(secret::remove))
         .route("/collections/{name}/settings", get(setup::page).post(setup::save))
         .route("/settings", get(settings::page))
         .route("/settings/addresses", get(settings::addresses))

@@ -39,6 +39,27 @@ impl<T: DeserializeOwned, State: Send + Sync> FromRequest<State> for Body<T> {
     }
 }
 
+/// The same, with a secret in it: what is wrong is said without what stands there, which the parser would quote.
+#[derive(Debug)]
+pub struct SecretBody<T>(pub T);
+
+impl<T: DeserializeOwned, State: Send + Sync> FromRequest<State> for SecretBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
+        match Body::from_request(request, state).await {
+            Ok(Body(value)) => Ok(Self(value)),
+            Err(problem) if problem.status() == http::StatusCode::UNPROCESSABLE_ENTITY => Err(Problem::invalid(
+                "the body has other fields than it should, or something else in them: see the description",
+            )),
+            Err(problem) if problem.status() == http::StatusCode::BAD_REQUEST => {
+                Err(Problem::malformed("the body is no JSON"))
+            }
+            Err(problem) => Err(problem),
+        }
+    }
+}
+
 fn unread(error: &BytesRejection) -> Problem {
     match error.status() {
         http::StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large_for(MAX_BODY_BYTES),

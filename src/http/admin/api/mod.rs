@@ -29,6 +29,7 @@ mod recoveries; // live folders brought back
 pub(super) mod refusals; // what every route may answer instead
 mod rights; // what a peer may have, as it is sent
 mod runs; // backups, restores and other work
+mod secrets; // what an application needs and does not keep in its data
 mod sheet; // what to keep on paper
 mod snapshots; // pinned, tagged, deleted
 mod standbys; // collections of others that are kept laid out
@@ -49,6 +50,7 @@ pub(in crate::http) use onions::{ImportOnion, ImportedView, Service};
 pub(in crate::http) use promotions::Promote;
 pub(in crate::http) use recoveries::StartRecovery;
 pub(in crate::http) use runs::{OverwriteRule, StartExport, StartRestore, StartRun};
+pub(in crate::http) use secrets::{KeepSecret, SecretField};
 pub(in crate::http) use snapshots::ChangeSnapshot;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -100,6 +102,10 @@ pub(super) fn routes() -> OpenApiRouter<AdminPlane> {
         .routes(routes!(collections::get_collections, collections::post_collection))
         .routes(routes!(collections::get_collection))
         .routes(routes!(collections::get_settings, collections::patch_settings))
+        .routes(routes!(secrets::get_secrets, secrets::post_secret))
+        .routes(routes!(secrets::delete_secret))
+        .routes(routes!(secrets::post_reveal))
+        .routes(routes!(secrets::put_elsewhere, secrets::delete_elsewhere))
         .routes(routes!(upkeep::get_schedule, upkeep::put_schedule))
         .routes(routes!(upkeep::get_retention, upkeep::put_retention))
         .routes(routes!(upkeep::get_preview))

@@ -1,6 +1,7 @@
 //! Resources, as a program sees them.
 
 mod keys; // what must not be lost, and what must not be given to others
+mod secrets; // what an application needs and does not keep in its data
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backup::escrow;
+use crate::backup::{escrow, secrets};
 use crate::domain::peer::fingerprint_words;
 use crate::domain::text::path_text;
 use crate::store::index::Collection;
@@ -53,33 +53,40 @@ pub enum KeysError {
     Escrow(#[from] EscrowFileError),
 }
 
+impl KeysView {
+    /// Of this instance, with these secrets.
+    pub fn of(store: &Store, secrets: Vec<CollectionSecrets>) -> Self {
+        let instance = store.keys.instance();
+        Self {
+            instance: instance.to_string(),
+            name: store.keys.name.clone(),
+            fingerprint: fingerprint_words(&instance).map(str::to_owned).to_vec(),
+            key_version: store.keys.key_version,
+            envelope_key_id: store.keys.envelope.recipient().id().to_string(),
+            recovery_key_id: store.keys.recovery.id().chars().take(8).collect(),
+            folder: path_text(store.home.keys()),
+            secrets,
+        }
+    }
+}
+
 /// Gathers it. Reads files, on a thread of its own.
 ///
 /// # Errors
 /// [`KeysError`].
 pub async fn keys(store: &Store) -> Result<KeysView, KeysError> {
     let collections = store.index.collections().await?;
-    let instance = store.keys.instance();
     let in_store = store.clone();
     let secrets = crate::store::blocking(move || {
         let own = collections.iter().filter(|collection| collection.settings.is_some());
-        own.map(|collection| secrets(&in_store, collection)).collect::<Result<Vec<_>, EscrowFileError>>()
+        own.map(|collection| of_collection(&in_store, collection)).collect::<Result<Vec<_>, EscrowFileError>>()
     });
     let mut secrets = secrets.await?;
     secrets.retain(|of| !(of.kept.is_empty() && of.elsewhere.is_empty() && of.missing.is_empty()));
-    Ok(KeysView {
-        instance: instance.to_string(),
-        name: store.keys.name.clone(),
-        fingerprint: fingerprint_words(&instance).map(str::to_owned).to_vec(),
-        key_version: store.keys.key_version,
-        envelope_key_id: store.keys.envelope.recipient().id().to_string(),
-        recovery_key_id: store.keys.recovery.id().chars().take(8).collect(),
-        folder: path_text(store.home.keys()),
-        secrets,
-    })
+    Ok(KeysView::of(store, secrets))
 }
 
-fn secrets(store: &Store, collection: &Collection) -> Result<CollectionSecrets, EscrowFileError> {
+fn of_collection(store: &Store, collection: &Collection) -> Result<CollectionSecrets, EscrowFileError> {
     let (mut kept, mut elsewhere) = (Vec::new(), Vec::new());
     for escrow in store.escrows(&collection.id)? {
         kept.extend(escrow.document.names().into_iter().map(str::to_owned));
@@ -89,11 +96,6 @@ fn secrets(store: &Store, collection: &Collection) -> Result<CollectionSecrets, 
         names.sort();
         names.dedup();
     }
-    let settings = collection.settings.as_ref();
-    let application = settings.and_then(|settings| settings.application.as_ref());
-    let preset = application.and_then(|application| store.preset(&application.preset).ok());
-    let is_live = settings.is_some_and(|settings| !settings.roots.is_empty());
-    let missing = preset.filter(|_| is_live).map(|preset| escrow::missing(store, collection, &preset)).transpose()?;
-    let missing = missing.unwrap_or_default().iter().map(escrow::MissingSecret::in_words).collect();
+    let missing = secrets::missing(store, collection)?.iter().map(escrow::MissingSecret::in_words).collect();
     Ok(CollectionSecrets { collection: collection.name.clone(), kept, elsewhere, missing })
 }

@@ -14,6 +14,7 @@ pub mod peer; // other instances
 pub mod promotion; // a collection that was taken over
 pub mod run; // backups, restores and other work
 pub mod schedule; // what is done when
+pub mod secret; // an application's secrets, apart from its data
 pub mod sheet; // what to keep on paper
 pub mod snapshot; // a snapshot and what is known of it
 pub mod standby; // collections of others that are kept laid out

@@ -13,7 +13,7 @@ use crate::store::testing::peer;
 
 impl Bench {
     /// A collection `theirs` that a peer leads.
-    async fn of_another(&self) -> InstanceId {
+    pub(super) async fn of_another(&self) -> InstanceId {
         let origin = peer("beta").id;
         let id = CollectionId::random(&mut entropy());
         let new = NewCollection { id, name: "theirs".to_owned(), origin, settings: None };

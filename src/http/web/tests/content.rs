@@ -73,7 +73,7 @@ impl Bench {
         panic!("run {id} does not end");
     }
 
-    async fn back_up(&self) -> String {
+    pub(super) async fn back_up(&self) -> String {
         self.later(1);
         let answer = self.post("/collections/notes/runs", &[("kind", "backup")]).await;
         assert_eq!(self.ended(answer.next()).await, RunState::Done);

@@ -3,6 +3,7 @@
 mod back; // the worst day
 mod content; // collections, snapshots, files, restores, runs
 mod keys; // the recovery sheet, and keys of addresses
+mod secrets; // what an application needs and does not keep in its data
 mod settings; // peers, invites, schedules, retention, settings
 
 use std::sync::Arc;

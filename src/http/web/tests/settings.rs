@@ -50,7 +50,7 @@ impl Browser {
     }
 }
 
-const FORMS: [&str; 29] = [
+const FORMS: [&str; 34] = [
     "/care",
     "/peers/beta/refresh-key",
     "/portable/export",
@@ -76,6 +76,11 @@ const FORMS: [&str; 29] = [
     "/collections/notes/schedule",
     "/collections/notes/retention",
     "/collections/notes/settings",
+    "/collections/notes/secrets/new",
+    "/collections/notes/secrets/elsewhere",
+    "/collections/notes/secrets/show",
+    "/collections/notes/secrets/download",
+    "/collections/notes/secrets/remove",
     "/settings/password",
     "/settings/logout-everywhere",
     "/settings/tokens/new",
