@@ -36,8 +36,7 @@ use utoipa_axum::routes;
 pub use api::Credentials;
 pub(in crate::http) use api::{
     AddCollection, AddField, ChangeSnapshot, KeepSecret, OverwriteRule, Promote, SecretField, StartExport, StartImport,
-    StartRecovery,
-    StartRestore, StartRun,
+    StartRecovery, StartRestore, StartRun,
 };
 pub use follow::{FollowStatus, Following};
 pub use status::{CollectionStatus, PeerStatus, StatusAnswer};
