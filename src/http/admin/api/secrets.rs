@@ -23,7 +23,9 @@ use crate::domain::wire::messages::ProblemDocument;
 use crate::http::admin::AdminPlane;
 use crate::http::admin::access::{Admin, May, MayNow, Read};
 use crate::http::admin::typed;
-use crate::http::admin::view::secret::{ElsewhereSecret, KeptSecret, RemovedSecret, RevealedSecret, SecretView};
+use crate::http::admin::view::secret::{
+    ElsewhereSecret, KeptSecret, RemovedSecret, RevealedSecret, SecretView,
+};
 use crate::http::hidden::Hidden;
 use crate::http::problem::Problem;
 use crate::monitor::with_causes;
