@@ -5,7 +5,7 @@ use crate::domain::audit::{Ending, Event, Who};
 use crate::http::admin::change::{AskedChange, Change};
 use crate::monitor::with_causes;
 use crate::replicate::rotate::{RotateError, rotate};
-use crate::store::{OnionName, Store, StoreError, blocking};
+use crate::store::{OnionName, Store, blocking};
 
 /// Makes a change; the server of this home has ended. What came of it is on record, and in the log if it failed: the home is as it was then.
 /// A command that asked puts it on record by itself. `store` is out of date afterwards.
@@ -44,7 +44,7 @@ pub async fn make(asked: AskedChange, store: &Store, clock: &dyn Clock) -> Resul
             Err(error) => (Ending::Failed, Some(with_causes(error))),
         };
         let event = Event { who: by, what: what.to_owned(), subjects, ending, why };
-        store.record(&event, clock.now()).await.map_err(StoreError::from)?;
+        store.record(&event, clock.now()).await?;
     }
     made
 }

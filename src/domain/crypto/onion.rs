@@ -22,6 +22,9 @@ const HOST_FILE: &str = "hostname";
 const SECRET_HEADING: &[u8; 32] = b"== ed25519v1-secret: type0 ==\0\0\0";
 const PUBLIC_HEADING: &[u8; 32] = b"== ed25519v1-public: type0 ==\0\0\0";
 
+/// C tor's folder of a service: names of files, and what is in them.
+pub type CtorFolder = [(&'static str, zeroize::Zeroizing<Vec<u8>>); 3];
+
 /// The private key of an onion service.
 #[derive(Debug)]
 pub struct OnionKey(Secret<LEN>);
@@ -100,7 +103,7 @@ impl OnionKey {
     ///
     /// # Errors
     /// [`OnionError`], if nobody can be at this address.
-    pub fn to_ctor_folder(&self) -> Result<[(&'static str, zeroize::Zeroizing<Vec<u8>>); 3], OnionError> {
+    pub fn to_ctor_folder(&self) -> Result<CtorFolder, OnionError> {
         let host = format!("{}\n", self.address(DEFAULT_PORT)?.reveal());
         Ok([
             (SECRET_FILE, self.to_ctor_secret()),

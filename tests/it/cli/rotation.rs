@@ -11,6 +11,15 @@ fn info(home: &Path) -> Value {
     serde_json::from_slice(&fs::read(home.join("lock/server.json")).unwrap()).unwrap()
 }
 
+/// Whether somebody listens there.
+#[expect(clippy::disallowed_methods, reason = "a test on this machine")]
+fn answers(address: &str) -> bool {
+    TcpStream::connect(address).is_ok()
+}
+
+/// Whether a moment has come: of the home, where its admin comes in, and the key file of before.
+type Reached = fn(&Path, &str, &[u8]) -> bool;
+
 /// Asks the server for other keys, as a program does; the status.
 fn ask(home: &Path, order: &str) -> String {
     let token = fs::read_to_string(home.join("keys/admin-token")).unwrap();
@@ -64,7 +73,7 @@ fn a_running_server_goes_on_with_other_keys_and_its_peers_follow() {
     until(soon(), "the third key", || log().matches("\"rotate-key\"").count() == 2);
     let whats = whats(&a, &[]);
     assert_eq!(whats.iter().filter(|what| *what == "rotate-key").count(), 2, "one deed, one entry: {whats:?}");
-    until(soon(), "the server to be back", || TcpStream::connect(served.peers.trim_start_matches("http://")).is_ok());
+    until(soon(), "the server to be back", || answers(served.peers.trim_start_matches("http://")));
     beta_follows(&place, &a, &b, "four.md");
     good(&a, &["verify", "--data"]);
     assert_eq!(served.stop(), Some(0));
@@ -117,9 +126,9 @@ fn killed_at_any_moment_it_has_the_old_keys_or_the_new_ones_and_its_peers_follow
     let (place, a, b, served) = two();
     let mut peers = served.peers.clone();
     let mut served = Some(served);
-    let stages: [(&str, fn(&Path, &str, &[u8]) -> bool); 3] = [
+    let stages: [(&str, Reached); 3] = [
         ("at once", |_, _, _| true),
-        ("when it has ended", |_, admin, _| TcpStream::connect(admin).is_err()),
+        ("when it has ended", |_, admin, _| !answers(admin)),
         ("when one key is new", |home, _, envelope| fs::read(home.join("keys/envelope")).unwrap() != envelope),
     ];
     for (at, (stage, reached)) in stages.into_iter().enumerate() {
