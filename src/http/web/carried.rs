@@ -4,7 +4,6 @@ use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
-use zeroize::Zeroizing;
 
 use super::forms::Field;
 use super::layout::{Here, Page};
@@ -14,6 +13,7 @@ use super::{Amiss, Viewer};
 use crate::http::admin::access::FreshPosted;
 use crate::http::admin::access::local::see_other;
 use crate::http::admin::{AdminPlane, StartExport, StartImport};
+use crate::http::hidden::Hidden;
 
 /// What was typed.
 #[derive(Default, Deserialize)]
@@ -23,7 +23,7 @@ pub(super) struct Typed {
     collections: Vec<String>,
     folder: String,
     /// Never shown again.
-    recovery_key: String,
+    recovery_key: Hidden,
 }
 
 /// Both forms.
@@ -53,10 +53,10 @@ pub(super) async fn export(State(plane): State<AdminPlane>, posted: FreshPosted<
 /// Takes snapshots from a folder.
 pub(super) async fn import(State(plane): State<AdminPlane>, posted: FreshPosted<Typed>) -> Result<Response, Amiss> {
     let FreshPosted { session, mut form } = posted;
-    let key = Zeroizing::new(std::mem::take(&mut form.recovery_key));
+    let key = std::mem::take(&mut form.recovery_key);
     let start = StartImport {
         folder: Some(form.folder.trim().to_owned()),
-        recovery_key: Some(key.trim().to_owned()).filter(|key| !key.is_empty()),
+        recovery_key: Some(key).filter(|key| !key.trim().is_empty()),
         ..StartImport::default()
     };
     let begun = match plane.import_order(start) {

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::body::Body;
+use super::body::SecretBody;
 use super::refusals::{BadBody, Refused};
 use super::runs::started;
 use crate::domain::audit::Who;
@@ -16,6 +16,7 @@ use crate::http::admin::AdminPlane;
 use crate::http::admin::access::{Admin, MayNow};
 use crate::http::admin::typed;
 use crate::http::admin::view::run::RunView;
+use crate::http::hidden::Hidden;
 use crate::http::problem::Problem;
 use crate::monitor::with_causes;
 use crate::replicate::join::{JoinError, accept};
@@ -26,7 +27,8 @@ use crate::worker::jobs::Order;
 #[serde(deny_unknown_fields)]
 pub struct StartClone {
     /// The line that the other instance made: it begins with `bulbil:`, and is good once.
-    pub invite: String,
+    #[schema(value_type = String)]
+    pub invite: Hidden,
 }
 
 /// Joins another instance by its invite, and fetches everything that it lets this one have; it is followed from then on
@@ -46,7 +48,7 @@ pub(super) async fn post_clone(
     MayNow { caller, .. }: MayNow<Admin>,
     State(plane): State<AdminPlane>,
     headers: HeaderMap,
-    Body(start): Body<StartClone>,
+    SecretBody(start): SecretBody<StartClone>,
 ) -> Result<Response, Problem> {
     let by = typed::asker(&caller, &headers);
     let order = plane.join(&start.invite, by.clone()).await?;

@@ -6,15 +6,15 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
-use zeroize::Zeroizing;
 
-use super::body::Body;
+use super::body::SecretBody;
 use super::refusals::{BadBody, Missing, Refused};
 use super::runs::{absolute, started};
 use crate::domain::crypto::recovery::RecoveryKey;
 use crate::http::admin::AdminPlane;
 use crate::http::admin::access::{Admin, MayNow};
 use crate::http::admin::view::run::RunView;
+use crate::http::hidden::Hidden;
 use crate::http::problem::Problem;
 use crate::monitor::with_causes;
 use crate::portable::At;
@@ -37,7 +37,8 @@ pub struct StartImport {
     #[serde(default)]
     pub skip_chunks: bool,
     /// The recovery key of the instance that made the snapshots, if they are to be opened with it. It is kept nowhere.
-    pub recovery_key: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub recovery_key: Option<Hidden>,
 }
 
 /// Takes snapshots from a portable backup on this machine, or from a target
@@ -54,7 +55,7 @@ pub struct StartImport {
 pub(super) async fn post_import(
     MayNow { caller, .. }: MayNow<Admin>,
     State(plane): State<AdminPlane>,
-    Body(start): Body<StartImport>,
+    SecretBody(start): SecretBody<StartImport>,
 ) -> Result<Response, Problem> {
     let order = plane.import_order(start)?;
     started(&plane, order, caller.who()).await
@@ -62,7 +63,7 @@ pub(super) async fn post_import(
 
 impl AdminPlane {
     /// An import, with names resolved.
-    pub(crate) fn import_order(&self, mut start: StartImport) -> Result<Order, Problem> {
+    pub(crate) fn import_order(&self, start: StartImport) -> Result<Order, Problem> {
         let at = match (&start.folder, &start.target) {
             (Some(folder), None) => At::Folder(absolute(folder, "folder")?),
             (None, Some(name)) => {
@@ -71,8 +72,7 @@ impl AdminPlane {
             }
             _ => return Err(Problem::invalid("name a folder, or a target")),
         };
-        let key = start.recovery_key.take().map(Zeroizing::new);
-        let recovery = key.as_deref().map(|key| RecoveryKey::parse(key)).transpose();
+        let recovery = start.recovery_key.as_deref().map(RecoveryKey::parse).transpose();
         let recovery = recovery.map_err(|error| Problem::invalid(format!("recovery_key: {error}")))?;
         let StartImport { collections, skip_chunks, .. } = start;
         let options = ImportOptions { collections, skip_chunks, recovery: recovery.map(Arc::new) };

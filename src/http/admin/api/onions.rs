@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use super::body::Body;
+use super::body::SecretBody;
 use super::idempotency::Unrepeatable;
 use super::input::At;
 use super::keys::RestartView;
@@ -143,7 +143,7 @@ pub(super) async fn post_import(
     State(plane): State<AdminPlane>,
     headers: HeaderMap,
     At(service): At<Service>,
-    Body(import): Body<ImportOnion>,
+    SecretBody(import): SecretBody<ImportOnion>,
 ) -> Result<(StatusCode, Json<ImportedView>), Problem> {
     let imported = plane.import_onion(service, &import, typed::asker(&caller, &headers)).await?;
     let status = if imported.restart.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };

@@ -6,7 +6,7 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::Body;
+use super::body::SecretBody;
 use super::idempotency::Unrepeatable;
 use super::input::Params;
 use super::refusals::{BadBody, Missing, Refused};
@@ -72,7 +72,7 @@ pub(super) async fn get_sheet(
 pub(super) async fn post_sheet(
     MayNow { caller, .. }: MayNow<Admin>,
     State(plane): State<AdminPlane>,
-    Body(print): Body<PrintSheet>,
+    SecretBody(print): SecretBody<PrintSheet>,
 ) -> Result<(Extension<Unrepeatable>, Response), Problem> {
     let sheet = plane.sheet(&print.collections, print.recovery_key, &caller).await?;
     let document = paper::document(&sheet, None).map_err(|error| Problem::internal(&error))?;
