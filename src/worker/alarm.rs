@@ -205,7 +205,7 @@ impl Alarm {
     /// Calls those who watch over this instance, if it is time.
     async fn call(&mut self, force: &InForce, now: Timestamp) {
         let every = SignedDuration::from_mins(force.ping_minutes.into());
-        let due = |name: &str| !self.pinged_at.get(name).is_some_and(|at| now.duration_since(*at) < every);
+        let due = |name: &str| self.pinged_at.get(name).is_none_or(|at| now.duration_since(*at) >= every);
         for (name, came) in force.ways.call(due).await {
             match came {
                 Ok(()) => drop(self.pinged_at.insert(name, now)),
