@@ -29,10 +29,11 @@ def main():
         instance.run("openapi", "--output", str(scratch / "openapi"))
         description = scratch / "openapi" / "bulbil-admin.json"
         operations = sum(len(path) for path in json.loads(description.read_text())["paths"].values())
+        # One worker: with two, Python's own compiler fails now and then ("recursion depth mismatch"), and fewer cases are tried.
         command = [
             str(Path(sys.executable).parent / "st"), "run", str(description), "--url", instance.url(""),
             "-H", f"Authorization: Bearer {instance.token()}", "--checks", CHECKS, "--exclude-path-regex", APART,
-            "--seed", "7", "--max-examples", "15", "--max-time", str(SECONDS), "--workers", "2", "--request-timeout", "20",
+            "--seed", "7", "--max-examples", "15", "--max-time", str(SECONDS), "--workers", "1", "--request-timeout", "20",
             "--generation-database", "none", "--suppress-health-check", "all", "--continue-on-failure", "--no-color",
         ]
         env = {**os.environ, "SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(Path(__file__).parent)}

@@ -6,7 +6,7 @@ import schemathesis
 
 SCRATCH = os.environ["SCRATCH"]
 # Fields of bodies that name a folder or a file of the server's machine.
-PATHS = {"target", "into", "path", "folder", "folders", "roots", "to", "place", "destination"}
+PATHS = {"target", "output", "into", "path", "folder", "folders", "roots", "to", "place", "destination"}
 
 
 def confined(value, name=""):
