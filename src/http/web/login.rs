@@ -5,18 +5,20 @@ use maud::{Markup, html};
 use super::layout::bare;
 use crate::domain::access::{MIN_CHARS, PasswordError};
 
-/// The fields in which a form that waited brings password and code along.
-pub const AGAIN_PASSWORD: &str = "again-password";
-/// See [`AGAIN_PASSWORD`].
-pub const AGAIN_CODE: &str = "again-code";
+/// In which field the page that asks for the password sends it, so that it is no field of the form that waits.
+const AGAIN_PASSWORD: &str = "again-password";
+/// The same for the code.
+const AGAIN_CODE: &str = "again-code";
 
 /// A form that was sent, and waits until the password was typed.
 #[derive(Debug)]
 pub struct Waiting<'a> {
     /// Where it was sent.
     pub action: &'a str,
-    /// What was filled in, with the hidden field `csrf`.
-    pub fields: &'a [(String, String)],
+    /// The token of the session.
+    pub csrf: &'a str,
+    /// Which form it is. What was filled in stays with the server.
+    pub ticket: &'a str,
     /// The path of its page.
     pub back: &'a str,
 }
@@ -101,7 +103,7 @@ pub fn confirm_page(csrf: &str, next: &str, asks_for_code: bool, said: Option<Sa
     )
 }
 
-/// Asks for them before what was sent is done; it is sent once more with them.
+/// Asks for them before what was sent is done.
 pub fn again_page(waiting: &Waiting, asks_for_code: bool, said: Option<Said>) -> Markup {
     bare(
         "Is it you?",
@@ -110,7 +112,9 @@ pub fn again_page(waiting: &Waiting, asks_for_code: bool, said: Option<Said>) ->
             div.card {
                 (wrong(said))
                 form method="post" action=(waiting.action) {
-                    @for (name, value) in waiting.fields { input type="hidden" name=(name) value=(value); }
+                    input type="hidden" name="csrf" value=(waiting.csrf);
+                    input type="hidden" name="back" value=(waiting.back);
+                    input type="hidden" name="again-ticket" value=(waiting.ticket);
                     (password("Password", AGAIN_PASSWORD, "current-password"))
                     @if asks_for_code { (code(AGAIN_CODE)) }
                     div.actions {

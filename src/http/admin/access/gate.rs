@@ -249,6 +249,11 @@ impl Gate {
         Ok(())
     }
 
+    /// The forms that wait until the password was typed.
+    pub(super) fn sessions(&self) -> std::sync::MutexGuard<'_, Sessions> {
+        locked(&self.inner.sessions)
+    }
+
     /// Sets the first password, and begins a session.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! A browser that logged in, as extractors for pages.
 //!
 //! A page that shows something takes [`Session`]; one that shows something dangerous, [`FreshSession`]. A form's handler takes
-//! [`Posted`] or [`FreshPosted`], which check the hidden field `csrf`. Where the password has to be typed first, the form waits on the page
-//! that asks for it, and goes on as it was filled in.
+//! [`Posted`] or [`FreshPosted`], which check the hidden field `csrf`. Where the password has to be typed first, the form waits, and
+//! goes on as it was filled in.
 
 use std::sync::Arc;
 
@@ -81,8 +81,10 @@ pub enum Turned {
     Login(String),
     /// The password is to be typed again; afterwards it goes on there.
     Confirm(String),
-    /// The password is to be typed again, and the form that was sent waits in this page.
+    /// The password is to be typed again on this page, and the form that was sent waits.
     Asked(Response),
+    /// The form does not wait any more: it is filled in once more on that page.
+    Gone(String),
     /// It is refused.
     Refused(Problem),
 }
@@ -105,6 +107,7 @@ impl IntoResponse for Turned {
             Self::Login(next) => see_other(&format!("/login?next={}", query_value(&next))),
             Self::Confirm(next) => see_other(&format!("/confirm?next={}", query_value(&next))),
             Self::Asked(page) => page,
+            Self::Gone(back) => see_other(&back),
             Self::Refused(problem) => problem.into_response(),
         }
     }
@@ -151,8 +154,8 @@ pub struct Posted<T> {
     pub form: T,
 }
 
-/// The same, for what is dangerous. When the password has to be typed first, the page that asks for it holds what was filled in, and sends
-/// it once more together with the password. The field `back` is the path of the form's own page.
+/// The same, for what is dangerous. When the password has to be typed first, the form waits with the session, and goes on when the page that
+/// asks for the password is sent. The field `back` is the path of the form's own page.
 #[derive(Debug)]
 pub struct FreshPosted<T> {
     /// Who sent it.
@@ -167,9 +170,15 @@ struct Hidden {
     csrf: String,
     #[serde(default)]
     back: Option<String>,
-    /// What was typed on the page that asked for it.
+}
+
+/// What comes from the page that asked for the password.
+#[derive(Deserialize)]
+struct Again {
+    #[serde(rename = "again-ticket")]
+    ticket: String,
     #[serde(default, rename = "again-password")]
-    password: Option<String>,
+    password: String,
     #[serde(default, rename = "again-code")]
     code: String,
 }
@@ -215,28 +224,33 @@ impl<T: DeserializeOwned> FromRequest<AdminPlane> for FreshPosted<T> {
     async fn from_request(request: Request, plane: &AdminPlane) -> Result<Self, Turned> {
         let action = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
         let (session, body, hidden) = posted(request, plane).await?;
-        // What came along from the page that asked is not the form's.
-        let mut fields: Vec<(String, String)> = parse(&body)?;
-        fields.retain(|(name, _)| !matches!(name.as_str(), login::AGAIN_PASSWORD | login::AGAIN_CODE));
-        if session.fresh {
-            return Ok(Self { session, form: read(&fields)? });
-        }
-        let gate = plane.gate();
-        let asks_for_code = gate.asks_for_code()?;
         let back = hidden.back.as_deref().and_then(local_path).unwrap_or("/");
-        let page = |said| login::again_page(&Waiting { action: &action, fields: &fields, back }, asks_for_code, said);
-        let Some(password) = hidden.password else {
-            return Err(Turned::Asked(with_status(StatusCode::FORBIDDEN, page(None).into_response())));
+        let (gate, key) = (plane.gate(), session.key());
+        let page = |ticket: &str, said| -> Result<Response, Problem> {
+            let waiting = Waiting { action: &action, csrf: session.csrf(), ticket, back };
+            Ok(login::again_page(&waiting, gate.asks_for_code()?, said).into_response())
         };
-        match gate.confirm(&session, password, hidden.code).await {
-            Ok(()) => Ok(Self { session: Session { fresh: true, ..session }, form: read(&fields)? }),
-            Err(error) => Err(Turned::Asked(refused(error, |said| page(Some(said)).into_response()))),
+        let Ok(again) = parse::<Again>(&body) else {
+            if session.fresh {
+                return Ok(Self { session, form: parse(&body)? });
+            }
+            let Some(ticket) = gate.sessions().keep_waiting(&key, &action, &body) else {
+                return Err(Turned::Login(back.to_owned()));
+            };
+            return Err(Turned::Asked(with_status(StatusCode::FORBIDDEN, page(&ticket, None)?)));
+        };
+        // The server started again meanwhile, or another form was sent.
+        if !gate.sessions().is_waiting(&key, &action, &again.ticket) {
+            return Err(Turned::Gone(back.to_owned()));
         }
+        if !session.fresh
+            && let Err(error) = gate.confirm(&session, again.password, again.code).await
+        {
+            let shown = page(&again.ticket, None)?;
+            return Err(Turned::Asked(refused(error, |said| page(&again.ticket, Some(said)).unwrap_or(shown))));
+        }
+        let form = gate.sessions().take_waiting(&key, &action, &again.ticket);
+        let form = form.ok_or_else(|| Turned::Gone(back.to_owned()))?;
+        Ok(Self { form: parse(&form)?, session: Session { fresh: true, ..session } })
     }
-}
-
-/// Reads the fields of a form.
-fn read<T: DeserializeOwned>(fields: &[(String, String)]) -> Result<T, Problem> {
-    let body = serde_html_form::to_string(fields).map_err(|error| Problem::malformed(error.to_string()))?;
-    parse(body.as_bytes())
 }

@@ -47,6 +47,22 @@ struct Kept {
     seen_at: Timestamp,
     confirmed_at: Timestamp,
     delay: Delay,
+    waiting: Option<Waiting>,
+}
+
+/// A form that was sent, and waits until the password was typed once more. A secret in it does not leave the server again.
+struct Waiting {
+    /// What the page that asks for the password shows, so that no other form goes on.
+    ticket: Zeroizing<String>,
+    /// Where it was sent.
+    action: String,
+    body: Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Waiting").field("action", &self.action).finish_non_exhaustive()
+    }
 }
 
 impl Kept {
@@ -77,7 +93,16 @@ impl Sessions {
         }
         let id = draw();
         let csrf = draw().as_str().into();
-        let kept = Kept { csrf, way, login, begun_at: now, seen_at: now, confirmed_at: now, delay: Delay::default() };
+        let kept = Kept {
+            csrf,
+            way,
+            login,
+            begun_at: now,
+            seen_at: now,
+            confirmed_at: now,
+            delay: Delay::default(),
+            waiting: None,
+        };
         self.kept.insert(key(&id), kept);
         id
     }
@@ -109,6 +134,28 @@ impl Sessions {
             kept.confirmed_at = now;
             kept.delay.succeeded();
         }
+    }
+
+    /// Keeps a form until the password was typed, in place of one that a session may have sent before; its ticket.
+    pub(super) fn keep_waiting(&mut self, key: &Key, action: &str, body: &[u8]) -> Option<Zeroizing<String>> {
+        let (kept, ticket) = (self.kept.get_mut(key)?, draw());
+        let body = Zeroizing::new(body.to_vec());
+        kept.waiting = Some(Waiting { ticket: ticket.clone(), action: action.to_owned(), body });
+        Some(ticket)
+    }
+
+    /// Whether a form waits that was sent there.
+    pub(super) fn is_waiting(&self, key: &Key, action: &str, ticket: &str) -> bool {
+        let waiting = self.kept.get(key).and_then(|kept| kept.waiting.as_ref());
+        waiting.is_some_and(|form| form.action == action && *form.ticket == ticket)
+    }
+
+    /// The form that waits, once.
+    pub(super) fn take_waiting(&mut self, key: &Key, action: &str, ticket: &str) -> Option<Zeroizing<Vec<u8>>> {
+        if !self.is_waiting(key, action, ticket) {
+            return None;
+        }
+        self.kept.get_mut(key)?.waiting.take().map(|form| form.body)
     }
 
     /// Whether one is there still, and good. It does not count as being used.

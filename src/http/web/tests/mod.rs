@@ -46,6 +46,13 @@ impl Answer {
         self.header("location")
     }
 
+    /// By which the form goes on that waits for the password.
+    #[track_caller]
+    fn ticket(&self) -> String {
+        assert_eq!(self.status, StatusCode::FORBIDDEN, "{}", self.text());
+        after(&self.text(), r#"name="again-ticket" value=""#).to_owned()
+    }
+
     #[track_caller]
     fn shows(&self, words: &str) {
         assert!(self.text().contains(words), "no {words:?} in: {}", self.text());

@@ -131,8 +131,13 @@ async fn secrets_are_given_and_shown_to_who_typed_the_password_just_now() {
     page.shows("in use");
     page.hides("SALT");
     // What was filled in goes on when the password was typed.
-    bench.of_first("show", &[("again-password", "a wrong one entirely")]).await.hides(VALUE);
-    bench.of_first("show", &[("again-password", super::PASSWORD)]).await.shows(VALUE);
+    let ticket = bench.of_first("show", &[]).await.ticket();
+    let again = async |password| {
+        let fields = [("again-ticket", ticket.as_str()), ("again-password", password)];
+        bench.post(&format!("{PLACE}/show"), &fields).await
+    };
+    again("a wrong one entirely").await.hides(VALUE);
+    again(super::PASSWORD).await.shows(VALUE);
     let (status, said) = bench.by_script(Method::POST, &format!("{rest}/PEPPER/reveal"), "{}").await;
     assert!(status == StatusCode::OK && said.contains(VALUE), "{said}");
 }

@@ -130,7 +130,7 @@ async fn what_is_dangerous_needs_the_password_once_more() {
     ] {
         let answer = browser.post(path, form).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
-        assert!(answer.text().contains("again-password"), "{path}: {}", answer.text());
+        answer.ticket();
     }
     assert!(matches!(browser.known("beta").await.trust, Trust::Trusted(_)));
     assert!(browser.home().store.admission().unwrap().tokens.is_empty());
@@ -140,26 +140,30 @@ async fn what_is_dangerous_needs_the_password_once_more() {
 async fn what_was_filled_in_waits_until_the_password_was_typed() {
     let browser = Browser::new().await;
     browser.much_later();
-    let form = "name=grafana&scopes=metrics&scopes=read&expires=1d&back=/settings";
-    let asked = browser.post("/settings/tokens/new", form).await;
-    assert_eq!(asked.status, StatusCode::FORBIDDEN);
-    for part in [
-        r#"action="/settings/tokens/new""#,
-        r#"name="scopes" value="metrics""#,
-        r#"name="scopes" value="read""#,
-        r#"href="/settings""#,
-    ] {
+    let path = "/settings/tokens/new";
+    let send = async || browser.post(path, "name=grafana&scopes=metrics&scopes=read&expires=1d&back=/settings").await;
+    let first = send().await.ticket();
+    let asked = send().await;
+    for part in [r#"action="/settings/tokens/new""#, r#"href="/settings""#] {
         assert!(asked.text().contains(part), "no {part} in: {}", asked.text());
     }
-    let wrong = browser.post("/settings/tokens/new", &format!("{form}&again-password=nonsense")).await;
+    // What was filled in stays with the server.
+    assert!(!asked.text().contains("grafana"), "{}", asked.text());
+    let again =
+        |ticket: &str, password: &str| format!("back=/settings&again-ticket={ticket}&again-password={password}");
+    let (ticket, right) = (asked.ticket(), "correct+horse+battery");
+    let wrong = browser.post(path, &again(&ticket, "nonsense")).await;
     assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
-    assert!(wrong.text().contains("That was not right") && wrong.text().contains("grafana"), "{}", wrong.text());
-    assert!(!wrong.text().contains("nonsense"), "{}", wrong.text());
-    assert!(browser.home().store.admission().unwrap().tokens.is_empty());
+    assert!(wrong.text().contains("That was not right") && !wrong.text().contains("nonsense"), "{}", wrong.text());
     browser.later(60);
-    let typed = format!("{form}&again-password=correct+horse+battery");
-    let made = browser.post("/settings/tokens/new", &typed).await;
+    // One that was sent before does not wait any more, and it waits where it was sent.
+    assert_eq!(browser.post(path, &again(&first, right)).await.to(), "/settings");
+    assert_eq!(browser.post("/settings/tokens/revoke", &again(&ticket, right)).await.to(), "/settings");
+    assert!(browser.home().store.admission().unwrap().tokens.is_empty());
+    let made = browser.post(path, &again(&ticket, right)).await;
     assert_eq!(made.status, StatusCode::OK, "{}", made.text());
+    // Once.
+    assert_eq!(browser.post(path, &again(&ticket, right)).await.to(), "/settings");
     let tokens = browser.home().store.admission().unwrap().tokens;
     assert_eq!(tokens.len(), 1);
     // It was typed a moment ago: nobody asks once more.
