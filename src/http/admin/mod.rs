@@ -35,8 +35,8 @@ use utoipa_axum::routes;
 
 pub use api::Credentials;
 pub(in crate::http) use api::{
-    AddCollection, AddField, ChangeSnapshot, ChannelField, KeepSecret, OverwriteRule, Promote, SecretField, SetAlerts,
-    StartExport, StartImport, StartRecovery, StartRestore, StartRun,
+    AddCollection, AddField, ChangeSnapshot, ChannelField, ImportRefused, KeepSecret, OverwriteRule, Promote,
+    SecretField, SetAlerts, StartExport, StartImport, StartRecovery, StartRestore, StartRun,
 };
 pub use follow::{FollowStatus, Following};
 pub use status::{CollectionStatus, PeerStatus, StatusAnswer};

@@ -8,12 +8,14 @@ use serde::Deserialize;
 use super::forms::Field;
 use super::layout::{Here, Page};
 use super::parts;
+use super::start::begun;
 use super::typed::{Wrong, boxes, wrong_at, wrong_of_all};
 use super::{Amiss, Viewer};
 use crate::http::admin::access::FreshPosted;
 use crate::http::admin::access::local::see_other;
-use crate::http::admin::{AdminPlane, StartExport, StartImport};
+use crate::http::admin::{AdminPlane, ImportRefused, StartExport, StartImport};
 use crate::http::hidden::Hidden;
+use crate::http::problem::Problem;
 
 /// What was typed.
 #[derive(Default, Deserialize)]
@@ -39,11 +41,7 @@ pub(super) async fn export(State(plane): State<AdminPlane>, posted: FreshPosted<
         collections: form.collections.clone(),
         snapshots: Vec::new(),
     };
-    let begun = match plane.export_order(start).await {
-        Ok(order) => plane.start(order, session.caller().who()).await,
-        Err(problem) => Err(problem),
-    };
-    let wrong = match begun {
+    let wrong = match begun(&plane, &session, plane.export_order(start).await).await {
         Ok(run) => return Ok(see_other(&format!("/runs/{run}"))),
         Err(problem) => Wrong::told(problem)?.of("output"),
     };
@@ -59,14 +57,12 @@ pub(super) async fn import(State(plane): State<AdminPlane>, posted: FreshPosted<
         recovery_key: Some(key).filter(|key| !key.trim().is_empty()),
         ..StartImport::default()
     };
-    let begun = match plane.import_order(start) {
-        Ok(order) => plane.start(order, session.caller().who()).await,
-        Err(problem) => Err(problem),
-    };
-    let wrong = match begun {
-        Ok(run) => return Ok(see_other(&format!("/runs/{run}"))),
-        Err(problem) if problem.reason().starts_with("recovery_key: ") => Wrong::told(problem)?.of("recovery_key"),
-        Err(problem) => Wrong::told(problem)?.of("folder"),
+    let wrong = match plane.import_order(&start) {
+        Err(ImportRefused::Key(error)) => Wrong::at("recovery_key", error.to_string()),
+        order => match begun(&plane, &session, order.map_err(Problem::from)).await {
+            Ok(run) => return Ok(see_other(&format!("/runs/{run}"))),
+            Err(problem) => Wrong::told(problem)?.of("folder"),
+        },
     };
     Ok(wrong.answer(asked(&plane, &Viewer::from(session), &form, Some(&wrong)).await?))
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::forms::Field;
 use super::layout::{Here, Page};
 use super::parts;
+use super::start::begun;
 use super::typed::{Wrong, wrong_at, wrong_of_all};
 use super::{Amiss, Viewer};
 use crate::http::admin::AdminPlane;
@@ -29,12 +30,8 @@ pub(super) async fn page(viewer: Viewer, State(plane): State<AdminPlane>) -> Res
 /// Joins, and begins to fetch.
 pub(super) async fn post(State(plane): State<AdminPlane>, posted: FreshPosted<Typed>) -> Result<Response, Amiss> {
     let FreshPosted { session, form } = posted;
-    let by = session.caller().who();
-    let begun = match plane.join(&form.invite, by.clone()).await {
-        Ok(order) => plane.start(order, by).await,
-        Err(problem) => Err(problem),
-    };
-    let wrong = match begun {
+    let order = plane.join(&form.invite, session.caller().who()).await;
+    let wrong = match begun(&plane, &session, order).await {
         Ok(run) => return Ok(see_other(&format!("/runs/{run}"))),
         Err(problem) => Wrong::told(problem)?.of("invite"),
     };

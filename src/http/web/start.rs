@@ -8,10 +8,11 @@ use serde::Deserialize;
 use super::{Amiss, collection, snapshot};
 use crate::domain::run::RunKind;
 use crate::domain::schedule::Work;
-use crate::http::admin::access::Posted;
 use crate::http::admin::access::local::see_other;
+use crate::http::admin::access::{Posted, Session};
 use crate::http::admin::{AdminPlane, ReadBack, StartRun};
 use crate::http::problem::Problem;
+use crate::worker::jobs::Order;
 
 /// What is to be done.
 #[derive(Debug, Deserialize)]
@@ -19,6 +20,15 @@ pub(super) struct Start {
     kind: String,
     /// Which snapshot is to be tried.
     snapshot: Option<String>,
+}
+
+/// Begins what was asked for, if it was in order; its number.
+pub(super) async fn begun(
+    plane: &AdminPlane,
+    session: &Session,
+    order: Result<Order, Problem>,
+) -> Result<i64, Problem> {
+    plane.start(order?, session.caller().who()).await
 }
 
 /// Begins it, and leads to its page. What does not begin is said on the page that the form was on.

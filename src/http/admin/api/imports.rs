@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::body::SecretBody;
 use super::refusals::{BadBody, Missing, Refused};
 use super::runs::{absolute, started};
-use crate::domain::crypto::recovery::RecoveryKey;
+use crate::domain::crypto::recovery::{RecoveryError, RecoveryKey};
 use crate::http::admin::AdminPlane;
 use crate::http::admin::access::{Admin, MayNow};
 use crate::http::admin::view::run::RunView;
@@ -57,25 +57,49 @@ pub(super) async fn post_import(
     State(plane): State<AdminPlane>,
     SecretBody(start): SecretBody<StartImport>,
 ) -> Result<Response, Problem> {
-    let order = plane.import_order(start)?;
+    let order = plane.import_order(&start)?;
     started(&plane, order, caller.who()).await
+}
+
+/// Why nothing is imported.
+#[derive(Debug)]
+pub enum ImportRefused {
+    /// The recovery key is none.
+    Key(RecoveryError),
+    /// Anything else.
+    Other(Problem),
+}
+
+impl From<Problem> for ImportRefused {
+    fn from(problem: Problem) -> Self {
+        Self::Other(problem)
+    }
+}
+
+impl From<ImportRefused> for Problem {
+    fn from(refused: ImportRefused) -> Self {
+        match refused {
+            ImportRefused::Key(error) => Self::invalid(format!("recovery_key: {error}")),
+            ImportRefused::Other(problem) => problem,
+        }
+    }
 }
 
 impl AdminPlane {
     /// An import, with names resolved.
-    pub(crate) fn import_order(&self, start: StartImport) -> Result<Order, Problem> {
+    pub(crate) fn import_order(&self, start: &StartImport) -> Result<Order, ImportRefused> {
         let at = match (&start.folder, &start.target) {
             (Some(folder), None) => At::Folder(absolute(folder, "folder")?),
             (None, Some(name)) => {
-                let target = targets::find(self.store(), name)?;
+                let target = targets::find(self.store(), name).map_err(Problem::from)?;
                 At::of(&target).map_err(|error| Problem::conflict("not-reachable", with_causes(&error)))?
             }
-            _ => return Err(Problem::invalid("name a folder, or a target")),
+            _ => return Err(Problem::invalid("name a folder, or a target").into()),
         };
         let recovery = start.recovery_key.as_deref().map(RecoveryKey::parse).transpose();
-        let recovery = recovery.map_err(|error| Problem::invalid(format!("recovery_key: {error}")))?;
-        let StartImport { collections, skip_chunks, .. } = start;
-        let options = ImportOptions { collections, skip_chunks, recovery: recovery.map(Arc::new) };
+        let recovery = recovery.map_err(ImportRefused::Key)?.map(Arc::new);
+        let options =
+            ImportOptions { collections: start.collections.clone(), skip_chunks: start.skip_chunks, recovery };
         Ok(Order::Import { at: Box::new(at), options })
     }
 }

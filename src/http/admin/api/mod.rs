@@ -44,7 +44,7 @@ pub(super) use body::MAX_BODY_BYTES;
 pub(in crate::http) use channels::ChannelField;
 pub(in crate::http) use collections::{AddCollection, AddField};
 pub(super) use files::DOWNLOADS;
-pub(in crate::http) use imports::StartImport;
+pub(in crate::http) use imports::{ImportRefused, StartImport};
 pub(in crate::http) use keys::{NewRotation, ReplaceableKey};
 pub(in crate::http) use onions::{ImportOnion, ImportedView, Service};
 pub(in crate::http) use promotions::Promote;
