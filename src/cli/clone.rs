@@ -43,7 +43,7 @@ pub async fn run(args: CloneArgs, context: &Context) -> anyhow::Result<Outcome> 
     let config = narrowed(&context.config()?, &args.line);
     let (store, made) = open_or_make(&args, &invite, &config, context).await?;
     let out = &context.output;
-    let only_here = here_alone(&args);
+    let only_here = here_alone(&args, &invite, &config);
     if let Some(server) = Server::running(&store, only_here, context).await? {
         return by_server(&server, &line, &store, context).await;
     }
@@ -152,9 +152,10 @@ pub async fn run(args: CloneArgs, context: &Context) -> anyhow::Result<Outcome> 
     Ok(out.outcome(&problems))
 }
 
-/// What of this the server that runs in this home does not know.
-fn here_alone(args: &CloneArgs) -> Option<&'static str> {
+/// What of this the server that runs in this home does not know, or does not do unless its configuration says so.
+fn here_alone(args: &CloneArgs, invite: &Invite, config: &Config) -> Option<&'static str> {
     match args {
+        _ if invite.address.is_clearnet() && !config.peer.dangerously_direct => Some("an address without Tor"),
         CloneArgs { backup_dir: Some(_), .. } => Some("--backup-dir"),
         CloneArgs { skip_config: true, .. } => Some("--skip-config"),
         CloneArgs { skip_collections: true, .. } => Some("--skip-collections"),
@@ -170,6 +171,7 @@ async fn by_server(server: &Server<'_>, invite: &str, store: &Store, context: &C
     let report: ClonedReport = report.context("the server that runs in this home says nothing of what it cloned")?;
     progress.finish();
     let peer = super::remote::peer(store, &report.peer).await?;
+    context.note(format!("{} {}", peer.name, peer.id.short()));
     let granted = peer.granted.as_ref().map_or_else(|| "not known".to_owned(), granted_in_words);
     out.line(format!("joined {}  {}", peer.name, words(&peer.id)));
     out.line(format!("  it lets us have: {granted}"));

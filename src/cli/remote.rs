@@ -66,8 +66,8 @@ pub fn direct_caller(store: &Store, clock: Arc<dyn Clock>) -> PeerCaller {
 /// If it is not.
 pub fn consent(context: &Context, config: &Config, address: &PeerAddress, yes: bool) -> anyhow::Result<()> {
     // Tor is what onions are reached by, and there is nothing to agree to.
-    let PeerAddress::Direct(socket) = address else { return Ok(()) };
-    if socket.ip().is_loopback() {
+    let PeerAddress::Direct(_) = address else { return Ok(()) };
+    if !address.is_clearnet() {
         context.output.remark(format!("{address} is on this machine; reached without Tor."));
         return Ok(());
     }

@@ -57,6 +57,11 @@ impl PeerAddress {
         }
     }
 
+    /// Whether it leads off this machine without Tor: then both ends, and whoever is between, see each other's address.
+    pub fn is_clearnet(&self) -> bool {
+        matches!(self, PeerAddress::Direct(address) if !address.ip().is_loopback())
+    }
+
     /// The address as people write it, without a key to find it: shown to its owner on request.
     pub fn reveal_plain(&self) -> String {
         format!("http://{}", self.authority())

@@ -346,12 +346,12 @@ impl AdminPlane {
 
     /// Refuses an address that is reached without Tor, unless the owner said that this is wanted.
     pub(super) fn may_dial(&self, address: &PeerAddress) -> Result<(), Problem> {
-        match address {
-            PeerAddress::Direct(socket) if !socket.ip().is_loopback() && !self.direct_allowed => Err(Problem::invalid(
+        if address.is_clearnet() && !self.direct_allowed {
+            return Err(Problem::invalid(
                 "that address is reached without Tor: set dangerously_direct = true in [peer] of bulbil.toml if that is wanted",
-            )),
-            _ => Ok(()),
+            ));
         }
+        Ok(())
     }
 
     /// Notes an instance as pending.
