@@ -287,10 +287,11 @@ fn listener(answers: &'static [&'static str]) -> (String, Receiver<String>) {
                 }
             }
             let status = answers.get(n).unwrap_or(&"200 OK");
-            let _ = write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            // Before the answer: whoever has it finds here what was said.
             if tell.send(String::from_utf8_lossy(&request).into_owned()).is_err() {
                 return;
             }
+            let _ = write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         }
     });
     (address, heard)

@@ -63,7 +63,8 @@ pub(super) async fn download(
 ) -> Result<Response, Amiss> {
     let FreshPosted { session, form } = posted;
     let revealed = opened(&plane, &name, &form, &session).await?;
-    let bytes = revealed.bytes().map(|bytes| bytes.to_vec()).unwrap_or_default();
+    // An empty file would pass for the secret.
+    let bytes = revealed.bytes().ok_or_else(|| Problem::internal(&std::io::Error::other("a value is no base64")))?;
     let disposition = HeaderValue::try_from(format!("attachment; filename*=UTF-8''{}", revealed.name));
     let disposition = disposition.expect("a plain name has only letters, digits, '-', '_' and '.'");
     let headers = [
@@ -71,7 +72,7 @@ pub(super) async fn download(
         (header::CONTENT_DISPOSITION, disposition),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
-    Ok((headers, bytes).into_response())
+    Ok((headers, bytes.to_vec()).into_response())
 }
 
 async fn value(plane: &AdminPlane, viewer: &Viewer, revealed: &RevealedSecret) -> Result<Markup, Amiss> {
