@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::{PYTHON, World, peer};
-use crate::support::running::until;
+use crate::support::running::until_seen;
 use crate::support::{BULBIL, expect};
 
 pub(super) const SMALL: &[&str] =
@@ -563,7 +563,7 @@ fn killed_anywhere_the_bbs_has_all_applets_or_none() {
         let mut command = Command::new(BULBIL);
         command.arg("--home").arg(world.home()).args(["axon", "restore", "--into", &world.text("install")]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        until(Instant::now() + Duration::from_secs(60), "the moment to kill it", || {
+        until_seen(Instant::now() + Duration::from_secs(60), "the moment to kill it", || {
             let is_now = match moment {
                 0 => copies() > had,
                 1 => chunks() > start,

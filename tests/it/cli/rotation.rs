@@ -4,7 +4,7 @@ use std::net::TcpStream;
 
 use super::by_server::{soon, waiting};
 use super::*;
-use crate::support::running::until;
+use crate::support::running::{until, until_seen};
 
 /// What a running server says of itself to commands.
 fn info(home: &Path) -> Value {
@@ -139,7 +139,7 @@ fn killed_at_any_moment_it_has_the_old_keys_or_the_new_ones_and_its_peers_follow
         assert!(ask(&a, r#"{"keys": ["envelope", "identity"]}"#).ends_with("202"), "{stage}");
         // The moment may be too short to be seen; once a key is new it is over.
         let is_over = || fs::read(a.join("keys/envelope")).unwrap() != envelope;
-        until(soon(), stage, || reached(&a, &admin, &envelope) || is_over());
+        until_seen(soon(), stage, || reached(&a, &admin, &envelope) || is_over());
         running.child.kill().unwrap();
         running.child.wait().unwrap();
         let back = Served::start_at(&a, peers.trim_start_matches("http://"));

@@ -20,6 +20,14 @@ pub fn until(deadline: Instant, what: &str, mut reached: impl FnMut() -> bool) {
     }
 }
 
+/// The same for a moment that may be over soon: it looks again at once.
+pub fn until_seen(deadline: Instant, what: &str, mut reached: impl FnMut() -> bool) {
+    while !reached() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::yield_now();
+    }
+}
+
 /// A process and what it says.
 #[derive(Debug)]
 pub struct Running {
